@@ -1,0 +1,4 @@
+package restart
+
+// ActionKind is one thing the shell can do for the machine.
+type ActionKind string

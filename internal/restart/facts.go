@@ -1,0 +1,162 @@
+package restart
+
+import "time"
+
+// Facts is everything an agent knows at one instant. The shell gathers it,
+// Machine.Step decides on it. A zero At means "never seen".
+type Facts struct {
+	Now      time.Time
+	Manifest ManifestFacts
+	Unit     UnitFacts
+	Running  RunningFacts
+	Log      LogFacts
+	Cluster  ClusterFacts
+	Probes   map[string]ProbeFacts // by managed listener
+	// Failed is the last action that did not succeed; nil after it was repeated with success.
+	Failed *ActionError
+}
+
+// ManifestFacts is the manifest in force, as far as a roll-out cares.
+type ManifestFacts struct {
+	// Hash is empty while no manifest was ever accepted.
+	Hash    string
+	Cluster string
+	// Fault is why the newest manifest is not in force (the last good one is), for people.
+	Fault string
+	// Refusal is why the manifest in force cannot be applied to this broker:
+	// validation, a bind port that another process holds, a file that cannot be edited.
+	Refusal *Reason
+	// Listeners is what this broker must serve: listener name -> fingerprint.
+	Listeners map[string]string
+	// Absent lists listeners that must not be served.
+	Absent []string
+	// FileChanges is true when server.properties on disk differs from what the manifest asks for.
+	FileChanges bool
+	// HiddenChanges is true when a value differs that DescribeConfigs does not
+	// show (passwords): then only the file can tell that a restart is due.
+	HiddenChanges bool
+	// Zones maps every broker of the manifest's table to its zone.
+	Zones map[int32]string
+	// Table is true when Zones lists all brokers there are meant to be.
+	Table             bool
+	MaxUnavailable    int
+	Soak              time.Duration
+	RefuseUnprotected bool
+	// Probes needed by the load balancer to take a broker back.
+	HealthyThreshold int
+	// DuringRestart by listener: "hold" or "close"; Drain is the longest drain of the closing ones.
+	Close []string
+	Drain time.Duration
+}
+
+// UnitState is what the service manager says of the broker's process.
+type UnitState string
+
+// The states of a unit.
+const (
+	UnitUnknown  UnitState = "unknown"  // cannot be asked
+	UnitRunning  UnitState = "running"  // a process runs
+	UnitStarting UnitState = "starting" // the service manager is starting it, or will restart it
+	UnitStopping UnitState = "stopping"
+	UnitStopped  UnitState = "stopped" // somebody stopped it, or nobody started it
+	UnitFailed   UnitState = "failed"  // it ended by itself
+)
+
+// UnitFacts is the broker's process as the service manager sees it.
+type UnitFacts struct {
+	At    time.Time
+	State UnitState
+	// Invocation differs for each start of the process.
+	Invocation string
+	// Detail is the service manager's own words, for people.
+	Detail string
+}
+
+// RunningFacts is the configuration of the broker's process, from its own memory.
+type RunningFacts struct {
+	At  time.Time
+	Err string // why the last question got no answer
+	// Listeners is every listener the process runs: name -> fingerprint.
+	Listeners map[string]string
+	// Dynamic names managed properties that a dynamic configuration overrides.
+	Dynamic []string
+	// ZooKeeper is true for a broker without process.roles: there is no raft quorum to guard.
+	ZooKeeper bool
+}
+
+// LogFacts is the coordination log as this agent has read it.
+type LogFacts struct {
+	// At is an instant for which holds: the view has everything that was
+	// appended before it. Zero until the log was read to its end once.
+	At   time.Time
+	Err  string // why it cannot be read or written now
+	View *View  // never nil
+}
+
+// ClusterFacts is what several brokers answered about the cluster.
+type ClusterFacts struct {
+	// At is when the questions were sent.
+	At    time.Time
+	Err   string
+	Views []BrokerView
+	// Quorum is nil where it could not be learnt; QuorumErr says why.
+	Quorum    *Quorum
+	QuorumErr string
+	// MinISR maps a topic to its effective min.insync.replicas; it has every topic of every view.
+	MinISR map[string]int
+	// Brokers is every broker known to exist: alive, or hosting a replica, or a voter.
+	Brokers []int32
+}
+
+// BrokerView is the cluster in the eyes of one broker.
+type BrokerView struct {
+	Broker int32
+	Alive  []int32 // registered and not fenced, ascending
+	Topics []Topic
+}
+
+// Topic and Partition are packed for clusters with hundreds of thousands of partitions.
+type Topic struct {
+	Name       string
+	Partitions []Partition
+}
+
+// Partition is one partition of a topic; Leader is -1 where there is none.
+type Partition struct {
+	ID       int32
+	Leader   int32
+	Replicas []int32
+	ISR      []int32
+}
+
+// Quorum is the KRaft quorum as the active controller describes it.
+type Quorum struct {
+	Leader int32 // -1: none
+	// Voters with how far each is behind the leader in time; a voter that has
+	// not been caught up within controller.quorum.fetch.timeout.ms is not healthy.
+	Voters []Voter
+}
+
+// Voter is one voter of the quorum.
+type Voter struct {
+	ID int32
+	// Behind is leader's last caught-up time minus this voter's; negative when unknown.
+	Behind time.Duration
+}
+
+// ProbeFacts is one managed listener as the probe judges it.
+type ProbeFacts struct {
+	// At is when the last judgement was made.
+	At      time.Time
+	Serving bool
+	Why     string // why not
+	Open    bool
+	// Balancer is true when probes arrived in the minute before the port was last closed
+	// or held through a restart, so that a load balancer is known to watch this port.
+	Balancer bool
+	// Answered counts the probes answered since the port was last opened, or since
+	// the listener was last found serving where the port was held all the time.
+	Answered int
+	// Gap is true if the port was closed at any time since the restart of the broker began.
+	Gap bool
+}

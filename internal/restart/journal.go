@@ -1,0 +1,52 @@
+package restart
+
+import "time"
+
+// JournalVersion is the version of the journal's format.
+const JournalVersion = 1
+
+// Step is how far this agent's own restart has come. It is made durable before
+// the step is taken, so that an agent that died anywhere knows what may have happened.
+type Step string
+
+// The steps of a restart.
+const (
+	StepNone       Step = ""               // no restart of ours is under way
+	StepApply      Step = "apply"          // the file may have been replaced
+	StepRestart    Step = "restart"        // the unit may have been restarted
+	StepProve      Step = "prove"          // the process has been restarted and must prove itself
+	StepRestore    Step = "restore"        // failed: the last good file may have been put back
+	StepUndo       Step = "undo"           // the unit may have been restarted on the last good file
+	StepProveUndo  Step = "prove_undo"     // the process runs the last good file and must prove itself
+	StepNeedPerson Step = "needs_a_person" // put back, and the broker does not serve
+)
+
+// Journal is the durable local record of one agent.
+type Journal struct {
+	Version int  `json:"version"`
+	Step    Step `json:"step,omitempty"`
+	// Target, Listeners, Absent: what the restart under way is for, since the
+	// manifest may change before it has proved itself.
+	Target    string            `json:"target,omitempty"`
+	Listeners map[string]string `json:"listeners,omitempty"`
+	Absent    []string          `json:"absent,omitempty"`
+	// Before is what the process ran before the restart: what a roll-back must bring back.
+	Before map[string]string `json:"before,omitempty"`
+	// Invocation is the process that is to go (StepRestart, StepUndo), or the one that has come (StepProve, StepProveUndo).
+	Invocation string `json:"invocation,omitempty"`
+	// Started is when the restart under way was begun.
+	Started time.Time `json:"started,omitzero"`
+	// Why is the cause of a failure.
+	Why string `json:"why,omitempty"`
+	// Failed is the target that failed on this broker; it is not tried again before an operator's word.
+	Failed string `json:"failed,omitempty"`
+	// Passed is the last target this broker was restarted for cleanly.
+	Passed string `json:"passed,omitempty"`
+	// Request is the last rolling-restart request this broker has fulfilled.
+	Request string `json:"request,omitempty"`
+	// Served is true once this agent has seen its broker run: from then on a
+	// broker that is down is not configured behind the others' back.
+	Served bool `json:"served,omitempty"`
+	// Active lists the listeners whose probes had been opened on all brokers.
+	Active []string `json:"active,omitempty"`
+}

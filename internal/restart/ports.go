@@ -1,0 +1,74 @@
+package restart
+
+import (
+	"context"
+	"time"
+)
+
+// The interfaces through which the shell (Loop) reaches the world. Each is
+// implemented by one package, named behind it, and by fakes in tests.
+
+// Log is the coordination log (internal/kafka).
+type Log interface {
+	// Append appends the records in order to the one partition and waits until
+	// they were read back. An error means unknown, not "not written": read on.
+	Append(ctx context.Context, records ...Record) error
+	// Facts returns what has been read so far.
+	Facts() LogFacts
+	// Sync reads to the end of the log as it is at the call.
+	Sync(ctx context.Context) error
+	// Changed is signalled (capacity 1) after every change of Facts.
+	Changed() <-chan struct{}
+}
+
+// Cluster asks the brokers (internal/kafka).
+type Cluster interface {
+	// Observe asks at least two brokers where there are two, this agent's own
+	// broker never being the only one.
+	Observe(ctx context.Context) ClusterFacts
+	// Running asks this agent's own broker for its configuration.
+	Running(ctx context.Context) RunningFacts
+}
+
+// Unit is the broker's service (internal/unit).
+type Unit interface {
+	State(ctx context.Context) UnitFacts
+	// Restart restarts the unit and returns when the service manager is done
+	// with it, which does not mean that the broker is back.
+	Restart(ctx context.Context) error
+	// Changed is signalled (capacity 1) when the unit may have changed.
+	Changed() <-chan struct{}
+}
+
+// Files is server.properties and the agent's own state (cmd, over internal/config and internal/durable).
+type Files interface {
+	// Apply saves the current server.properties as the last good copy, unless
+	// it is what the manifest asks for already, and replaces it.
+	Apply() error
+	// Restore puts the last good copy back.
+	Restore() error
+	// SaveJournal makes the journal durable.
+	SaveJournal(Journal) error
+}
+
+// Probes is the load balancer's side (internal/probe).
+type Probes interface {
+	Facts() map[string]ProbeFacts
+	// Set says which listeners may be open at all: each opens when it serves.
+	Set(allowed []string)
+	// Begin starts a planned restart: `hold` listeners stay open for at most
+	// their limit, `close` listeners close now.
+	Begin()
+	// End ends it: from now on the truth.
+	End()
+	Changed() <-chan struct{}
+}
+
+// ActionError is an action that failed.
+type ActionError struct {
+	Kind ActionKind
+	Err  string
+	At   time.Time
+	// Count is how often in a row.
+	Count int
+}

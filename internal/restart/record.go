@@ -1,0 +1,363 @@
+package restart
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// RecordVersion is the major version of the records this agent writes. Records
+// of another major version make it stand still, since agents are upgraded one
+// by one and an older one cannot know what a newer one promised.
+const RecordVersion = 1
+
+// Record is one record of the coordination log. A nil Value deletes the key.
+type Record struct {
+	Key   string
+	Value []byte
+	// Offset and Time (the leader's clock, LogAppendTime) are set on records
+	// that were read. Time is shown to people and used to notice silence; it never orders.
+	Offset int64
+	Time   time.Time
+}
+
+// Key prefixes. A claim has a key of its own and is written once and then only
+// ever deleted, so that compaction, which keeps the last record of a key at
+// its own offset, can never change the order of the queue.
+const (
+	keyStatus  = "status/"  // status/<broker id>
+	keyClaim   = "claim/"   // claim/<broker id>/<nonce>
+	keyHalt    = "halt/"    // halt/<target>
+	keyActive  = "active/"  // active/<listener>
+	keyPause   = "pause"    //
+	keyRestart = "restart"  //
+	keyGuard   = "takeover" // takeover: who took whose claim away, for people
+)
+
+// Phase says what an agent is doing, in one word.
+type Phase string
+
+// The phases of an agent.
+const (
+	PhaseUnknown    Phase = "unknown"      // has not seen enough yet
+	PhaseIdle       Phase = "idle"         // the process runs what the manifest says
+	PhaseUnmanaged  Phase = "unmanaged"    // no manifest
+	PhaseRefused    Phase = "refused"      // the manifest cannot be applied to this broker
+	PhaseWaiting    Phase = "waiting"      // drift, and something must happen first
+	PhaseClaimed    Phase = "claimed"      // first in the queue, gates not passed yet
+	PhaseApplying   Phase = "applying"     // writing the file, closing or holding probes
+	PhaseRestarting Phase = "restarting"   // the unit is being restarted
+	PhaseStarting   Phase = "starting"     // the process runs and does not serve yet
+	PhaseCatchingUp Phase = "catching_up"  // serves, some replicas are not in sync
+	PhaseBalancer   Phase = "balancer"     // waits until the load balancer's probes have found it
+	PhaseSoaking    Phase = "soaking"      // healthy, and must stay so
+	PhaseRollback   Phase = "rolling_back" // puts the last good file back
+	PhaseFailed     Phase = "failed"       // rolled back and serving, or in need of a person
+	PhaseStopped    Phase = "stopped"      // somebody stopped the broker
+)
+
+// Status is what one agent tells the others and the operator.
+type Status struct {
+	Version  int       `json:"version"`
+	Broker   int32     `json:"broker"`
+	Cluster  string    `json:"cluster,omitempty"`
+	Manifest string    `json:"manifest,omitempty"` // hash of the manifest in force
+	Target   string    `json:"target,omitempty"`   // manifest hash and restart request, see Target.ID
+	Phase    Phase     `json:"phase"`
+	Since    time.Time `json:"since"`
+	Reason   Reason    `json:"reason"`
+	// Drift is true while the process does not run what Target asks for.
+	Drift bool `json:"drift"`
+	// Passed is the target this broker was restarted for without anything odd.
+	Passed string `json:"passed,omitempty"`
+	// Serving lists the managed listeners the process serves, as the probe judges.
+	Serving []string `json:"serving,omitempty"`
+	// Open lists the probe ports that are open.
+	Open []string `json:"open,omitempty"`
+	// Invocation identifies the running process (systemd's invocation id).
+	Invocation string `json:"invocation,omitempty"`
+	Zone       string `json:"zone,omitempty"`
+	Agent      string `json:"agent,omitempty"` // agent version
+	// ManifestFault is why a newer manifest is not in force.
+	ManifestFault string `json:"manifest_fault,omitempty"`
+	// Unprotected lists topics that no roll-out can protect, at most 10.
+	Unprotected []string `json:"unprotected,omitempty"`
+
+	// Seen is when the record was appended; it is not part of the record.
+	Seen time.Time `json:"-"`
+}
+
+// Claim is a broker's place in the queue.
+type Claim struct {
+	Version int       `json:"version"`
+	Broker  int32     `json:"broker"`
+	Zone    string    `json:"zone,omitempty"`
+	Target  string    `json:"target"`
+	At      time.Time `json:"at"`
+
+	Key    string `json:"-"`
+	Offset int64  `json:"-"`
+}
+
+// Halt stops the roll-out of one target everywhere.
+type Halt struct {
+	Version int       `json:"version"`
+	Broker  int32     `json:"broker"`
+	Target  string    `json:"target"`
+	Why     string    `json:"why"`
+	At      time.Time `json:"at"`
+}
+
+// Pause stops every roll-out until it is taken back.
+type Pause struct {
+	Version int       `json:"version"`
+	By      string    `json:"by"`
+	Why     string    `json:"why,omitempty"`
+	At      time.Time `json:"at"`
+}
+
+// Request asks for a rolling restart without a change of configuration.
+type Request struct {
+	Version int       `json:"version"`
+	ID      string    `json:"id"`
+	By      string    `json:"by"`
+	At      time.Time `json:"at"`
+}
+
+// View is the coordination log folded into what it says now.
+type View struct {
+	Claims   []Claim // live, in offset order
+	Statuses map[int32]Status
+	Halts    map[string]Halt
+	Active   map[string]bool // listeners whose probes are open on all brokers
+	Pause    *Pause
+	Request  *Request
+	// Foreign describes records that this version cannot read; while there is
+	// one the agent stands still.
+	Foreign map[string]string
+	// Next is the offset after the last folded record.
+	Next int64
+}
+
+// NewView returns the view of an empty log.
+func NewView() *View {
+	return &View{
+		Statuses: map[int32]Status{},
+		Halts:    map[string]Halt{},
+		Active:   map[string]bool{},
+		Foreign:  map[string]string{},
+	}
+}
+
+// Clone returns a copy that shares nothing with v.
+func (v *View) Clone() *View {
+	c := NewView()
+	c.Next, c.Pause, c.Request = v.Next, v.Pause, v.Request
+	c.Claims = slices.Clone(v.Claims)
+	for k, s := range v.Statuses {
+		c.Statuses[k] = s
+	}
+	for k, h := range v.Halts {
+		c.Halts[k] = h
+	}
+	for k, a := range v.Active {
+		c.Active[k] = a
+	}
+	for k, f := range v.Foreign {
+		c.Foreign[k] = f
+	}
+	return c
+}
+
+// Fold applies one record that was read from the log, in offset order. A
+// record that cannot be read is kept in Foreign until its key is deleted or
+// rewritten: ignorance is a veto.
+func (v *View) Fold(r Record) {
+	v.Next = r.Offset + 1
+	delete(v.Foreign, r.Key)
+	switch {
+	case strings.HasPrefix(r.Key, keyStatus):
+		id, err := strconv.ParseInt(strings.TrimPrefix(r.Key, keyStatus), 10, 32)
+		if err != nil {
+			v.foreign(r, "its key names no broker")
+			return
+		}
+		if r.Value == nil {
+			delete(v.Statuses, int32(id))
+			return
+		}
+		var s Status
+		if v.decode(r, &s, func() (int, bool) { return s.Version, s.Broker == int32(id) }) {
+			s.Seen = r.Time
+			v.Statuses[s.Broker] = s
+		}
+	case strings.HasPrefix(r.Key, keyClaim):
+		v.Claims = slices.DeleteFunc(v.Claims, func(c Claim) bool { return c.Key == r.Key && r.Value == nil })
+		if r.Value == nil || slices.ContainsFunc(v.Claims, func(c Claim) bool { return c.Key == r.Key }) {
+			return // a claim is written once; a repeated append of it keeps the first place
+		}
+		var c Claim
+		if v.decode(r, &c, func() (int, bool) {
+			return c.Version, strings.HasPrefix(r.Key, fmt.Sprintf("%s%d/", keyClaim, c.Broker))
+		}) {
+			c.Key, c.Offset = r.Key, r.Offset
+			v.Claims = append(v.Claims, c)
+		}
+	case strings.HasPrefix(r.Key, keyHalt):
+		t := strings.TrimPrefix(r.Key, keyHalt)
+		if r.Value == nil {
+			delete(v.Halts, t)
+			return
+		}
+		var h Halt
+		if v.decode(r, &h, func() (int, bool) { return h.Version, h.Target == t }) {
+			v.Halts[t] = h
+		}
+	case strings.HasPrefix(r.Key, keyActive):
+		l := strings.TrimPrefix(r.Key, keyActive)
+		if r.Value == nil {
+			delete(v.Active, l)
+			return
+		}
+		var a struct {
+			Version int `json:"version"`
+		}
+		if v.decode(r, &a, func() (int, bool) { return a.Version, true }) {
+			v.Active[l] = true
+		}
+	case r.Key == keyPause:
+		if r.Value == nil {
+			v.Pause = nil
+			return
+		}
+		var p Pause
+		if v.decode(r, &p, func() (int, bool) { return p.Version, true }) {
+			v.Pause = &p
+		}
+	case r.Key == keyRestart:
+		if r.Value == nil {
+			v.Request = nil
+			return
+		}
+		var q Request
+		if v.decode(r, &q, func() (int, bool) { return q.Version, q.ID != "" }) {
+			v.Request = &q
+		}
+	case r.Key == keyGuard:
+		// A note for people; nothing is decided by it.
+	default:
+		if r.Value != nil {
+			v.foreign(r, "its key is unknown to this agent")
+		}
+	}
+}
+
+func (v *View) decode(r Record, into any, check func() (version int, consistent bool)) bool {
+	if err := json.Unmarshal(r.Value, into); err != nil {
+		v.foreign(r, "its value is not the JSON this agent expects")
+		return false
+	}
+	version, consistent := check()
+	switch {
+	case version != RecordVersion:
+		v.foreign(r, fmt.Sprintf("its version is %d and this agent reads version %d; upgrade this agent", version, RecordVersion))
+	case !consistent:
+		v.foreign(r, "its key and its value contradict each other")
+	default:
+		return true
+	}
+	return false
+}
+
+func (v *View) foreign(r Record, why string) {
+	key := r.Key
+	if len(key) > 80 {
+		key = key[:80]
+	}
+	v.Foreign[r.Key] = fmt.Sprintf("record %q at offset %d cannot be read: %s", key, r.Offset, why)
+}
+
+// Claim returns the live claim of a broker and its place in the queue.
+func (v *View) Claim(broker int32) (c Claim, place int, ok bool) {
+	for i, c := range v.Claims {
+		if c.Broker == broker {
+			return c, i, true
+		}
+	}
+	return Claim{}, 0, false
+}
+
+// NewStatus, NewClaim and the functions below make the records of the log.
+func NewStatus(s Status) Record {
+	s.Version = RecordVersion
+	return encode(keyStatus+strconv.Itoa(int(s.Broker)), s)
+}
+
+// NewClaim makes a claim; nonce must differ between any two claims of one broker.
+func NewClaim(c Claim, nonce string) Record {
+	c.Version = RecordVersion
+	return encode(fmt.Sprintf("%s%d/%s", keyClaim, c.Broker, nonce), c)
+}
+
+// NewRelease deletes a claim by its key.
+func NewRelease(claimKey string) Record { return Record{Key: claimKey} }
+
+// NewHalt halts a target.
+func NewHalt(h Halt) Record {
+	h.Version = RecordVersion
+	return encode(keyHalt+h.Target, h)
+}
+
+// NewUnhalt takes the halt of a target back.
+func NewUnhalt(target string) Record { return Record{Key: keyHalt + target} }
+
+// NewActive says that all brokers serve a listener, so that its probes open.
+func NewActive(listener string) Record {
+	return encode(keyActive+listener, struct {
+		Version int `json:"version"`
+	}{RecordVersion})
+}
+
+// NewInactive says that a listener is being taken away.
+func NewInactive(listener string) Record { return Record{Key: keyActive + listener} }
+
+// NewPause pauses all roll-outs.
+func NewPause(p Pause) Record {
+	p.Version = RecordVersion
+	return encode(keyPause, p)
+}
+
+// NewResume takes a pause back.
+func NewResume() Record { return Record{Key: keyPause} }
+
+// NewRequest asks for a rolling restart.
+func NewRequest(q Request) Record {
+	q.Version = RecordVersion
+	return encode(keyRestart, q)
+}
+
+// NewRequestDone ends a rolling restart.
+func NewRequestDone() Record { return Record{Key: keyRestart} }
+
+// NewTakeover notes for people who took whose claim away and why.
+func NewTakeover(by string, c Claim, why string, at time.Time) Record {
+	return encode(keyGuard, struct {
+		Version int       `json:"version"`
+		By      string    `json:"by"`
+		Claim   string    `json:"claim"`
+		Why     string    `json:"why"`
+		At      time.Time `json:"at"`
+	}{RecordVersion, by, c.Key, why, at})
+}
+
+func encode(key string, v any) Record {
+	b, err := json.Marshal(v)
+	if err != nil {
+		// Only values of this package's own types come here, and all of them marshal.
+		return Record{Key: key, Value: []byte("{}")}
+	}
+	return Record{Key: key, Value: b}
+}
