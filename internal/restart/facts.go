@@ -12,7 +12,11 @@ type Facts struct {
 	Log      LogFacts
 	Cluster  ClusterFacts
 	Probes   map[string]ProbeFacts // by managed listener
-	// Failed is the last action that did not succeed; nil after it was repeated with success.
+	// Journal is the local record as it is on disk.
+	Journal Journal
+	// LastGood is true when server.properties on disk is the last good copy.
+	LastGood bool
+	// Failed is the last action that did not succeed; nil after any action that did.
 	Failed *ActionError
 }
 
@@ -68,6 +72,12 @@ type UnitFacts struct {
 	State UnitState
 	// Invocation differs for each start of the process.
 	Invocation string
+	// Restarts counts the service manager's own restarts of a process that ended,
+	// since somebody last asked for a start (systemd's NRestarts).
+	Restarts int
+	// Ambiguous is true where UnitStopped may also mean that the process ended by
+	// itself, because no service manager keeps the difference.
+	Ambiguous bool
 	// Detail is the service manager's own words, for people.
 	Detail string
 }
@@ -95,8 +105,9 @@ type LogFacts struct {
 
 // ClusterFacts is what several brokers answered about the cluster.
 type ClusterFacts struct {
-	// At is when the questions were sent.
+	// At is when the questions were sent, Took how long the answers took.
 	At    time.Time
+	Took  time.Duration
 	Err   string
 	Views []BrokerView
 	// Quorum is nil where it could not be learnt; QuorumErr says why.
@@ -104,7 +115,7 @@ type ClusterFacts struct {
 	QuorumErr string
 	// MinISR maps a topic to its effective min.insync.replicas; it has every topic of every view.
 	MinISR map[string]int
-	// Brokers is every broker known to exist: alive, or hosting a replica, or a voter.
+	// Brokers is every broker known to exist, ascending: alive, or hosting a replica.
 	Brokers []int32
 }
 

@@ -30,6 +30,8 @@ type Journal struct {
 	Target    string            `json:"target,omitempty"`
 	Listeners map[string]string `json:"listeners,omitempty"`
 	Absent    []string          `json:"absent,omitempty"`
+	// RequestID is the rolling-restart request that the restart under way fulfils.
+	RequestID string `json:"request_id,omitempty"`
 	// Before is what the process ran before the restart: what a roll-back must bring back.
 	Before map[string]string `json:"before,omitempty"`
 	// Invocation is the process that is to go (StepRestart, StepUndo), or the one that has come (StepProve, StepProveUndo).
@@ -40,6 +42,11 @@ type Journal struct {
 	Why string `json:"why,omitempty"`
 	// Failed is the target that failed on this broker; it is not tried again before an operator's word.
 	Failed string `json:"failed,omitempty"`
+	// Halted is true once the halt for Failed was read back from the log: if it is
+	// gone later, an operator has taken it back.
+	Halted bool `json:"halted,omitempty"`
+	// Starts counts the processes seen since StepProve began, to notice one that keeps ending.
+	Starts int `json:"starts,omitempty"`
 	// Passed is the last target this broker was restarted for cleanly.
 	Passed string `json:"passed,omitempty"`
 	// Request is the last rolling-restart request this broker has fulfilled.

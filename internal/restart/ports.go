@@ -42,6 +42,10 @@ type Unit interface {
 
 // Files is server.properties and the agent's own state (cmd, over internal/config and internal/durable).
 type Files interface {
+	// Manifest reads and checks what is to be: the manifest in force against server.properties as it is now.
+	Manifest(running RunningFacts) ManifestFacts
+	// LastGood is true when server.properties is the last good copy.
+	LastGood() bool
 	// Apply saves the current server.properties as the last good copy, unless
 	// it is what the manifest asks for already, and replaces it.
 	Apply() error

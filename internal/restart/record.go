@@ -69,6 +69,8 @@ type Status struct {
 	Phase    Phase     `json:"phase"`
 	Since    time.Time `json:"since"`
 	Reason   Reason    `json:"reason"`
+	// Up is true while the broker's process runs.
+	Up bool `json:"up"`
 	// Drift is true while the process does not run what Target asks for.
 	Drift bool `json:"drift"`
 	// Passed is the target this broker was restarted for without anything odd.

@@ -1,0 +1,176 @@
+package restart
+
+import (
+	"slices"
+	"time"
+)
+
+// agreed returns why the agents do not agree on the target yet, or nil.
+//
+// Every broker's agent must report the same manifest before any broker is
+// touched: that replaces a version number that people forget to raise. An agent
+// whose broker is done may be silent: it has nothing left to do.
+func (s *step) agreed() *Reason {
+	others, known := s.others()
+	if !known {
+		return because(CodeClusterUnknown, "the brokers of the cluster are not known yet: the manifest has no table of them and no broker has answered")
+	}
+	if s.f.Manifest.Table {
+		for _, id := range append(others, s.m.opts.Self) {
+			if _, ok := s.f.Manifest.Zones[id]; !ok {
+				return because(CodeNotInManifest, "broker %d belongs to the cluster and is not in the manifest; add it to `brokers`", id)
+			}
+		}
+	}
+	for _, id := range others {
+		st, ok := s.v.Statuses[id]
+		switch {
+		case !ok:
+			return because(CodeAgentMissing, "nothing was ever heard of the agent of broker %d; install and start kpls-agent there, or take the broker out of the manifest", id)
+		case st.Cluster != s.f.Manifest.Cluster && st.Cluster != "":
+			return because(CodeManifestDiffers, "the agent of broker %d serves cluster %q, this one %q; one of the manifests belongs to another cluster", id, st.Cluster, s.f.Manifest.Cluster)
+		case st.Manifest != s.f.Manifest.Hash && st.ManifestFault != "":
+			return because(CodeManifestDiffers, "broker %d does not accept its newest manifest (%s); mend it there", id, st.ManifestFault)
+		case st.Manifest == "":
+			return because(CodeManifestDiffers, "broker %d has no manifest yet; copy this one (%s) there", id, short(s.f.Manifest.Hash))
+		case st.Manifest != s.f.Manifest.Hash:
+			return because(CodeManifestDiffers, "broker %d has manifest %s, this broker has %s; put the same file on both", id, short(st.Manifest), short(s.f.Manifest.Hash))
+		case st.Phase == PhaseRefused:
+			return because(CodeRefusedElsewhere, "broker %d cannot take the manifest: %s", id, st.Reason.Text)
+		case st.Target != s.target:
+			return because(CodeManifestDiffers, "broker %d has not seen the request for a rolling restart yet", id)
+		case !s.done(st) && s.quiet(st):
+			return because(CodeAgentSilent, "nothing was heard of the agent of broker %d for %s, and its broker is not done; start kpls-agent there", id, s.f.Now.Sub(st.Seen).Round(time.Second))
+		}
+	}
+	return nil
+}
+
+func (s *step) quiet(st Status) bool { return s.f.Now.Sub(st.Seen) > silent }
+
+// done is true if a broker needs nothing any more for the target, as its agent said last.
+func (s *step) done(st Status) bool {
+	if st.Drift || st.Target != s.target || !st.Up {
+		return false
+	}
+	if _, _, claimed := s.v.Claim(st.Broker); claimed {
+		return false
+	}
+	return st.Phase == PhaseIdle || st.Phase == PhaseSoaking || st.Phase == PhaseBalancer
+}
+
+// rank orders the brokers of a roll-out: those that are down first, since
+// nothing is lost with them; then those without a vote, then voters, the active
+// controller last, since each restart of it makes the quorum elect.
+func (s *step) rank(id int32, up bool) int {
+	q := s.f.Cluster.Quorum
+	switch {
+	case !up:
+		return 0
+	case q == nil || !slices.ContainsFunc(q.Voters, func(v Voter) bool { return v.ID == id }):
+		return 1
+	case q.Leader != id:
+		return 2
+	default:
+		return 3
+	}
+}
+
+func (s *step) before(a int32, aUp bool, b int32, bUp bool) bool {
+	if x, y := s.rank(a, aUp), s.rank(b, bUp); x != y {
+		return x < y
+	}
+	if x, y := s.zone(a), s.zone(b); x != y {
+		return x < y
+	}
+	return a < b
+}
+
+// turn returns why it is not this broker's turn, or nil: everyone before it in
+// the order is done, or goes at the same time in the same zone.
+func (s *step) turn() *Reason {
+	others, _ := s.others()
+	self := s.m.opts.Self
+	for _, id := range others {
+		st := s.v.Statuses[id]
+		if s.done(st) || !s.before(id, st.Up, self, s.up()) {
+			continue
+		}
+		if _, _, claimed := s.v.Claim(id); claimed && s.together(id) {
+			continue
+		}
+		return because(CodeOrder, "broker %d goes first (it is %s: %s)", id, st.Phase, st.Reason.Text)
+	}
+	return nil
+}
+
+// together is true if two brokers may be away at the same time as far as the manifest is concerned.
+func (s *step) together(id int32) bool {
+	return s.maxUnavailable() > 1 && s.zone(id) != "" && s.zone(id) == s.zone(s.m.opts.Self)
+}
+
+// queue returns why a claim cannot be made, or does not count yet, or nil.
+func (s *step) queue() *Reason {
+	ahead := 0
+	for _, c := range s.v.Claims {
+		if c.Broker == s.m.opts.Self {
+			break
+		}
+		if !s.together(c.Broker) {
+			return because(CodeClaimAhead, "broker %d holds the claim (it is %s)", c.Broker, s.v.Statuses[c.Broker].Phase)
+		}
+		if ahead++; ahead >= s.maxUnavailable() {
+			return because(CodeClaimAhead, "%d brokers hold claims and max_unavailable is %d", ahead, s.maxUnavailable())
+		}
+	}
+	return nil
+}
+
+// claimed returns the other brokers that may be taken down at any moment.
+func (s *step) claimed() []int32 {
+	var out []int32
+	for i, c := range s.v.Claims {
+		if i < s.maxUnavailable() && c.Broker != s.m.opts.Self {
+			out = append(out, c.Broker)
+		}
+	}
+	return out
+}
+
+// free returns what forbids every restart, whoever's turn it is, or nil.
+func (s *step) free() *Reason {
+	if r := s.readable(); r != nil {
+		return r
+	}
+	if p := s.v.Pause; p != nil {
+		return because(CodePaused, "paused by %s%s; `kpls-agent resume` ends it", p.By, detail(p.Why))
+	}
+	if h, ok := s.v.Halts[s.target]; ok {
+		return because(CodeHalted, "broker %d failed with this manifest and was put back: %s; correct the manifest, or `kpls-agent resume` to try it again", h.Broker, h.Why)
+	}
+	if s.j.Failed == s.target {
+		return because(CodeHalted, "this broker failed with this manifest and was put back: %s; correct the manifest, or `kpls-agent resume` to try it again", s.j.Why)
+	}
+	return nil
+}
+
+// readable returns why the log says nothing one may rely on, or nil.
+func (s *step) readable() *Reason {
+	switch {
+	case s.f.Log.At.IsZero() && s.f.Log.Err != "":
+		return because(CodeLogUnreadable, "the coordination log cannot be read: %s", s.f.Log.Err)
+	case s.f.Log.At.IsZero():
+		return because(CodeLogUnreadable, "the coordination log has not been read to its end yet")
+	}
+	for _, why := range s.v.Foreign {
+		return because(CodeLogForeign, "the coordination log has what this agent must not ignore: %s", why)
+	}
+	return nil
+}
+
+func detail(s string) string {
+	if s == "" {
+		return ""
+	}
+	return ": " + s
+}

@@ -1,0 +1,241 @@
+package restart
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Gate is one check that must pass right before a restart. A gate that cannot
+// be evaluated does not pass.
+type Gate struct {
+	Name Code
+	// Blocked is why it does not pass, nil if it does.
+	Blocked *Reason
+}
+
+// voterLag is how far a voter may be behind the leader and still count:
+// controller.quorum.fetch.timeout.ms, 2 s by default.
+const voterLag = 2 * time.Second
+
+// gates evaluates all gates; down brokers (self included) count as away.
+func (s *step) gates() []Gate {
+	list := []Gate{
+		{CodeGateViews, s.gateViews()},
+		{CodeGateBrokers, s.gateBrokers()},
+		{CodeGatePartitions, s.gatePartitions()},
+		{CodeGateUnprotected, s.gateUnprotected()},
+		{CodeGateQuorum, s.gateQuorum()},
+	}
+	for i := range list {
+		if s.m.opts.disabled[list[i].Name] {
+			list[i].Blocked = nil
+		}
+	}
+	return list
+}
+
+// blocked returns the first gate that does not pass.
+func (s *step) blocked() *Reason {
+	for _, g := range s.gates() {
+		if g.Blocked != nil {
+			return g.Blocked
+		}
+	}
+	return nil
+}
+
+// gateViews: one broker that is cut off from the controllers goes on answering
+// with an old picture, so two must answer, one of them not the broker that is to go.
+func (s *step) gateViews() *Reason {
+	c := s.f.Cluster
+	if c.Err != "" || c.At.IsZero() {
+		return because(CodeGateViews, "the cluster cannot be seen: %s", orNot(c.Err, "no broker was asked yet"))
+	}
+	others, _ := s.others()
+	need, other := min(2, 1+len(others)), len(others) == 0
+	for _, v := range c.Views {
+		if len(v.Alive) == 0 || len(v.Topics) == 0 {
+			return because(CodeGateViews, "broker %d answered with empty metadata", v.Broker)
+		}
+		other = other || v.Broker != s.m.opts.Self
+	}
+	switch {
+	case len(c.Views) < need:
+		return because(CodeGateViews, "%d of the %d brokers needed for a judgement answered%s", len(c.Views), need, detail(c.Err))
+	case !other:
+		return because(CodeGateViews, "only this broker itself answered")
+	}
+	return nil
+}
+
+// gateBrokers: brokers that are down for any other cause use up max_unavailable.
+func (s *step) gateBrokers() *Reason {
+	others, _ := s.others()
+	claimed := s.claimed()
+	var down []int32
+	for _, id := range others {
+		if slices.Contains(claimed, id) || s.inAll(id) {
+			continue
+		}
+		down = append(down, id)
+	}
+	if len(down) == 0 || !s.inAny(s.m.opts.Self) { // a broker that is away already takes nothing away
+		return nil
+	}
+	if len(down)+len(claimed)+1 > s.maxUnavailable() {
+		return because(CodeGateBrokers, "broker %s is down; nothing is restarted until it is back%s", ids(down), s.why(down[0]))
+	}
+	return nil
+}
+
+// why adds which partitions a broker that is down leaves short.
+func (s *step) why(id int32) string {
+	n, example := 0, ""
+	for _, v := range s.f.Cluster.Views {
+		for _, t := range v.Topics {
+			for _, p := range t.Partitions {
+				if slices.Contains(p.Replicas, id) && !slices.Contains(p.ISR, id) {
+					if n++; example == "" {
+						example = fmt.Sprintf("%s-%d", t.Name, p.ID)
+					}
+				}
+			}
+		}
+		break
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d partitions have a replica less, %s for one)", n, example)
+}
+
+func (s *step) inAll(id int32) bool {
+	for _, v := range s.f.Cluster.Views {
+		if !slices.Contains(v.Alive, id) {
+			return false
+		}
+	}
+	return len(s.f.Cluster.Views) > 0
+}
+
+func (s *step) inAny(id int32) bool {
+	return slices.ContainsFunc(s.f.Cluster.Views, func(v BrokerView) bool { return slices.Contains(v.Alive, id) })
+}
+
+// gatePartitions: no partition that this broker keeps in sync may come below
+// its min.insync.replicas, counting every claimed broker as away, in the eyes
+// of every view. A topic that can never pass is gateUnprotected's.
+func (s *step) gatePartitions() *Reason {
+	self, claimed := s.m.opts.Self, s.claimed()
+	n, example := 0, ""
+	for _, v := range s.f.Cluster.Views {
+		for _, t := range v.Topics {
+			need, ok := s.f.Cluster.MinISR[t.Name]
+			if !ok {
+				return because(CodeGatePartitions, "min.insync.replicas of topic %s is not known", t.Name)
+			}
+			for _, p := range t.Partitions {
+				if len(p.Replicas) <= need || !slices.Contains(p.ISR, self) {
+					continue
+				}
+				left := 0
+				for _, id := range p.ISR {
+					if id != self && !slices.Contains(claimed, id) {
+						left++
+					}
+				}
+				if left < need {
+					if n++; example == "" {
+						example = fmt.Sprintf("%s-%d has %d in-sync replicas (%s) and needs %d besides this broker", t.Name, p.ID, len(p.ISR), ids(p.ISR), need)
+					}
+				}
+			}
+		}
+		if n > 0 {
+			break
+		}
+	}
+	if n > 0 {
+		return because(CodeGatePartitions, "%d partitions would come below min.insync.replicas without this broker: %s", n, example)
+	}
+	return nil
+}
+
+// unprotected lists topics on this broker that no roll-out can protect, at most 10.
+func (s *step) unprotected() []string {
+	m := s.m
+	if len(s.f.Cluster.Views) == 0 || m.unprotectedAt.Equal(s.f.Cluster.At) {
+		return m.unprotected
+	}
+	var out []string
+	for _, t := range s.f.Cluster.Views[0].Topics {
+		need, ok := s.f.Cluster.MinISR[t.Name]
+		if ok && len(out) < 10 && slices.ContainsFunc(t.Partitions, func(p Partition) bool {
+			return len(p.Replicas) <= need && slices.Contains(p.Replicas, s.m.opts.Self)
+		}) {
+			out = append(out, t.Name)
+		}
+	}
+	m.unprotected, m.unprotectedAt = out, s.f.Cluster.At
+	return out
+}
+
+// gateUnprotected: a topic with no more replicas than min.insync.replicas cannot
+// be written while any of them is away; the manifest says whether that is accepted.
+func (s *step) gateUnprotected() *Reason {
+	if list := s.unprotected(); s.f.Manifest.RefuseUnprotected && len(list) > 0 {
+		return because(CodeGateUnprotected, "topic %s has no more replicas than min.insync.replicas, so that no restart can protect it; give it more, or set rollout.unprotected_topics: proceed", list[0])
+	}
+	return nil
+}
+
+// gateQuorum: a caught-up majority of the voters must remain.
+func (s *step) gateQuorum() *Reason {
+	if s.f.Running.ZooKeeper {
+		return nil
+	}
+	q := s.f.Cluster.Quorum
+	if q == nil || len(q.Voters) == 0 {
+		return because(CodeGateQuorum, "the KRaft quorum cannot be seen: %s", orNot(s.f.Cluster.QuorumErr, "no answer"))
+	}
+	if q.Leader < 0 {
+		return because(CodeGateQuorum, "the KRaft quorum has no leader")
+	}
+	self, claimed := s.m.opts.Self, s.claimed()
+	if !slices.ContainsFunc(q.Voters, func(v Voter) bool { return v.ID == self }) {
+		return nil
+	}
+	remain, behind := 0, []int32{}
+	for _, v := range q.Voters {
+		switch {
+		case v.ID == self || slices.Contains(claimed, v.ID):
+		case v.Behind < 0 || v.Behind >= voterLag:
+			behind = append(behind, v.ID)
+		default:
+			remain++
+		}
+	}
+	need := len(q.Voters)/2 + 1
+	if len(q.Voters) <= 2 {
+		need = len(q.Voters) - 1 // one or two voters can never keep a majority; all others must be caught up
+	}
+	if remain < need {
+		return because(CodeGateQuorum, "%d caught-up voters would remain and %d are needed%s", remain, need, behindText(behind))
+	}
+	return nil
+}
+
+func behindText(list []int32) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return "; not caught up: " + ids(list)
+}
+
+func orNot(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}

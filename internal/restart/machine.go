@@ -1,0 +1,255 @@
+package restart
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Freshness and pace. They bound how old a fact may be where it allows
+// something, and how often a question is repeated where something is awaited.
+const (
+	// fresh is how old the log and the cluster's views may be at the instant a unit is restarted.
+	fresh = 2 * time.Second
+	// silent is how long nothing may be heard of an agent before others stop counting on it.
+	silent = 4 * Heartbeat
+	// Heartbeat is how often an agent repeats its status when nothing changes.
+	Heartbeat = 15 * time.Second
+
+	paceProve   = 100 * time.Millisecond // while a broker comes back
+	paceSoak    = time.Second            // while it must stay healthy
+	paceBlocked = time.Second            // while a gate does not pass
+	paceWaiting = 10 * time.Second       // while others are at work
+	paceRest    = 30 * time.Second       // at rest: somebody may have restarted the broker by hand
+)
+
+// Options of a Machine.
+type Options struct {
+	// Self is this broker's id.
+	Self int32
+	// Agent is this agent's version, shown to operators.
+	Agent string
+	// StartTimeout bounds the time from the restart to a broker that answers.
+	StartTimeout time.Duration
+	// ProgressTimeout bounds the time in which a broker that catches up makes no progress at all.
+	ProgressTimeout time.Duration
+	// Takeover is how long an agent must have been silent before another one may
+	// take its claim away, and then only if its broker is provably healthy.
+	Takeover time.Duration
+	// Nonce returns a string that no earlier call by any agent of this broker has returned.
+	Nonce func() string
+
+	// disabled gates, to prove that the simulator notices.
+	disabled map[Code]bool
+}
+
+// Machine decides for one agent. It has no goroutine, clock or I/O: the shell
+// gives it Facts and carries out what it returns. What must survive a crash is
+// in the Journal, which is a fact like any other; what is kept here is only
+// what a new life may learn again.
+type Machine struct {
+	opts Options
+
+	phase Phase
+	since time.Time
+
+	process   string    // invocation of the process last seen
+	processAt time.Time // when this life first saw it
+	begun     time.Time // when the probes were told of a planned restart; zero: they were not
+	issued    time.Time // when this life last asked for a restart of the unit
+	healthy   time.Time // since when the restarted broker has been healthy without a break
+	moving    string    // what the catch-up looked like when it last changed
+	movedAt   time.Time
+	haltTried bool
+
+	unprotected   []string // as of unprotectedAt, since the walk over all partitions is long
+	unprotectedAt time.Time
+}
+
+// NewMachine returns a machine that has seen nothing yet.
+func NewMachine(opts Options) *Machine { return &Machine{opts: opts} }
+
+// Step decides on what is known now.
+func (m *Machine) Step(f Facts) Decision {
+	if f.Log.View == nil {
+		f.Log.View = NewView()
+	}
+	if f.Unit.Invocation != m.process {
+		m.process, m.processAt, m.healthy = f.Unit.Invocation, f.Now, time.Time{}
+	}
+	s := &step{m: m, f: &f, j: f.Journal, v: f.Log.View}
+	s.target = f.Manifest.Hash
+	if s.v.Request != nil && s.target != "" {
+		s.target += "+" + s.v.Request.ID
+	}
+	var d Decision
+	switch f.Journal.Step {
+	case StepNone:
+		d = s.atRest()
+	case StepApply, StepRestart:
+		d = s.goDown()
+	case StepProve:
+		d = s.prove()
+	case StepRestore, StepUndo, StepProveUndo, StepNeedPerson:
+		d = s.undo()
+	default:
+		d = s.wait(PhaseUnknown, because(CodeNeedsAPerson, "the journal names step %q, which this agent does not know; install the agent version that wrote it", f.Journal.Step), 0)
+	}
+	d.Allowed = s.allowed()
+	return d
+}
+
+// step is one run of Machine.Step.
+type step struct {
+	m      *Machine
+	f      *Facts
+	j      Journal
+	v      *View
+	target string
+}
+
+// wait does nothing but say why, and looks again after at most wake.
+func (s *step) wait(p Phase, r *Reason, wake time.Duration) Decision {
+	return s.do(p, r, Action{}, wake)
+}
+
+func (s *step) do(p Phase, r *Reason, a Action, wake time.Duration) Decision {
+	if s.m.phase != p {
+		s.m.phase, s.m.since = p, s.f.Now
+		// After a restart of the agent the phase is older than this life.
+		if old, ok := s.v.Statuses[s.m.opts.Self]; ok && s.m.process == old.Invocation && old.Phase == p && old.Since.Before(s.f.Now) {
+			s.m.since = old.Since
+		}
+	}
+	return Decision{Do: a, Status: s.status(p, *r), Wake: wake}
+}
+
+func (s *step) save(p Phase, r *Reason, change func(*Journal)) Decision {
+	j := s.j
+	j.Version = JournalVersion
+	change(&j)
+	return s.do(p, r, Action{Kind: ActSave, Journal: j}, 0)
+}
+
+// look repeats a question when its last answer is older than pace, and waits otherwise.
+func (s *step) look(p Phase, r *Reason, kind ActionKind, at time.Time, pace time.Duration) Decision {
+	if kind == ActObserve {
+		pace = max(pace, 4*s.f.Cluster.Took) // a large cluster is asked less often
+	}
+	if age := s.f.Now.Sub(at); at.IsZero() || age >= pace {
+		return s.do(p, r, Action{Kind: kind}, 0)
+	}
+	return s.wait(p, r, pace-s.f.Now.Sub(at))
+}
+
+func (s *step) observe(p Phase, r *Reason, pace time.Duration) Decision {
+	return s.look(p, r, ActObserve, s.f.Cluster.At, pace)
+}
+
+func (s *step) status(p Phase, r Reason) Status {
+	st := Status{
+		Version: RecordVersion, Broker: s.m.opts.Self, Agent: s.m.opts.Agent,
+		Cluster: s.f.Manifest.Cluster, Manifest: s.f.Manifest.Hash, Target: s.target,
+		Phase: p, Since: s.m.since, Reason: r, Drift: s.drift() != "" || s.j.Step != StepNone && s.j.Step != StepProve,
+		Up: s.up(), Passed: s.j.Passed, Invocation: s.f.Unit.Invocation,
+		Zone: s.f.Manifest.Zones[s.m.opts.Self], ManifestFault: s.f.Manifest.Fault,
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.f.Probes)) {
+		if s.f.Probes[name].Serving {
+			st.Serving = append(st.Serving, name)
+		}
+		if s.f.Probes[name].Open {
+			st.Open = append(st.Open, name)
+		}
+	}
+	st.Unprotected = s.unprotected()
+	return st
+}
+
+func (s *step) up() bool {
+	return s.f.Unit.State == UnitRunning || s.f.Unit.State == UnitStarting || s.f.Unit.State == UnitStopping
+}
+
+// drift says how the process differs from what is asked, or "" if it does not
+// or if that is not known.
+func (s *step) drift() string {
+	if s.f.Manifest.Hash == "" || s.f.Running.At.IsZero() || s.f.Running.Listeners == nil {
+		return ""
+	}
+	if d := differs(s.f.Running.Listeners, s.f.Manifest.Listeners, s.f.Manifest.Absent); d != "" {
+		return d
+	}
+	if s.f.Manifest.HiddenChanges {
+		return "a hidden value, such as a password, is to change"
+	}
+	if q := s.v.Request; q != nil && q.ID != s.j.Request {
+		return "a rolling restart was asked for by " + q.By
+	}
+	return ""
+}
+
+// differs compares what a process runs with what it should run.
+func differs(running, want map[string]string, absent []string) string {
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		switch got, ok := running[name]; {
+		case !ok:
+			return fmt.Sprintf("the process does not have %s yet", name)
+		case got != want[name]:
+			return fmt.Sprintf("the process has %s as %q, wanted is %q", name, got, want[name])
+		}
+	}
+	for _, name := range absent {
+		if _, ok := running[name]; ok {
+			return fmt.Sprintf("the process still has %s", name)
+		}
+	}
+	return ""
+}
+
+// others returns the brokers that there are beside this one, ascending, and
+// whether that is known: from the manifest's table, and from the cluster.
+func (s *step) others() ([]int32, bool) {
+	ids := map[int32]bool{}
+	for id := range s.f.Manifest.Zones {
+		ids[id] = true
+	}
+	for _, id := range s.f.Cluster.Brokers {
+		ids[id] = true
+	}
+	delete(ids, s.m.opts.Self)
+	return slices.Sorted(maps.Keys(ids)), s.f.Manifest.Table || len(s.f.Cluster.Brokers) > 0
+}
+
+func (s *step) maxUnavailable() int { return max(1, s.f.Manifest.MaxUnavailable) }
+
+func (s *step) zone(id int32) string {
+	if z, ok := s.f.Manifest.Zones[id]; ok {
+		return z
+	}
+	return s.v.Statuses[id].Zone
+}
+
+// recent is true if t is known and not older than d.
+func (s *step) recent(t time.Time, d time.Duration) bool {
+	return !t.IsZero() && s.f.Now.Sub(t) <= d
+}
+
+func ids(list []int32) string {
+	out := make([]string, len(list))
+	for i, id := range list {
+		out[i] = fmt.Sprint(id)
+	}
+	return strings.Join(out, ", ")
+}
+
+func short(hash string) string {
+	if i := strings.IndexByte(hash, '+'); i > 12 {
+		return hash[:12] + hash[i:]
+	}
+	if len(hash) > 12 {
+		return hash[:12]
+	}
+	return hash
+}

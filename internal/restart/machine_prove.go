@@ -1,0 +1,229 @@
+package restart
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// maxStarts is how many processes may be seen in one proof: a reboot of the VM
+// or a restart by hand is no failure, a process that keeps ending is.
+const maxStarts = 3
+
+// proof is what a process that was restarted has to show.
+type proof struct {
+	want   map[string]string
+	absent []string
+	// waiting is why it is not proved yet; failure is why it never will be.
+	waiting *Reason
+	failure string
+	phase   Phase
+	ask     ActionKind // the question that brings it on
+}
+
+// prove waits until the restarted process serves, has caught up, is seen by the
+// load balancer and has stayed so for the soak time; or sees that it failed.
+func (s *step) prove() Decision {
+	j := s.j
+	if d, moved := s.newProcess(); moved {
+		return d
+	}
+	p := s.examine(j.Listeners, j.Absent)
+	if p.failure != "" {
+		return s.saveStep(StepRestore, PhaseRollback, because(CodeRollingBack, "%s; putting the last good server.properties back", p.failure), func(j *Journal) { j.Why = p.failure })
+	}
+	if p.waiting != nil {
+		s.m.healthy = time.Time{}
+		return s.lookOn(p)
+	}
+	if s.m.healthy.IsZero() {
+		s.m.healthy = s.f.Now
+		if !s.m.begun.IsZero() {
+			s.m.begun = time.Time{}
+			return s.do(PhaseSoaking, because(CodeSoaking, "healthy; the probes say the truth again"), Action{Kind: ActEnd}, 0)
+		}
+	}
+	if r := s.balancer(); r != nil {
+		return s.observe(PhaseBalancer, r, paceSoak)
+	}
+	soak := s.soak()
+	if left := s.m.healthy.Add(soak).Sub(s.f.Now); left > 0 || !s.recent(s.f.Cluster.At, 2*paceSoak+4*s.f.Cluster.Took) {
+		return s.soakOn(soak, left)
+	}
+	return s.saveStep(StepNone, PhaseSoaking, because(CodeReleasing, "proved"), func(j *Journal) {
+		if j.Starts == 1 {
+			j.Passed = j.Target
+		}
+		if j.RequestID != "" {
+			j.Request = j.RequestID
+		}
+		j.Served, j.Failed, j.Halted, j.Why = true, "", false, ""
+	})
+}
+
+func (s *step) soakOn(soak, left time.Duration) Decision {
+	r := because(CodeSoaking, "healthy; must stay so for %s", soak)
+	d := s.observe(PhaseSoaking, r, min(paceSoak, max(left, paceProve)))
+	if d.Wake > left && left > 0 {
+		d.Wake = left
+	}
+	return d
+}
+
+// soak is shorter once two brokers have passed cleanly: brokers that freeze
+// after they rejoined do so within 20-50 s (KAFKA-19586), and the first ones show it.
+func (s *step) soak() time.Duration {
+	passed := 0
+	for id, st := range s.v.Statuses {
+		if id != s.m.opts.Self && st.Passed == s.j.Target {
+			passed++
+		}
+	}
+	if passed >= 2 && s.j.Starts <= 1 {
+		return s.f.Manifest.Soak / 4
+	}
+	return s.f.Manifest.Soak
+}
+
+// newProcess follows the process if it is another one than the journal knows.
+func (s *step) newProcess() (Decision, bool) {
+	inv := s.f.Unit.Invocation
+	if inv == "" || inv == s.j.Invocation {
+		return Decision{}, false
+	}
+	s.m.healthy = time.Time{}
+	return s.save(PhaseStarting, because(CodeStarting, "another process has been started"), func(j *Journal) {
+		j.Invocation = inv
+		j.Starts++
+	}), true
+}
+
+// lookOn repeats the question that the proof waits for.
+func (s *step) lookOn(p proof) Decision {
+	switch p.ask {
+	case ActRunning:
+		return s.look(p.phase, p.waiting, ActRunning, s.f.Running.At, paceProve)
+	case ActObserve:
+		return s.observe(p.phase, p.waiting, paceProve)
+	default:
+		return s.wait(p.phase, p.waiting, paceProve)
+	}
+}
+
+// examine judges the process against what it should run.
+func (s *step) examine(want map[string]string, absent []string) proof {
+	f, u := s.f, s.f.Unit
+	p := proof{want: want, absent: absent, phase: PhaseStarting}
+	fail := func(format string, args ...any) proof {
+		p.failure = fmt.Sprintf(format, args...)
+		return p
+	}
+	hold := func(phase Phase, ask ActionKind, r *Reason) proof {
+		p.phase, p.ask, p.waiting = phase, ask, r
+		return p
+	}
+	switch {
+	case u.State == UnitFailed || u.State == UnitStopped && u.Ambiguous:
+		return fail("the process ended after its restart (%s)", orNot(u.Detail, "no detail"))
+	case u.Restarts > 0 || s.j.Starts > maxStarts:
+		return fail("the process keeps ending and being started again (%s)", orNot(u.Detail, "no detail"))
+	case u.State == UnitStopped:
+		return hold(PhaseStopped, ActNone, because(CodeStopped, "somebody stopped the broker in the middle of its restart; start it"))
+	case u.State == UnitUnknown:
+		return hold(PhaseStarting, ActNone, because(CodeUnitUnknown, "the broker's unit cannot be seen: %s", u.Detail))
+	}
+	waited := f.Now.Sub(s.j.Started)
+	late := s.m.opts.StartTimeout > 0 && waited > s.m.opts.StartTimeout
+	if f.Running.Err != "" || f.Running.At.Before(s.m.processAt) {
+		if late {
+			return fail("the broker did not answer within %s (%s)", s.m.opts.StartTimeout, f.Running.Err)
+		}
+		return hold(PhaseStarting, ActRunning, because(CodeStarting, "the process runs and does not answer yet"))
+	}
+	if d := differs(f.Running.Listeners, want, absent); d != "" {
+		return fail("%s", d)
+	}
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		if pr, watched := f.Probes[name]; watched && (!pr.Serving || pr.At.Before(s.m.processAt)) {
+			if late {
+				return fail("%s does not serve after %s (%s)", name, s.m.opts.StartTimeout, pr.Why)
+			}
+			return hold(PhaseStarting, ActNone, because(CodeListener, "%s does not serve yet%s", name, detail(pr.Why)))
+		}
+	}
+	return s.rejoined(p)
+}
+
+// rejoined judges the broker's place in the cluster. Its own view is needed: a
+// broker answers only after it has replayed the metadata up to its own return,
+// so that its picture cannot be older than the restart, as others' may be.
+func (s *step) rejoined(p proof) proof {
+	f := s.f
+	p.phase, p.ask = PhaseCatchingUp, ActObserve
+	if f.Cluster.At.Before(s.m.processAt) || f.Cluster.At.Before(f.Running.At) {
+		p.waiting = because(CodeCatchingUp, "looking at the cluster")
+		return p
+	}
+	own := slices.ContainsFunc(f.Cluster.Views, func(v BrokerView) bool { return v.Broker == s.m.opts.Self })
+	if r := s.gateViews(); r != nil || !own {
+		if r == nil {
+			r = because(CodeGateViews, "this broker's own view of the cluster is missing")
+		}
+		p.waiting = r
+		return p
+	}
+	if !s.inAll(s.m.opts.Self) {
+		p.waiting = because(CodeFenced, "the other brokers do not see this broker unfenced yet")
+		return p
+	}
+	n := s.missing(s.m.opts.Self)
+	if n == 0 {
+		s.m.moving = ""
+		return p
+	}
+	if now := fmt.Sprint(n); now != s.m.moving {
+		s.m.moving, s.m.movedAt = now, f.Now
+	}
+	if stuck := f.Now.Sub(s.m.movedAt); s.m.opts.ProgressTimeout > 0 && stuck > s.m.opts.ProgressTimeout {
+		p.waiting = because(CodeStalled, "%d partitions are not in sync on this broker and none came in sync for %s (%s); see its server.log and disks", n, stuck.Round(time.Second), s.example())
+		return p
+	}
+	p.waiting = because(CodeCatchingUp, "%d partitions are not in sync on this broker yet (%s)", n, s.example())
+	return p
+}
+
+// example names a few partitions that this broker must still catch up with.
+func (s *step) example() string {
+	var out []string
+	for _, v := range s.f.Cluster.Views {
+		for _, t := range v.Topics {
+			for _, p := range t.Partitions {
+				if slices.Contains(p.Replicas, s.m.opts.Self) && !slices.Contains(p.ISR, s.m.opts.Self) {
+					if len(out) == 3 {
+						return strings.Join(out, ", ") + ", ..."
+					}
+					out = append(out, fmt.Sprintf("%s-%d", t.Name, p.ID))
+				}
+			}
+		}
+		if len(out) > 0 {
+			break
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// balancer waits until a load balancer that watched a port, and has seen it
+// closed, has found it open as often as it needs: else it is still blind for
+// this broker when the next one goes.
+func (s *step) balancer() *Reason {
+	for _, name := range slices.Sorted(maps.Keys(s.j.Listeners)) {
+		p := s.f.Probes[name]
+		if p.Balancer && p.Gap && p.Open && p.Answered < s.f.Manifest.HealthyThreshold {
+			return because(CodeBalancer, "the load balancer has seen %s up %d times of %d since it was closed", name, p.Answered, s.f.Manifest.HealthyThreshold)
+		}
+	}
+	return nil
+}

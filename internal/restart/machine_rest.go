@@ -1,0 +1,374 @@
+package restart
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// atRest decides while no restart of ours is under way.
+func (s *step) atRest() Decision {
+	f := s.f
+	if !s.m.begun.IsZero() {
+		s.m.begun = time.Time{}
+		return s.do(s.phaseOr(PhaseUnknown), because(CodeReleasing, "the planned restart has ended"), Action{Kind: ActEnd}, 0)
+	}
+	if d, ok := s.bookkeeping(); ok {
+		return d
+	}
+	switch {
+	case f.Unit.State == UnitUnknown || f.Unit.At.IsZero():
+		return s.wait(PhaseUnknown, because(CodeUnitUnknown, "the broker's unit cannot be seen: %s", orNot(f.Unit.Detail, "not asked yet")), paceWaiting)
+	case f.Manifest.Hash == "":
+		return s.drop(PhaseUnmanaged, because(CodeNoManifest, "there is no manifest yet%s", detail(f.Manifest.Fault)))
+	case f.Unit.State == UnitStopped:
+		return s.stopped()
+	case f.Manifest.Refusal != nil:
+		return s.drop(PhaseRefused, f.Manifest.Refusal)
+	}
+	if f.Unit.State != UnitFailed {
+		// What the process runs is asked anew for every process, and now and then.
+		if f.Running.At.Before(s.m.processAt) || f.Running.Err != "" {
+			r := because(CodeNoAnswer, "the broker does not tell its configuration: %s", orNot(f.Running.Err, "not asked yet"))
+			return s.look(PhaseUnknown, r, ActRunning, f.Running.At, paceBlocked)
+		}
+		if !s.j.Served {
+			return s.save(s.phaseOr(PhaseUnknown), because(CodeInSync, "the broker was seen running"), func(j *Journal) { j.Served = true })
+		}
+		if len(f.Running.Dynamic) > 0 {
+			return s.drop(PhaseRefused, because(CodeDynamicConfig, "a dynamic configuration overrides %s on this broker, so that server.properties decides nothing; delete it with kafka-configs --alter --entity-type brokers --entity-name %d --delete-config %s", f.Running.Dynamic[0], s.m.opts.Self, f.Running.Dynamic[0]))
+		}
+		if s.drift() == "" {
+			return s.idle()
+		}
+	} else if !f.Manifest.FileChanges && s.drift() == "" {
+		return s.drop(PhaseStopped, because(CodeStopped, "the broker has failed (%s) with the server.properties the manifest asks for; see its log, mend it and start it", f.Unit.Detail))
+	}
+	return s.drifting()
+}
+
+// phaseOr keeps the phase that was, so that a short look does not show up as a change.
+func (s *step) phaseOr(p Phase) Phase {
+	if s.m.phase != "" {
+		return s.m.phase
+	}
+	return p
+}
+
+// bookkeeping keeps the journal's copies of what the log says, and forgets a
+// failure that an operator or a new manifest has overtaken.
+func (s *step) bookkeeping() (Decision, bool) {
+	r := because(CodeReleasing, "writing down what the log says")
+	if s.f.Log.At.IsZero() {
+		return Decision{}, false
+	}
+	if active := slices.Sorted(maps.Keys(s.v.Active)); !slices.Equal(active, s.j.Active) {
+		return s.save(s.phaseOr(PhaseUnknown), r, func(j *Journal) { j.Active = active }), true
+	}
+	if s.j.Failed == "" {
+		return Decision{}, false
+	}
+	_, halted := s.v.Halts[s.j.Failed]
+	switch {
+	case halted && !s.j.Halted:
+		return s.save(PhaseFailed, r, func(j *Journal) { j.Halted = true }), true
+	case !halted && s.j.Halted:
+		return s.save(s.phaseOr(PhaseUnknown), r, func(j *Journal) { j.Failed, j.Halted, j.Why = "", false, "" }), true
+	case !halted && !s.tooSoon(ActAppend):
+		h := Halt{Broker: s.m.opts.Self, Target: s.j.Failed, Why: s.j.Why, At: s.f.Now}
+		return s.do(PhaseFailed, because(CodeHalted, "telling everyone that the manifest failed here: %s", s.j.Why), Action{Kind: ActAppend, Records: []Record{NewHalt(h)}}, 0), true
+	}
+	return Decision{}, false
+}
+
+// tooSoon spaces repeats of an action that has just failed.
+func (s *step) tooSoon(kind ActionKind) bool {
+	e := s.f.Failed
+	return e != nil && e.Kind == kind && s.f.Now.Sub(e.At) < backoff(e.Count)
+}
+
+// backoff is the pause after the n-th failure in a row, 1 s to 30 s.
+func backoff(n int) time.Duration {
+	return min(30*time.Second, time.Second<<min(max(n-1, 0), 5))
+}
+
+// drop waits without a claim: one that is held is given back, since it would keep others waiting.
+func (s *step) drop(p Phase, r *Reason) Decision {
+	c, _, held := s.v.Claim(s.m.opts.Self)
+	if !held || s.tooSoon(ActAppend) || s.j.Failed != "" && !s.j.Halted {
+		return s.wait(p, r, paceRest)
+	}
+	d := s.do(p, r, Action{Kind: ActAppend}, 0)
+	// The status goes first: who reads the release has read what it means.
+	d.Do.Records = []Record{NewStatus(d.Status), NewRelease(c.Key)}
+	return d
+}
+
+// stopped: somebody stopped the broker, or nobody started it yet. The file is
+// made right; starting is theirs to do. A broker that was never seen running
+// has nothing to protect, so it needs no agreement: the file must be right
+// before it starts for the first time.
+func (s *step) stopped() Decision {
+	f := s.f
+	r := because(CodeStopped, "the broker is stopped (%s); server.properties is as the manifest says, start it when you are done", orNot(f.Unit.Detail, "by somebody, or never started"))
+	if f.Manifest.Refusal != nil {
+		return s.drop(PhaseRefused, f.Manifest.Refusal)
+	}
+	if f.Manifest.FileChanges {
+		if s.j.Served {
+			if b := s.free(); b == nil {
+				if b = s.agreed(); b != nil {
+					return s.drop(PhaseStopped, because(CodeStopped, "the broker is stopped, and its file is left as it is: %s", b.Text))
+				}
+			} else {
+				return s.drop(PhaseStopped, because(CodeStopped, "the broker is stopped, and its file is left as it is: %s", b.Text))
+			}
+		}
+		if s.tooSoon(ActApply) {
+			return s.wait(PhaseStopped, s.failed(), time.Second)
+		}
+		return s.do(PhaseStopped, r, Action{Kind: ActApply}, 0)
+	}
+	return s.drop(PhaseStopped, r)
+}
+
+func (s *step) failed() *Reason {
+	return because(CodeActionFailed, "%v", s.f.Failed.Err)
+}
+
+// idle: the process runs what the manifest says.
+func (s *step) idle() Decision {
+	f := s.f
+	r := because(CodeInSync, "runs what the manifest says")
+	if _, _, held := s.v.Claim(s.m.opts.Self); held {
+		return s.drop(PhaseIdle, r)
+	}
+	if q := s.v.Request; q != nil && s.j.Request == q.ID && s.everyoneDone() && s.lowest() && !s.tooSoon(ActAppend) {
+		return s.do(PhaseIdle, r, Action{Kind: ActAppend, Records: []Record{NewRequestDone()}}, 0)
+	}
+	if f.Manifest.FileChanges && s.j.Failed == "" && s.free() == nil && s.agreed() == nil {
+		if s.tooSoon(ActApply) {
+			return s.drop(PhaseIdle, s.failed())
+		}
+		return s.do(PhaseIdle, because(CodeApplying, "the process is right and server.properties is not: writing it"), Action{Kind: ActApply}, 0)
+	}
+	if d, ok := s.activate(r); ok {
+		return d
+	}
+	if s.f.Now.Sub(f.Running.At) >= paceRest {
+		return s.do(PhaseIdle, r, Action{Kind: ActRunning}, 0)
+	}
+	return s.drop(PhaseIdle, r)
+}
+
+func (s *step) everyoneDone() bool {
+	others, known := s.others()
+	for _, id := range others {
+		st, ok := s.v.Statuses[id]
+		if !ok || !s.done(st) {
+			return false
+		}
+	}
+	return known
+}
+
+// lowest lets one agent speak for all where any of them could.
+func (s *step) lowest() bool {
+	others, _ := s.others()
+	return len(others) == 0 || s.m.opts.Self < others[0]
+}
+
+// activate opens the probes of a new listener on all brokers at once, when all
+// of them serve it: a client that reaches one broker over a listener that the
+// others lack gets LISTENER_NOT_FOUND for all they lead.
+func (s *step) activate(r *Reason) (Decision, bool) {
+	if _, known := s.others(); !known && s.f.Cluster.At.IsZero() {
+		return s.do(PhaseIdle, r, Action{Kind: ActObserve}, 0), true
+	}
+	if !s.lowest() || s.free() != nil || s.agreed() != nil || !s.everyoneDone() || s.tooSoon(ActAppend) {
+		return Decision{}, false
+	}
+	others, _ := s.others()
+	var records []Record
+	for _, name := range slices.Sorted(maps.Keys(s.f.Manifest.Listeners)) {
+		if s.v.Active[name] || !s.f.Probes[name].Serving {
+			continue
+		}
+		if !slices.ContainsFunc(others, func(id int32) bool { return !slices.Contains(s.v.Statuses[id].Serving, name) }) {
+			records = append(records, NewActive(name))
+		}
+	}
+	for _, name := range s.f.Manifest.Absent {
+		if s.v.Active[name] {
+			records = append(records, NewInactive(name))
+		}
+	}
+	if len(records) == 0 {
+		return Decision{}, false
+	}
+	return s.do(PhaseIdle, r, Action{Kind: ActAppend, Records: records}, 0), true
+}
+
+// allowed lists the listeners whose probes may be open. The log decides; while
+// it cannot be read, what it said last.
+func (s *step) allowed() []string {
+	active := s.j.Active
+	if !s.f.Log.At.IsZero() {
+		active = slices.Sorted(maps.Keys(s.v.Active))
+	}
+	return active
+}
+
+// drifting: the process does not run what the manifest says.
+func (s *step) drifting() Decision {
+	why := s.drift()
+	if r := s.free(); r != nil {
+		p := PhaseWaiting
+		if r.Code == CodeHalted && s.j.Failed == s.target {
+			p = PhaseFailed
+		}
+		if r.Code == CodeHalted || r.Code == CodeLogForeign || r.Code == CodePaused {
+			return s.drop(p, r)
+		}
+		return s.wait(p, r, paceBlocked)
+	}
+	if s.f.Cluster.At.IsZero() {
+		return s.observe(PhaseWaiting, because(CodeClusterUnknown, "the cluster has not been seen yet%s", detail(s.f.Cluster.Err)), paceBlocked)
+	}
+	if r := s.agreed(); r != nil {
+		return s.drop(PhaseWaiting, r)
+	}
+	if r := s.closing(); r != nil {
+		return s.closeFirst(r)
+	}
+	if r := s.turn(); r != nil {
+		if d, ok := s.takeover(); ok {
+			return d
+		}
+		if _, _, held := s.v.Claim(s.m.opts.Self); held {
+			return s.drop(PhaseWaiting, r) // the active controller has moved here: to the end of the queue
+		}
+		return s.observe(PhaseWaiting, r, paceWaiting)
+	}
+	if r := s.queue(); r != nil {
+		if d, ok := s.takeover(); ok {
+			return d
+		}
+		return s.observe(PhaseWaiting, r, paceWaiting)
+	}
+	return s.claim(why)
+}
+
+// claim appends a claim, and once it has been read back evaluates the gates on
+// what was seen after that.
+func (s *step) claim(why string) Decision {
+	c, _, held := s.v.Claim(s.m.opts.Self)
+	if !held {
+		r := because(CodeClaiming, "%s; claiming the restart", why)
+		if s.tooSoon(ActAppend) {
+			return s.wait(PhaseWaiting, because(CodeLogUnreadable, "the claim cannot be written: %v", s.f.Failed.Err), paceBlocked)
+		}
+		claim := Claim{Broker: s.m.opts.Self, Zone: s.zone(s.m.opts.Self), Target: s.target, At: s.f.Now}
+		return s.do(PhaseWaiting, r, Action{Kind: ActAppend, Records: []Record{NewClaim(claim, s.m.opts.Nonce())}}, 0)
+	}
+	r := because(CodeClaiming, "%s; checking the gates", why)
+	if s.f.Cluster.At.Before(c.At) || !s.recent(s.f.Cluster.At, fresh) {
+		return s.observe(PhaseClaimed, r, 0)
+	}
+	if b := s.blocked(); b != nil {
+		return s.observe(PhaseClaimed, b, paceBlocked)
+	}
+	if s.tooSoon(ActSave) || s.tooSoon(ActApply) || s.tooSoon(ActRestart) {
+		return s.wait(PhaseClaimed, s.failed(), time.Second)
+	}
+	return s.save(PhaseApplying, because(CodeApplying, "%s", why), func(j *Journal) {
+		j.Step, j.Target, j.Listeners, j.Absent = StepApply, s.target, s.f.Manifest.Listeners, s.f.Manifest.Absent
+		j.RequestID = ""
+		if s.v.Request != nil {
+			j.RequestID = s.v.Request.ID
+		}
+		j.Before = map[string]string{}
+		for name := range j.Listeners {
+			j.Before[name] = s.f.Running.Listeners[name]
+		}
+		for _, name := range j.Absent {
+			j.Before[name] = s.f.Running.Listeners[name]
+		}
+		maps.DeleteFunc(j.Before, func(_, v string) bool { return v == "" })
+		j.Invocation, j.Why, j.Starts, j.Started = s.f.Unit.Invocation, "", 0, s.f.Now
+	})
+}
+
+// closing returns what keeps a removal from starting: a probe that is still
+// open for a listener that is to go, anywhere.
+func (s *step) closing() *Reason {
+	for _, name := range s.f.Manifest.Absent {
+		if s.v.Active[name] {
+			return because(CodeProbesClosing, "the probes of %s close before it is taken away", name)
+		}
+		for _, id := range slices.Sorted(maps.Keys(s.v.Statuses)) {
+			if slices.Contains(s.v.Statuses[id].Open, name) {
+				return because(CodeProbesClosing, "the probe of %s on broker %d is still open", name, id)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *step) closeFirst(r *Reason) Decision {
+	var records []Record
+	for _, name := range s.f.Manifest.Absent {
+		if s.v.Active[name] {
+			records = append(records, NewInactive(name))
+		}
+	}
+	if len(records) == 0 || s.tooSoon(ActAppend) {
+		return s.wait(PhaseWaiting, r, paceBlocked)
+	}
+	return s.do(PhaseWaiting, r, Action{Kind: ActAppend, Records: records}, 0)
+}
+
+// takeover takes the claim of a dead agent away: only one that was not in the
+// middle of a restart when it was last heard of, and whose broker is provably
+// healthy in every view. Anything else needs an operator.
+func (s *step) takeover() (Decision, bool) {
+	for _, c := range s.v.Claims {
+		st, ok := s.v.Statuses[c.Broker]
+		if c.Broker == s.m.opts.Self || !ok || s.f.Now.Sub(st.Seen) < s.m.opts.Takeover || !s.recent(s.f.Log.At, silent) {
+			continue
+		}
+		switch st.Phase {
+		case PhaseWaiting, PhaseClaimed, PhaseIdle, PhaseSoaking, PhaseBalancer:
+		default:
+			continue
+		}
+		r := because(CodeClaimAhead, "the agent of broker %d has been silent for %s; taking its claim away", c.Broker, s.f.Now.Sub(st.Seen).Round(time.Second))
+		if !s.recent(s.f.Cluster.At, fresh) {
+			return s.observe(PhaseWaiting, r, 0), true
+		}
+		if s.gateViews() != nil || !s.inAll(c.Broker) || s.missing(c.Broker) > 0 || s.tooSoon(ActAppend) {
+			continue
+		}
+		by := "broker " + strconv.Itoa(int(s.m.opts.Self))
+		return s.do(PhaseWaiting, r, Action{Kind: ActAppend, Records: []Record{NewTakeover(by, c, r.Text, s.f.Now), NewRelease(c.Key)}}, 0), true
+	}
+	return Decision{}, false
+}
+
+// missing counts the partitions in which a broker is a replica and not in sync, in the worst view.
+func (s *step) missing(id int32) int {
+	worst := 0
+	for _, v := range s.f.Cluster.Views {
+		n := 0
+		for _, t := range v.Topics {
+			for _, p := range t.Partitions {
+				if slices.Contains(p.Replicas, id) && !slices.Contains(p.ISR, id) {
+					n++
+				}
+			}
+		}
+		worst = max(worst, n)
+	}
+	return worst
+}

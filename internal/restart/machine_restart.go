@@ -1,0 +1,145 @@
+package restart
+
+import (
+	"slices"
+	"time"
+)
+
+// goDown takes this broker down: file, probes, gates once more, unit. Nothing
+// irreversible has happened before StepRestart; after it the unit may have
+// been restarted, whatever this life remembers.
+func (s *step) goDown() Decision {
+	f, j := s.f, s.j
+	if j.Step == StepRestart {
+		if f.Unit.Invocation != j.Invocation && f.Unit.Invocation != "" || s.ended() && !s.m.issued.IsZero() {
+			return s.saveStep(StepProve, PhaseStarting, because(CodeStarting, "the process was restarted"), func(j *Journal) {
+				j.Invocation, j.Starts = f.Unit.Invocation, 1
+			})
+		}
+		if f.Unit.State == UnitStopping || f.Unit.State == UnitStarting {
+			return s.wait(PhaseRestarting, because(CodeRestarting, "the unit is %s", f.Unit.State), paceBlocked)
+		}
+		if s.tooSoon(ActRestart) {
+			return s.wait(PhaseRestarting, s.failed(), time.Second)
+		}
+	}
+	if r := s.stillMine(); r != nil {
+		return s.saveStep(StepNone, PhaseWaiting, r, func(*Journal) {})
+	}
+	if !s.up() {
+		// It went away by itself. Nothing more can be lost by restarting it with the
+		// file the manifest asks for; a broker that somebody stopped is left alone.
+		if f.Unit.State == UnitStopped && !f.Unit.Ambiguous {
+			return s.saveStep(StepNone, PhaseStopped, because(CodeStopped, "somebody stopped the broker"), func(*Journal) {})
+		}
+	}
+	if f.Manifest.FileChanges {
+		if s.tooSoon(ActApply) {
+			return s.saveStep(StepNone, PhaseClaimed, s.failed(), func(*Journal) {})
+		}
+		return s.do(PhaseApplying, because(CodeApplying, "writing server.properties"), Action{Kind: ActApply}, 0)
+	}
+	if r := s.prepared(); r != nil {
+		return *r
+	}
+	if j.Step == StepApply {
+		return s.saveStep(StepRestart, PhaseRestarting, because(CodeRestarting, "restarting the broker"), func(j *Journal) {
+			j.Invocation, j.Started = f.Unit.Invocation, f.Now
+		})
+	}
+	return s.restart(PhaseRestarting, because(CodeRestarting, "restarting the broker"))
+}
+
+// ended is true if the process is gone for good as far as the service manager is concerned.
+func (s *step) ended() bool {
+	return s.f.Unit.State == UnitFailed || s.f.Unit.State == UnitStopped
+}
+
+// saveStep moves the journal to another step; what this life knew of the old one does not count any more.
+func (s *step) saveStep(to Step, p Phase, r *Reason, change func(*Journal)) Decision {
+	s.m.issued, s.m.healthy, s.m.moving, s.m.haltTried = time.Time{}, time.Time{}, "", false
+	return s.save(p, r, func(j *Journal) {
+		j.Step = to
+		change(j)
+	})
+}
+
+// stillMine returns why the restart that was begun must not go on: it is
+// checked up to the last moment before the unit is restarted.
+func (s *step) stillMine() *Reason {
+	if s.j.Target != s.target {
+		return because(CodeClaiming, "the manifest has changed since this restart was begun")
+	}
+	if s.f.Manifest.Refusal != nil {
+		return s.f.Manifest.Refusal
+	}
+	if r := s.free(); r != nil {
+		if r.Code == CodeLogUnreadable && !s.up() {
+			return nil // a broker that is down already may be the one that holds the log
+		}
+		return r
+	}
+	if _, _, held := s.v.Claim(s.m.opts.Self); !held {
+		return because(CodeClaiming, "this broker's claim was taken away")
+	}
+	for _, check := range []func() *Reason{s.agreed, s.turn, s.queue} {
+		if r := check(); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// prepared sees to everything that must hold right before the unit is
+// restarted. It returns nil when it all does, on facts that are fresh.
+func (s *step) prepared() *Decision {
+	f := s.f
+	r := because(CodeApplying, "checking the gates once more")
+	give := func(d Decision) *Decision { return &d }
+	if !s.up() {
+		return nil
+	}
+	if !s.recent(f.Log.At, fresh) {
+		if s.tooSoon(ActAppend) {
+			return give(s.saveStep(StepNone, PhaseClaimed, because(CodeLogUnreadable, "the coordination log cannot be written: %v", f.Failed.Err), func(*Journal) {}))
+		}
+		// An append that is read back is the only proof that the claim still stands.
+		d := s.do(PhaseApplying, r, Action{Kind: ActAppend}, 0)
+		d.Do.Records = []Record{NewStatus(d.Status)}
+		return &d
+	}
+	if !s.recent(f.Cluster.At, fresh) || f.Cluster.At.Before(s.j.Started) {
+		return give(s.observe(PhaseApplying, r, 0))
+	}
+	if b := s.blocked(); b != nil {
+		return give(s.saveStep(StepNone, PhaseClaimed, b, func(*Journal) {}))
+	}
+	if s.m.begun.IsZero() {
+		s.m.begun = f.Now
+		return give(s.do(PhaseApplying, because(CodeApplying, "telling the probes"), Action{Kind: ActBegin}, 0))
+	}
+	if left := s.m.begun.Add(f.Manifest.Drain).Sub(f.Now); len(f.Manifest.Close) > 0 && left > 0 && s.watched() {
+		return give(s.wait(PhaseApplying, because(CodeDraining, "the probes of %v are closed; the load balancer moves its clients away", f.Manifest.Close), left))
+	}
+	return nil
+}
+
+// watched is true if a load balancer was seen on a listener that closes for the restart.
+func (s *step) watched() bool {
+	return slices.ContainsFunc(s.f.Manifest.Close, func(name string) bool { return s.f.Probes[name].Balancer })
+}
+
+// restart restarts the unit, once.
+func (s *step) restart(p Phase, r *Reason) Decision {
+	if s.f.Failed != nil && s.f.Failed.Kind == ActRestart {
+		s.m.issued = time.Time{}
+		if s.tooSoon(ActRestart) {
+			return s.wait(p, s.failed(), time.Second) // the way back comes here directly
+		}
+	}
+	if !s.m.issued.IsZero() {
+		return s.wait(p, because(CodeNoEffect, "the unit was restarted and its process is still %q; if `commands` are used, the status command must print another line for each process", s.f.Unit.Invocation), paceBlocked)
+	}
+	s.m.issued = s.f.Now
+	return s.do(p, r, Action{Kind: ActRestart, NotAfter: s.f.Now.Add(fresh)}, 0)
+}

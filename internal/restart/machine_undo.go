@@ -1,0 +1,127 @@
+package restart
+
+import (
+	"maps"
+	"slices"
+)
+
+// undo puts a broker back that did not come up right: halt for everyone, last
+// good file, restart, proof. It never gives up the claim before the halt is in
+// the log, so that nobody can follow into the same failure.
+func (s *step) undo() Decision {
+	switch s.j.Step {
+	case StepRestore:
+		return s.restore()
+	case StepUndo:
+		return s.undoRestart()
+	case StepNeedPerson:
+		return s.needPerson()
+	default:
+		return s.proveUndo()
+	}
+}
+
+func (s *step) rollingBack(doing string) *Reason {
+	return because(CodeRollingBack, "%s; %s", s.j.Why, doing)
+}
+
+func (s *step) halt() []Record {
+	return []Record{NewHalt(Halt{Broker: s.m.opts.Self, Target: s.j.Target, Why: s.j.Why, At: s.f.Now})}
+}
+
+func (s *step) halted() bool {
+	_, ok := s.v.Halts[s.j.Target]
+	return ok
+}
+
+func (s *step) restore() Decision {
+	if !s.halted() && !s.m.haltTried {
+		// Tried once here: where the log is away with this broker, the claim keeps the others back.
+		s.m.haltTried = true
+		return s.do(PhaseRollback, s.rollingBack("telling everyone"), Action{Kind: ActAppend, Records: s.halt()}, 0)
+	}
+	if !s.f.LastGood {
+		if s.tooSoon(ActRestore) {
+			return s.wait(PhaseRollback, s.failed(), paceBlocked)
+		}
+		return s.do(PhaseRollback, s.rollingBack("putting the last good server.properties back"), Action{Kind: ActRestore}, 0)
+	}
+	return s.saveStep(StepUndo, PhaseRollback, s.rollingBack("restarting on the last good server.properties"), func(j *Journal) {
+		j.Invocation = s.f.Unit.Invocation
+	})
+}
+
+func (s *step) undoRestart() Decision {
+	r := s.rollingBack("restarting on the last good server.properties")
+	if s.f.Unit.Invocation != s.j.Invocation && s.f.Unit.Invocation != "" || s.ended() && !s.m.issued.IsZero() && s.f.Failed == nil {
+		return s.saveStep(StepProveUndo, PhaseRollback, r, func(j *Journal) {
+			j.Invocation, j.Starts, j.Started = s.f.Unit.Invocation, 1, s.f.Now
+		})
+	}
+	// A broker that is up on the wrong configuration may hold replicas that others
+	// need by now: it is taken down with the same care as any other.
+	if s.up() && s.f.Unit.State == UnitRunning && s.f.Unit.Restarts == 0 {
+		if !s.recent(s.f.Cluster.At, fresh) {
+			return s.observe(PhaseRollback, r, 0)
+		}
+		for _, b := range []*Reason{s.gateViews(), s.gatePartitions(), s.gateQuorum()} {
+			if b != nil && s.inAny(s.m.opts.Self) {
+				return s.observe(PhaseRollback, b, paceBlocked)
+			}
+		}
+	}
+	return s.restart(PhaseRollback, r)
+}
+
+// proveUndo expects what the process ran before.
+func (s *step) proveUndo() Decision {
+	if d, moved := s.newProcess(); moved {
+		return d
+	}
+	p := s.examine(s.j.Before, s.gone())
+	if p.failure != "" {
+		return s.saveStep(StepNeedPerson, PhaseFailed, because(CodeNeedsAPerson, "%s; it was put back, and: %s", s.j.Why, p.failure), func(*Journal) {})
+	}
+	if p.waiting != nil {
+		p.waiting = because(CodeRollingBack, "%s; put back: %s", s.j.Why, p.waiting.Text)
+		p.phase = PhaseRollback
+		return s.lookOn(p)
+	}
+	return s.putBack()
+}
+
+// gone lists the listeners of the failed target that the process did not have before.
+func (s *step) gone() []string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(s.j.Listeners)) {
+		if _, ok := s.j.Before[name]; !ok {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+func (s *step) putBack() Decision {
+	return s.saveStep(StepNone, PhaseFailed, because(CodeHalted, "put back and serving"), func(j *Journal) {
+		j.Failed, j.Halted = j.Target, false
+	})
+}
+
+// needPerson waits for somebody who brings the broker back, and keeps the claim meanwhile.
+func (s *step) needPerson() Decision {
+	r := because(CodeNeedsAPerson, "%s; server.properties is the last good one again and the broker still does not serve (%s): see its log, mend it and start it", s.j.Why, orNot(s.f.Unit.Detail, string(s.f.Unit.State)))
+	if !s.halted() && !s.f.Log.At.IsZero() && !s.tooSoon(ActAppend) {
+		return s.do(PhaseFailed, r, Action{Kind: ActAppend, Records: s.halt()}, 0)
+	}
+	if s.f.Unit.State != UnitRunning {
+		return s.wait(PhaseFailed, r, paceBlocked)
+	}
+	if p := s.examine(s.j.Before, s.gone()); p.failure == "" {
+		if p.waiting == nil {
+			return s.putBack()
+		}
+		p.phase, p.waiting = PhaseFailed, r
+		return s.lookOn(p)
+	}
+	return s.look(PhaseFailed, r, ActRunning, s.f.Running.At, paceBlocked)
+}
