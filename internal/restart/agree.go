@@ -1,6 +1,7 @@
 package restart
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -31,13 +32,13 @@ func (s *step) agreed() *Reason {
 			return because(CodeManifestDiffers, "the agent of broker %d serves cluster %q, this one %q; one of the manifests belongs to another cluster", id, st.Cluster, s.f.Manifest.Cluster)
 		case st.Manifest != s.f.Manifest.Hash && st.ManifestFault != "":
 			return because(CodeManifestDiffers, "broker %d does not accept its newest manifest (%s); mend it there", id, st.ManifestFault)
-		case st.Manifest == "":
+		case st.Manifest == "" && !s.off(CodeManifestDiffers):
 			return because(CodeManifestDiffers, "broker %d has no manifest yet; copy this one (%s) there", id, short(s.f.Manifest.Hash))
-		case st.Manifest != s.f.Manifest.Hash:
+		case st.Manifest != s.f.Manifest.Hash && !s.off(CodeManifestDiffers):
 			return because(CodeManifestDiffers, "broker %d has manifest %s, this broker has %s; put the same file on both", id, short(st.Manifest), short(s.f.Manifest.Hash))
 		case st.Phase == PhaseRefused:
 			return because(CodeRefusedElsewhere, "broker %d cannot take the manifest: %s", id, st.Reason.Text)
-		case st.Target != s.target:
+		case st.Target != s.target && !s.off(CodeManifestDiffers):
 			return because(CodeManifestDiffers, "broker %d has not seen the request for a rolling restart yet", id)
 		case !s.done(st) && s.quiet(st):
 			return because(CodeAgentSilent, "nothing was heard of the agent of broker %d for %s, and its broker is not done; start kpls-agent there", id, s.f.Now.Sub(st.Seen).Round(time.Second))
@@ -93,13 +94,17 @@ func (s *step) turn() *Reason {
 	self := s.m.opts.Self
 	for _, id := range others {
 		st := s.v.Statuses[id]
-		if s.done(st) || !s.before(id, st.Up, self, s.up()) {
+		if s.done(st) || s.off(CodeOrder) || !s.before(id, st.Up, self, s.up()) {
 			continue
 		}
 		if _, _, claimed := s.v.Claim(id); claimed && s.together(id) {
 			continue
 		}
-		return because(CodeOrder, "broker %d goes first (it is %s: %s)", id, st.Phase, st.Reason.Text)
+		why := string(st.Phase)
+		if st.Reason.Code != CodeOrder && st.Reason.Code != CodeClaimAhead {
+			why += ": " + st.Reason.Text
+		}
+		return because(CodeOrder, "broker %d goes first (it is %s)", id, why)
 	}
 	return nil
 }
@@ -113,7 +118,7 @@ func (s *step) together(id int32) bool {
 func (s *step) queue() *Reason {
 	ahead := 0
 	for _, c := range s.v.Claims {
-		if c.Broker == s.m.opts.Self {
+		if c.Broker == s.m.opts.Self || s.off(CodeClaimAhead) {
 			break
 		}
 		if !s.together(c.Broker) {
@@ -142,13 +147,13 @@ func (s *step) free() *Reason {
 	if r := s.readable(); r != nil {
 		return r
 	}
-	if p := s.v.Pause; p != nil {
+	if p := s.v.Pause; p != nil && !s.off(CodePaused) {
 		return because(CodePaused, "paused by %s%s; `kpls-agent resume` ends it", p.By, detail(p.Why))
 	}
-	if h, ok := s.v.Halts[s.target]; ok {
+	if h, ok := s.v.Halts[s.f.Manifest.Hash]; ok && !s.off(CodeHalted) {
 		return because(CodeHalted, "broker %d failed with this manifest and was put back: %s; correct the manifest, or `kpls-agent resume` to try it again", h.Broker, h.Why)
 	}
-	if s.j.Failed == s.target {
+	if s.j.Failed == s.f.Manifest.Hash && s.j.Failed != "" && !s.off(CodeHalted) {
 		return because(CodeHalted, "this broker failed with this manifest and was put back: %s; correct the manifest, or `kpls-agent resume` to try it again", s.j.Why)
 	}
 	return nil
@@ -162,8 +167,9 @@ func (s *step) readable() *Reason {
 	case s.f.Log.At.IsZero():
 		return because(CodeLogUnreadable, "the coordination log has not been read to its end yet")
 	}
-	for _, why := range s.v.Foreign {
-		return because(CodeLogForeign, "the coordination log has what this agent must not ignore: %s", why)
+	if len(s.v.Foreign) > 0 {
+		first := slices.Min(slices.Collect(maps.Keys(s.v.Foreign)))
+		return because(CodeLogForeign, "the coordination log has what this agent must not ignore: %s", s.v.Foreign[first])
 	}
 	return nil
 }

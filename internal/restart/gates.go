@@ -28,12 +28,15 @@ func (s *step) gates() []Gate {
 		{CodeGateQuorum, s.gateQuorum()},
 	}
 	for i := range list {
-		if s.m.opts.disabled[list[i].Name] {
+		if s.off(list[i].Name) {
 			list[i].Blocked = nil
 		}
 	}
 	return list
 }
+
+// off is true for what a test has taken away, to prove that the simulator notices.
+func (s *step) off(c Code) bool { return s.m.opts.disabled[c] }
 
 // blocked returns the first gate that does not pass.
 func (s *step) blocked() *Reason {

@@ -40,7 +40,7 @@ type Journal struct {
 	Started time.Time `json:"started,omitzero"`
 	// Why is the cause of a failure.
 	Why string `json:"why,omitempty"`
-	// Failed is the target that failed on this broker; it is not tried again before an operator's word.
+	// Failed is the hash of the manifest that failed on this broker; it is not tried again before an operator's word.
 	Failed string `json:"failed,omitempty"`
 	// Halted is true once the halt for Failed was read back from the log: if it is
 	// gone later, an operator has taken it back.

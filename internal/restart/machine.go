@@ -244,6 +244,12 @@ func ids(list []int32) string {
 	return strings.Join(out, ", ")
 }
 
+// manifestOf is the manifest's hash in a target.
+func manifestOf(target string) string {
+	hash, _, _ := strings.Cut(target, "+")
+	return hash
+}
+
 func short(hash string) string {
 	if i := strings.IndexByte(hash, '+'); i > 12 {
 		return hash[:12] + hash[i:]

@@ -76,7 +76,7 @@ func (s *step) bookkeeping() (Decision, bool) {
 	case !halted && s.j.Halted:
 		return s.save(s.phaseOr(PhaseUnknown), r, func(j *Journal) { j.Failed, j.Halted, j.Why = "", false, "" }), true
 	case !halted && !s.tooSoon(ActAppend):
-		h := Halt{Broker: s.m.opts.Self, Target: s.j.Failed, Why: s.j.Why, At: s.f.Now}
+		h := Halt{Broker: s.m.opts.Self, Manifest: s.j.Failed, Why: s.j.Why, At: s.f.Now}
 		return s.do(PhaseFailed, because(CodeHalted, "telling everyone that the manifest failed here: %s", s.j.Why), Action{Kind: ActAppend, Records: []Record{NewHalt(h)}}, 0), true
 	}
 	return Decision{}, false
@@ -225,7 +225,7 @@ func (s *step) drifting() Decision {
 	why := s.drift()
 	if r := s.free(); r != nil {
 		p := PhaseWaiting
-		if r.Code == CodeHalted && s.j.Failed == s.target {
+		if r.Code == CodeHalted && s.j.Failed == s.f.Manifest.Hash {
 			p = PhaseFailed
 		}
 		if r.Code == CodeHalted || r.Code == CodeLogForeign || r.Code == CodePaused {
@@ -263,8 +263,11 @@ func (s *step) drifting() Decision {
 // claim appends a claim, and once it has been read back evaluates the gates on
 // what was seen after that.
 func (s *step) claim(why string) Decision {
-	c, _, held := s.v.Claim(s.m.opts.Self)
+	c, place, held := s.v.Claim(s.m.opts.Self)
 	if !held {
+		if d, blocked := s.second(); blocked {
+			return d
+		}
 		r := because(CodeClaiming, "%s; claiming the restart", why)
 		if s.tooSoon(ActAppend) {
 			return s.wait(PhaseWaiting, because(CodeLogUnreadable, "the claim cannot be written: %v", s.f.Failed.Err), paceBlocked)
@@ -277,6 +280,9 @@ func (s *step) claim(why string) Decision {
 		return s.observe(PhaseClaimed, r, 0)
 	}
 	if b := s.blocked(); b != nil {
+		if place > 0 {
+			return s.drop(PhaseWaiting, b) // the first must not wait for one that waits for it
+		}
 		return s.observe(PhaseClaimed, b, paceBlocked)
 	}
 	if s.tooSoon(ActSave) || s.tooSoon(ActApply) || s.tooSoon(ActRestart) {
@@ -298,6 +304,22 @@ func (s *step) claim(why string) Decision {
 		maps.DeleteFunc(j.Before, func(_, v string) bool { return v == "" })
 		j.Invocation, j.Why, j.Starts, j.Started = s.f.Unit.Invocation, "", 0, s.f.Now
 	})
+}
+
+// second holds back a claim beside another one until the gates would let both
+// go, since a claim counts its broker as away in the eyes of the others.
+func (s *step) second() (Decision, bool) {
+	if len(s.v.Claims) == 0 {
+		return Decision{}, false
+	}
+	r := because(CodeClaiming, "checking whether this broker may go together with broker %d", s.v.Claims[0].Broker)
+	if !s.recent(s.f.Cluster.At, fresh) {
+		return s.observe(PhaseWaiting, r, 0), true
+	}
+	if b := s.blocked(); b != nil {
+		return s.observe(PhaseWaiting, b, paceBlocked), true
+	}
+	return Decision{}, false
 }
 
 // closing returns what keeps a removal from starting: a probe that is still

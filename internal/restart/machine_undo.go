@@ -26,11 +26,11 @@ func (s *step) rollingBack(doing string) *Reason {
 }
 
 func (s *step) halt() []Record {
-	return []Record{NewHalt(Halt{Broker: s.m.opts.Self, Target: s.j.Target, Why: s.j.Why, At: s.f.Now})}
+	return []Record{NewHalt(Halt{Broker: s.m.opts.Self, Manifest: manifestOf(s.j.Target), Why: s.j.Why, At: s.f.Now})}
 }
 
 func (s *step) halted() bool {
-	_, ok := s.v.Halts[s.j.Target]
+	_, ok := s.v.Halts[manifestOf(s.j.Target)]
 	return ok
 }
 
@@ -103,7 +103,7 @@ func (s *step) gone() []string {
 
 func (s *step) putBack() Decision {
 	return s.saveStep(StepNone, PhaseFailed, because(CodeHalted, "put back and serving"), func(j *Journal) {
-		j.Failed, j.Halted = j.Target, false
+		j.Failed, j.Halted = manifestOf(j.Target), false
 	})
 }
 

@@ -30,7 +30,7 @@ type Record struct {
 const (
 	keyStatus  = "status/"  // status/<broker id>
 	keyClaim   = "claim/"   // claim/<broker id>/<nonce>
-	keyHalt    = "halt/"    // halt/<target>
+	keyHalt    = "halt/"    // halt/<manifest hash>
 	keyActive  = "active/"  // active/<listener>
 	keyPause   = "pause"    //
 	keyRestart = "restart"  //
@@ -104,13 +104,13 @@ type Claim struct {
 	Offset int64  `json:"-"`
 }
 
-// Halt stops the roll-out of one target everywhere.
+// Halt stops every roll-out of one manifest, also one that only restarts.
 type Halt struct {
-	Version int       `json:"version"`
-	Broker  int32     `json:"broker"`
-	Target  string    `json:"target"`
-	Why     string    `json:"why"`
-	At      time.Time `json:"at"`
+	Version  int       `json:"version"`
+	Broker   int32     `json:"broker"`
+	Manifest string    `json:"manifest"` // its hash
+	Why      string    `json:"why"`
+	At       time.Time `json:"at"`
 }
 
 // Pause stops every roll-out until it is taken back.
@@ -133,7 +133,7 @@ type Request struct {
 type View struct {
 	Claims   []Claim // live, in offset order
 	Statuses map[int32]Status
-	Halts    map[string]Halt
+	Halts    map[string]Halt // by manifest hash
 	Active   map[string]bool // listeners whose probes are open on all brokers
 	Pause    *Pause
 	Request  *Request
@@ -215,7 +215,7 @@ func (v *View) Fold(r Record) {
 			return
 		}
 		var h Halt
-		if v.decode(r, &h, func() (int, bool) { return h.Version, h.Target == t }) {
+		if v.decode(r, &h, func() (int, bool) { return h.Version, h.Manifest == t }) {
 			v.Halts[t] = h
 		}
 	case strings.HasPrefix(r.Key, keyActive):
@@ -307,14 +307,14 @@ func NewClaim(c Claim, nonce string) Record {
 // NewRelease deletes a claim by its key.
 func NewRelease(claimKey string) Record { return Record{Key: claimKey} }
 
-// NewHalt halts a target.
+// NewHalt halts a manifest.
 func NewHalt(h Halt) Record {
 	h.Version = RecordVersion
-	return encode(keyHalt+h.Target, h)
+	return encode(keyHalt+h.Manifest, h)
 }
 
-// NewUnhalt takes the halt of a target back.
-func NewUnhalt(target string) Record { return Record{Key: keyHalt + target} }
+// NewUnhalt takes the halt of a manifest back, by its hash.
+func NewUnhalt(manifest string) Record { return Record{Key: keyHalt + manifest} }
 
 // NewActive says that all brokers serve a listener, so that its probes open.
 func NewActive(listener string) Record {
