@@ -47,7 +47,10 @@ func (s *step) agreed() *Reason {
 	return nil
 }
 
-func (s *step) quiet(st Status) bool { return s.f.Now.Sub(st.Seen) > silent }
+func (s *step) quiet(st Status) bool { return s.f.Now.Sub(st.Seen) > s.silent() }
+
+// silent is how long nothing may be heard of an agent before others stop counting on it.
+func (s *step) silent() time.Duration { return 4 * Heartbeat(len(s.v.Statuses)) }
 
 // done is true if a broker needs nothing any more for the target, as its agent said last.
 func (s *step) done(st Status) bool {

@@ -13,10 +13,6 @@ import (
 const (
 	// fresh is how old the log and the cluster's views may be at the instant a unit is restarted.
 	fresh = 2 * time.Second
-	// silent is how long nothing may be heard of an agent before others stop counting on it.
-	silent = 4 * Heartbeat
-	// Heartbeat is how often an agent repeats its status when nothing changes.
-	Heartbeat = 15 * time.Second
 
 	paceProve   = 100 * time.Millisecond // while a broker comes back
 	paceSoak    = time.Second            // while it must stay healthy
@@ -24,6 +20,13 @@ const (
 	paceWaiting = 10 * time.Second       // while others are at work
 	paceRest    = 30 * time.Second       // at rest: somebody may have restarted the broker by hand
 )
+
+// Heartbeat is how often an agent repeats its status when nothing changes. It
+// grows with the number of brokers, so that all agents together write at most
+// one record a second and what each of them reads stays bounded.
+func Heartbeat(brokers int) time.Duration {
+	return max(15*time.Second, time.Duration(brokers)*time.Second)
+}
 
 // Options of a Machine.
 type Options struct {
@@ -63,6 +66,7 @@ type Machine struct {
 	moving    string    // what the catch-up looked like when it last changed
 	movedAt   time.Time
 	haltTried bool
+	kept      bool // the last good copy was made in this step
 
 	unprotected   []string // as of unprotectedAt, since the walk over all partitions is long
 	unprotectedAt time.Time

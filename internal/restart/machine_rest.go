@@ -357,7 +357,7 @@ func (s *step) closeFirst(r *Reason) Decision {
 func (s *step) takeover() (Decision, bool) {
 	for _, c := range s.v.Claims {
 		st, ok := s.v.Statuses[c.Broker]
-		if c.Broker == s.m.opts.Self || !ok || s.f.Now.Sub(st.Seen) < s.m.opts.Takeover || !s.recent(s.f.Log.At, silent) {
+		if c.Broker == s.m.opts.Self || !ok || s.f.Now.Sub(st.Seen) < max(s.m.opts.Takeover, s.silent()) || !s.recent(s.f.Log.At, s.silent()) {
 			continue
 		}
 		switch st.Phase {

@@ -1,6 +1,7 @@
 package restart
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -33,10 +34,11 @@ func (s *step) goDown() Decision {
 			return s.saveStep(StepNone, PhaseStopped, because(CodeStopped, "somebody stopped the broker"), func(*Journal) {})
 		}
 	}
-	if f.Manifest.FileChanges {
+	if f.Manifest.FileChanges || s.sameAgain() {
 		if s.tooSoon(ActApply) {
 			return s.saveStep(StepNone, PhaseClaimed, s.failed(), func(*Journal) {})
 		}
+		s.m.kept = true
 		return s.do(PhaseApplying, because(CodeApplying, "writing server.properties"), Action{Kind: ActApply}, 0)
 	}
 	if r := s.prepared(); r != nil {
@@ -50,6 +52,12 @@ func (s *step) goDown() Decision {
 	return s.restart(PhaseRestarting, because(CodeRestarting, "restarting the broker"))
 }
 
+// sameAgain is true if the restart changes nothing and the last good copy is of
+// an earlier change: the file as it is must become the last good one.
+func (s *step) sameAgain() bool {
+	return s.j.Step == StepApply && !s.m.kept && !s.f.LastGood && maps.Equal(s.j.Before, s.j.Listeners) && s.up()
+}
+
 // ended is true if the process is gone for good as far as the service manager is concerned.
 func (s *step) ended() bool {
 	return s.f.Unit.State == UnitFailed || s.f.Unit.State == UnitStopped
@@ -57,7 +65,7 @@ func (s *step) ended() bool {
 
 // saveStep moves the journal to another step; what this life knew of the old one does not count any more.
 func (s *step) saveStep(to Step, p Phase, r *Reason, change func(*Journal)) Decision {
-	s.m.issued, s.m.healthy, s.m.moving, s.m.haltTried = time.Time{}, time.Time{}, "", false
+	s.m.issued, s.m.healthy, s.m.moving, s.m.haltTried, s.m.kept = time.Time{}, time.Time{}, "", false, false
 	return s.save(p, r, func(j *Journal) {
 		j.Step = to
 		change(j)

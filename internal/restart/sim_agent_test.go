@@ -197,7 +197,7 @@ func (a *simAgent) step() {
 func (a *simAgent) publish(st Status) {
 	same := st
 	same.Since, same.Reason, same.Seen = a.posted.Since, a.posted.Reason, a.posted.Seen
-	if a.posting || fmt.Sprint(same) == fmt.Sprint(a.posted) && st.Reason.Code == a.posted.Reason.Code && a.now.Sub(a.postAt) < Heartbeat {
+	if a.posting || fmt.Sprint(same) == fmt.Sprint(a.posted) && st.Reason.Code == a.posted.Reason.Code && a.now.Sub(a.postAt) < Heartbeat(len(a.world.brokers)) {
 		return
 	}
 	a.posting = true
@@ -317,12 +317,10 @@ func (a *simAgent) effect(do Action) (err error, more time.Duration) {
 			a.running.Err = "connection refused"
 		}
 	case ActApply:
-		if a.file != a.manifest {
-			if maps.Equal(a.versions[a.file].want, b.config) {
-				a.lastGood = a.file
-			}
-			a.file = a.manifest
+		if maps.Equal(a.versions[a.file].want, b.config) {
+			a.lastGood = a.file
 		}
+		a.file = a.manifest
 	case ActRestore:
 		a.file = a.lastGood
 	case ActBegin:
