@@ -36,7 +36,7 @@ type Journal struct {
 	Before map[string]string `json:"before,omitempty"`
 	// Invocation is the process that is to go (StepRestart, StepUndo), or the one that has come (StepProve, StepProveUndo).
 	Invocation string `json:"invocation,omitempty"`
-	// Started is when the restart under way was begun.
+	// Started is when the step was begun; a proof's time-outs count from it.
 	Started time.Time `json:"started,omitzero"`
 	// Why is the cause of a failure.
 	Why string `json:"why,omitempty"`

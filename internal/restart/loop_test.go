@@ -1,0 +1,281 @@
+package restart_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/kpls-agent/internal/restart"
+)
+
+// world is a one-broker cluster in fake time: everything a loop reaches.
+type world struct {
+	mu        sync.Mutex
+	view      *restart.View
+	offset    int64
+	read      time.Time
+	running   map[string]string
+	process   string
+	up        bool
+	file      string
+	lastGood  string
+	journal   restart.Journal
+	restarts  int
+	appendErr error
+	badStart  bool
+	stuck     time.Duration
+	allowed   []string
+	phases    []restart.Phase
+	beats     []time.Time
+	ch        chan struct{}
+}
+
+func newWorld() *world {
+	return &world{view: restart.NewView(), running: map[string]string{}, process: "p1", up: true, file: "old", ch: make(chan struct{}, 1)}
+}
+
+func (w *world) Append(_ context.Context, records ...restart.Record) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.appendErr != nil {
+		return w.appendErr
+	}
+	if !w.up {
+		return errors.New("no broker")
+	}
+	v := w.view.Clone()
+	for _, r := range records {
+		r.Offset, r.Time = w.offset, time.Now()
+		w.offset++
+		v.Fold(r)
+	}
+	w.view, w.read = v, time.Now()
+	return nil
+}
+
+func (w *world) Facts() restart.LogFacts {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return restart.LogFacts{At: w.read, View: w.view}
+}
+
+func (w *world) Sync(context.Context) error { return nil }
+
+func (w *world) Changed() <-chan struct{} { return w.ch }
+
+func (w *world) Observe(context.Context) restart.ClusterFacts {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f := restart.ClusterFacts{At: time.Now(), MinISR: map[string]int{"t": 1}, Brokers: []int32{1}}
+	if !w.up {
+		f.Err = "connection refused"
+		return f
+	}
+	f.Quorum = &restart.Quorum{Leader: 1, Voters: []restart.Voter{{ID: 1}}}
+	f.Views = []restart.BrokerView{{Broker: 1, Alive: []int32{1}, Topics: []restart.Topic{
+		{Name: "t", Partitions: []restart.Partition{{Leader: 1, Replicas: []int32{1}, ISR: []int32{1}}}},
+	}}}
+	return f
+}
+
+func (w *world) Running(context.Context) restart.RunningFacts {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return restart.RunningFacts{At: time.Now(), Listeners: maps.Clone(w.running)}
+}
+
+type worldUnit struct{ *world }
+
+func (u worldUnit) Changed() <-chan struct{} { return nil }
+
+func (u worldUnit) State(context.Context) restart.UnitFacts {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	f := restart.UnitFacts{At: time.Now(), State: restart.UnitRunning, Invocation: u.process}
+	if !u.up {
+		f.State, f.Detail = restart.UnitFailed, "exit-code 1"
+	}
+	return f
+}
+
+func (u worldUnit) Restart(ctx context.Context) error {
+	select {
+	case <-time.After(3*time.Second + u.stuck):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.restarts++
+	u.process += "+"
+	u.running = map[string]string{}
+	u.up = true
+	if u.file == "new" {
+		u.running["EXTERNAL"] = "x"
+		u.up = !u.badStart
+	}
+	return nil
+}
+
+func (w *world) Manifest(restart.RunningFacts) restart.ManifestFacts {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return restart.ManifestFacts{
+		Hash: "h1", Cluster: "c", Listeners: map[string]string{"EXTERNAL": "x"}, FileChanges: w.file != "new",
+		Zones: map[int32]string{1: ""}, Table: true, MaxUnavailable: 1, Soak: 10 * time.Second,
+	}
+}
+
+func (w *world) LastGood() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.file == w.lastGood }
+func (w *world) Apply() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.file != "new" {
+		w.lastGood, w.file = w.file, "new"
+	}
+	return nil
+}
+
+func (w *world) Restore() error { w.mu.Lock(); defer w.mu.Unlock(); w.file = w.lastGood; return nil }
+func (w *world) SaveJournal(j restart.Journal) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.journal = j
+	return nil
+}
+
+type worldProbes struct{ *world }
+
+func (p worldProbes) Facts() map[string]restart.ProbeFacts {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, serving := p.running["EXTERNAL"]
+	return map[string]restart.ProbeFacts{"EXTERNAL": {At: time.Now(), Serving: serving && p.up, Open: serving && slices.Contains(p.allowed, "EXTERNAL")}}
+}
+
+func (p worldProbes) Set(allowed []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.allowed = allowed
+}
+func (p worldProbes) Begin()                   {}
+func (p worldProbes) End()                     {}
+func (p worldProbes) Changed() <-chan struct{} { return nil }
+
+func (w *world) start(ctx context.Context, crash func(string)) <-chan error {
+	l := restart.NewLoop(restart.LoopOptions{
+		Machine: restart.Options{Self: 1, Agent: "t", StartTimeout: time.Minute, ProgressTimeout: time.Minute, Takeover: time.Minute, Nonce: func() string { return time.Now().String() }},
+		Journal: w.journal, Log: w, Cluster: w, Unit: worldUnit{w}, Files: w, Probes: worldProbes{w},
+		Manifest: make(chan struct{}), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Metrics: restart.NewMetrics(), Crash: crash,
+		Beat: func(st restart.Status) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.beats = append(w.beats, time.Now())
+			if n := len(w.phases); n == 0 || w.phases[n-1] != st.Phase {
+				w.phases = append(w.phases, st.Phase)
+			}
+		},
+	})
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx) }()
+	return done
+}
+
+func TestLoopRollsOneBroker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.stuck = time.Minute // a slow controlled shutdown must not silence the loop
+		ctx, cancel := context.WithCancel(t.Context())
+		done := w.start(ctx, nil)
+		time.Sleep(3 * time.Minute)
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if w.restarts != 1 || w.running["EXTERNAL"] != "x" {
+			t.Errorf("restarts %d, runs %v", w.restarts, w.running)
+		}
+		if len(w.view.Claims) != 0 || !slices.Equal(w.allowed, []string{"EXTERNAL"}) {
+			t.Errorf("claims %v, probes allowed %v", w.view.Claims, w.allowed)
+		}
+		if last := w.phases[len(w.phases)-1]; last != restart.PhaseIdle {
+			t.Errorf("phases %v", w.phases)
+		}
+		for i := 1; i < len(w.beats); i++ {
+			if gap := w.beats[i].Sub(w.beats[i-1]); gap > 2*restart.BeatEvery {
+				t.Fatalf("no beat for %s", gap)
+			}
+		}
+	})
+}
+
+func TestLoopPutsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.badStart = true
+		ctx, cancel := context.WithCancel(t.Context())
+		done := w.start(ctx, nil)
+		time.Sleep(3 * time.Minute)
+		cancel()
+		<-done
+		if w.restarts != 2 || w.file != "old" || !w.up {
+			t.Errorf("restarts %d, file %s, up %v", w.restarts, w.file, w.up)
+		}
+		st := w.view.Statuses[1]
+		if h, ok := w.view.Halts["h1"]; !ok || !strings.Contains(h.Why, "ended after its restart") || st.Phase != restart.PhaseFailed {
+			t.Errorf("halts %v, status %+v", w.view.Halts, st)
+		}
+	})
+}
+
+// TestLoopDiesAnywhere kills the agent before and after every step of a
+// roll-out, once each, and lets a new life go on.
+func TestLoopDiesAnywhere(t *testing.T) {
+	points := map[string]bool{}
+	collect := func(p string) { points[p] = true }
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := w.start(ctx, collect)
+		time.Sleep(time.Minute)
+		cancel()
+		<-done
+	})
+	if len(points) < 16 {
+		t.Fatalf("only %d points: %v", len(points), points)
+	}
+	for _, at := range slices.Sorted(maps.Keys(points)) {
+		t.Run(at, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				ctx, cancel := context.WithCancel(t.Context())
+				dead := make(chan struct{})
+				w.start(ctx, func(p string) {
+					if p == at {
+						close(dead)
+						runtime.Goexit() // this life does nothing any more
+					}
+				})
+				<-dead
+				cancel()
+				ctx, cancel = context.WithCancel(t.Context())
+				done := w.start(ctx, nil)
+				time.Sleep(3 * time.Minute)
+				cancel()
+				<-done
+				if w.restarts < 1 || w.restarts > 2 || w.running["EXTERNAL"] != "x" || len(w.view.Claims) != 0 || w.view.Statuses[1].Phase != restart.PhaseIdle {
+					t.Errorf("restarts %d, runs %v, claims %v, %+v", w.restarts, w.running, w.view.Claims, w.view.Statuses[1])
+				}
+			})
+		})
+	}
+}
