@@ -1,0 +1,4 @@
+package supervise
+
+// Lookup reads a process's start time.
+var Lookup = lookup
