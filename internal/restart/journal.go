@@ -38,6 +38,9 @@ type Journal struct {
 	Invocation string `json:"invocation,omitempty"`
 	// Started is when the step was begun; a proof's time-outs count from it.
 	Started time.Time `json:"started,omitzero"`
+	// Unproven is true while server.properties may be one that no process has
+	// proved: a process that anybody starts on it has to prove itself.
+	Unproven bool `json:"unproven,omitempty"`
 	// Why is the cause of a failure.
 	Why string `json:"why,omitempty"`
 	// Failed is the hash of the manifest that failed on this broker; it is not tried again before an operator's word.

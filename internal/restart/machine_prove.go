@@ -59,7 +59,7 @@ func (s *step) prove() Decision {
 		if j.RequestID != "" {
 			j.Request = j.RequestID
 		}
-		j.Served, j.Failed, j.Halted, j.Why = true, "", false, ""
+		j.Served, j.Unproven, j.Failed, j.Halted, j.Why = true, false, "", false, ""
 	})
 }
 

@@ -14,6 +14,13 @@ func (s *step) atRest() Decision {
 		s.m.begun = time.Time{}
 		return s.do(s.phaseOr(PhaseUnknown), because(CodeReleasing, "the planned restart has ended"), Action{Kind: ActEnd}, 0)
 	}
+	if s.j.Unproven && f.Unit.Invocation != "" && f.Unit.Invocation != s.j.Invocation {
+		// A restart that an earlier life had asked for, a reboot, somebody's hand: the
+		// broker was started on a file that has not proved itself.
+		return s.saveStep(StepProve, PhaseStarting, because(CodeStarting, "the broker was started on the new server.properties"), func(j *Journal) {
+			j.Invocation, j.Starts, j.Started = f.Unit.Invocation, 1, f.Now
+		})
+	}
 	if d, ok := s.bookkeeping(); ok {
 		return d
 	}
@@ -152,6 +159,9 @@ func (s *step) idle() Decision {
 			return s.drop(PhaseIdle, s.failed())
 		}
 		return s.do(PhaseIdle, because(CodeApplying, "the process is right and server.properties is not: writing it"), Action{Kind: ActApply}, 0)
+	}
+	if s.j.Unproven && !f.Manifest.FileChanges {
+		return s.save(PhaseIdle, r, func(j *Journal) { j.Unproven = false })
 	}
 	if d, ok := s.activate(r); ok {
 		return d
@@ -302,7 +312,7 @@ func (s *step) claim(why string) Decision {
 			j.Before[name] = s.f.Running.Listeners[name]
 		}
 		maps.DeleteFunc(j.Before, func(_, v string) bool { return v == "" })
-		j.Invocation, j.Why, j.Starts, j.Started = s.f.Unit.Invocation, "", 0, s.f.Now
+		j.Invocation, j.Why, j.Starts, j.Started, j.Unproven = s.f.Unit.Invocation, "", 0, s.f.Now, true
 	})
 }
 

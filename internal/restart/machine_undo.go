@@ -103,7 +103,7 @@ func (s *step) gone() []string {
 
 func (s *step) putBack() Decision {
 	return s.saveStep(StepNone, PhaseFailed, because(CodeHalted, "put back and serving"), func(j *Journal) {
-		j.Failed, j.Halted = manifestOf(j.Target), false
+		j.Failed, j.Halted, j.Unproven = manifestOf(j.Target), false, false
 	})
 }
 
