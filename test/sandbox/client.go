@@ -1,0 +1,228 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// pollInterval is how often a wait looks again.
+const pollInterval = 50 * time.Millisecond
+
+// Bootstrap is the inter-broker address of every broker.
+func (c *Cluster) Bootstrap() []string {
+	var addrs []string
+	for _, b := range c.Brokers {
+		addrs = append(addrs, b.Internal())
+	}
+	return addrs
+}
+
+// NewClient returns a client over the inter-broker listener; the caller must close it.
+func (c *Cluster) NewClient(opts ...kgo.Opt) (*kgo.Client, error) {
+	return kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(c.Bootstrap()...),
+		kgo.MetadataMinAge(100 * time.Millisecond),
+		kgo.DialTimeout(2 * time.Second),
+	}, opts...)...)
+}
+
+// CreateTopic creates a topic; configs are its own configuration and may be nil.
+func (c *Cluster) CreateTopic(ctx context.Context, name string, partitions int32, replicas int16, configs map[string]string) error {
+	pointers := make(map[string]*string, len(configs))
+	for k, v := range configs {
+		pointers[k] = &v
+	}
+	_, err := kadm.NewClient(c.client).CreateTopic(ctx, partitions, replicas, pointers, name)
+	if err != nil {
+		return fmt.Errorf("create topic %s: %w", name, err)
+	}
+	return c.WaitFullISR(ctx)
+}
+
+// Endpoint is a broker as one answer to a Metadata request names it.
+type Endpoint struct {
+	Host string
+	Port int32
+}
+
+// Metadata asks whoever answers at addr, over that very listener, which brokers
+// there are. dial may be nil.
+func Metadata(ctx context.Context, addr string, dial DialFunc) (map[int32]Endpoint, error) {
+	response, err := metadata(ctx, addr, dial)
+	if err != nil {
+		return nil, err
+	}
+	endpoints := make(map[int32]Endpoint)
+	for _, b := range response.Brokers {
+		endpoints[b.NodeID] = Endpoint{Host: b.Host, Port: b.Port}
+	}
+	return endpoints, nil
+}
+
+func metadata(ctx context.Context, addr string, dial DialFunc) (*kmsg.MetadataResponse, error) {
+	opts := []kgo.Opt{kgo.SeedBrokers(addr), kgo.DialTimeout(2 * time.Second), kgo.RequestRetries(0)}
+	if dial != nil {
+		opts = append(opts, kgo.Dialer(dial))
+	}
+	client, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	request := kmsg.NewPtrMetadataRequest() // Topics nil: all
+	response, err := client.SeedBrokers()[0].Request(ctx, request)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s for metadata: %w", addr, err)
+	}
+	return response.(*kmsg.MetadataResponse), nil //nolint:errcheck // the response of that request
+}
+
+// WaitServing returns when the metadata of every broker names every broker.
+func (c *Cluster) WaitServing(ctx context.Context) error {
+	return c.wait(ctx, "every broker names every broker", func(ctx context.Context) error {
+		for _, b := range c.Brokers {
+			endpoints, err := Metadata(ctx, b.Internal(), nil)
+			if err != nil {
+				return err
+			}
+			if len(endpoints) != len(c.Brokers) {
+				return fmt.Errorf("broker %d names %d of %d brokers", b.ID, len(endpoints), len(c.Brokers))
+			}
+		}
+		return nil
+	})
+}
+
+// WaitFullISR returns when, as each broker sees it, every partition has a leader
+// and all of its replicas in sync.
+func (c *Cluster) WaitFullISR(ctx context.Context) error {
+	return c.wait(ctx, "every replica is in sync", func(ctx context.Context) error {
+		for _, b := range c.Brokers {
+			if err := fullISR(ctx, b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func fullISR(ctx context.Context, b *Broker) error {
+	response, err := metadata(ctx, b.Internal(), nil)
+	if err != nil {
+		return err
+	}
+	for _, t := range response.Topics {
+		for _, p := range t.Partitions {
+			if p.Leader < 0 || len(p.ISR) < len(p.Replicas) {
+				return fmt.Errorf("broker %d: %s-%d has leader %d, replicas %v, in sync %v",
+					b.ID, *t.Topic, p.Partition, p.Leader, p.Replicas, p.ISR)
+			}
+		}
+	}
+	return nil
+}
+
+// wait polls until a condition holds. It gives up when a node's process stays
+// away: longer than between the two halves of a restart.
+func (c *Cluster) wait(ctx context.Context, what string, holds func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	complete := time.Now()
+	for {
+		err := holds(ctx)
+		if err == nil {
+			return nil
+		}
+		away := c.firstAway()
+		if away == nil {
+			complete = time.Now()
+		} else if time.Since(complete) > 2*time.Second {
+			return fmt.Errorf("wait until %s: node %d does not run (%w); its log ends:\n%s", what, away.ID, err, away.LogTail(2000))
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait until %s: %w; last: %w", what, ctx.Err(), err)
+		case <-tick.C:
+		}
+	}
+}
+
+// firstAway is the first node without a running process, or nil.
+func (c *Cluster) firstAway() *Broker {
+	for _, b := range c.Nodes {
+		if _, err := b.Process(); err != nil {
+			return b
+		}
+	}
+	return nil
+}
+
+// ActiveController is the node that leads the metadata quorum.
+func (c *Cluster) ActiveController(ctx context.Context) (int32, error) {
+	partition := kmsg.NewDescribeQuorumRequestTopicPartition()
+	topic := kmsg.NewDescribeQuorumRequestTopic()
+	topic.Topic, topic.Partitions = "__cluster_metadata", append(topic.Partitions, partition)
+	request := kmsg.NewPtrDescribeQuorumRequest()
+	request.Topics = append(request.Topics, topic)
+	response, err := request.RequestWith(ctx, c.client)
+	if err != nil {
+		return 0, fmt.Errorf("describe the quorum: %w", err)
+	}
+	if err := kerr.ErrorForCode(response.ErrorCode); err != nil {
+		return 0, fmt.Errorf("describe the quorum: %w", err)
+	}
+	if len(response.Topics) != 1 || len(response.Topics[0].Partitions) != 1 {
+		return 0, errors.New("describe the quorum: an empty answer")
+	}
+	return response.Topics[0].Partitions[0].LeaderID, nil
+}
+
+// Running is the configuration that a broker's process runs with: the effective values by name.
+func (c *Cluster) Running(ctx context.Context, id int32) (map[string]string, error) {
+	configs, err := kadm.NewClient(c.client).DescribeBrokerConfigs(ctx, id)
+	if err == nil && len(configs) == 1 {
+		err = configs[0].Err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("describe broker %d: %w", id, err)
+	}
+	values := make(map[string]string)
+	for _, r := range configs {
+		for _, cfg := range r.Configs {
+			values[cfg.Key] = cfg.MaybeValue()
+		}
+	}
+	return values, nil
+}
+
+// SetDynamic sets a broker's dynamic configuration, as kafka-configs.sh --alter --add-config does.
+func (c *Cluster) SetDynamic(ctx context.Context, id int32, key, value string) error {
+	return c.alter(ctx, id, kadm.AlterConfig{Op: kadm.SetConfig, Name: key, Value: &value})
+}
+
+// ClearDynamic takes a broker's dynamic configuration away, as --delete-config does.
+func (c *Cluster) ClearDynamic(ctx context.Context, id int32, key string) error {
+	return c.alter(ctx, id, kadm.AlterConfig{Op: kadm.DeleteConfig, Name: key})
+}
+
+func (c *Cluster) alter(ctx context.Context, id int32, change kadm.AlterConfig) error {
+	responses, err := kadm.NewClient(c.client).AlterBrokerConfigs(ctx, []kadm.AlterConfig{change}, id)
+	if err == nil && len(responses) == 1 {
+		err = responses[0].Err
+	}
+	if err != nil {
+		return fmt.Errorf("alter %s of broker %d: %w", change.Name, id, err)
+	}
+	return nil
+}

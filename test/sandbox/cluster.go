@@ -1,0 +1,239 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"example.com/kpls-agent/test/sandbox/supervise"
+)
+
+// clusterID is the one of the published procedure.
+const clusterID = "BRl69zcmTFmiPaoaANybiw"
+
+// firstController is the node id of the first node without the broker role.
+const firstController = 101
+
+// Options say what cluster to make. The zero value is three combined nodes of Version().
+type Options struct {
+	// Brokers have the ids 1 to Brokers; 0 is 3.
+	Brokers int
+	// Controllers without the broker role have the ids 101 on. With 0 every broker is a controller too.
+	Controllers int
+	// Version of Kafka; empty is Version().
+	Version string
+	// Heap is the JVM's -Xmx; empty is 256m.
+	Heap string
+	// Properties, where set, gives a node's additional properties; they win over the sandbox's own.
+	Properties func(id int32) map[string]string
+	// Logf, where set, gets a line for each long step.
+	Logf func(format string, args ...any)
+}
+
+// Cluster is a Kafka cluster on 127.0.X.0/24, of which broker N has the address
+// 127.0.X.N, and which leaves .100 and up to the caller, for a load balancer.
+type Cluster struct {
+	// Nodes are all nodes by ascending id, Brokers those with the broker role.
+	Nodes   []*Broker
+	Brokers []*Broker
+	// Libs is the directory that Libs returned.
+	Libs string
+	// Dir holds everything that the cluster writes; Close removes it.
+	Dir string
+
+	opts   Options
+	net    *subnet
+	client *kgo.Client
+}
+
+// New prepares a cluster: directories, server.properties, formatted storage. It
+// starts none; what a test wants different in a file it can change now. The caller must Close it.
+func New(ctx context.Context, opts Options) (_ *Cluster, err error) {
+	c := &Cluster{opts: withDefaults(opts)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.Close())
+		}
+	}()
+	c.opts.Logf("sandbox: Kafka %s", c.opts.Version)
+	if c.Libs, err = Libs(ctx, c.opts.Version); err != nil {
+		return nil, err
+	}
+	if c.net, err = takeSubnet(); err != nil {
+		return nil, err
+	}
+	if c.Dir, err = os.MkdirTemp("", "kpls-sandbox-"); err != nil {
+		return nil, err
+	}
+	program, err := buildBrokerctl(ctx, c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	c.layOut(supervise.Controller{Program: program})
+	if err := c.format(ctx); err != nil {
+		return nil, err
+	}
+	if c.client, err = c.NewClient(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func withDefaults(o Options) Options {
+	if o.Brokers == 0 {
+		o.Brokers = 3
+	}
+	if o.Version == "" {
+		o.Version = Version()
+	}
+	if o.Heap == "" {
+		o.Heap = "256m"
+	}
+	if o.Logf == nil {
+		o.Logf = func(string, ...any) {}
+	}
+	return o
+}
+
+// layOut decides on the nodes.
+func (c *Cluster) layOut(ctl supervise.Controller) {
+	node := func(id int32, host int) *Broker {
+		return &Broker{ID: id, Host: c.net.host(host), Dir: filepath.Join(c.Dir, fmt.Sprintf("node-%d", id)), ctl: ctl}
+	}
+	for i := range c.opts.Brokers {
+		c.Brokers = append(c.Brokers, node(int32(i+1), i+1))
+	}
+	c.Nodes = append(c.Nodes, c.Brokers...)
+	for i := range c.opts.Controllers {
+		b := node(int32(firstController+i), 50+i)
+		b.ControllerOnly = true
+		c.Nodes = append(c.Nodes, b)
+	}
+}
+
+// format writes each node's files and formats its storage.
+func (c *Cluster) format(ctx context.Context) error {
+	c.opts.Logf("sandbox: formatting %d nodes on %s", len(c.Nodes), c.net.host(0))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(2)
+	for _, b := range c.Nodes {
+		g.Go(func() error {
+			if err := c.prepare(b); err != nil {
+				return err
+			}
+			return c.formatNode(ctx, b)
+		})
+	}
+	return g.Wait()
+}
+
+// prepare writes a node's server.properties and its supervisor's specification.
+func (c *Cluster) prepare(b *Broker) error {
+	self, err := supervise.Self()
+	if err != nil {
+		return err
+	}
+	java, err := exec.LookPath("java")
+	if err != nil {
+		return err
+	}
+	argv := append([]string{java, "-Xms128m", "-Xmx" + c.opts.Heap}, jvmFlags...)
+	argv = append(argv, "-cp", ClassPath(c.Libs), "kafka.Kafka", b.Properties())
+	spec := supervise.Spec{Argv: argv, Env: []string{"PATH=" + os.Getenv("PATH")}, Owner: self}
+	return errors.Join(
+		os.MkdirAll(b.Dir, 0o755), //nolint:gosec // nothing in it is secret
+		os.WriteFile(b.Properties(), []byte(c.properties(b)), 0o640),
+		supervise.WriteSpec(b.Dir, spec),
+	)
+}
+
+// jvmFlags spare the time of the optimising compiler and the memory of a parallel collector.
+var jvmFlags = []string{"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"}
+
+func (c *Cluster) formatNode(ctx context.Context, b *Broker) error {
+	cmd := c.Tool(ctx, "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", b.Properties())
+	cmd.Dir = b.Dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("format node %d: %w\n%s", b.ID, err, out)
+	}
+	return nil
+}
+
+// Tool is one of Kafka's own command line tools, by its class (which differs between versions).
+func (c *Cluster) Tool(ctx context.Context, class string, args ...string) *exec.Cmd {
+	argv := append([]string{"-Xmx128m"}, jvmFlags...)
+	argv = append(argv, "-cp", ClassPath(c.Libs), class)
+	return exec.CommandContext(ctx, "java", append(argv, args...)...) //nolint:gosec // a test's own command
+}
+
+// buildBrokerctl builds the program through which other processes control the brokers.
+func buildBrokerctl(ctx context.Context, dir string) (string, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return "", err
+	}
+	program := filepath.Join(dir, "brokerctl")
+	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./test/sandbox/cmd/brokerctl") //nolint:gosec // a fixed command
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build brokerctl: %w\n%s", err, out)
+	}
+	return program, nil
+}
+
+// Start starts all nodes and returns when all brokers serve and know each other.
+func (c *Cluster) Start(ctx context.Context) error {
+	begin := time.Now()
+	for _, b := range c.Nodes {
+		if err := b.Start(ctx); err != nil {
+			return err
+		}
+	}
+	if err := c.WaitServing(ctx); err != nil {
+		return err
+	}
+	c.opts.Logf("sandbox: %d brokers serve after %.1f s", len(c.Brokers), time.Since(begin).Seconds())
+	return nil
+}
+
+// Broker returns the node with an id, or nil.
+func (c *Cluster) Broker(id int32) *Broker {
+	for _, b := range c.Nodes {
+		if b.ID == id {
+			return b
+		}
+	}
+	return nil
+}
+
+// Host is the n-th address of the cluster's subnet; 100 to 254 are the caller's.
+func (c *Cluster) Host(n int) string { return c.net.host(n) }
+
+// Close ends every process and removes everything, unless KPLS_SANDBOX_KEEP is
+// set, which keeps the files. It may be called twice.
+func (c *Cluster) Close() error {
+	if c.client != nil {
+		c.client.Close()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) //nolint:forbidigo // the caller's may have ended
+	defer cancel()
+	var errs []error
+	for _, b := range c.Nodes {
+		errs = append(errs, b.Kill(ctx))
+	}
+	if c.Dir != "" && os.Getenv("KPLS_SANDBOX_KEEP") == "" {
+		errs = append(errs, os.RemoveAll(c.Dir))
+	}
+	if c.net != nil {
+		errs = append(errs, c.net.release())
+		c.net = nil
+	}
+	return errors.Join(errs...)
+}
