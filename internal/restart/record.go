@@ -183,12 +183,12 @@ func (v *View) Fold(r Record) {
 	switch {
 	case strings.HasPrefix(r.Key, keyStatus):
 		id, err := strconv.ParseInt(strings.TrimPrefix(r.Key, keyStatus), 10, 32)
-		if err != nil {
-			v.foreign(r, "its key names no broker")
-			return
-		}
 		if r.Value == nil {
 			delete(v.Statuses, int32(id))
+			return
+		}
+		if err != nil {
+			v.foreign(r, "its key names no broker")
 			return
 		}
 		var s Status

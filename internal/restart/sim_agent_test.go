@@ -98,7 +98,8 @@ func (a *simAgent) poke(d time.Duration) {
 	})
 }
 
-// readOn reads the log for as long as this life lasts.
+// readOn reads the log after a while, and again while it cannot be read. It is
+// called for every record that is appended, and at the start of a life.
 func (a *simAgent) readOn() {
 	life := a.life
 	d := a.between(2, 60)
@@ -106,19 +107,20 @@ func (a *simAgent) readOn() {
 		d = a.between(500, 4000)
 	}
 	a.after(d, func() {
-		if a.life != life {
-			return
-		}
-		if a.world.logUp() {
-			if int(a.view.Next) < len(a.records) || a.log.At.IsZero() {
-				a.read()
-				a.poke(0)
-			}
-			a.log.Err = ""
-		} else {
+		switch {
+		case a.life != life:
+		case !a.world.logUp():
 			a.log.Err = "the leader is away"
+			a.after(500*time.Millisecond, func() {
+				if a.life == life {
+					a.readOn()
+				}
+			})
+		case int(a.view.Next) < len(a.records) || a.log.At.IsZero():
+			a.read()
+			a.log.Err = ""
+			a.poke(0)
 		}
-		a.readOn()
 	})
 }
 
@@ -195,9 +197,7 @@ func (a *simAgent) step() {
 
 // publish appends the status in the background, as the shell does.
 func (a *simAgent) publish(st Status) {
-	same := st
-	same.Since, same.Reason, same.Seen = a.posted.Since, a.posted.Reason, a.posted.Seen
-	if a.posting || fmt.Sprint(same) == fmt.Sprint(a.posted) && st.Reason.Code == a.posted.Reason.Code && a.now.Sub(a.postAt) < Heartbeat(len(a.world.brokers)) {
+	if a.posting || same(st, a.posted) && a.now.Sub(a.postAt) < Heartbeat(len(a.world.brokers)) {
 		return
 	}
 	a.posting = true
@@ -227,6 +227,11 @@ func (s *sim) append(records ...Record) error {
 		r.Offset, r.Time = int64(len(s.records)), s.now
 		s.records = append(s.records, r)
 		s.committed(r)
+	}
+	for _, a := range s.agents {
+		if !a.dead {
+			a.readOn()
+		}
 	}
 	if lost {
 		return errors.New("request timed out") // and took effect

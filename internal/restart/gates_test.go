@@ -1,0 +1,228 @@
+package restart
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// cluster3 is a healthy cluster of three as broker 1 sees it, ready to be spoiled.
+func cluster3() Facts {
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	topics := []Topic{
+		{Name: "orders", Partitions: []Partition{
+			{ID: 0, Leader: 1, Replicas: []int32{1, 2, 3}, ISR: []int32{1, 2, 3}},
+			{ID: 1, Leader: 2, Replicas: []int32{1, 2, 3}, ISR: []int32{1, 2, 3}},
+		}},
+		{Name: "lonely", Partitions: []Partition{{ID: 0, Leader: 1, Replicas: []int32{1}, ISR: []int32{1}}}},
+	}
+	views := func() []BrokerView {
+		var out []BrokerView
+		for _, b := range []int32{2, 3} {
+			v := BrokerView{Broker: b, Alive: []int32{1, 2, 3}}
+			for _, t := range topics {
+				t.Partitions = append([]Partition(nil), t.Partitions...)
+				v.Topics = append(v.Topics, t)
+			}
+			out = append(out, v)
+		}
+		return out
+	}
+	return Facts{
+		Now:      now,
+		Manifest: ManifestFacts{Hash: "h", Cluster: "c", Zones: map[int32]string{1: "a", 2: "a", 3: "b"}, Table: true, MaxUnavailable: 1},
+		Unit:     UnitFacts{At: now, State: UnitRunning, Invocation: "i"},
+		Log:      LogFacts{At: now, View: NewView()},
+		Cluster: ClusterFacts{
+			At: now, Views: views(), MinISR: map[string]int{"orders": 2, "lonely": 1}, Brokers: []int32{1, 2, 3},
+			Quorum: &Quorum{Leader: 2, Voters: []Voter{{1, 0}, {2, 0}, {3, 0}}},
+		},
+	}
+}
+
+func stepOn(f Facts) *step {
+	return &step{m: NewMachine(Options{Self: 1}), f: &f, v: f.Log.View, j: f.Journal, target: f.Manifest.Hash}
+}
+
+func claimOf(f *Facts, broker int32) {
+	r := NewClaim(Claim{Broker: broker}, "n")
+	r.Offset = f.Log.View.Next
+	f.Log.View.Fold(r)
+}
+
+func TestGates(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		spoil func(*Facts)
+		code  Code
+		text  string
+	}{
+		{"healthy", func(*Facts) {}, "", ""},
+		{"nobody asked", func(f *Facts) { f.Cluster = ClusterFacts{} }, CodeGateViews, "no broker was asked yet"},
+		{"nobody answers", func(f *Facts) { f.Cluster.Views, f.Cluster.Err = nil, "connection refused" }, CodeGateViews, "connection refused"},
+		{"one view", func(f *Facts) { f.Cluster.Views = f.Cluster.Views[:1] }, CodeGateViews, "1 of the 2 brokers needed"},
+		{"own view only counts with another", func(f *Facts) { f.Cluster.Views[0].Broker, f.Cluster.Views[1].Broker = 1, 1 }, CodeGateViews, "only this broker itself"},
+		{"empty metadata", func(f *Facts) { f.Cluster.Views[1].Alive = nil }, CodeGateViews, "broker 3 answered with empty metadata"},
+		{"no topics at all", func(f *Facts) { f.Cluster.Views[1].Topics = nil }, CodeGateViews, "empty metadata"},
+		{"another broker down in one view", func(f *Facts) { f.Cluster.Views[0].Alive = []int32{1, 2} }, CodeGateBrokers, "broker 3 is down"},
+		{"another broker down, two may be away", func(f *Facts) {
+			f.Cluster.Views[0].Alive, f.Cluster.Views[1].Alive = []int32{1, 2}, []int32{1, 2}
+			f.Manifest.MaxUnavailable = 2
+		}, "", ""},
+		{"a broker of the table that never was", func(f *Facts) { f.Manifest.Zones[4] = "b" }, CodeGateBrokers, "broker 4 is down"},
+		{"this broker is away already", func(f *Facts) {
+			for i := range f.Cluster.Views {
+				f.Cluster.Views[i].Alive = []int32{2}
+				for k := range 2 {
+					f.Cluster.Views[i].Topics[0].Partitions[k].ISR = []int32{2}
+				}
+			}
+			f.Cluster.Quorum.Voters[2].Behind = 0
+		}, "", ""},
+		{"a partition at its minimum", func(f *Facts) { f.Cluster.Views[1].Topics[0].Partitions[1].ISR = []int32{1, 2} }, CodeGatePartitions, "1 partitions would come below min.insync.replicas without this broker: orders-1 has 2 in-sync replicas (1, 2) and needs 2"},
+		{"a partition below its minimum that we hold", func(f *Facts) { f.Cluster.Views[1].Topics[0].Partitions[1].ISR = []int32{1} }, CodeGatePartitions, "orders-1"},
+		{"a partition at its minimum that we are not in", func(f *Facts) { f.Cluster.Views[1].Topics[0].Partitions[1].ISR = []int32{2, 3} }, "", ""},
+		{"a claimed broker counts as away", func(f *Facts) { claimOf(f, 3); f.Manifest.MaxUnavailable = 2 }, CodeGatePartitions, "orders-0 has 3 in-sync replicas"},
+		{"minimum not known", func(f *Facts) { delete(f.Cluster.MinISR, "orders") }, CodeGatePartitions, "min.insync.replicas of topic orders is not known"},
+		{"unprotected topic refused", func(f *Facts) { f.Manifest.RefuseUnprotected = true }, CodeGateUnprotected, "topic lonely"},
+		{"no quorum answer", func(f *Facts) { f.Cluster.Quorum, f.Cluster.QuorumErr = nil, "timed out" }, CodeGateQuorum, "timed out"},
+		{"no leader", func(f *Facts) { f.Cluster.Quorum.Leader = -1 }, CodeGateQuorum, "has no leader"},
+		{"a voter behind", func(f *Facts) { f.Cluster.Quorum.Voters[2].Behind = 3 * time.Second }, CodeGateQuorum, "1 caught-up voters would remain and 2 are needed; not caught up: 3"},
+		{"a voter not known", func(f *Facts) { f.Cluster.Quorum.Voters[2].Behind = -1 }, CodeGateQuorum, "not caught up: 3"},
+		{"not a voter ourselves", func(f *Facts) {
+			f.Cluster.Quorum.Voters = []Voter{{7, 0}, {8, 5 * time.Second}, {9, 0}}
+		}, "", ""},
+		{"one voter", func(f *Facts) { f.Cluster.Quorum.Voters = []Voter{{1, 0}} }, "", ""},
+		{"two voters, the other behind", func(f *Facts) { f.Cluster.Quorum.Voters = []Voter{{1, 0}, {2, time.Minute}} }, CodeGateQuorum, "0 caught-up voters"},
+		{"ZooKeeper", func(f *Facts) { f.Cluster.Quorum, f.Running.ZooKeeper = nil, true }, "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := cluster3()
+			c.spoil(&f)
+			got := stepOn(f).blocked()
+			switch {
+			case c.code == "" && got != nil:
+				t.Errorf("blocked by %+v", *got)
+			case c.code != "" && (got == nil || got.Code != c.code || !strings.Contains(got.Text, c.text)):
+				t.Errorf("got %+v, want %s: %s", got, c.code, c.text)
+			}
+		})
+	}
+}
+
+func TestAgreement(t *testing.T) {
+	ok := func(id int32) Status {
+		return Status{Broker: id, Cluster: "c", Manifest: "h", Target: "h", Phase: PhaseIdle, Up: true, Seen: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
+	}
+	for _, c := range []struct {
+		name  string
+		spoil func(*Facts)
+		code  Code
+		text  string
+	}{
+		{"agreed", func(*Facts) {}, "", ""},
+		{"never heard of", func(f *Facts) { delete(f.Log.View.Statuses, 3) }, CodeAgentMissing, "broker 3"},
+		{"another manifest", func(f *Facts) { s := ok(2); s.Manifest = "other"; f.Log.View.Statuses[2] = s }, CodeManifestDiffers, "broker 2 has manifest other, this broker has h"},
+		{"another cluster", func(f *Facts) { s := ok(2); s.Cluster = "x"; f.Log.View.Statuses[2] = s }, CodeManifestDiffers, `serves cluster "x"`},
+		{"refused there", func(f *Facts) {
+			s := ok(2)
+			s.Phase, s.Reason.Text = PhaseRefused, "port 39092 is taken"
+			f.Log.View.Statuses[2] = s
+		}, CodeRefusedElsewhere, "port 39092 is taken"},
+		{"silent and not done", func(f *Facts) {
+			s := ok(2)
+			s.Drift, s.Seen = true, s.Seen.Add(-2*time.Minute)
+			f.Log.View.Statuses[2] = s
+		}, CodeAgentSilent, "for 2m0s"},
+		{"silent and done", func(f *Facts) { s := ok(2); s.Seen = s.Seen.Add(-time.Hour); f.Log.View.Statuses[2] = s }, "", ""},
+		{"a broker that is not in the manifest", func(f *Facts) { f.Cluster.Brokers = []int32{1, 2, 3, 9} }, CodeNotInManifest, "broker 9"},
+		{"brokers not known", func(f *Facts) { f.Manifest.Table, f.Manifest.Zones, f.Cluster = false, nil, ClusterFacts{} }, CodeClusterUnknown, "not known yet"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := cluster3()
+			f.Log.View.Statuses[2], f.Log.View.Statuses[3] = ok(2), ok(3)
+			c.spoil(&f)
+			got := stepOn(f).agreed()
+			if (got == nil) != (c.code == "") || got != nil && (got.Code != c.code || !strings.Contains(got.Text, c.text)) {
+				t.Errorf("got %+v, want %s: %s", got, c.code, c.text)
+			}
+		})
+	}
+}
+
+func TestOrder(t *testing.T) {
+	f := cluster3() // leader of the quorum is 2, zones a a b
+	s := stepOn(f)
+	for _, c := range []struct {
+		a   int32
+		aUp bool
+		b   int32
+		bUp bool
+	}{
+		{1, true, 2, true},  // the active controller goes last
+		{3, true, 2, true},  // whatever its zone
+		{1, true, 3, true},  // by zone
+		{2, false, 1, true}, // what is down first, also the active controller
+	} {
+		if !s.before(c.a, c.aUp, c.b, c.bUp) || s.before(c.b, c.bUp, c.a, c.aUp) {
+			t.Errorf("broker %d (up %v) does not go before %d (up %v)", c.a, c.aUp, c.b, c.bUp)
+		}
+	}
+}
+
+func TestViewFold(t *testing.T) {
+	v := NewView()
+	add := func(r Record) { r.Offset = v.Next; v.Fold(r) }
+	add(NewClaim(Claim{Broker: 2}, "a"))
+	add(NewClaim(Claim{Broker: 1}, "b"))
+	add(NewClaim(Claim{Broker: 2}, "a")) // the same append again, because its answer was lost
+	if len(v.Claims) != 2 || v.Claims[0].Broker != 2 {
+		t.Fatalf("claims %+v", v.Claims)
+	}
+	if _, place, ok := v.Claim(1); !ok || place != 1 {
+		t.Errorf("broker 1 is at place %d", place)
+	}
+	add(NewRelease(v.Claims[0].Key))
+	if len(v.Claims) != 1 || v.Claims[0].Broker != 1 {
+		t.Errorf("claims %+v", v.Claims)
+	}
+	for _, r := range []Record{
+		{Key: "status/1", Value: []byte(`{"version":2,"broker":1}`)},
+		{Key: "status/x", Value: []byte(`{}`)},
+		{Key: "status/3", Value: []byte(`{"version":1,"broker":4}`)},
+		{Key: "claim/1/z", Value: []byte(`garbage`)},
+		{Key: "claim/1/y", Value: []byte(`{"version":1,"broker":2}`)},
+		{Key: "nonsense", Value: []byte(`1`)},
+	} {
+		add(r)
+		if _, ok := v.Foreign[r.Key]; !ok {
+			t.Errorf("%s is not foreign", r.Key)
+		}
+		add(Record{Key: r.Key})
+		if len(v.Foreign) != 0 {
+			t.Errorf("%s stays foreign after it was deleted: %v", r.Key, v.Foreign)
+		}
+	}
+	add(Record{Key: "status/1", Value: []byte(`{"version":1,"broker":1,"added_later":true,"phase":"idle"}`)})
+	if v.Statuses[1].Phase != PhaseIdle || len(v.Foreign) != 0 {
+		t.Errorf("an unknown field is not ignored: %+v %v", v.Statuses, v.Foreign)
+	}
+	add(NewPause(Pause{By: "ann"}))
+	add(NewHalt(Halt{Manifest: "h"}))
+	add(NewRequest(Request{ID: "r"}))
+	add(NewActive("EXTERNAL"))
+	if v.Pause == nil || v.Request == nil || !v.Active["EXTERNAL"] || v.Halts["h"].Manifest != "h" {
+		t.Errorf("view %+v", v)
+	}
+	c := v.Clone()
+	add(NewResume())
+	add(NewUnhalt("h"))
+	add(NewRequestDone())
+	add(NewInactive("EXTERNAL"))
+	if v.Pause != nil || v.Request != nil || v.Active["EXTERNAL"] || len(v.Halts) != 0 {
+		t.Errorf("view %+v", v)
+	}
+	if c.Pause == nil || len(c.Halts) != 1 || !c.Active["EXTERNAL"] {
+		t.Error("a clone changed with its original")
+	}
+}
