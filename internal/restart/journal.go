@@ -50,6 +50,8 @@ type Journal struct {
 	Halted bool `json:"halted,omitempty"`
 	// Starts counts the processes seen since StepProve began, to notice one that keeps ending.
 	Starts int `json:"starts,omitempty"`
+	// Restarts is the service manager's count when the proof began: more of them are a failure.
+	Restarts int `json:"restarts,omitempty"`
 	// Passed is the last target this broker was restarted for cleanly.
 	Passed string `json:"passed,omitempty"`
 	// Request is the last rolling-restart request this broker has fulfilled.

@@ -127,7 +127,7 @@ func (s *step) examine(want map[string]string, absent []string) proof {
 	switch {
 	case u.State == UnitFailed || u.State == UnitStopped && u.Ambiguous:
 		return fail("the process ended after its restart (%s)", orNot(u.Detail, "no detail"))
-	case u.Restarts > 0 || s.j.Starts > maxStarts:
+	case u.Restarts > s.j.Restarts || s.j.Starts > maxStarts:
 		return fail("the process keeps ending and being started again (%s)", orNot(u.Detail, "no detail"))
 	case u.State == UnitStopped:
 		return hold(PhaseStopped, ActNone, because(CodeStopped, "somebody stopped the broker in the middle of its restart; start it"))

@@ -18,7 +18,7 @@ func (s *step) atRest() Decision {
 		// A restart that an earlier life had asked for, a reboot, somebody's hand: the
 		// broker was started on a file that has not proved itself.
 		return s.saveStep(StepProve, PhaseStarting, because(CodeStarting, "the broker was started on the new server.properties"), func(j *Journal) {
-			j.Invocation, j.Starts, j.Started = f.Unit.Invocation, 1, f.Now
+			j.Invocation, j.Starts, j.Started, j.Restarts = f.Unit.Invocation, 1, f.Now, f.Unit.Restarts
 		})
 	}
 	if d, ok := s.bookkeeping(); ok {

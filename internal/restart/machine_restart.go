@@ -14,7 +14,7 @@ func (s *step) goDown() Decision {
 	if j.Step == StepRestart {
 		if f.Unit.Invocation != j.Invocation && f.Unit.Invocation != "" || s.ended() && !s.m.issued.IsZero() {
 			return s.saveStep(StepProve, PhaseStarting, because(CodeStarting, "the process was restarted"), func(j *Journal) {
-				j.Invocation, j.Starts, j.Started = f.Unit.Invocation, 1, f.Now
+				j.Invocation, j.Starts, j.Started, j.Restarts = f.Unit.Invocation, 1, f.Now, 0
 			})
 		}
 		if f.Unit.State == UnitStopping || f.Unit.State == UnitStarting {

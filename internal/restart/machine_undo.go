@@ -55,7 +55,8 @@ func (s *step) undoRestart() Decision {
 	r := s.rollingBack("restarting on the last good server.properties")
 	if s.f.Unit.Invocation != s.j.Invocation && s.f.Unit.Invocation != "" || s.ended() && !s.m.issued.IsZero() && s.f.Failed == nil {
 		return s.saveStep(StepProveUndo, PhaseRollback, r, func(j *Journal) {
-			j.Invocation, j.Starts, j.Started = s.f.Unit.Invocation, 1, s.f.Now
+			// The service manager may have started it on the last good file itself.
+			j.Invocation, j.Starts, j.Started, j.Restarts = s.f.Unit.Invocation, 1, s.f.Now, s.f.Unit.Restarts
 		})
 	}
 	// A broker that is up on the wrong configuration may hold replicas that others
@@ -115,6 +116,11 @@ func (s *step) needPerson() Decision {
 	}
 	if s.f.Unit.State != UnitRunning {
 		return s.wait(PhaseFailed, r, paceBlocked)
+	}
+	if inv := s.f.Unit.Invocation; inv != s.j.Invocation {
+		return s.save(PhaseFailed, r, func(j *Journal) {
+			j.Invocation, j.Starts, j.Started, j.Restarts = inv, 1, s.f.Now, s.f.Unit.Restarts
+		})
 	}
 	// Whatever a person has brought it up with: that it serves is enough to give the claim back.
 	if p := s.examine(nil, nil); p.failure == "" {
