@@ -1,0 +1,68 @@
+package durable
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+var errNotRegular = errors.New("not a regular file")
+
+// explain turns an error into what an operator needs: what, where, what next.
+func explain(path, target, op string, err error) error {
+	what := map[string]string{
+		opResolve: "look at the file",
+		opClean:   "remove the temporary file of an earlier attempt",
+		opCreate:  "create a temporary file beside it",
+		opWrite:   "write the temporary file",
+		opOwner:   "keep the owner and the group",
+		opMode:    "set the permissions of the temporary file",
+		opLabels:  "keep the access control list",
+		opSync:    "sync the temporary file to the disk",
+		opClose:   "close the temporary file",
+		opRename:  "move the temporary file into place",
+		opSyncDir: "sync the directory to the disk; the new bytes are in place but might not outlive a power cut",
+	}[op]
+	name := path
+	if target != path {
+		name += " (a link to " + target + ")"
+	}
+	// The temporary file's name in a PathError adds nothing for the reader.
+	var pe *fs.PathError
+	var le *os.LinkError
+	if errors.As(err, &pe) && error(pe) == err {
+		err = pe.Err
+	} else if errors.As(err, &le) && error(le) == err {
+		err = le.Err
+	}
+	return fmt.Errorf("replace %s: %s: %w%s", name, what, err, advice(filepath.Dir(target), op, err))
+}
+
+func advice(dir, op string, err error) string {
+	switch {
+	case errors.Is(err, ErrAccessLost):
+		return "; make the agent's user a member of the file's group and let the group read the file"
+	case errors.Is(err, errNotRegular):
+		return "; give the path of the file itself"
+	case errors.Is(err, unix.EROFS):
+		return "; the file system of " + dir + " is read-only (or the service may not write there: see ReadWritePaths= of its unit); nothing was changed"
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return "; free some space on the file system of " + dir + unchanged(op)
+	case errors.Is(err, fs.ErrPermission):
+		return "; the agent's user must be able to write the directory " + dir + ", since a file is replaced by renaming another over it" + unchanged(op)
+	case errors.Is(err, fs.ErrNotExist) && op == opCreate:
+		return "; create the directory " + dir
+	}
+	return ""
+}
+
+func unchanged(op string) string {
+	if op == opSyncDir {
+		return ""
+	}
+	return "; nothing was changed"
+}
