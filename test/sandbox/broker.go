@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 
 	"example.com/kpls-agent/test/sandbox/supervise"
@@ -77,4 +78,29 @@ func (b *Broker) LogTail(n int) string {
 		return err.Error()
 	}
 	return string(data[max(0, len(data)-n):])
+}
+
+// Edit changes the broker's server.properties.
+func (b *Broker) Edit(change func(string) string) error {
+	data, err := os.ReadFile(b.Properties())
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(b.Properties(), []byte(change(string(data))), 0o640) //nolint:gosec // the group reads it, as on a real host
+}
+
+// AddListener adds a PLAINTEXT listener on the broker's own address by hand, the
+// way the published procedure does: a new process will have it.
+func (b *Broker) AddListener(name string, port int, advertised string) error {
+	return b.Edit(func(file string) string {
+		for key, item := range map[string]string{
+			"listeners":                      name + "://" + b.Addr(port),
+			"advertised.listeners":           name + "://" + advertised,
+			"listener.security.protocol.map": name + ":PLAINTEXT",
+		} {
+			line := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(key) + `=.*$`)
+			file = line.ReplaceAllString(file, "$0,"+item)
+		}
+		return file
+	})
 }

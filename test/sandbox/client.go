@@ -206,7 +206,8 @@ func (c *Cluster) Running(ctx context.Context, id int32) (map[string]string, err
 	return values, nil
 }
 
-// SetDynamic sets a broker's dynamic configuration, as kafka-configs.sh --alter --add-config does.
+// SetDynamic sets a broker's dynamic configuration, as kafka-configs.sh --alter --add-config
+// does. In KRaft the broker takes it over some time after this has returned.
 func (c *Cluster) SetDynamic(ctx context.Context, id int32, key, value string) error {
 	return c.alter(ctx, id, kadm.AlterConfig{Op: kadm.SetConfig, Name: key, Value: &value})
 }

@@ -1,16 +1,24 @@
 package sandbox_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os/exec"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"example.com/kpls-agent/test/sandbox"
 )
 
-func newCluster(t *testing.T, opts sandbox.Options) *sandbox.Cluster {
+const domain = "abc.eastus.azure.3199745.tidbcloud.com"
+
+// newCluster prepares a cluster with a listener made by hand, and starts it.
+func newCluster(t *testing.T) *sandbox.Cluster {
 	t.Helper()
-	opts.Logf = t.Logf
-	c, err := sandbox.New(t.Context(), opts)
+	c, err := sandbox.New(t.Context(), sandbox.Options{Logf: t.Logf})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,58 +27,193 @@ func newCluster(t *testing.T, opts sandbox.Options) *sandbox.Cluster {
 			t.Error(err)
 		}
 	})
+	for _, b := range c.Brokers {
+		if err := b.AddListener("EXTERNAL", sandbox.ExternalPort, fmt.Sprintf("b%d.%s:%d", b.ID, domain, 9092+b.ID)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := c.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
-func TestCluster(t *testing.T) {
-	c := newCluster(t, sandbox.Options{})
+// customer is the way in for a client that comes through a forwarder.
+func customer(t *testing.T, c *sandbox.Cluster) (bootstrap []string, dial sandbox.DialFunc) {
+	t.Helper()
+	balancer, names := c.Host(100), sandbox.Names{}
+	var opts sandbox.ForwarderOptions
+	for _, b := range c.Brokers {
+		name := fmt.Sprintf("b%d.%s", b.ID, domain)
+		names[name] = balancer
+		bootstrap = append(bootstrap, fmt.Sprintf("%s:%d", name, 9092+b.ID))
+		external := b.Addr(sandbox.ExternalPort)
+		opts.Fronts = append(opts.Fronts, sandbox.Front{
+			Listen: fmt.Sprintf("%s:%d", balancer, 9092+b.ID), Backend: external, Probe: external,
+		})
+	}
+	opts.Interval = 100 * time.Millisecond
+	f := startForwarder(t, opts)
+	eventually(t, "every backend is in", func() bool { return f.Up(0) && f.Up(1) && f.Up(2) })
+	return bootstrap, names.Dial
+}
+
+// runner runs a load until stop, which returns its account.
+func runner(t *testing.T, run func(context.Context) (sandbox.Figures, error)) (stop func() sandbox.Figures) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var figures sandbox.Figures
+	var err error
+	var running sync.WaitGroup
+	running.Go(func() { figures, err = run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait() })
+	return func() sandbox.Figures {
+		t.Helper()
+		cancel()
+		running.Wait()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return figures
+	}
+}
+
+func TestClusterUnderLoad(t *testing.T) {
+	c := newCluster(t)
 	ctx := t.Context()
-	if err := c.CreateTopic(ctx, "t", 6, 3, map[string]string{"min.insync.replicas": "2"}); err != nil {
-		t.Fatal(err)
+	for _, topic := range []string{"plain", "changes"} {
+		if err := c.CreateTopic(ctx, topic, 6, 3, map[string]string{"min.insync.replicas": "2"}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	leader, err := c.ActiveController(ctx)
 	if err != nil || c.Broker(leader) == nil {
 		t.Fatalf("active controller %d, %v", leader, err)
 	}
+	bootstrap, dial := customer(t, c)
+	seen, err := sandbox.Metadata(ctx, bootstrap[0], dial)
+	if want := (sandbox.Endpoint{Host: "b3." + domain, Port: 9095}); err != nil || seen[3] != want {
+		t.Errorf("metadata over EXTERNAL: %v, %v; want broker 3 at %v", seen, err, want)
+	}
 
-	// Another process restarts a broker.
-	b := c.Brokers[0]
+	watcher := sandbox.NewWatcher(c)
+	watching, stopWatching := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { watcher.Run(watching) })
+	t.Cleanup(func() { stopWatching(); watch.Wait() })
+	load := sandbox.NewLoad(sandbox.LoadOptions{Bootstrap: c.Bootstrap(), Topic: "plain", Partitions: 6})
+	stopLoad := runner(t, load.Run)
+	feed := sandbox.NewChangefeed(sandbox.LoadOptions{Bootstrap: bootstrap, Dial: dial, Topic: "changes", Partitions: 6})
+	stopFeed := runner(t, feed.Run)
+	eventually(t, "both loads get through", func() bool { return load.Figures().Acked > 200 && feed.Figures().Acked > 200 })
+
+	restartFromOutside(t, c.Brokers[0])
+	if err := c.WaitFullISR(ctx); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the watcher saw the restart", func() bool {
+		restarts, err := watcher.Restarts()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range restarts {
+			t.Logf("broker %d: stop %v, start %v, catch-up %v", r.Broker, r.Stop(), r.Start(), r.CatchUp())
+			if r.Broker != 1 || r.Stop() <= 0 || r.Start() <= 0 || r.CatchUp() < 0 {
+				t.Errorf("restart %+v", r)
+			}
+		}
+		return len(restarts) == 1
+	})
+	if away := watcher.MostAway(); len(away) != 1 || away[0] != 1 {
+		t.Errorf("away at the worst: %v, want broker 1", away)
+	}
+	for name, figures := range map[string]sandbox.Figures{"load": stopLoad(), "changefeed": stopFeed()} {
+		t.Log(name, figures)
+		if figures.Lost > 0 || figures.Acked != figures.Sent || figures.Acked < 400 {
+			t.Errorf("%s: %s", name, figures)
+		}
+		if name == "load" && (figures.Failed > 0 || figures.Duplicated > 0) {
+			t.Errorf("load: %s", figures)
+		}
+	}
+	checkConfiguration(t, c)
+	checkKill(t, c)
+}
+
+// restartFromOutside restarts a broker through the command that agents get.
+func restartFromOutside(t *testing.T, b *sandbox.Broker) {
+	t.Helper()
 	before, err := b.Process()
 	if err != nil {
 		t.Fatal(err)
 	}
-	restart := b.Command("restart")
-	if out, err := exec.CommandContext(ctx, restart[0], restart[1:]...).CombinedOutput(); err != nil {
+	argv := b.Command("restart")
+	if out, err := exec.CommandContext(t.Context(), argv[0], argv[1:]...).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if after, err := b.Process(); err != nil || after == before {
 		t.Errorf("after the restart: %v, %v; before: %v", after, err, before)
 	}
-	if err := c.WaitFullISR(ctx); err != nil {
-		t.Fatal(err)
+	argv = b.Command("status")
+	after, _ := b.Process()
+	if out, err := exec.CommandContext(t.Context(), argv[0], argv[1:]...).Output(); err != nil || string(out) != after.String()+"\n" {
+		t.Errorf("status: %q, %v; want %s", out, err, after)
 	}
+}
 
-	if err := c.Brokers[1].Kill(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Brokers[1].Start(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.WaitServing(ctx); err != nil {
-		t.Fatal(err)
-	}
-
+func checkConfiguration(t *testing.T, c *sandbox.Cluster) {
+	t.Helper()
+	ctx := t.Context()
 	if err := c.SetDynamic(ctx, 3, "log.cleaner.threads", "2"); err != nil {
 		t.Fatal(err)
 	}
-	running, err := c.Running(ctx, 3)
+	var running map[string]string
+	eventually(t, "the broker runs with the dynamic value", func() bool {
+		var err error
+		if running, err = c.Running(ctx, 3); err != nil {
+			t.Fatal(err)
+		}
+		return running["log.cleaner.threads"] == "2"
+	})
+	if err := c.ClearDynamic(ctx, 3, "log.cleaner.threads"); err != nil {
+		t.Fatal(err)
+	}
+	want := "INTERNAL://" + c.Brokers[2].Internal() + ",EXTERNAL://b3." + domain + ":9095"
+	if got := running["advertised.listeners"]; got != want {
+		t.Errorf("running advertised.listeners %q, want %q", got, want)
+	}
+}
+
+// checkKill kills a broker and waits for the error that says so.
+func checkKill(t *testing.T, c *sandbox.Cluster) {
+	t.Helper()
+	if err := c.Brokers[1].Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	argv := c.Brokers[1].Command("status")
+	err := exec.CommandContext(t.Context(), argv[0], argv[1:]...).Run()
+	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 3 {
+		t.Errorf("status of a killed broker: %v, want exit 3", err)
+	}
+	if err := c.WaitServing(t.Context()); err == nil || !strings.Contains(err.Error(), "node 2 does not run") {
+		t.Errorf("wait for a killed broker: %v", err)
+	}
+}
+
+func TestSeparateController(t *testing.T) {
+	c, err := sandbox.New(t.Context(), sandbox.Options{Brokers: 1, Controllers: 1, Logf: t.Logf})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := running["advertised.listeners"], "INTERNAL://"+c.Brokers[2].Internal(); got != want {
-		t.Errorf("running advertised.listeners %q, want %q", got, want)
+	defer func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := c.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if leader, err := c.ActiveController(t.Context()); err != nil || leader != 101 {
+		t.Errorf("active controller %d, %v", leader, err)
 	}
 }
