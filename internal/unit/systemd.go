@@ -1,0 +1,300 @@
+package unit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	sd "github.com/coreos/go-systemd/v22/dbus"
+	"github.com/godbus/dbus/v5"
+
+	"example.com/kpls-agent/internal/restart"
+)
+
+// SystemdOptions says which unit, and how to speak.
+type SystemdOptions struct {
+	// Unit is the broker's unit with its suffix, such as "kafka.service".
+	Unit   string
+	Logger *slog.Logger
+
+	dial func(context.Context) (*dbus.Conn, error) // nil is the system bus
+}
+
+const (
+	dialTimeout = 5 * time.Second
+	// A lost connection is dialled again after redialMin, then ever later up to redialMax.
+	redialMin, redialMax = 100 * time.Millisecond, 10 * time.Second
+)
+
+// Systemd sees and restarts one unit of the system's service manager.
+type Systemd struct {
+	o       SystemdOptions
+	path    dbus.ObjectPath
+	changed chan struct{}
+
+	mu  sync.Mutex
+	bus *bus // nil without a connection; guarded by mu
+	// base is NRestarts as it was when this process asked for a restart of a unit
+	// that was waiting for an automatic one: some versions of systemd do not set
+	// the counter back then. Guarded by mu.
+	base int
+}
+
+// bus is one connection to systemd. Signals of any kind arrive on signals.
+type bus struct {
+	*sd.Conn
+	signals *dbus.Conn
+}
+
+var _ restart.Unit = (*Systemd)(nil)
+
+// NewSystemd returns a Systemd that has not connected yet.
+func NewSystemd(o SystemdOptions) *Systemd {
+	if o.dial == nil {
+		o.dial = dialSystem
+	}
+	return &Systemd{
+		o: o, changed: make(chan struct{}, 1),
+		path: dbus.ObjectPath("/org/freedesktop/systemd1/unit/" + sd.PathBusEscape(o.Unit)),
+	}
+}
+
+// Changed is signalled when systemd says that the unit changed, and when a
+// connection was made, since what happened before is not known then.
+func (s *Systemd) Changed() <-chan struct{} { return s.changed }
+
+// State asks systemd for the unit as it is now.
+func (s *Systemd) State(ctx context.Context) restart.UnitFacts {
+	now := time.Now()
+	props, err := s.properties(ctx)
+	if err != nil {
+		return restart.UnitFacts{At: now, State: restart.UnitUnknown, Detail: err.Error()}
+	}
+	f := facts(s.o.Unit, props)
+	f.At = now
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.Restarts < s.base {
+		s.base = 0
+	}
+	f.Restarts -= s.base
+	return f
+}
+
+func (s *Systemd) properties(ctx context.Context) (map[string]any, error) {
+	b, err := s.connection(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// All interfaces in one answer, so that its parts belong to the same instant.
+	props, err := b.GetAllPropertiesContext(ctx, s.o.Unit)
+	if err != nil {
+		return nil, fmt.Errorf("ask systemd about %s: %w", s.o.Unit, err)
+	}
+	return props, nil
+}
+
+// Restart asks systemd to restart the unit and waits until the job has ended.
+// An error means that the unit may or may not have been restarted, except where
+// it says that it was not permitted.
+func (s *Systemd) Restart(ctx context.Context) error {
+	b, err := s.connection(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.remember(ctx); err != nil {
+		return err
+	}
+	result := make(chan string, 1) // buffered: an unread result would block the connection
+	if _, err := b.RestartUnitContext(ctx, s.o.Unit, "replace", result); err != nil {
+		return s.refusal(err)
+	}
+	select {
+	case r := <-result:
+		if r != "done" {
+			return fmt.Errorf("restart %s: systemd ended the job with %q; see `journalctl -u %s`", s.o.Unit, r, s.o.Unit)
+		}
+		return nil
+	case <-b.signals.Context().Done():
+		return fmt.Errorf("restart %s: the connection to systemd was lost while it worked on it", s.o.Unit)
+	case <-ctx.Done():
+		return fmt.Errorf("restart %s: %w while systemd works on it", s.o.Unit, ctx.Err())
+	}
+}
+
+// remember keeps the count of automatic restarts where the next start will not set it back.
+func (s *Systemd) remember(ctx context.Context) error {
+	props, err := s.properties(ctx)
+	if err != nil {
+		return err
+	}
+	base := 0
+	if number(props["NRestarts"]) > 0 && waitsForRestart(text(props["SubState"])) {
+		base = number(props["NRestarts"])
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.base = base
+	return nil
+}
+
+func (s *Systemd) refusal(err error) error {
+	var e dbus.Error
+	if errors.As(err, &e) {
+		switch e.Name {
+		case "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", "org.freedesktop.DBus.Error.AccessDenied":
+			return fmt.Errorf("restart %s: not permitted (%w); install the package's polkit rule in /usr/share/polkit-1/rules.d or /etc/polkit-1/rules.d, for this unit and for user %d, and see that polkit runs", s.o.Unit, err, os.Getuid())
+		case "org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.systemd1.LoadFailed":
+			return fmt.Errorf("restart %s: %w; name the broker's unit in the settings", s.o.Unit, err)
+		}
+	}
+	return fmt.Errorf("restart %s: %w", s.o.Unit, err)
+}
+
+// Run follows the unit's changes until ctx ends, and connects again whenever the
+// connection is lost. It closes the connection at the end and returns nil.
+func (s *Systemd) Run(ctx context.Context) error {
+	defer s.Close()
+	wait, lost := redialMin, false
+	for {
+		err := s.follow(ctx, func() {
+			if lost {
+				s.o.Logger.Info("connected to systemd again", "unit", s.o.Unit)
+			}
+			wait, lost = redialMin, false
+		})
+		if ctx.Err() != nil {
+			return nil
+		}
+		if !lost {
+			s.o.Logger.Warn("no connection to systemd", "unit", s.o.Unit, "err", err)
+			lost = true
+			s.poke()
+		}
+		if !sleep(ctx, wait) {
+			return nil
+		}
+		wait = min(2*wait, redialMax)
+	}
+}
+
+// follow subscribes and passes changes on until the connection ends or ctx does.
+func (s *Systemd) follow(ctx context.Context, connected func()) error {
+	b, err := s.connection(ctx)
+	if err != nil {
+		return err
+	}
+	signals := make(chan *dbus.Signal, 16)
+	b.signals.Signal(signals)
+	defer b.signals.RemoveSignal(signals)
+	// Only this unit's changes: others must not wake the agent.
+	if err := b.signals.AddMatchSignalContext(ctx, dbus.WithMatchObjectPath(s.path),
+		dbus.WithMatchInterface("org.freedesktop.DBus.Properties"), dbus.WithMatchMember("PropertiesChanged")); err != nil {
+		return fmt.Errorf("subscribe to %s: %w", s.o.Unit, err)
+	}
+	manager := b.signals.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
+	if err := manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.Subscribe", 0).Err; err != nil {
+		return fmt.Errorf("subscribe to %s: %w", s.o.Unit, err)
+	}
+	connected()
+	s.poke()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case sig, ok := <-signals:
+			if !ok {
+				return errors.New("the connection was closed")
+			}
+			if sig.Path == s.path {
+				s.poke()
+			}
+		}
+	}
+}
+
+func (s *Systemd) poke() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// connection returns the connection, made anew if there is none.
+func (s *Systemd) connection(ctx context.Context) (*bus, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bus != nil && s.bus.Connected() {
+		return s.bus, nil
+	}
+	if s.bus != nil {
+		s.bus.Close()
+		s.bus = nil
+	}
+	b := &bus{}
+	conn, err := sd.NewConnection(func() (_ *dbus.Conn, err error) {
+		b.signals, err = s.o.dial(ctx) // called twice; the second one is for signals
+		return b.signals, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connect to systemd over D-Bus: %w; is the system bus (dbus.service) there? without systemd set two commands instead of a unit", err)
+	}
+	b.Conn = conn
+	s.bus = b
+	return b, nil
+}
+
+// Close ends the connection. State and Restart make a new one.
+func (s *Systemd) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bus != nil {
+		s.bus.Close()
+		s.bus = nil
+	}
+}
+
+func dialSystem(ctx context.Context) (*dbus.Conn, error) {
+	return dial(ctx, dbus.SystemBusPrivate)
+}
+
+// dial makes a connection that outlives ctx; ctx and dialTimeout bound only the making.
+func dial(ctx context.Context, open func(...dbus.ConnOption) (*dbus.Conn, error)) (*dbus.Conn, error) {
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	stop := context.AfterFunc(ctx, end)
+	conn, err := open(dbus.WithContext(life))
+	if err == nil {
+		// By number: looking a name up needs more than a static binary has.
+		err = conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Getuid()))})
+		if err == nil {
+			err = conn.Hello()
+		}
+	}
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		end() // closes the connection too
+		return nil, err
+	}
+	return conn, nil
+}
+
+// sleep is false if ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
