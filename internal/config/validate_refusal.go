@@ -1,0 +1,38 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Refusal says why a server.properties cannot be managed, or not as the manifest
+// asks. Nothing was and nothing may be changed then.
+type Refusal struct {
+	// Rule names what was broken, for tests and documentation: a rule of
+	// Kafka's start-up validation (S1..S10 syntax, R1..R26 semantics, S0 the
+	// properties format itself), or one of BOM, PLACEHOLDER, ROLE, ID, MIGRATION,
+	// NAME, VALUE, EDIT.
+	Rule string
+	// Path is the file, Line the number of its line, 0 if no single line is at fault.
+	Path string
+	Line int
+	// Text says what is wrong, Next what to do about it; neither ends in a stop.
+	Text, Next string
+	// Already is true if the file is so before any change of the agent's.
+	Already bool
+}
+
+// Error is one line: where, what, the rule, and the next step.
+func (r *Refusal) Error() string {
+	var b strings.Builder
+	b.WriteString(r.Path)
+	if r.Line > 0 {
+		fmt.Fprintf(&b, ":%d", r.Line)
+	}
+	fmt.Fprintf(&b, ": %s (%s", r.Text, r.Rule)
+	if r.Already {
+		b.WriteString(", in the file as it is")
+	}
+	fmt.Fprintf(&b, "); %s", r.Next)
+	return b.String()
+}
