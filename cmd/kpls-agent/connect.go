@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/durable"
+	"example.com/kpls-agent/internal/kafka"
+	"example.com/kpls-agent/internal/restart"
+)
+
+// node is this VM's broker as its server.properties names it.
+type node struct {
+	config.Node
+	address string // of the inter-broker listener
+}
+
+func readNode(path string) (node, error) {
+	file, err := os.ReadFile(path)
+	if err != nil {
+		return node{}, fmt.Errorf("read server.properties: %w; name the broker's file as server_properties in the settings", err)
+	}
+	n, err := config.Identity(path, file)
+	if err != nil {
+		return node{}, err
+	}
+	return node{n, n.Bootstrap()}, nil
+}
+
+// addressesFile keeps the brokers' addresses for the time when the own broker is down.
+func addressesFile(s *Settings) string { return filepath.Join(s.StateDir, "brokers.json") }
+
+func loadAddresses(s *Settings) []string {
+	var m map[int32]string
+	b, err := os.ReadFile(addressesFile(s))
+	if err != nil || json.Unmarshal(b, &m) != nil {
+		return nil // only a help: it is learnt anew
+	}
+	return slices.Sorted(maps.Values(m))
+}
+
+func saveAddresses(s *Settings, log *slog.Logger) func(map[int32]string) {
+	return func(m map[int32]string) {
+		b, err := json.Marshal(m)
+		if err == nil {
+			err = durable.WriteFile(addressesFile(s), append(b, '\n'), durable.Options{})
+		}
+		if err != nil {
+			log.Warn("the brokers' addresses could not be kept", "err", err)
+		}
+	}
+}
+
+// login is the settings' login; without one, the inter-broker listener's protocol.
+func login(s *Settings, protocol string) kafka.Login {
+	k := s.Kafka
+	l := kafka.Login{
+		Protocol: k.SecurityProtocol,
+		CAFile:   k.TLS.CAFile, CertFile: k.TLS.CertFile, KeyFile: k.TLS.KeyFile, ServerName: k.TLS.ServerName,
+		Mechanism: k.SASL.Mechanism, User: k.SASL.Username, Password: k.SASL.Secret,
+	}
+	if l.Protocol == "" {
+		l.Protocol = protocol
+	}
+	return l
+}
+
+// openKafka makes the client that all commands use.
+func openKafka(s *Settings, n node, log *slog.Logger, expect func() int, keep bool) (*kafka.Client, error) {
+	o := kafka.Options{
+		Seeds: s.Kafka.BootstrapServers, Login: login(s, n.InterBroker.SecurityProtocol),
+		Self: n.BrokerID, OwnAddress: n.address, Topic: s.Kafka.Topic, Expect: expect, Logger: log,
+	}
+	if len(o.Seeds) == 0 {
+		o.Seeds = []string{n.address}
+	}
+	for _, a := range loadAddresses(s) {
+		if !slices.Contains(o.Seeds, a) {
+			o.Seeds = append(o.Seeds, a)
+		}
+	}
+	if keep {
+		o.OnAddresses = saveAddresses(s, log)
+	}
+	return kafka.Open(o)
+}
+
+// connection is a command's look at the log.
+type connection struct {
+	client *kafka.Client
+	log    *kafka.Log
+	stop   context.CancelFunc
+	done   chan struct{}
+}
+
+// connect opens the coordination log for a command.
+func connect(ctx context.Context, s *shared) (*connection, error) {
+	settings, err := LoadSettings(s.settingsPath)
+	if err != nil {
+		return nil, invalid(err)
+	}
+	n, err := readNode(settings.ServerProperties)
+	if err != nil {
+		return nil, invalid(err)
+	}
+	client, err := openKafka(settings, n, slog.New(slog.DiscardHandler), nil, false)
+	if err != nil {
+		return nil, invalid(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	c := &connection{client: client, log: client.Log(), stop: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(c.done)
+		_ = c.log.Run(ctx) // what keeps it from reading is in its Facts
+	}()
+	return c, nil
+}
+
+func (c *connection) close() {
+	c.stop()
+	<-c.done
+	c.client.Close()
+}
+
+// read reads the log to its end.
+func (c *connection) read(ctx context.Context) (*restart.View, error) {
+	if err := c.log.Sync(ctx); err != nil {
+		if why := c.log.Facts().Err; why != "" && errors.Is(err, context.DeadlineExceeded) {
+			err = errors.New(why)
+		}
+		return nil, fmt.Errorf("read the coordination log: %w", err)
+	}
+	return c.log.Facts().View, nil
+}
+
+// nonce is unlike any other.
+func nonce() string {
+	var b [8]byte
+	if _, err := rand.Read(b[:]); err != nil { // never fails: crypto/rand
+		return time.Now().Format(time.RFC3339Nano)
+	}
+	return hex.EncodeToString(b[:])
+}

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/durable"
+	"example.com/kpls-agent/internal/kafka"
+	"example.com/kpls-agent/internal/restart"
+)
+
+func newPlan(s *shared) *cobra.Command {
+	var o planOptions
+	c := &cobra.Command{
+		Use: "plan", Short: "Show what would be done, and what is in the way, without doing it", Args: cobra.NoArgs,
+		Long: "Shows the change of server.properties, the order of restarts, the gates, and what blocks. Changes nothing.\n" +
+			"With --offline it needs no cluster and no settings, and writes the new file to --out: for configuration\n" +
+			"management and its CI. Exits with 0 if nothing is to change, 3 if something is (or blocks), 2 if the input is refused.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.output != "table" && o.output != "json" {
+				return invalid(fmt.Errorf("output %q is unknown; use table or json", o.output))
+			}
+			if o.offline {
+				return planOffline(s, o)
+			}
+			if o.in != "" || o.out != "" || o.kafkaVersion != "" || cmd.Flags().Changed("broker-id") {
+				return invalid(errors.New("--server-properties, --broker-id, --kafka-version and --out belong to --offline"))
+			}
+			return planOnline(cmd.Context(), s, o)
+		},
+	}
+	f := c.Flags()
+	f.BoolVar(&o.offline, "offline", false, "work on files alone")
+	f.StringVar(&o.in, "server-properties", "", "`file` to start from; never changed")
+	f.StringVar(&o.manifest, "manifest", "", "manifest `file`; default: the one in the settings")
+	f.Int32Var(&o.broker, "broker-id", -1, "`id` of the broker; default: the one in the file")
+	f.StringVar(&o.kafkaVersion, "kafka-version", "", "`version` of Kafka, such as 3.7.1; default: what every supported version takes")
+	f.StringVar(&o.out, "out", "", "`file` for the result, - for standard output")
+	f.StringVarP(&o.output, "output", "o", "table", "table or json")
+	return c
+}
+
+type planOptions struct {
+	offline              bool
+	in, manifest, out    string
+	kafkaVersion, output string
+	broker               int32
+}
+
+// planOffline renders one file.
+func planOffline(s *shared, o planOptions) error {
+	if o.in == "" || o.manifest == "" || o.out == "" {
+		return invalid(errors.New("--offline needs --server-properties, --manifest and --out"))
+	}
+	data, err := os.ReadFile(o.in)
+	if err != nil {
+		return invalid(fmt.Errorf("read --server-properties: %w", err))
+	}
+	text, err := os.ReadFile(o.manifest)
+	if err != nil {
+		return invalid(fmt.Errorf("read --manifest: %w", err))
+	}
+	m, err := config.ParseManifest(o.manifest, text)
+	if err != nil {
+		return invalid(err)
+	}
+	var v config.Version
+	if o.kafkaVersion != "" {
+		if v, err = config.ParseVersion(o.kafkaVersion); err != nil {
+			return invalid(fmt.Errorf("--kafka-version: %w", err))
+		}
+	}
+	if o.broker < 0 {
+		n, err := config.Identity(o.in, data)
+		if err != nil {
+			return invalid(err)
+		}
+		o.broker = n.BrokerID
+	}
+	desired, err := m.For(o.broker)
+	if err != nil {
+		return invalid(err)
+	}
+	r, err := config.Render(config.RenderInput{Path: o.in, File: data, BrokerID: o.broker, Desired: desired, Version: v})
+	if err != nil {
+		return invalid(err)
+	}
+	for _, w := range r.Warnings {
+		fmt.Fprintln(s.stderr, "warning:", w)
+	}
+	if !r.Changed {
+		if o.out != "-" {
+			return nil
+		}
+		_, err := s.stdout.Write(r.File)
+		return err
+	}
+	if o.out == "-" {
+		_, err = s.stdout.Write(r.File)
+	} else {
+		err = durable.WriteFile(o.out, r.File, durable.Options{})
+	}
+	if err != nil {
+		return &exitError{exitFailed, fmt.Errorf("write --out: %w", err)}
+	}
+	return &exitError{code: exitDiffers}
+}
+
+// planReport is what `plan` prints.
+type planReport struct {
+	Broker   int32    `json:"broker"`
+	Manifest string   `json:"manifest"`
+	Diff     string   `json:"diff"`
+	Warnings []string `json:"warnings,omitempty"`
+	Refusal  string   `json:"refusal,omitempty"`
+	restart.Plan
+}
+
+func planOnline(ctx context.Context, s *shared, o planOptions) error {
+	settings, err := LoadSettings(s.settingsPath)
+	if err != nil {
+		return invalid(err)
+	}
+	if o.manifest != "" {
+		settings.Manifest = o.manifest
+	}
+	n, err := readNode(settings.ServerProperties)
+	if err != nil {
+		return invalid(err)
+	}
+	text, err := os.ReadFile(settings.Manifest)
+	if err != nil {
+		return invalid(fmt.Errorf("read the manifest: %w", err))
+	}
+	m, err := config.ParseManifest(settings.Manifest, text)
+	if err != nil {
+		return invalid(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	c, err := connect(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	st := &store{settings: settings, id: n.BrokerID, log: slog.New(slog.DiscardHandler), current: m}
+	report, err := lookAhead(ctx, settings, n, st, c.client)
+	if err != nil {
+		return err
+	}
+	if o.output == "json" {
+		e := json.NewEncoder(s.stdout)
+		e.SetIndent("", "  ")
+		err = e.Encode(report)
+	} else {
+		_, err = fmt.Fprint(s.stdout, report.text())
+	}
+	if err == nil && (report.Refusal != "" || report.Drift != "" || report.Diff != "" || len(report.Order) > 0) {
+		return &exitError{code: exitDiffers}
+	}
+	return err
+}
+
+// lookAhead gathers facts as the agent does, and plans on them.
+func lookAhead(ctx context.Context, settings *Settings, n node, st *store, client *kafka.Client) (planReport, error) {
+	f := &files{settings: settings, id: n.BrokerID, store: st}
+	c := &cluster{client: client, store: st, id: n.BrokerID, learned: f.learned}
+	facts := restart.Facts{Now: time.Now()}
+	if err := client.Log().Sync(ctx); err != nil {
+		facts.Log.Err = err.Error()
+	}
+	facts.Log = client.Log().Facts()
+	facts.Running = c.Running(ctx)
+	facts.Cluster = c.Observe(ctx)
+	facts.Manifest = f.Manifest(facts.Running)
+	u, _, err := newUnit(settings, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return planReport{}, err
+	}
+	facts.Unit = u.State(ctx)
+	r := planReport{Broker: n.BrokerID, Manifest: st.current.Hash, Plan: restart.NewPlan(n.BrokerID, facts)}
+	if facts.Manifest.Refusal != nil {
+		r.Refusal = facts.Manifest.Refusal.Text
+	}
+	if rendered, _, err := f.render(st.current); err == nil {
+		r.Diff, r.Warnings = rendered.Diff, rendered.Warnings
+	}
+	return r, nil
+}
+
+func (r planReport) text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "broker %d, manifest %s\n", r.Broker, short(r.Manifest))
+	switch {
+	case r.Refusal != "":
+		fmt.Fprintf(&b, "refused: %s\n", r.Refusal)
+	case r.Diff == "":
+		b.WriteString("server.properties: nothing to change\n")
+	default:
+		b.WriteString(strings.TrimRight(r.Diff, "\n") + "\n")
+	}
+	for _, w := range r.Warnings {
+		fmt.Fprintln(&b, "warning:", w)
+	}
+	if r.Drift == "" {
+		b.WriteString("process: runs what the manifest says\n")
+	} else {
+		fmt.Fprintf(&b, "process: %s\n", r.Drift)
+	}
+	if len(r.Order) > 0 {
+		fmt.Fprintf(&b, "restarts, in this order: %s\n", strings.Trim(strings.ReplaceAll(fmt.Sprint(r.Order), " ", ", "), "[]"))
+	}
+	for _, g := range r.Gates {
+		if g.Passes {
+			fmt.Fprintf(&b, "%s: passes\n", g.Name)
+		} else {
+			fmt.Fprintf(&b, "%s: %s\n", g.Name, g.Blocked)
+		}
+	}
+	if r.Blocked != nil && r.Drift != "" {
+		fmt.Fprintf(&b, "now in the way: %s (%s)\n", r.Blocked.Text, r.Blocked.Code)
+	}
+	if len(r.Unprotected) > 0 {
+		fmt.Fprintf(&b, "not protected in any restart: %s\n", strings.Join(r.Unprotected, ", "))
+	}
+	return b.String()
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/kpls-agent/internal/restart"
+)
+
+func TestReportTable(t *testing.T) {
+	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	v := restart.NewView()
+	add := func(r restart.Record) { r.Offset, r.Time = v.Next, now.Add(-5*time.Second); v.Fold(r) }
+	add(restart.NewStatus(restart.Status{
+		Broker: 1, Cluster: "kafka-pls", Manifest: "3fa9c1d2e4b5aaaa", Phase: restart.PhaseSoaking, Since: now.Add(-42 * time.Second),
+		Reason: restart.Reason{Code: restart.CodeSoaking, Text: "healthy; must stay so for 1m0s"}, Zone: "1", Up: true, Serving: []string{"EXTERNAL"},
+	}))
+	add(restart.NewStatus(restart.Status{
+		Broker: 2, Cluster: "kafka-pls", Manifest: "3fa9c1d2e4b5aaaa", Phase: restart.PhaseWaiting, Since: now.Add(-100 * time.Second), Drift: true,
+		Reason: restart.Reason{Code: restart.CodeOrder, Text: "broker 1 goes first (it is soaking)"}, Zone: "2", Up: true, Unprotected: []string{"lonely"},
+	}))
+	add(restart.NewClaim(restart.Claim{Broker: 1, At: now.Add(-time.Minute)}, "n"))
+	var b strings.Builder
+	if err := newReport(v, now).table(&b); err != nil {
+		t.Fatal(err)
+	}
+	want := `cluster kafka-pls   manifest 3fa9c1d2e4b5   rolling
+BROKER  ZONE  PHASE    FOR    MANIFEST      DRIFT  PROBES            WHY
+1       1     soaking  42s    3fa9c1d2e4b5  no     EXTERNAL:serving  healthy; must stay so for 1m0s
+2       2     waiting  1m40s  3fa9c1d2e4b5  yes    -                 broker 1 goes first (it is soaking)
+not protected in any restart, since they have no more replicas than min.insync.replicas: lonely
+`
+	if b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
+func TestReportState(t *testing.T) {
+	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	status := func(p restart.Phase, drift bool) restart.Record {
+		return restart.NewStatus(restart.Status{Broker: 1, Manifest: "h", Phase: p, Drift: drift})
+	}
+	for _, c := range []struct {
+		want    string
+		records []restart.Record
+	}{
+		{"idle", []restart.Record{status(restart.PhaseIdle, false)}},
+		{"waiting", []restart.Record{status(restart.PhaseWaiting, true)}},
+		{"rolling", []restart.Record{status(restart.PhaseStarting, true)}},
+		{"paused", []restart.Record{status(restart.PhaseStarting, true), restart.NewPause(restart.Pause{By: "ann"})}},
+		{"halted", []restart.Record{status(restart.PhaseFailed, true), restart.NewHalt(restart.Halt{Manifest: "h"})}},
+		{"idle", []restart.Record{status(restart.PhaseIdle, false), restart.NewHalt(restart.Halt{Manifest: "old"})}},
+		{"unreadable", []restart.Record{status(restart.PhaseIdle, false), {Key: "pause", Value: []byte(`{"version":2}`)}}},
+	} {
+		v := restart.NewView()
+		for _, r := range c.records {
+			r.Offset, r.Time = v.Next, now
+			v.Fold(r)
+		}
+		if got := newReport(v, now).State; got != c.want {
+			t.Errorf("state %q, want %q", got, c.want)
+		}
+	}
+}
+
+func TestElapsed(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Second: "0s", 1500 * time.Millisecond: "1s", 61 * time.Second: "1m01s", 3*time.Hour + 5*time.Minute: "3h05m", 50 * time.Hour: "2d2h",
+	} {
+		if got := elapsed(d); got != want {
+			t.Errorf("%s: %s, want %s", d, got, want)
+		}
+	}
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/durable"
+)
+
+// store holds the manifest in force: the newest good one, kept on disk, so that
+// a broken file never takes effect and a missing one takes nothing away.
+type store struct {
+	settings *Settings
+	id       int32
+	log      *slog.Logger
+
+	mu      sync.Mutex
+	current *config.Manifest
+	fault   string // why the newest is not in force
+	seen    []byte // bytes last judged
+	judged  bool
+}
+
+func newStore(s *Settings, id int32, log *slog.Logger) *store {
+	st := &store{settings: s, id: id, log: log}
+	if b, err := os.ReadFile(st.path()); err == nil {
+		if m, err := config.ParseManifest(st.path(), b); err == nil {
+			st.current = m
+		} else {
+			log.Warn("the last good manifest cannot be read any more; the next one is taken without comparing", "err", err)
+		}
+	}
+	return st
+}
+
+func (st *store) path() string { return filepath.Join(st.settings.StateDir, "manifest.yaml") }
+
+// get returns the manifest in force, nil if there never was one, and why a newer one is not.
+func (st *store) get() (*config.Manifest, string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.current, st.fault
+}
+
+// update judges the manifest file as it is now. It returns whether anything changed.
+func (st *store) update(data []byte, err error) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if err == nil && st.judged && st.fault == "" && bytes.Equal(data, st.seen) {
+		return false
+	}
+	was, wasFault := st.current, st.fault
+	st.seen, st.judged = data, err == nil
+	st.fault = ""
+	if err == nil {
+		err = st.accept(data)
+	}
+	if err != nil {
+		st.fault = oneLine(st.explain(err))
+		if st.fault != wasFault {
+			st.log.Error("manifest is not taken over", "file", st.settings.Manifest, "err", st.fault, "in_force", st.hash())
+		}
+		return st.fault != wasFault
+	}
+	if was == nil || was.Hash != st.current.Hash {
+		st.log.Info("manifest taken over", "hash", short(st.current.Hash), "cluster", st.current.Cluster)
+		return true
+	}
+	return wasFault != ""
+}
+
+func (st *store) hash() string {
+	if st.current == nil {
+		return "none"
+	}
+	return short(st.current.Hash)
+}
+
+func (st *store) accept(data []byte) error {
+	m, err := config.ParseManifest(st.settings.Manifest, data)
+	if err != nil {
+		return err
+	}
+	if err := config.CheckSuccession(st.current, m); err != nil {
+		return err
+	}
+	if st.current != nil && st.current.Hash == m.Hash {
+		return nil
+	}
+	if err := durable.WriteFile(st.path(), data, durable.Options{}); err != nil {
+		return fmt.Errorf("keep the manifest: %w", err)
+	}
+	st.current = m
+	return nil
+}
+
+func (st *store) explain(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		if st.current == nil {
+			return fmt.Errorf("%s does not exist; put the manifest there", st.settings.Manifest)
+		}
+		return fmt.Errorf("%s does not exist any more; the last good manifest stays in force, put the file back", st.settings.Manifest)
+	}
+	return err
+}
+
+// oneLine makes all faults of a file one line for the log and the status.
+func oneLine(err error) string {
+	var faults config.Faults
+	if errors.As(err, &faults) {
+		return faults.Summary()
+	}
+	return strings.Join(strings.Fields(err.Error()), " ")
+}

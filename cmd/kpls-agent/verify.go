@@ -1,0 +1,176 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/kafka"
+)
+
+type verifyOptions struct {
+	bootstrap, maps    []string
+	manifest, listener string
+	user, mechanism    string
+	passwordFile, ca   string
+	output             string
+}
+
+func newVerify(s *shared) *cobra.Command {
+	var o verifyOptions
+	c := &cobra.Command{
+		Use: "verify --bootstrap HOST:PORT", Short: "Be the customer: reach every broker through the advertised names", Args: cobra.NoArgs,
+		Long: "Bootstraps as a customer does, compares the address that every broker advertises with the manifest, and produces\n" +
+			"to and consumes from a partition led by each broker, in a topic that it makes and removes again. Exits with 1 on\n" +
+			"any difference. Where the customer's names cannot be resolved, --map says where they lead.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.output != "table" && o.output != "json" {
+				return invalid(fmt.Errorf("output %q is unknown; use table or json", o.output))
+			}
+			opts, err := o.options(s)
+			if err != nil {
+				return invalid(err)
+			}
+			rows, err := kafka.Verify(cmd.Context(), opts)
+			if printed := printRows(s, rows, o.output); err == nil {
+				err = printed
+			}
+			if err != nil {
+				return err
+			}
+			if slices.ContainsFunc(rows, func(r kafka.VerifyRow) bool { return r.Fault != "" }) {
+				return &exitError{exitFailed, errors.New("not every broker can be reached as the manifest says")}
+			}
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.StringSliceVar(&o.bootstrap, "bootstrap", nil, "`addresses` of the listener, as a customer is given them")
+	f.StringArrayVar(&o.maps, "map", nil, "`NAME=ADDRESS`: where an advertised host or host:port leads; repeat it, or NAME may begin with *. for all below a domain")
+	f.StringVar(&o.manifest, "manifest", "", "manifest `file`; default: the one in the settings")
+	f.StringVar(&o.listener, "listener", "", "managed listener; default: the only one, or EXTERNAL")
+	f.StringVar(&o.user, "user", "", "user `name` for a SASL listener")
+	f.StringVar(&o.mechanism, "mechanism", "SCRAM-SHA-512", "SASL mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+	f.StringVar(&o.passwordFile, "password-file", "", "`file` with the user's password")
+	f.StringVar(&o.ca, "ca-file", "", "PEM `file` with the certificates that may sign the brokers'")
+	f.StringVarP(&o.output, "output", "o", "table", "table or json")
+	_ = c.MarkFlagRequired("bootstrap") // fails only for a flag that does not exist
+	return c
+}
+
+func (o verifyOptions) options(s *shared) (kafka.VerifyOptions, error) {
+	v := kafka.VerifyOptions{Bootstrap: o.bootstrap, Want: map[int32]string{}, Map: map[string]string{}, Topic: "kpls-agent-verify-" + nonce()}
+	path := o.manifest
+	if path == "" {
+		settings, err := LoadSettings(s.settingsPath)
+		if err != nil {
+			return v, err
+		}
+		path = settings.Manifest
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return v, fmt.Errorf("read the manifest: %w", err)
+	}
+	m, err := config.ParseManifest(path, data)
+	if err != nil {
+		return v, err
+	}
+	for _, b := range m.Brokers {
+		d, err := m.For(b.ID)
+		if err != nil {
+			return v, err
+		}
+		e, err := o.pick(d)
+		if err != nil {
+			return v, err
+		}
+		v.Want[b.ID] = net.JoinHostPort(e.AdvertisedHost, strconv.Itoa(e.AdvertisedPort))
+		v.Login.Protocol = e.SecurityProtocol
+	}
+	if strings.HasPrefix(v.Login.Protocol, "SASL_") {
+		v.Login.Mechanism, v.Login.User = o.mechanism, o.user
+		v.Login.Password = SASLSettings{PasswordFile: o.passwordFile}.Secret
+	}
+	v.Login.CAFile = o.ca
+	return v, o.mapping(&v)
+}
+
+// pick finds the listener that customers use.
+func (o verifyOptions) pick(d config.Desired) (config.Endpoint, error) {
+	name := strings.ToUpper(o.listener)
+	if name == "" && len(d.Endpoints) == 1 {
+		return d.Endpoints[0], nil
+	}
+	if name == "" {
+		name = "EXTERNAL"
+	}
+	var names []string
+	for _, e := range d.Endpoints {
+		if e.Name == name {
+			return e, nil
+		}
+		names = append(names, e.Name)
+	}
+	return config.Endpoint{}, fmt.Errorf("the manifest has no listener %s; it has %s", name, strings.Join(names, ", "))
+}
+
+// mapping resolves --map against the names of the manifest.
+func (o verifyOptions) mapping(v *kafka.VerifyOptions) error {
+	for _, entry := range o.maps {
+		name, to, ok := strings.Cut(entry, "=")
+		if !ok || name == "" || to == "" {
+			return fmt.Errorf("--map %q: expected NAME=ADDRESS", entry)
+		}
+		domain, below := strings.CutPrefix(name, "*")
+		if !below {
+			v.Map[name] = to
+			continue
+		}
+		for _, want := range v.Want {
+			if host, _, err := net.SplitHostPort(want); err == nil && strings.HasSuffix(host, domain) {
+				v.Map[host] = to
+			}
+		}
+		for _, b := range v.Bootstrap {
+			if host, _, err := net.SplitHostPort(b); err == nil && strings.HasSuffix(host, domain) {
+				v.Map[host] = to
+			}
+		}
+	}
+	return nil
+}
+
+func printRows(s *shared, rows []kafka.VerifyRow, output string) error {
+	if output == "json" {
+		e := json.NewEncoder(s.stdout)
+		e.SetIndent("", "  ")
+		return e.Encode(rows)
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	t := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "BROKER\tADVERTISES\tPRODUCE\tCONSUME\tRESULT")
+	for _, r := range rows {
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", r.Broker, orDash(r.Got), brief(r.Produced), brief(r.Consumed), orElse(r.Fault, "ok"))
+	}
+	return t.Flush()
+}
+
+func brief(d time.Duration) string {
+	if d == 0 {
+		return "-"
+	}
+	return d.Round(100 * time.Microsecond).String()
+}

@@ -1,0 +1,69 @@
+package restart
+
+import "sort"
+
+// Plan is what would be done and what is in the way, as of some facts.
+type Plan struct {
+	// Drift says how the process differs from the manifest; empty is not at all.
+	Drift string `json:"drift,omitempty"`
+	// Order is the brokers still to be restarted, in the order in which they will go.
+	Order []int32 `json:"order"`
+	// Gates are all gates with what blocks them, as for a restart of this broker now.
+	Gates []GateResult `json:"gates"`
+	// Blocked is the first thing in the way of a restart of this broker; nil is nothing.
+	Blocked *Reason `json:"blocked,omitempty"`
+	// Unprotected lists topics on this broker that no roll-out can protect, at most 10.
+	Unprotected []string `json:"unprotected,omitempty"`
+}
+
+// GateResult is one gate, passed or not.
+type GateResult struct {
+	Name    Code   `json:"name"`
+	Passes  bool   `json:"passes"`
+	Blocked string `json:"blocked,omitempty"`
+}
+
+// NewPlan looks at facts as a Machine would, and does nothing.
+func NewPlan(self int32, f Facts) Plan {
+	if f.Log.View == nil {
+		f.Log.View = NewView()
+	}
+	s := &step{m: NewMachine(Options{Self: self}), f: &f, j: f.Journal, v: f.Log.View, target: f.Manifest.Hash}
+	if s.v.Request != nil && s.target != "" {
+		s.target += "+" + s.v.Request.ID
+	}
+	p := Plan{Drift: s.drift(), Order: []int32{}, Unprotected: s.unprotected()}
+	others, _ := s.others()
+	up := map[int32]bool{self: s.up()}
+	if p.Drift != "" {
+		p.Order = append(p.Order, self)
+	}
+	for _, id := range others {
+		st, known := s.v.Statuses[id]
+		up[id] = st.Up
+		// An agent that has not taken this manifest over yet will find drift if this one does.
+		if known && s.done(st) || p.Drift == "" && st.Target != s.target {
+			continue
+		}
+		p.Order = append(p.Order, id)
+	}
+	sort.Slice(p.Order, func(i, k int) bool {
+		a, b := p.Order[i], p.Order[k]
+		return s.before(a, up[a], b, up[b])
+	})
+	for _, g := range s.gates() {
+		r := GateResult{Name: g.Name, Passes: g.Blocked == nil}
+		if g.Blocked != nil {
+			r.Blocked = g.Blocked.Text
+		}
+		p.Gates = append(p.Gates, r)
+	}
+	for _, check := range []func() *Reason{
+		func() *Reason { return f.Manifest.Refusal }, s.free, s.agreed, s.turn, s.queue, s.blocked,
+	} {
+		if p.Blocked = check(); p.Blocked != nil {
+			break
+		}
+	}
+	return p
+}
