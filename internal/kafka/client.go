@@ -1,0 +1,205 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/sasl"
+)
+
+// DefaultTopic is the coordination topic's name.
+const DefaultTopic = "__kpls_agent"
+
+// Options says how to reach the cluster.
+type Options struct {
+	// Seeds are addresses of the inter-broker listener (host:port) to begin
+	// with: the configured ones, and those that Addresses gave last time.
+	Seeds []string
+	// Login is the same for all brokers.
+	Login Login
+	// Self is this agent's own broker, OwnAddress where it listens (host:port),
+	// whatever the cluster says of it.
+	Self       int32
+	OwnAddress string
+	// Topic is the coordination topic; empty is DefaultTopic.
+	Topic string
+	// Expect returns how many brokers the cluster is meant to have, 0 if
+	// unknown. The coordination topic is not created before as many as it needs
+	// for its replicas are there: on the first start of a cluster the first
+	// broker up would otherwise hold the only one for ever. nil knows nothing.
+	Expect func() int
+	// OnAddresses is called with all addresses when a broker's address was
+	// learnt. While the own broker is away the others must be found, also after
+	// a restart of the agent: keep them. nil is fine.
+	OnAddresses func(map[int32]string)
+	// Dial replaces the network in tests; nil is TCP.
+	Dial DialFunc
+	// Logger must not be nil.
+	Logger *slog.Logger
+}
+
+// Client talks to one cluster over its inter-broker listener.
+type Client struct {
+	opts Options
+	kgo  *kgo.Client
+	own  *own
+	log  *Log
+
+	mu        sync.Mutex
+	addresses map[int32]string
+}
+
+// Open checks the options and makes a client; it does not connect yet.
+func Open(opts Options) (*Client, error) {
+	if len(opts.Seeds) == 0 {
+		return nil, errors.New("no address of a Kafka broker is known; name one in the agent's settings")
+	}
+	if opts.Topic == "" {
+		opts.Topic = DefaultTopic
+	}
+	cfg, err := opts.Login.tlsConfig()
+	if err != nil {
+		return nil, fmt.Errorf("log in to Kafka: %w", err)
+	}
+	mech, err := opts.Login.mechanism()
+	if err != nil {
+		return nil, fmt.Errorf("log in to Kafka: %w", err)
+	}
+	dial := dialer(opts.Dial, cfg)
+	cl, err := kgo.NewClient(append(common(dial, mech), kgo.SeedBrokers(opts.Seeds...))...)
+	if err != nil {
+		return nil, fmt.Errorf("make a Kafka client: %w", err)
+	}
+	c := &Client{
+		opts:      opts,
+		kgo:       cl,
+		own:       &own{addr: opts.OwnAddress, dial: dial, mech: mech},
+		addresses: map[int32]string{},
+	}
+	c.log = newLog(c)
+	return c, nil
+}
+
+// common returns the options of every client of franz-go that this package makes.
+func common(dial DialFunc, mech sasl.Mechanism) []kgo.Opt {
+	opts := []kgo.Opt{
+		kgo.ClientID(clientID),
+		kgo.SoftwareNameAndVersion(clientID, "1"),
+		kgo.DisableClientMetrics(),
+		kgo.Dialer(dial),
+		kgo.RequestTimeoutOverhead(answerTimeout),
+		kgo.ConnIdleTimeout(4 * time.Minute),
+		kgo.RequestRetries(8),
+		kgo.RetryBackoffFn(backoff),
+		kgo.MetadataMinAge(250 * time.Millisecond),
+	}
+	if mech != nil {
+		opts = append(opts, kgo.SASL(mech))
+	}
+	return opts
+}
+
+// backoff is the wait before the n-th repetition: 50 ms, doubling up to 800 ms.
+func backoff(n int) time.Duration { return 50 * time.Millisecond << min(max(n-1, 0), 4) }
+
+// Close ends all connections. Log.Run must have returned.
+func (c *Client) Close() {
+	c.kgo.Close()
+	c.own.close()
+}
+
+// Log is the coordination log.
+func (c *Client) Log() *Log { return c.log }
+
+// Addresses returns the address (host:port) of every broker that was learnt,
+// of those that are away at the moment too.
+func (c *Client) Addresses() map[int32]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.addresses)
+}
+
+// learn takes the addresses out of an answer. Brokers it does not name keep
+// theirs: they may only be away.
+func (c *Client) learn(brokers []kmsg.MetadataResponseBroker) {
+	c.mu.Lock()
+	changed := false
+	for _, b := range brokers {
+		addr := net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
+		if c.addresses[b.NodeID] != addr {
+			c.addresses[b.NodeID], changed = addr, true
+		}
+	}
+	c.mu.Unlock()
+	if changed {
+		c.addressesChanged()
+	}
+}
+
+// forget drops the addresses of brokers that exist no more.
+func (c *Client) forget(exist []int32) {
+	c.mu.Lock()
+	before := len(c.addresses)
+	maps.DeleteFunc(c.addresses, func(id int32, _ string) bool { return !slices.Contains(exist, id) })
+	changed := len(c.addresses) != before
+	c.mu.Unlock()
+	if changed {
+		c.addressesChanged()
+	}
+}
+
+func (c *Client) addressesChanged() {
+	all := c.Addresses()
+	seeds := slices.Concat(c.opts.Seeds, slices.Collect(maps.Values(all)))
+	slices.Sort(seeds)
+	if err := c.kgo.UpdateSeedBrokers(slices.Compact(seeds)...); err != nil {
+		c.opts.Logger.Warn("use learnt broker addresses", "err", err)
+	}
+	if c.opts.OnAddresses != nil {
+		c.opts.OnAddresses(all)
+	}
+}
+
+// metadata asks any broker for its metadata of the topics named, which may be
+// none, and learns the brokers' addresses.
+func (c *Client) metadata(ctx context.Context, topics ...string) (*kmsg.MetadataResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	req := kmsg.NewPtrMetadataRequest()
+	req.Topics = []kmsg.MetadataRequestTopic{}
+	for _, t := range topics {
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = kmsg.StringPtr(t)
+		req.Topics = append(req.Topics, topic)
+	}
+	resp, err := req.RequestWith(ctx, c.kgo)
+	if err != nil {
+		return nil, err
+	}
+	c.learn(resp.Brokers)
+	return resp, nil
+}
+
+// to sends a request to one broker.
+func to[R kmsg.Response](ctx context.Context, c *Client, broker int32, req kmsg.Request) (R, error) {
+	var none R
+	resp, err := c.kgo.Broker(int(broker)).Request(ctx, req)
+	if err != nil {
+		return none, err
+	}
+	typed, ok := resp.(R)
+	if !ok {
+		return none, fmt.Errorf("read answer of broker %d: it is of type %T", broker, resp)
+	}
+	return typed, nil
+}

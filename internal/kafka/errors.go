@@ -1,0 +1,60 @@
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// acls is what the agent's user needs on a cluster with an authorizer.
+const acls = "give the agent's Kafka user the ACLs Describe and DescribeConfigs on the cluster and on topic *, and Create, Read and Write on its own topic"
+
+// explain adds to an error of Kafka, TLS or the network what can be done about it.
+func explain(err error) error {
+	if advice := advise(err); advice != "" {
+		return fmt.Errorf("%w; %s", err, advice)
+	}
+	return err
+}
+
+// remoteAlert is the Op with which crypto/tls reports an alert of the other side.
+const remoteAlert = "remote error"
+
+func advise(err error) string {
+	var (
+		hangUp  *kgo.ErrFirstReadEOF
+		trust   *tls.CertificateVerificationError
+		notTLS  tls.RecordHeaderError
+		network *net.OpError
+	)
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, kerr.SaslAuthenticationFailed):
+		return "the user name or the password is wrong: correct the login in the agent's settings"
+	case errors.Is(err, kerr.UnsupportedSaslMechanism):
+		return "the listener does not offer this SASL mechanism: correct it in the agent's settings"
+	case errors.Is(err, kerr.IllegalSaslState):
+		return "the listener does not expect a login: correct the security protocol in the agent's settings"
+	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
+		return acls
+	case errors.As(err, &trust):
+		return "the broker's certificate is not trusted: correct the CA file or the server name in the agent's settings"
+	case errors.As(err, &notTLS):
+		return "the listener does not speak TLS: correct the security protocol in the agent's settings"
+	case errors.As(err, &network) && network.Op == remoteAlert:
+		return "the broker does not accept our side of TLS: correct the client certificate in the agent's settings"
+	case errors.As(err, &hangUp):
+		return "the listener may expect TLS or a login: correct the security protocol in the agent's settings"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no answer came in time: check that the broker runs and is not overloaded"
+	case errors.As(err, &network):
+		return "check that the broker runs and that the address is the one of its inter-broker listener"
+	}
+	return ""
+}

@@ -1,0 +1,450 @@
+package kafka_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"example.com/kpls-agent/internal/kafka"
+	"example.com/kpls-agent/internal/restart"
+)
+
+const topic = kafka.DefaultTopic
+
+func claim(broker int32, nonce string) restart.Record {
+	return restart.NewClaim(restart.Claim{Broker: broker, Target: "t"}, nonce)
+}
+
+func keys(v *restart.View) []string {
+	var out []string
+	for _, c := range v.Claims {
+		out = append(out, c.Key)
+	}
+	return out
+}
+
+func mustAppend(t testing.TB, l *kafka.Log, records ...restart.Record) {
+	t.Helper()
+	if err := l.Append(within(t), records...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustSync(t testing.TB, l *kafka.Log) restart.LogFacts {
+	t.Helper()
+	if err := l.Sync(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	return l.Facts()
+}
+
+func TestTopicIsMade(t *testing.T) {
+	for _, tt := range []struct {
+		brokers          int
+		replicas, minISR string
+	}{{1, "1", "1"}, {2, "2", "1"}, {3, "3", "2"}, {5, "3", "2"}} {
+		t.Run(fmt.Sprint(tt.brokers), func(t *testing.T) {
+			noLeaks(t)
+			c := newCluster(t, tt.brokers)
+			var req *kmsg.CreateTopicsRequest
+			var mu sync.Mutex
+			c.ControlKey(19, func(r kmsg.Request) (kmsg.Response, error, bool) {
+				mu.Lock()
+				defer mu.Unlock()
+				req = r.(*kmsg.CreateTopicsRequest)
+				return nil, nil, false
+			})
+			l := run(t, open(t, c))
+			eventually(t, "the log is read", func() bool { return !l.Facts().At.IsZero() })
+			mu.Lock()
+			defer mu.Unlock()
+			got := map[string]string{"replicas": fmt.Sprint(req.Topics[0].ReplicationFactor), "partitions": fmt.Sprint(req.Topics[0].NumPartitions)}
+			for _, cfg := range req.Topics[0].Configs {
+				got[cfg.Name] = *cfg.Value
+			}
+			want := map[string]string{
+				"replicas": tt.replicas, "partitions": "1", "min.insync.replicas": tt.minISR,
+				"cleanup.policy": "compact", "unclean.leader.election.enable": "false", "message.timestamp.type": "LogAppendTime",
+				"segment.ms": "600000", "min.cleanable.dirty.ratio": "0.1", "delete.retention.ms": "604800000",
+			}
+			if d := cmp.Diff(want, got); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestTopicWaitsForBrokers(t *testing.T) {
+	c := newCluster(t, 1)
+	l := run(t, open(t, c, func(o *kafka.Options) { o.Expect = func() int { return 3 } }))
+	eventually(t, "the reason is told", func() bool {
+		return l.Facts().Err == "create the coordination topic __kpls_agent: 1 of the 3 brokers it needs are up"
+	})
+	for range 2 {
+		if _, _, err := c.AddNode(-1, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the log is read", func() bool { f := l.Facts(); return !f.At.IsZero() && f.Err == "" })
+}
+
+func TestTopicOfOthersIsRefused(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		partitions int32
+		config     map[string]string
+		want       string
+	}{
+		{"partitions", 2, map[string]string{"cleanup.policy": "compact"}, "the coordination topic __kpls_agent has 2 partitions and must have one; delete it, and an agent makes it anew"},
+		{"policy", 1, map[string]string{"cleanup.policy": "delete"}, "the coordination topic __kpls_agent has cleanup.policy=delete and must have compact, or claims would be forgotten; delete it, and an agent makes it anew"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newCluster(t, 1)
+			if err := c.CreateTopic(topic, tt.partitions, tt.config); err != nil {
+				t.Fatal(err)
+			}
+			l := run(t, open(t, c))
+			eventually(t, tt.want, func() bool { return l.Facts().Err == tt.want })
+			if !l.Facts().At.IsZero() {
+				t.Error("the log counts as read")
+			}
+		})
+	}
+}
+
+// Claims made at the same time are seen in one order by everybody, and each
+// writer sees its own when Append returns.
+func TestClaimsHaveOneOrder(t *testing.T) {
+	noLeaks(t)
+	c := newCluster(t, 3)
+	const agents, each = 6, 10
+	var logs []*kafka.Log
+	for range agents {
+		logs = append(logs, run(t, open(t, c)))
+	}
+	var all sync.WaitGroup
+	for i, l := range logs {
+		all.Go(func() {
+			for n := range each {
+				nonce := fmt.Sprint(n)
+				if err := l.Append(within(t), claim(int32(i), nonce)); err != nil {
+					t.Error(err)
+					return
+				}
+				if own := fmt.Sprintf("claim/%d/%s", i, nonce); !strings.Contains(strings.Join(keys(l.Facts().View), " ")+" ", own+" ") {
+					t.Errorf("%s is not in the view after Append", own)
+				}
+			}
+		})
+	}
+	all.Wait()
+	first := keys(mustSync(t, logs[0]).View)
+	if len(first) != agents*each {
+		t.Fatalf("%d claims, want %d", len(first), agents*each)
+	}
+	for i, l := range logs {
+		if d := cmp.Diff(first, keys(mustSync(t, l).View)); d != "" {
+			t.Errorf("agent %d sees another order:\n%s", i, d)
+		}
+	}
+}
+
+// The records of one Append are one batch, also the very first.
+func TestAppendIsOneBatch(t *testing.T) {
+	c := newCluster(t, 1)
+	var mu sync.Mutex
+	var counts []int32
+	c.ControlKey(0, func(r kmsg.Request) (kmsg.Response, error, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, t := range r.(*kmsg.ProduceRequest).Topics {
+			for _, p := range t.Partitions {
+				var b kmsg.RecordBatch
+				if b.ReadFrom(p.Records) == nil {
+					counts = append(counts, b.NumRecords)
+				}
+			}
+		}
+		return nil, nil, false
+	})
+	l := run(t, open(t, c))
+	mustAppend(t, l, claim(1, "a"), claim(1, "b"), claim(2, "c"))
+	mustAppend(t, l, claim(3, "d"), restart.NewRelease("claim/1/a"))
+	if d := cmp.Diff([]string{"claim/1/b", "claim/2/c", "claim/3/d"}, keys(l.Facts().View)); d != "" {
+		t.Error(d)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if d := cmp.Diff([]int32{3, 2}, counts); d != "" {
+		t.Error(d)
+	}
+}
+
+// A view that was handed out stays as it is.
+func TestFactsAreNotChanged(t *testing.T) {
+	l := run(t, open(t, newCluster(t, 1)))
+	mustAppend(t, l, claim(1, "a"))
+	before := l.Facts()
+	copied := before.View.Clone()
+	mustAppend(t, l, claim(2, "b"), restart.NewPause(restart.Pause{By: "x"}))
+	if d := cmp.Diff(copied, before.View); d != "" {
+		t.Error(d)
+	}
+	after := l.Facts()
+	if len(after.View.Claims) != 2 || after.View.Pause == nil || !after.At.After(before.At) {
+		t.Errorf("the new facts are %+v", after)
+	}
+}
+
+// The answer to a produce request gets lost after the record was written.
+func TestLostAnswer(t *testing.T) {
+	noLeaks(t)
+	c := newCluster(t, 2)
+	l := run(t, open(t, c))
+	mustAppend(t, l, claim(1, "a"))
+	var lost sync.Once
+	dropped := false
+	c.ControlKey(0, func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		ok := false
+		lost.Do(func() { ok, dropped = true, true })
+		if ok {
+			return nil, context.Canceled, true // hang up: nothing is written, and nobody can know
+		}
+		return nil, nil, false
+	})
+	mustAppend(t, l, claim(2, "b"))
+	if d := cmp.Diff([]string{"claim/1/a", "claim/2/b"}, keys(l.Facts().View)); d != "" || !dropped {
+		t.Errorf("dropped %v: %s", dropped, d)
+	}
+}
+
+// The records are written, no answer ever comes, and the log itself tells.
+func TestAnswerNeverComes(t *testing.T) {
+	c := newCluster(t, 1)
+	l := run(t, open(t, c))
+	mustAppend(t, l, claim(1, "a"))
+	h := c.Fault(kfake.Fault{Keys: []kmsg.Key{0}, Err: notEnoughAfterAppend, Count: -1})
+	defer h.Remove()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := l.Append(ctx, claim(2, "b")); err != nil {
+		t.Errorf("the record is in the log, and Append says %v", err)
+	}
+	if d := cmp.Diff([]string{"claim/1/a", "claim/2/b"}, keys(mustSync(t, l).View)); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestLeaderMoves(t *testing.T) {
+	noLeaks(t)
+	c := newCluster(t, 3)
+	l := run(t, open(t, c))
+	var want []string
+	for i := range 6 {
+		if err := c.MoveTopicPartition(topic, 0, int32(i%3)); i > 0 && err != nil {
+			t.Fatal(err)
+		}
+		mustAppend(t, l, claim(int32(i), "a"))
+		want = append(want, fmt.Sprintf("claim/%d/a", i))
+	}
+	if d := cmp.Diff(want, keys(mustSync(t, l).View)); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestBrokerIsRemoved(t *testing.T) {
+	c := newCluster(t, 3)
+	l := run(t, open(t, c))
+	mustAppend(t, l, claim(1, "a"))
+	if err := c.RemoveNode(c.LeaderFor(topic, 0)); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, l, claim(2, "b"))
+	if d := cmp.Diff([]string{"claim/1/a", "claim/2/b"}, keys(mustSync(t, l).View)); d != "" {
+		t.Error(d)
+	}
+}
+
+// Nothing can be written: Append ends with its context, says why, and so do the facts.
+func TestNotEnoughReplicas(t *testing.T) {
+	c := newCluster(t, 1)
+	l := run(t, open(t, c))
+	mustAppend(t, l, claim(1, "a"))
+	h := c.Fault(kfake.Fault{Keys: []kmsg.Key{0}, Err: notEnough, Count: -1})
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	if err := l.Append(ctx, claim(2, "b")); err == nil || !strings.Contains(err.Error(), "outcome is unknown") {
+		t.Errorf("Append says %v", err)
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("Append took %s", took)
+	}
+	if f := l.Facts(); !strings.HasPrefix(f.Err, "append: ") {
+		t.Errorf("the facts say %q", f.Err)
+	}
+	h.Remove()
+	mustAppend(t, l, claim(3, "c"))
+	if f := mustSync(t, l); f.Err != "" || f.View.Claims[len(f.View.Claims)-1].Key != "claim/3/c" {
+		t.Errorf("facts %+v", f)
+	}
+}
+
+func TestTopicIsDeleted(t *testing.T) {
+	noLeaks(t)
+	c := newCluster(t, 3)
+	l := run(t, open(t, c))
+	mustAppend(t, l, claim(1, "a"), claim(2, "b"))
+	if err := c.DeleteTopic(topic); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the old claims are forgotten", func() bool {
+		f := l.Facts()
+		return len(f.View.Claims) == 0 && !f.At.IsZero()
+	})
+	mustAppend(t, l, claim(3, "c"))
+	if d := cmp.Diff([]string{"claim/3/c"}, keys(mustSync(t, l).View)); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestLogIsTruncated(t *testing.T) {
+	c := newCluster(t, 1)
+	l := run(t, open(t, c))
+	mustAppend(t, l, claim(1, "a"))
+	mustAppend(t, l, claim(2, "b"))
+	late := open(t, c)
+	if err := c.DeleteRecords(topic, 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"claim/2/b"}, keys(func() *restart.View {
+		l := run(t, late)
+		eventually(t, "the rest of the log is read", func() bool { return !l.Facts().At.IsZero() })
+		return l.Facts().View
+	}())); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestUnreadableRecord(t *testing.T) {
+	c := newCluster(t, 1)
+	l := run(t, open(t, c))
+	mustAppend(t, l, claim(1, "a"))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.DefaultProduceTopic(topic), kgo.ProducerBatchCompression(kgo.SnappyCompression()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	for _, r := range []kgo.Record{
+		{Key: []byte("claim/7/x"), Value: []byte(strings.Repeat("not JSON ", 100))},
+		{Key: []byte("status/1"), Value: []byte(`{"version":99,"broker":1}`)},
+	} {
+		if err := cl.ProduceSync(within(t), &r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := mustSync(t, l)
+	want := map[string]string{
+		"claim/7/x": `record "claim/7/x" at offset 1 cannot be read: its value is not the JSON this agent expects`,
+		"status/1":  `record "status/1" at offset 2 cannot be read: its version is 99 and this agent reads version 1; upgrade this agent`,
+	}
+	if d := cmp.Diff(want, f.View.Foreign); d != "" {
+		t.Error(d)
+	}
+	mustAppend(t, l, restart.Record{Key: "claim/7/x"}, restart.Record{Key: "status/1"})
+	if f := l.Facts(); len(f.View.Foreign) != 0 {
+		t.Errorf("still foreign: %v", f.View.Foreign)
+	}
+}
+
+// Compaction leaves the order of claims to those who read only afterwards.
+func TestCompaction(t *testing.T) {
+	c := newCluster(t, 1)
+	l := run(t, open(t, c))
+	status := func(phase restart.Phase) restart.Record {
+		return restart.NewStatus(restart.Status{Broker: 1, Phase: phase})
+	}
+	mustAppend(t, l, claim(1, "a"), status(restart.PhaseIdle))
+	for range 5 {
+		mustAppend(t, l, status(restart.PhaseWaiting))
+	}
+	mustAppend(t, l, claim(2, "b"))
+	mustAppend(t, l, claim(3, "c"), restart.NewRelease("claim/1/a"))
+	mustAppend(t, l, status(restart.PhaseClaimed))
+	c.Compact()
+	late := run(t, open(t, c))
+	eventually(t, "the log is read", func() bool { return !late.Facts().At.IsZero() })
+	got, want := late.Facts().View, mustSync(t, l).View
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff([]string{"claim/2/b", "claim/3/c"}, keys(got)); d != "" {
+		t.Error(d)
+	}
+}
+
+// At rest there is one standing question, and next to nothing else.
+func TestAtRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var network kfake.VirtualNetwork
+		c := newCluster(t, 3, kfake.ListenFn(network.Listen), kfake.Ports(9001, 9002, 9003))
+		l := run(t, open(t, c, func(o *kafka.Options) { o.Dial = network.DialContext }))
+		mustAppend(t, l, claim(1, "a"))
+		asked := map[string]int{}
+		var mu sync.Mutex
+		c.Control(func(r kmsg.Request) (kmsg.Response, error, bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			asked[kmsg.NameForKey(r.Key())]++
+			return nil, nil, false
+		})
+		time.Sleep(10 * time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		total := 0
+		for _, n := range asked {
+			total += n
+		}
+		if polls := asked["Fetch"]; polls < 119 || polls > 121 || total > 150 {
+			t.Errorf("in 10 minutes at rest: %v", asked)
+		}
+	})
+}
+
+// A host that is gone without a word: no connection breaks, no answer comes.
+// The log goes on with the new leader as soon as there is one.
+func TestLeaderHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var network kfake.VirtualNetwork
+		c := newCluster(t, 3, kfake.ListenFn(network.Listen), kfake.Ports(9001, 9002, 9003))
+		l := run(t, open(t, c, func(o *kafka.Options) { o.Dial = network.DialContext }))
+		mustAppend(t, l, claim(1, "a"))
+		hung := c.LeaderFor(topic, 0)
+		c.Control(func(kmsg.Request) (kmsg.Response, error, bool) {
+			c.KeepControl()
+			return nil, nil, c.CurrentNode() == hung // handled, without an answer
+		})
+		start := time.Now()
+		time.Sleep(9 * time.Second) // broker.session.timeout.ms
+		if err := c.MoveTopicPartition(topic, 0, (hung+1)%3); err != nil {
+			t.Fatal(err)
+		}
+		mustAppend(t, l, claim(2, "b"))
+		if took := time.Since(start); took > 15*time.Second {
+			t.Errorf("it took %s", took)
+		}
+		if d := cmp.Diff([]string{"claim/1/a", "claim/2/b"}, keys(mustSync(t, l).View)); d != "" {
+			t.Error(d)
+		}
+	})
+}

@@ -1,0 +1,265 @@
+package kafka
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"example.com/kpls-agent/internal/restart"
+)
+
+const (
+	// viewsWanted is how many brokers are asked for their view of the cluster.
+	viewsWanted = 3
+	// quorumTimeout bounds the question about the quorum. A broker forwards it
+	// to the active controller, and without one keeps it for a minute.
+	quorumTimeout = 2500 * time.Millisecond
+)
+
+// Observe asks up to three brokers for their view of the cluster (Metadata, in
+// one request each), one of them for the quorum and for min.insync.replicas of
+// every topic. The own broker is asked only where there are not three others.
+//
+// Brokers are asked one after another, so that only one answer at a time is
+// held in its raw form.
+func (c *Client) Observe(ctx context.Context) restart.ClusterFacts {
+	f := restart.ClusterFacts{At: time.Now()}
+	f.Err = c.observe(ctx, &f)
+	f.Took = time.Since(f.At)
+	return f
+}
+
+func (c *Client) observe(ctx context.Context, f *restart.ClusterFacts) string {
+	resp, err := c.metadata(ctx)
+	if err != nil {
+		return fmt.Sprintf("ask for the brokers: %s", explain(err))
+	}
+	var failures []error
+	for _, id := range c.order(resp.Brokers) {
+		if len(f.Views) == viewsWanted {
+			break
+		}
+		view, err := c.view(ctx, id, f.Views)
+		if err != nil {
+			failures = append(failures, fmt.Errorf("ask broker %d for its view of the cluster: %w", id, explain(err)))
+			continue
+		}
+		f.Views = append(f.Views, view)
+	}
+	if len(f.Views) == 0 {
+		return orText(errors.Join(failures...), "no broker is registered")
+	}
+	asked := f.Views[0].Broker
+	f.MinISR, err = c.minISR(ctx, asked, f.Views)
+	text := ""
+	if err != nil {
+		text = fmt.Sprintf("ask broker %d for min.insync.replicas: %s", asked, explain(err))
+	}
+	f.Quorum, err = c.quorum(ctx, asked)
+	if err != nil {
+		f.QuorumErr = fmt.Sprintf("ask broker %d for the quorum: %s", asked, explain(err))
+	}
+	f.Brokers = known(f.Views)
+	c.forget(f.Brokers)
+	return text
+}
+
+func orText(err error, otherwise string) string {
+	if err == nil {
+		return otherwise
+	}
+	return strings.ReplaceAll(err.Error(), "\n", "; ")
+}
+
+// order returns whom to ask: the brokers after the own one, as on a ring, so
+// that the questions of many agents spread over the cluster; the own one last.
+func (c *Client) order(brokers []kmsg.MetadataResponseBroker) []int32 {
+	ids := make([]int32, 0, len(brokers))
+	for _, b := range brokers {
+		ids = append(ids, b.NodeID)
+	}
+	slices.SortFunc(ids, func(a, b int32) int {
+		if x, y := a <= c.opts.Self, b <= c.opts.Self; x != y {
+			if y {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a, b)
+	})
+	if i := slices.Index(ids, c.opts.Self); i >= 0 {
+		ids = append(slices.Delete(ids, i, i+1), c.opts.Self)
+	}
+	return ids
+}
+
+// view asks one broker for everything it knows.
+func (c *Client) view(ctx context.Context, broker int32, others []restart.BrokerView) (restart.BrokerView, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	req := kmsg.NewPtrMetadataRequest() // no topics named: all
+	resp, err := to[*kmsg.MetadataResponse](ctx, c, broker, req)
+	if err != nil {
+		return restart.BrokerView{}, err
+	}
+	c.learn(resp.Brokers)
+	var like []restart.Topic
+	if len(others) > 0 {
+		like = others[0].Topics
+	}
+	return brokerView(broker, resp, like)
+}
+
+// brokerView converts an answer. Topics that are as in `like` share its
+// memory: the views of a healthy cluster are all the same, and its partitions
+// are hundreds of thousands.
+func brokerView(broker int32, resp *kmsg.MetadataResponse, like []restart.Topic) (restart.BrokerView, error) {
+	v := restart.BrokerView{Broker: broker, Topics: make([]restart.Topic, 0, len(resp.Topics))}
+	for _, b := range resp.Brokers {
+		v.Alive = append(v.Alive, b.NodeID)
+	}
+	slices.Sort(v.Alive)
+	for i := range resp.Topics {
+		t := &resp.Topics[i]
+		if t.Topic == nil {
+			return v, errors.New("a topic in the answer has no name")
+		}
+		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
+			return v, fmt.Errorf("topic %s: %w", *t.Topic, err)
+		}
+	}
+	slices.SortFunc(resp.Topics, func(a, b kmsg.MetadataResponseTopic) int { return strings.Compare(*a.Topic, *b.Topic) })
+	for i := range resp.Topics {
+		t := &resp.Topics[i]
+		slices.SortFunc(t.Partitions, func(a, b kmsg.MetadataResponseTopicPartition) int { return cmp.Compare(a.Partition, b.Partition) })
+		if at, ok := slices.BinarySearchFunc(like, *t.Topic, func(l restart.Topic, name string) int { return strings.Compare(l.Name, name) }); ok && same(like[at].Partitions, t.Partitions) {
+			v.Topics = append(v.Topics, like[at])
+			continue
+		}
+		v.Topics = append(v.Topics, restart.Topic{Name: *t.Topic, Partitions: pack(t.Partitions)})
+	}
+	return v, nil
+}
+
+func same(have []restart.Partition, got []kmsg.MetadataResponseTopicPartition) bool {
+	return slices.EqualFunc(have, got, func(h restart.Partition, g kmsg.MetadataResponseTopicPartition) bool {
+		return h.ID == g.Partition && h.Leader == g.Leader && slices.Equal(h.Replicas, g.Replicas) && slices.Equal(h.ISR, g.ISR)
+	})
+}
+
+// pack keeps all replicas and in-sync replicas of a topic in one slice. Where
+// they are the same, which is the rule, they are kept once.
+func pack(partitions []kmsg.MetadataResponseTopicPartition) []restart.Partition {
+	size := 0
+	for i := range partitions {
+		size += len(partitions[i].Replicas)
+		if !slices.Equal(partitions[i].Replicas, partitions[i].ISR) {
+			size += len(partitions[i].ISR)
+		}
+	}
+	ids := make([]int32, 0, size)
+	keep := func(list []int32) []int32 {
+		from := len(ids)
+		ids = append(ids, list...)
+		return ids[from:len(ids):len(ids)]
+	}
+	out := make([]restart.Partition, len(partitions))
+	for i := range partitions {
+		p := &partitions[i]
+		out[i] = restart.Partition{ID: p.Partition, Leader: p.Leader, Replicas: keep(p.Replicas)}
+		if slices.Equal(p.Replicas, p.ISR) {
+			out[i].ISR = out[i].Replicas
+		} else {
+			out[i].ISR = keep(p.ISR)
+		}
+	}
+	return out
+}
+
+// minISR asks for min.insync.replicas of every topic of every view. A topic
+// that is missing in the result was deleted meanwhile.
+func (c *Client) minISR(ctx context.Context, broker int32, views []restart.BrokerView) (map[string]int, error) {
+	var names []string
+	for _, t := range views[0].Topics {
+		names = append(names, t.Name)
+	}
+	for _, v := range views[1:] {
+		for _, t := range v.Topics {
+			if _, ok := slices.BinarySearch(names[:len(views[0].Topics)], t.Name); !ok {
+				names = append(names, t.Name)
+			}
+		}
+	}
+	slices.Sort(names)
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	values, err := c.topicConfigs(ctx, broker, "min.insync.replicas", slices.Compact(names)...)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]int, len(values))
+	for name, value := range values {
+		if out[name], err = strconv.Atoi(value); err != nil {
+			return nil, fmt.Errorf("topic %s: %w", name, err)
+		}
+	}
+	return out, nil
+}
+
+// topicConfigs returns the effective value of one property of topics, in one
+// request. A topic that does not exist is left out.
+func (c *Client) topicConfigs(ctx context.Context, broker int32, property string, topics ...string) (map[string]string, error) {
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	for _, t := range topics {
+		r := kmsg.NewDescribeConfigsRequestResource()
+		r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeTopic, t, []string{property}
+		req.Resources = append(req.Resources, r)
+	}
+	resp, err := to[*kmsg.DescribeConfigsResponse](ctx, c, broker, req)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]string, len(topics))
+	for _, r := range resp.Resources {
+		switch err := kerr.ErrorForCode(r.ErrorCode); {
+		case errors.Is(err, kerr.UnknownTopicOrPartition):
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("topic %s: %w", r.ResourceName, err)
+		}
+		for _, cfg := range r.Configs {
+			if cfg.Name == property && cfg.Value != nil {
+				out[r.ResourceName] = *cfg.Value
+			}
+		}
+	}
+	return out, nil
+}
+
+// known returns every broker that is alive or hosts a replica in any view,
+// ascending. Voters do not count: they may be controllers only.
+func known(views []restart.BrokerView) []int32 {
+	set := map[int32]bool{}
+	for _, v := range views {
+		for _, id := range v.Alive {
+			set[id] = true
+		}
+		for _, t := range v.Topics {
+			for _, p := range t.Partitions {
+				for _, id := range p.Replicas {
+					set[id] = true
+				}
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(set))
+}

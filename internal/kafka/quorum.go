@@ -1,0 +1,63 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"example.com/kpls-agent/internal/restart"
+)
+
+// quorum asks for the KRaft quorum (DescribeQuorum), which the broker forwards
+// to the active controller.
+func (c *Client) quorum(ctx context.Context, broker int32) (*restart.Quorum, error) {
+	ctx, cancel := context.WithTimeout(ctx, quorumTimeout)
+	defer cancel()
+	part := kmsg.NewDescribeQuorumRequestTopicPartition()
+	topic := kmsg.NewDescribeQuorumRequestTopic()
+	topic.Topic = "__cluster_metadata"
+	topic.Partitions = append(topic.Partitions, part)
+	req := kmsg.NewPtrDescribeQuorumRequest()
+	req.Topics = append(req.Topics, topic)
+	resp, err := to[*kmsg.DescribeQuorumResponse](ctx, c, broker, req)
+	if err != nil {
+		return nil, err
+	}
+	return quorum(resp)
+}
+
+func quorum(resp *kmsg.DescribeQuorumResponse) (*restart.Quorum, error) {
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+		return nil, err
+	}
+	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+		return nil, errors.New("the answer does not have the quorum")
+	}
+	p := resp.Topics[0].Partitions[0]
+	if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+		return nil, err
+	}
+	leader := int64(-1)
+	for _, v := range p.CurrentVoters {
+		if v.ReplicaID == p.LeaderID {
+			leader = v.LastCaughtUpTimestamp
+		}
+	}
+	q := &restart.Quorum{Leader: p.LeaderID}
+	for _, v := range p.CurrentVoters {
+		q.Voters = append(q.Voters, restart.Voter{ID: v.ReplicaID, Behind: behind(leader, v.LastCaughtUpTimestamp)})
+	}
+	return q, nil
+}
+
+// behind returns how long before the leader a voter was caught up last; both in
+// ms since the epoch by the leader's clock, -1 for unknown (and always in version 0).
+func behind(leader, voter int64) time.Duration {
+	if leader < 0 || voter < 0 {
+		return -1
+	}
+	return time.Duration(max(leader-voter, 0)) * time.Millisecond
+}

@@ -1,0 +1,182 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+const (
+	// pollWait is how long a broker may keep the question for more records
+	// (fetch.max.wait.ms). It is the agent's one standing request: at rest it
+	// costs one in this time.
+	pollWait = 5 * time.Second
+	// pollGrace is how much longer we wait for the answer. Together they stay
+	// below the 9 s (broker.session.timeout.ms) after which a host that is
+	// gone without a word loses its leaderships.
+	pollGrace = 2 * time.Second
+	// pollBytes bounds one answer.
+	pollBytes = 8 << 20
+)
+
+// Run creates the coordination topic where there is none and reads it until
+// the context ends. It outlives every failure of Kafka; Facts says which one
+// there is.
+func (l *Log) Run(ctx context.Context) error {
+	for n := 1; ctx.Err() == nil; n++ {
+		read, err := l.session(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		if errors.Is(err, errAgain) {
+			n--
+			err = nil
+		}
+		if err != nil {
+			l.failed(err)
+		}
+		if read {
+			n = 1
+		}
+		pause(ctx, backoff(n))
+	}
+	return ctx.Err()
+}
+
+// session reads from one leader until something goes wrong; read is true if it read at all.
+func (l *Log) session(ctx context.Context) (read bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	p, err := l.locate(ctx)
+	if err != nil {
+		return false, err
+	}
+	if l.other(p) {
+		if err := l.verify(ctx, p.leader); err != nil {
+			return false, err
+		}
+		l.anew(p, 0)
+	}
+	l.settleAt(p, func() { cancel(errLost) })
+	defer l.settleAt(nowhere, nil)
+	w, err := l.begin(ctx)
+	if err == nil {
+		defer l.drop(w)
+	}
+	for err == nil {
+		err = l.poll(ctx, p)
+		read = read || err == nil
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	return read, fmt.Errorf("read the coordination log %s from broker %d: %w", l.topic, p.leader, explain(err))
+}
+
+// errLost ends a session whose leader failed somebody else's request.
+var errLost = errors.New("it does not answer as the leader any more; looking for the leader again")
+
+// settleAt notes where the log is being read, and how to stop that.
+func (l *Log) settleAt(p place, lose func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.place, l.lose = p, lose
+}
+
+// lost makes the reading side look for the leader again, if it is still at p.
+func (l *Log) lost(p place) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.place == p && l.lose != nil {
+		l.lose()
+		l.place, l.lose = nowhere, nil
+	}
+}
+
+// where returns the place where the log is being read, or why there is none.
+func (l *Log) where() (place, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.place != nowhere:
+		return l.place, nil
+	case l.readErr != "":
+		return nowhere, errors.New(l.readErr)
+	}
+	return nowhere, errors.New("the leader of the coordination log is not known yet")
+}
+
+// other is true if the topic is not the one that was read so far.
+func (l *Log) other(p place) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.begun || l.topicID != p.id
+}
+
+// begin notes the end that the log has now, so that At is set when it was read.
+func (l *Log) begin(ctx context.Context) (*waiter, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	at := time.Now()
+	end, err := l.end(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("find the end of the coordination log %s: %w", l.topic, explain(err))
+	}
+	return l.waitForEnd(end, at), nil
+}
+
+// poll asks the leader once for what comes next.
+func (l *Log) poll(ctx context.Context, p place) error {
+	ctx, cancel := context.WithTimeout(ctx, pollWait+pollGrace)
+	defer cancel()
+	l.mu.Lock()
+	from := l.next
+	l.mu.Unlock()
+	resp, err := to[*kmsg.FetchResponse](ctx, l.c, p.leader, l.fetchRequest(p, from))
+	if err != nil {
+		return err
+	}
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+		return err
+	}
+	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+		return errors.New("the answer does not have the partition")
+	}
+	part := &resp.Topics[0].Partitions[0]
+	if errors.Is(kerr.ErrorForCode(part.ErrorCode), kerr.OffsetOutOfRange) {
+		l.anew(p, max(part.LogStartOffset, 0))
+		return errAnew
+	}
+	got, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Offset: from, Topic: l.topic}, part, kgo.DefaultDecompressor(), nil)
+	switch {
+	case got.Err != nil:
+		return fmt.Errorf("at offset %d: %w", from, got.Err)
+	case len(part.RecordBatches) > 0 && next <= from:
+		return fmt.Errorf("the records at offset %d cannot be decoded", from)
+	case len(part.RecordBatches) == 0:
+		next = max(next, part.HighWatermark) // compaction left nothing up to there
+	}
+	l.absorb(got.Records, next)
+	return nil
+}
+
+func (l *Log) fetchRequest(p place, from int64) *kmsg.FetchRequest {
+	part := kmsg.NewFetchRequestTopicPartition()
+	part.CurrentLeaderEpoch, part.LastFetchedEpoch, part.LogStartOffset = -1, -1, -1
+	part.FetchOffset, part.PartitionMaxBytes = from, pollBytes
+	topic := kmsg.NewFetchRequestTopic()
+	topic.Topic, topic.TopicID = l.topic, p.id
+	topic.Partitions = append(topic.Partitions, part)
+	req := kmsg.NewPtrFetchRequest()
+	req.ReplicaID = -1
+	req.MaxWaitMillis = int32(pollWait / time.Millisecond)
+	req.MinBytes, req.MaxBytes = 1, pollBytes
+	req.SessionEpoch = -1 // no session: there is one partition
+	req.Topics = append(req.Topics, topic)
+	return req
+}

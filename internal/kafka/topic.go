@@ -1,0 +1,127 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// place is where the coordination log is at the moment.
+type place struct {
+	leader int32
+	id     [16]byte // zero where Kafka gives topics no ids
+}
+
+// nowhere is the place of a log whose leader is not known.
+var nowhere = place{leader: -1}
+
+// replicasWanted is how many replicas the coordination topic has where there
+// are brokers enough.
+const replicasWanted = 3
+
+// locate finds the leader of the log, and creates the topic where there is none.
+func (l *Log) locate(ctx context.Context) (place, error) {
+	resp, err := l.c.metadata(ctx, l.topic)
+	if err != nil {
+		return place{}, fmt.Errorf("find the coordination topic %s: %w", l.topic, explain(err))
+	}
+	if len(resp.Topics) != 1 {
+		return place{}, fmt.Errorf("find the coordination topic %s: the answer is about %d topics", l.topic, len(resp.Topics))
+	}
+	t := resp.Topics[0]
+	switch err := kerr.ErrorForCode(t.ErrorCode); {
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		return place{}, l.create(ctx, len(resp.Brokers))
+	case err != nil:
+		return place{}, fmt.Errorf("find the coordination topic %s: %w", l.topic, explain(err))
+	case len(t.Partitions) != 1:
+		return place{}, fmt.Errorf("the coordination topic %s has %d partitions and must have one; delete it, and an agent makes it anew", l.topic, len(t.Partitions))
+	}
+	p := t.Partitions[0]
+	if p.Leader < 0 {
+		return place{}, fmt.Errorf("the coordination topic %s has no leader: its replicas are on brokers %v, and none of those in sync is up", l.topic, p.Replicas)
+	}
+	if want := min(replicasWanted, len(resp.Brokers)); len(p.Replicas) < want {
+		l.note(fmt.Sprintf("the coordination topic %s has %d of the %d replicas it could have; add some with kafka-reassign-partitions, or nothing can be coordinated while broker %v is away", l.topic, len(p.Replicas), want, p.Replicas))
+	}
+	return place{leader: p.Leader, id: t.TopicID}, nil
+}
+
+// create makes the topic. Whoever comes second finds it there. It returns an
+// error also then: the log is located anew.
+func (l *Log) create(ctx context.Context, alive int) error {
+	need := 1
+	if l.c.opts.Expect != nil {
+		need = min(replicasWanted, l.c.opts.Expect())
+	}
+	if alive < need {
+		return fmt.Errorf("create the coordination topic %s: %d of the %d brokers it needs are up", l.topic, alive, need)
+	}
+	replicas := min(replicasWanted, alive)
+	topic := kmsg.NewCreateTopicsRequestTopic()
+	topic.Topic = l.topic
+	topic.NumPartitions, topic.ReplicationFactor = 1, int16(replicas) //nolint:gosec // 1 to 3
+	for name, value := range topicConfig(replicas) {
+		cfg := kmsg.NewCreateTopicsRequestTopicConfig()
+		cfg.Name, cfg.Value = name, kmsg.StringPtr(value)
+		topic.Configs = append(topic.Configs, cfg)
+	}
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.Topics = append(req.Topics, topic)
+	req.TimeoutMillis = int32(answerTimeout / 2 / time.Millisecond)
+
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	resp, err := req.RequestWith(ctx, l.c.kgo)
+	if err == nil && len(resp.Topics) == 1 {
+		err = kerr.ErrorForCode(resp.Topics[0].ErrorCode)
+	}
+	switch {
+	case errors.Is(err, kerr.TopicAlreadyExists):
+		return errAgain
+	case err != nil:
+		return fmt.Errorf("create the coordination topic %s: %w", l.topic, explain(err))
+	}
+	l.c.opts.Logger.Info("created the coordination topic", "topic", l.topic, "replicas", replicas)
+	return errAgain
+}
+
+// errAgain asks for another look at once.
+var errAgain = errors.New("the coordination topic has just been created")
+
+// topicConfig is the configuration of the coordination topic. Compaction keeps
+// it small and never changes the order of claims, which have keys of their
+// own; a deletion must outlive any agent that was paused while it read.
+func topicConfig(replicas int) map[string]string {
+	minISR := "1"
+	if replicas >= replicasWanted {
+		minISR = "2"
+	}
+	return map[string]string{
+		"cleanup.policy":                 "compact",
+		"min.insync.replicas":            minISR,
+		"unclean.leader.election.enable": "false",
+		"message.timestamp.type":         "LogAppendTime",
+		"segment.ms":                     "600000",    // 10 minutes, since only closed segments are compacted
+		"min.cleanable.dirty.ratio":      "0.1",       //
+		"delete.retention.ms":            "604800000", // 7 days
+	}
+}
+
+// verify refuses a topic that somebody else made, so that it may forget.
+func (l *Log) verify(ctx context.Context, broker int32) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	values, err := l.c.topicConfigs(ctx, broker, "cleanup.policy", l.topic)
+	if err != nil {
+		return fmt.Errorf("check the coordination topic %s: %w", l.topic, explain(err))
+	}
+	if got := values[l.topic]; got != "compact" {
+		return fmt.Errorf("the coordination topic %s has cleanup.policy=%s and must have compact, or claims would be forgotten; delete it, and an agent makes it anew", l.topic, got)
+	}
+	return nil
+}
