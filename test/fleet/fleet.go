@@ -367,3 +367,9 @@ func (a *Agent) Command(ctx context.Context, args ...string) (stdout, stderr str
 	}
 	return out.String(), errOut.String(), code
 }
+
+// Forget removes what the agent has kept; it must not be running.
+func (a *Agent) Forget() {
+	_ = os.RemoveAll(a.State()) // what is left shows up in the test
+	_ = os.MkdirAll(a.State(), 0o750)
+}

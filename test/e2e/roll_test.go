@@ -1,0 +1,222 @@
+package e2e
+
+import (
+	"context"
+	"net"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"example.com/kpls-agent/test/fleet"
+	"example.com/kpls-agent/test/sandbox"
+)
+
+// traffic is a producer and a consumer, a balancer in front of EXTERNAL, and
+// what came of them.
+type traffic struct {
+	b    *bed
+	stop context.CancelFunc
+	done chan struct{}
+	load sandbox.Figures
+	err  error
+	lb   *sandbox.Forwarder
+	lbUp context.CancelFunc
+}
+
+const topic = "orders"
+
+// newTraffic starts a producer with acks=all and a consumer over INTERNAL.
+func newTraffic(b *bed) *traffic {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), patience)
+	defer cancel()
+	if err := b.CreateTopic(ctx, topic, 12, 3, map[string]string{"min.insync.replicas": "2"}); err != nil {
+		b.Fatal(err)
+	}
+	lctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	t := &traffic{b: b, stop: stop, done: make(chan struct{})}
+	load := sandbox.NewLoad(sandbox.LoadOptions{Bootstrap: b.Bootstrap(), Topic: topic, Partitions: 12, Rate: 200})
+	go func() {
+		defer close(t.done)
+		t.load, t.err = load.Run(lctx)
+	}()
+	b.Cleanup(func() { stop(); <-t.done })
+	return t
+}
+
+// end stops the load and holds it to account.
+func (t *traffic) end() {
+	t.b.Helper()
+	t.stop()
+	<-t.done
+	t.b.Logf("load: %s", t.load)
+	switch {
+	case t.err != nil:
+		t.b.Fatal(t.err)
+	case t.load.Sent == 0 || t.load.Lost > 0 || t.load.Failed > 0 || t.load.Acked < t.load.Sent:
+		t.b.Errorf("load: %s", t.load)
+	}
+}
+
+// balance starts a forwarder for EXTERNAL: the balancer's address and, for each
+// broker, the port of the manifest.
+func balance(b *bed) (*sandbox.Forwarder, string) {
+	b.Helper()
+	host := b.Host(100)
+	var fronts []sandbox.Front
+	for i, br := range b.Brokers {
+		fronts = append(fronts, sandbox.Front{
+			Listen: net.JoinHostPort(host, strconv.Itoa(9093+i)), Backend: br.Addr(sandbox.ExternalPort), Probe: br.Addr(fleet.ProbePort),
+		})
+	}
+	f := sandbox.NewForwarder(sandbox.ForwarderOptions{Fronts: fronts, Interval: 200 * time.Millisecond})
+	ctx, stop := context.WithCancel(context.WithoutCancel(b.Context()))
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	b.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			b.Error(err)
+		}
+	})
+	return f, host
+}
+
+// verify is the customer's look through the balancer.
+func (b *bed) verify(host string) {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), patience)
+	defer cancel()
+	out, errOut, code := b.fleet.Agents[0].Command(ctx, "verify", "--listener", "EXTERNAL", "--bootstrap", net.JoinHostPort(host, "9093"), "--map", "*."+fleet.Domain+"="+host)
+	b.Logf("verify:\n%s%s", out, errOut)
+	if code != 0 {
+		b.Errorf("verify exited with %d", code)
+	}
+}
+
+func TestAddExternal(t *testing.T) {
+	for _, version := range []string{"3.7.1", "3.9.1", "4.1.1"} {
+		t.Run(version, func(t *testing.T) { addExternal(t, version) })
+	}
+}
+
+// addExternal is the main job: EXTERNAL on three brokers, under load; then a
+// second listener, another port, and the second listener taken away again; then
+// agents without a past that find all done.
+func addExternal(t *testing.T, version string) {
+	b := newBed(t, sandbox.Options{Version: version})
+	load := newTraffic(b)
+	before, startsBefore := b.files(), b.starts()
+	lb, host := balance(b)
+	controller, err := b.ActiveController(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	manifest := b.fleet.Manifest(fleet.ManifestOptions{})
+	b.give(manifest)
+	b.rolled(manifest)
+	load.end()
+	b.once(startsBefore)
+	if away := b.watch.MostAway(); len(away) > 1 {
+		t.Errorf("brokers %v were away at the same time", away)
+	}
+	restarts, err := b.watch.Restarts()
+	if err != nil || len(restarts) != 3 || restarts[2].Broker != controller {
+		t.Errorf("restarts %v, %v; the active controller is %d", restarts, err, controller)
+	}
+	b.togetherAfter(lb, restarts)
+	b.verify(host)
+
+	for _, step := range []struct {
+		name string
+		o    fleet.ManifestOptions
+	}{
+		{"EXTERNAL2 added", fleet.ManifestOptions{External2: true}},
+		{"port changed", fleet.ManifestOptions{External2: true, FirstPort: 9193 + 100}},
+		{"EXTERNAL2 removed", fleet.ManifestOptions{FirstPort: 9193 + 100, Absent: "EXTERNAL2"}},
+	} {
+		starts := b.starts()
+		manifest := b.fleet.Manifest(step.o)
+		b.give(manifest)
+		b.rolled(manifest)
+		b.once(starts)
+		for id, text := range b.files() {
+			if unmanaged(text) != unmanaged(before[id]) {
+				t.Errorf("%s: other lines of broker %d changed:\n%s\nbefore:\n%s", step.name, id, text, before[id])
+			}
+		}
+	}
+	b.adopted(manifest)
+}
+
+// once is true if every broker was restarted exactly once since.
+func (b *bed) once(since map[int32]int) {
+	b.Helper()
+	for id, n := range b.starts() {
+		if n != since[id]+1 {
+			b.Errorf("broker %d had %d starts, expected one", id, n-since[id])
+		}
+	}
+}
+
+// togetherAfter holds the activation barrier: no probe was answered before the
+// last broker was back, and all were soon after.
+func (b *bed) togetherAfter(lb *sandbox.Forwarder, restarts []sandbox.Restart) {
+	b.Helper()
+	if len(restarts) == 0 {
+		b.Fatal("no restarts seen")
+	}
+	last := restarts[len(restarts)-1]
+	var opened []time.Time
+	for i := range b.Brokers {
+		deadline := time.Now().Add(patience)
+		for !lb.Up(i) && time.Now().Before(deadline) {
+			time.Sleep(50 * time.Millisecond)
+		}
+		changes := lb.Changes(i)
+		if len(changes) == 0 || !changes[0].Up || !lb.Up(i) {
+			b.Fatalf("the balancer never saw broker %d up: %v", i+1, changes)
+		}
+		if changes[0].At.Before(last.Started) {
+			b.Errorf("the probe of broker %d opened at %s, before the last broker was started at %s", i+1, changes[0].At, last.Started)
+		}
+		opened = append(opened, changes[0].At)
+	}
+	if spread := slices.MaxFunc(opened, time.Time.Compare).Sub(slices.MinFunc(opened, time.Time.Compare)); spread > 5*time.Second {
+		b.Errorf("the probes opened %s apart", spread)
+	}
+}
+
+// adopted starts agents without a past beside brokers that already run what the
+// manifest says: nothing may happen but that they say so.
+func (b *bed) adopted(string) {
+	b.Helper()
+	b.fleet.Close()
+	manifest := b.fleet.Manifest(fleet.ManifestOptions{FirstPort: 9193 + 100})
+	starts, files := b.starts(), b.files()
+	for _, a := range b.fleet.Agents {
+		a.Forget()
+	}
+	b.deleteTopic("__kpls_agent")
+	b.give(manifest)
+	if err := b.fleet.Start(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	b.wait("the brokers are adopted", func(r fleet.Report) bool {
+		return slices.Equal(r.Active, []string{"EXTERNAL"}) && r.All(3, func(row fleet.Row) bool {
+			return row.Phase == "idle" && slices.Equal(row.Open, []string{"EXTERNAL"})
+		})
+	})
+	for id, text := range b.files() {
+		if text != files[id] {
+			b.Errorf("server.properties of broker %d was changed", id)
+		}
+	}
+	for id, n := range b.starts() {
+		if n != starts[id] {
+			b.Errorf("broker %d was restarted", id)
+		}
+	}
+}
