@@ -167,9 +167,6 @@ func parseProtocolMap(value string) ([]mapItem, *listFault) {
 		if !writtenListener.MatchString(item.name) {
 			return nil, &listFault{"S5", fmt.Sprintf("%q is not a listener name of letters, digits, '_', '-' and '.'", item.name)}
 		}
-		if !isProtocol(item.protocol) {
-			return nil, &listFault{"S7", fmt.Sprintf("the protocol of %q is none of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL", text)}
-		}
 		upper := strings.ToUpper(item.name)
 		for _, other := range items {
 			if other.name == upper && keyOfMapItem(other) != item.name {
@@ -178,6 +175,11 @@ func parseProtocolMap(value string) ([]mapItem, *listFault) {
 		}
 		item.name = upper
 		items = append(items, item)
+	}
+	for _, item := range items {
+		if protocol, _ := lookupProtocol(items, item.name); !isProtocol(protocol) {
+			return nil, &listFault{"S7", fmt.Sprintf("the protocol of %s is none of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL", item.name)}
+		}
 	}
 	return items, nil
 }

@@ -151,9 +151,12 @@ func (r *lineReader) next() bool {
 			r.end = r.off
 			return true
 		}
+		r.open = true
+		if r.off == len(r.data) {
+			break
+		}
 		// A backslash before the line's end: it goes, and the next line belongs to this one.
 		r.cut()
-		r.open = true
 		skipBlanks, appended, escaped = true, true, false
 	}
 	return r.atEOF(escaped)
@@ -167,10 +170,11 @@ func (r *lineReader) atEOF(escaped bool) bool {
 		// Bytes after a line end would begin a new line, unless this one ends in a backslash.
 		r.open = escaped
 	}
-	if escaped {
-		r.cut()
+	if !escaped {
+		return len(r.buf) > 0
 	}
-	return len(r.buf) > 0
+	r.cut()
+	return true // also if nothing is left: to Java that is an entry without a key
 }
 
 // cut drops the backslash at the end of the line read so far.

@@ -62,11 +62,11 @@ func Render(in RenderInput) (*Rendered, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the new server.properties: %w", err)
 	}
-	if err := old.verify(result, in.Desired); err != nil {
-		return nil, err
-	}
 	if err := result.validate(); err != nil {
 		return nil, blame(err, old, in.Desired)
+	}
+	if err := old.verify(result, in.Desired); err != nil {
+		return nil, err
 	}
 	warnings, err := result.checkSecurity(in.Desired, in.Exists)
 	if err != nil {

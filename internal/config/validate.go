@@ -215,7 +215,7 @@ func (c *brokerConfig) checkAdvertised() error {
 // spellings of "any address" are no better an address for a client.
 func (c *brokerConfig) checkMetaAddress() error {
 	for _, a := range c.advertised {
-		if !c.isController(a.name) && isUnspecified(a.host) {
+		if isUnspecified(a.host) {
 			return c.fault("R7", keyAdvertised, fmt.Sprintf("listener %s advertises %s, which is no address to connect to", a.name, a.host), "advertise a name or an address that clients reach")
 		}
 	}

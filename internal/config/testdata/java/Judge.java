@@ -1,0 +1,105 @@
+import java.io.BufferedReader;
+import java.io.ByteArrayInputStream;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Base64;
+import java.util.List;
+import java.util.Map;
+import java.util.Properties;
+
+/**
+ * Answers what the real java.util.Properties and Kafka's own configuration class make of a file.
+ *
+ * One request a line: "props FILE" or "config FILE", the file in base64. One answer a line: "ok" or "refused",
+ * then words in base64. For props the words are keys and values in turn; for config they are
+ * "listener NAME host port", "advertised NAME host port", "protocol NAME PROTOCOL", "interbroker NAME".
+ */
+public class Judge {
+    public static void main(String[] args) throws Exception {
+        PrintStream answers = System.out;
+        System.setOut(System.err); // Kafka may print
+        BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.US_ASCII));
+        for (String line; (line = in.readLine()) != null; ) {
+            String[] request = line.split(" ", 2);
+            byte[] file = Base64.getDecoder().decode(request[1]);
+            StringBuilder answer = new StringBuilder();
+            try {
+                List<String> words = request[0].equals("props") ? properties(file) : config(file);
+                answer.append("ok");
+                words.forEach(w -> answer.append(' ').append(encode(w)));
+            } catch (Throwable e) {
+                Throwable cause = e instanceof java.lang.reflect.InvocationTargetException ? e.getCause() : e;
+                answer.setLength(0);
+                answer.append("refused ").append(encode(String.valueOf(cause)));
+            }
+            answers.println(answer);
+            answers.flush();
+        }
+    }
+
+    static String encode(String s) {
+        return Base64.getEncoder().encodeToString(s.getBytes(StandardCharsets.UTF_8));
+    }
+
+    static Properties load(byte[] file) throws Exception {
+        Properties p = new Properties();
+        p.load(new ByteArrayInputStream(file));
+        return p;
+    }
+
+    static List<String> properties(byte[] file) throws Exception {
+        List<String> words = new ArrayList<>();
+        load(file).forEach((k, v) -> {
+            words.add((String) k);
+            words.add((String) v);
+        });
+        return words;
+    }
+
+    static List<String> config(byte[] file) throws Exception {
+        Class<?> type = Class.forName("kafka.server.KafkaConfig");
+        Object config = type.getMethod("fromProps", Properties.class, boolean.class).invoke(null, load(file), false);
+        List<String> words = new ArrayList<>();
+        endpoints(words, "listener", call(config, "listeners"));
+        try {
+            endpoints(words, "advertised", call(config, "effectiveAdvertisedBrokerListeners"));
+        } catch (NoSuchMethodException before39) {
+            endpoints(words, "advertised", call(config, "effectiveAdvertisedListeners"));
+        }
+        Object protocols = call(config, "effectiveListenerSecurityProtocolMap");
+        if (protocols instanceof Map<?, ?> map) {
+            for (Map.Entry<?, ?> e : map.entrySet()) {
+                protocol(words, e.getKey(), e.getValue());
+            }
+        } else {
+            scala.collection.Iterator<?> i = ((scala.collection.Map<?, ?>) protocols).iterator();
+            while (i.hasNext()) {
+                scala.Tuple2<?, ?> e = (scala.Tuple2<?, ?>) i.next();
+                protocol(words, e._1(), e._2());
+            }
+        }
+        words.add("interbroker " + call(call(config, "interBrokerListenerName"), "value"));
+        return words;
+    }
+
+    static void endpoints(List<String> words, String kind, Object seq) throws Exception {
+        scala.collection.Iterator<?> i = ((scala.collection.Iterable<?>) seq).iterator();
+        while (i.hasNext()) {
+            Object e = i.next();
+            Object name = call(e, "listenerName");
+            name = name instanceof java.util.Optional<?> optional ? optional.get() : call(name, "value");
+            Object host = call(e, "host");
+            words.add(kind + " " + name + " " + (host == null ? "" : host) + " " + call(e, "port"));
+        }
+    }
+
+    static void protocol(List<String> words, Object name, Object protocol) throws Exception {
+        words.add("protocol " + call(name, "value") + " " + protocol);
+    }
+
+    static Object call(Object o, String method) throws Exception {
+        return o.getClass().getMethod(method).invoke(o);
+    }
+}
