@@ -1,14 +1,24 @@
-// Package probe judges whether this broker is fit to serve each managed
-// listener, and says so to the load balancer: one TCP port a listener, and the
-// same over HTTP.
+// Package probe answers the load balancer: per managed listener one TCP port that
+// accepts while this broker serves that listener, and refuses otherwise, with the
+// same answer over HTTP.
 //
-// It owns the listening sockets and the judgement. It speaks of this broker
-// only: it never looks at the cluster, and whether a listener may be shown at
-// all (the activation of a new one) is decided by package restart.
+// It owns the judgement of this agent's own broker and the listening sockets. It
+// speaks of this broker only and never asks about the cluster; it never opens a
+// port for a listener that it was not told may be open (Set), and it reads
+// nothing from those who connect.
 //
-// The judgement is an idle connection held to the listener, whose end is
-// noticed at once, and a protocol-level check now and then. A refused
-// connection is down at once; a check must fail three times in a row; one
-// connection with one good check is up again. Where the check cannot judge, the
-// last answer stands.
+// # The judgement
+//
+// An idle connection is held to the listener, so that the end of the process is
+// noticed when the kernel closes it, and the listener is asked by Target.Check:
+//
+//   - a refused connection means not serving, at once;
+//   - a check that fails, or has no answer within CheckTimeout, means not serving
+//     when it happens Failures times in a row, so that a hung broker is out after
+//     about six seconds (Interval + Failures x CheckTimeout + the pauses between);
+//   - a connection and one good check mean serving;
+//   - a held connection that ends and can be made again at once changes nothing
+//     (Kafka closes idle ones after connections.max.idle.ms, 10 min);
+//   - what cannot be judged (ErrUnknown, or a fault on the agent's own side)
+//     leaves the last answer standing.
 package probe

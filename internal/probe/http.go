@@ -5,64 +5,68 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
+	"time"
 )
 
-// Handler answers /readyz and /readyz/LISTENER with the truth that the TCP ports
-// tell: 200 where the port is open, 503 and why where it is not.
+// Handler answers GET /readyz/LISTENER as the listener's TCP port does, with 200
+// or 503 and one line that says why, and GET /readyz for all listeners at once.
+// Answers of 200 for one listener count as probes.
 func (p *Prober) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		facts := p.Facts()
-		code, text := http.StatusOK, ""
-		for _, name := range slices.Sorted(maps.Keys(facts)) {
-			line := "open"
-			if !facts[name].Open {
-				code, line = http.StatusServiceUnavailable, p.closed(name)
-			}
-			text += name + ": " + line + "\n"
-		}
-		if len(facts) == 0 {
-			code, text = http.StatusServiceUnavailable, "no listener is managed\n"
-		}
-		reply(w, code, text)
-	})
 	mux.HandleFunc("GET /readyz/{listener}", func(w http.ResponseWriter, r *http.Request) {
-		name := r.PathValue("listener")
-		f, ok := p.Facts()[name]
-		switch {
-		case !ok:
-			reply(w, http.StatusNotFound, "no such managed listener\n")
-		case f.Open:
-			reply(w, http.StatusOK, "open\n")
-		default:
-			reply(w, http.StatusServiceUnavailable, p.closed(name)+"\n")
-		}
+		status, line := p.ready(r.PathValue("listener"))
+		write(w, status, line)
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		status, lines := p.allReady()
+		write(w, status, lines)
 	})
 	return mux
 }
 
-// closed says why a port is closed.
-func (p *Prober) closed(name string) string {
+func (p *Prober) ready(name string) (int, string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.listeners[name]
-	switch {
-	case l == nil:
-		return "not managed"
-	case l.portErr != "":
-		return l.portErr
-	case !l.serving:
-		return "not serving: " + l.why
-	case !p.allowed[name]:
-		return "serving here; its probes open when all brokers serve it"
-	default:
-		return "closed for a planned restart"
+	if l == nil || !l.hasTarget {
+		return http.StatusNotFound, fmt.Sprintf("no listener of that name is managed; there are: %s", strings.Join(p.names(), ", "))
 	}
+	open, line := l.line(time.Now())
+	if !open {
+		return http.StatusServiceUnavailable, line
+	}
+	l.arrived()
+	return http.StatusOK, line
 }
 
-func reply(w http.ResponseWriter, code int, text string) {
+func (p *Prober) allReady() (int, string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	names := p.names()
+	if len(names) == 0 {
+		return http.StatusServiceUnavailable, "no listener is managed"
+	}
+	status, now := http.StatusOK, time.Now()
+	var lines []string
+	for _, name := range names {
+		open, line := p.listeners[name].line(now)
+		if !open {
+			status = http.StatusServiceUnavailable
+		}
+		lines = append(lines, line)
+	}
+	return status, strings.Join(lines, "\n")
+}
+
+// names lists the listeners that have a target.
+func (p *Prober) names() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(p.listeners)), func(name string) bool { return !p.listeners[name].hasTarget })
+}
+
+func write(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(code)
-	_, _ = fmt.Fprint(w, text) // a client that has gone needs no answer
+	w.WriteHeader(status)
+	_, _ = fmt.Fprintln(w, text) // a client that has gone needs no answer
 }

@@ -1,49 +1,113 @@
 package probe
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// The results of a check.
+const (
+	resultOK      = "ok"
+	resultFailed  = "failed"
+	resultRefused = "refused"
+	resultUnknown = "unknown"
+)
+
+// The changes that are counted: of the port, and of the judgement.
+const (
+	toOpen  = "open"
+	toClose = "close"
+	toUp    = "up"
+	toDown  = "down"
+)
+
 type metrics struct {
-	open, serving *prometheus.GaugeVec
-	answers       *prometheus.CounterVec
-	transitions   *prometheus.CounterVec
-	duration      *prometheus.HistogramVec
+	open, serving, bindFailed *prometheus.GaugeVec
+	answered                  *prometheus.CounterVec
+	transitions, checks       *prometheus.CounterVec
+	duration                  *prometheus.HistogramVec
 }
 
 func newMetrics() *metrics {
-	label := []string{"listener"}
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, []string{"listener"})
+	}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"listener"}, labels...))
+	}
 	return &metrics{
-		open:        prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "probe_open", Help: "1 while the listener's probe port is open, so that the load balancer sends clients."}, label),
-		serving:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "probe_serving", Help: "1 while the broker serves the listener, as this agent judges."}, label),
-		answers:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "probe_answered_total", Help: "Probes of the load balancer that found the port open."}, label),
-		transitions: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "probe_transitions_total", Help: "Changes of the judgement (up, down) and of the port (open, close)."}, []string{"listener", "to"}),
-		duration:    prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "probe_check_duration_seconds", Help: "Time that one protocol-level check of the listener took.", Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2}}, label),
+		open:        gauge("probe_open", "1 while the listener's probe port is open."),
+		serving:     gauge("probe_serving", "1 while this broker is judged to serve the listener."),
+		bindFailed:  gauge("probe_bind_failed", "1 while the probe port should be open and cannot be, such as when another process holds it."),
+		answered:    counter("probe_answered_total", "Probes answered, over TCP and HTTP."),
+		transitions: counter("probe_transitions_total", "Changes of the probe port (open, close) and of the judgement behind it (up, down).", "to"),
+		checks:      counter("probe_checks_total", "Judgements of the listener, by result.", "result"),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "probe_check_duration_seconds", Help: "Time the checks of the listener took.",
+			Buckets: []float64{.001, .003, .01, .03, .1, .3, 1},
+		}, []string{"listener"}),
 	}
 }
 
-// Collectors returns what is to be registered; names come without the kpls_agent_ prefix.
+// Collectors returns what the Prober measures, without a prefix.
 func (p *Prober) Collectors() []prometheus.Collector {
 	m := p.metrics
-	return []prometheus.Collector{m.open, m.serving, m.answers, m.transitions, m.duration}
+	return []prometheus.Collector{m.open, m.serving, m.bindFailed, m.answered, m.transitions, m.checks, m.duration}
 }
 
-func (m *metrics) set(name string, serving, open bool) {
-	value := map[bool]float64{true: 1}
-	m.open.WithLabelValues(name).Set(value[open])
-	m.serving.WithLabelValues(name).Set(value[serving])
-}
-
-func (m *metrics) forget(name string) {
-	for _, v := range []*prometheus.MetricVec{m.open.MetricVec, m.serving.MetricVec, m.answers.MetricVec, m.transitions.MetricVec, m.duration.MetricVec} {
-		v.DeletePartialMatch(prometheus.Labels{"listener": name})
+// introduce makes every series of a listener exist.
+func (m *metrics) introduce(listener string) {
+	m.open.WithLabelValues(listener)
+	m.serving.WithLabelValues(listener)
+	m.bindFailed.WithLabelValues(listener)
+	m.answered.WithLabelValues(listener)
+	for _, to := range []string{toOpen, toClose, toUp, toDown} {
+		m.transitions.WithLabelValues(listener, to)
+	}
+	m.duration.WithLabelValues(listener)
+	for _, result := range []string{resultOK, resultFailed, resultRefused, resultUnknown} {
+		m.checks.WithLabelValues(listener, result)
 	}
 }
 
-func (m *metrics) answered(name string)       { m.answers.WithLabelValues(name).Inc() }
-func (m *metrics) transition(name, to string) { m.transitions.WithLabelValues(name, to).Inc() }
-func (m *metrics) checked(n string, d time.Duration) {
-	m.duration.WithLabelValues(n).Observe(d.Seconds())
+func (m *metrics) forget(listener string) {
+	of := prometheus.Labels{"listener": listener}
+	for _, v := range []interface {
+		DeletePartialMatch(prometheus.Labels) int
+	}{m.open, m.serving, m.bindFailed, m.answered, m.transitions, m.checks, m.duration} {
+		v.DeletePartialMatch(of)
+	}
+}
+
+func (m *metrics) judged(listener string, v verdict) {
+	m.checks.WithLabelValues(listener, v.result).Inc()
+	if v.took > 0 {
+		m.duration.WithLabelValues(listener).Observe(v.took.Seconds())
+	}
+}
+
+// set shows the state; was is the one shown before.
+func (m *metrics) set(listener string, was, now transition) {
+	m.open.WithLabelValues(listener).Set(number(now.open))
+	m.serving.WithLabelValues(listener).Set(number(now.serving))
+	m.bindFailed.WithLabelValues(listener).Set(number(now.fault != ""))
+	if now.open != was.open {
+		m.transitions.WithLabelValues(listener, pick(now.open, toOpen, toClose)).Inc()
+	}
+	if now.serving != was.serving {
+		m.transitions.WithLabelValues(listener, pick(now.serving, toUp, toDown)).Inc()
+	}
+}
+
+func pick(cond bool, yes, no string) string {
+	if cond {
+		return yes
+	}
+	return no
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }

@@ -1,0 +1,97 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// socket is an open probe port: it accepts and closes, one connection at a time,
+// so that nobody can make it hold more than one.
+type socket struct {
+	tcp     *net.TCPListener
+	arrived func() // for each connection
+	done    atomic.Bool
+}
+
+func newSocket(l *net.TCPListener, arrived func()) *socket { return &socket{tcp: l, arrived: arrived} }
+
+// listen opens a port. The error is for the operator.
+func listen(host string, port int) (*net.TCPListener, error) {
+	var ip net.IP
+	if host != "" {
+		if ip = net.ParseIP(host); ip == nil {
+			return nil, fmt.Errorf("the probe's address %q is no IP address; correct the broker's `host` in the manifest", host)
+		}
+	}
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: ip, Port: port})
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("the probe port %d is taken by another process: see `ss -ltnp sport = :%d`, stop that or choose another probe_port (%w)", port, port, err)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("the probe's address %s is none of this machine's; correct the broker's `host` in the manifest (%w)", host, err)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("the agent may not open the probe port %d; choose one above 1023 (%w)", port, err)
+	case err != nil:
+		return nil, fmt.Errorf("open the probe port %d: %w", port, err)
+	}
+	return l, nil
+}
+
+// at is true if the socket listens where it should.
+func (s *socket) at(host string, port int) bool {
+	addr, err := netip.ParseAddrPort(s.tcp.Addr().String())
+	if err != nil || int(addr.Port()) != port {
+		return false
+	}
+	want, err := netip.ParseAddr(host)
+	if err != nil || want.IsUnspecified() {
+		return addr.Addr().IsUnspecified()
+	}
+	return addr.Addr().Unmap() == want.Unmap()
+}
+
+// serve answers until the socket is shut or released, or ctx ends.
+func (s *socket) serve(ctx context.Context) {
+	pause := time.Duration(0)
+	for {
+		conn, err := s.tcp.Accept()
+		if err != nil {
+			if s.done.Load() || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			// Out of file descriptors, most likely: the kernel goes on accepting meanwhile.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			if !sleep(ctx, pause) {
+				return
+			}
+			continue
+		}
+		pause = 0
+		_ = conn.Close() // all there is to say has been said
+		s.arrived()
+	}
+}
+
+// shut makes the port refuse connections. Closing alone would not: systemd may
+// keep a copy of the socket, and the kernel would go on accepting for it.
+func (s *socket) shut() {
+	s.done.Store(true)
+	if raw, err := s.tcp.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+	}
+	_ = s.tcp.Close()
+}
+
+// release ends serving and leaves a copy, if somebody keeps one, listening.
+func (s *socket) release() {
+	s.done.Store(true)
+	_ = s.tcp.Close()
+}
