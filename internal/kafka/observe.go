@@ -27,7 +27,9 @@ const (
 
 // Observe asks up to three brokers for their view of the cluster (Metadata, in
 // one request each), one of them for the quorum and for min.insync.replicas of
-// every topic. The own broker is asked only where there are not three others.
+// every topic. The own broker is one of them: right after its restart it is the
+// only one whose picture cannot be older than the restart, since a broker
+// answers only after it has replayed the metadata up to its own return.
 //
 // Brokers are asked one after another, so that only one answer at a time is
 // held in its raw form.
@@ -58,7 +60,7 @@ func (c *Client) observe(ctx context.Context, f *restart.ClusterFacts) string {
 	if len(f.Views) == 0 {
 		return orText(errors.Join(failures...), "no broker is registered")
 	}
-	asked := f.Views[0].Broker
+	asked := f.Views[len(f.Views)-1].Broker // another one than the own, if one answered
 	f.MinISR, err = c.minISR(ctx, asked, f.Views)
 	text := ""
 	if err != nil {
@@ -80,8 +82,8 @@ func orText(err error, otherwise string) string {
 	return strings.ReplaceAll(err.Error(), "\n", "; ")
 }
 
-// order returns whom to ask: the brokers after the own one, as on a ring, so
-// that the questions of many agents spread over the cluster; the own one last.
+// order returns whom to ask: the own broker, then those after it as on a ring,
+// so that the questions of many agents spread over the cluster.
 func (c *Client) order(brokers []kmsg.MetadataResponseBroker) []int32 {
 	ids := make([]int32, 0, len(brokers))
 	for _, b := range brokers {
@@ -97,7 +99,7 @@ func (c *Client) order(brokers []kmsg.MetadataResponseBroker) []int32 {
 		return cmp.Compare(a, b)
 	})
 	if i := slices.Index(ids, c.opts.Self); i >= 0 {
-		ids = append(slices.Delete(ids, i, i+1), c.opts.Self)
+		ids = slices.Insert(slices.Delete(ids, i, i+1), 0, c.opts.Self)
 	}
 	return ids
 }
@@ -107,7 +109,7 @@ func (c *Client) view(ctx context.Context, broker int32, others []restart.Broker
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	req := kmsg.NewPtrMetadataRequest() // no topics named: all
-	resp, err := to[*kmsg.MetadataResponse](ctx, c, broker, req)
+	resp, err := to[*kmsg.MetadataResponse](ctx, c.kgo, broker, req)
 	if err != nil {
 		return restart.BrokerView{}, err
 	}
@@ -224,7 +226,7 @@ func (c *Client) topicConfigs(ctx context.Context, broker int32, property string
 		r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeTopic, t, []string{property}
 		req.Resources = append(req.Resources, r)
 	}
-	resp, err := to[*kmsg.DescribeConfigsResponse](ctx, c, broker, req)
+	resp, err := to[*kmsg.DescribeConfigsResponse](ctx, c.kgo, broker, req)
 	if err != nil {
 		return nil, err
 	}

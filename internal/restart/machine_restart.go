@@ -41,8 +41,12 @@ func (s *step) goDown() Decision {
 		s.m.kept = true
 		return s.do(PhaseApplying, because(CodeApplying, "writing server.properties"), Action{Kind: ActApply}, 0)
 	}
-	if r := s.prepared(); r != nil {
-		return *r
+	phase := PhaseApplying
+	if j.Step == StepRestart {
+		phase = PhaseRestarting
+	}
+	if d := s.prepared(phase); d != nil {
+		return *d
 	}
 	if j.Step == StepApply {
 		return s.saveStep(StepRestart, PhaseRestarting, because(CodeRestarting, "restarting the broker"), func(j *Journal) {
@@ -100,7 +104,7 @@ func (s *step) stillMine() *Reason {
 
 // prepared sees to everything that must hold right before the unit is
 // restarted. It returns nil when it all does, on facts that are fresh.
-func (s *step) prepared() *Decision {
+func (s *step) prepared(phase Phase) *Decision {
 	f := s.f
 	r := because(CodeApplying, "checking the gates once more")
 	give := func(d Decision) *Decision { return &d }
@@ -112,22 +116,22 @@ func (s *step) prepared() *Decision {
 			return give(s.saveStep(StepNone, PhaseClaimed, because(CodeLogUnreadable, "the coordination log cannot be written: %v", f.Failed.Err), func(*Journal) {}))
 		}
 		// An append that is read back is the only proof that the claim still stands.
-		d := s.do(PhaseApplying, r, Action{Kind: ActAppend}, 0)
+		d := s.do(phase, r, Action{Kind: ActAppend}, 0)
 		d.Do.Records = []Record{NewStatus(d.Status)}
 		return &d
 	}
 	if !s.recent(f.Cluster.At, fresh) || f.Cluster.At.Before(s.j.Started) {
-		return give(s.observe(PhaseApplying, r, 0))
+		return give(s.observe(phase, r, 0))
 	}
 	if b := s.blocked(); b != nil {
 		return give(s.saveStep(StepNone, PhaseClaimed, b, func(*Journal) {}))
 	}
 	if s.m.begun.IsZero() {
 		s.m.begun = f.Now
-		return give(s.do(PhaseApplying, because(CodeApplying, "telling the probes"), Action{Kind: ActBegin}, 0))
+		return give(s.do(phase, because(CodeApplying, "telling the probes"), Action{Kind: ActBegin}, 0))
 	}
 	if left := s.m.begun.Add(f.Manifest.Drain).Sub(f.Now); len(f.Manifest.Close) > 0 && left > 0 && s.watched() {
-		return give(s.wait(PhaseApplying, because(CodeDraining, "the probes of %v are closed; the load balancer moves its clients away", f.Manifest.Close), left))
+		return give(s.wait(phase, because(CodeDraining, "the probes of %v are closed; the load balancer moves its clients away", f.Manifest.Close), left))
 	}
 	return nil
 }
