@@ -30,7 +30,11 @@ func (p *Prober) ready(name string) (int, string) {
 	defer p.mu.Unlock()
 	l := p.listeners[name]
 	if l == nil || !l.hasTarget {
-		return http.StatusNotFound, fmt.Sprintf("no listener of that name is managed; there are: %s", strings.Join(p.names(), ", "))
+		line := "no listener of that name is managed"
+		if names := p.names(); len(names) > 0 {
+			line += "; those are: " + strings.Join(names, ", ")
+		}
+		return http.StatusNotFound, line
 	}
 	open, line := l.line(time.Now())
 	if !open {

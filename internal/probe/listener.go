@@ -23,7 +23,7 @@ type listener struct {
 	at        time.Time // when the last judgement was begun
 	serving   bool      // the last answer
 	why       string    // why not
-	inherited bool      // open since before this life, and not judged yet
+	inherited bool      // open since before this life
 
 	heldUntil time.Time // held open through a planned restart until then
 	sock      *socket   // nil: closed
@@ -53,9 +53,12 @@ func (l *listener) want(now time.Time) bool {
 	case now.Before(l.heldUntil):
 		return true
 	default:
-		return l.serving || l.inherited
+		return l.serving || l.presumed()
 	}
 }
+
+// presumed is true while an earlier life's answer stands, for want of one of this life.
+func (l *listener) presumed() bool { return l.inherited && l.at.IsZero() }
 
 // mayOpen is what Set said; before its first word an inherited socket stays.
 func (l *listener) mayOpen() bool {
@@ -170,7 +173,7 @@ func (l *listener) judgeAnew() {
 	}
 	j := &judge{
 		addr: l.target.Dial, key: l.target.Key, check: l.target.Check,
-		interval: l.prober.o.Interval, dial: l.prober.o.dial, serving: l.serving || l.inherited,
+		interval: l.prober.o.Interval, dial: l.prober.o.dial, serving: l.serving || l.presumed(),
 	}
 	j.report = func(v verdict) { l.judged(j, v) }
 	l.judge, l.endJudge = j, spawn(j.run)
@@ -189,7 +192,7 @@ func (l *listener) judged(j *judge, v verdict) {
 		return
 	}
 	now, was := time.Now(), l.serving
-	l.at, l.serving, l.why, l.inherited = v.at, v.answer == up, v.why, false
+	l.at, l.serving, l.why = v.at, v.answer == up, v.why
 	if l.serving && !was && now.Before(l.heldUntil) {
 		l.arrivals.reset()
 	}

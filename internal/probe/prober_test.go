@@ -1,0 +1,871 @@
+package probe
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"example.com/kpls-agent/internal/restart"
+)
+
+// eventually fails the test if cond does not hold within a generous time.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !cond(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// kafka is a real listener on loopback that can be killed and started again.
+type kafka struct {
+	t    *testing.T
+	addr string
+	bad  atomic.Bool // accepts, and serves wrongly
+
+	mu    sync.Mutex
+	l     net.Listener
+	conns []net.Conn
+}
+
+func newKafka(t *testing.T) *kafka {
+	k := &kafka{t: t, addr: "127.0.0.1:0"}
+	k.start()
+	t.Cleanup(k.kill)
+	return k
+}
+
+func (k *kafka) start() {
+	l, err := net.Listen("tcp", k.addr)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.l, k.addr = l, l.Addr().String()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			k.mu.Lock()
+			if k.l == l {
+				k.conns = append(k.conns, c)
+			} else {
+				c.Close() // killed meanwhile
+			}
+			k.mu.Unlock()
+		}
+	}()
+}
+
+func (k *kafka) kill() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.l != nil {
+		k.l.Close()
+	}
+	k.l = nil
+	for _, c := range k.conns {
+		c.Close()
+	}
+	k.conns = nil
+}
+
+func (k *kafka) check(context.Context) error {
+	if k.bad.Load() {
+		return errors.New("it serves another broker")
+	}
+	return nil
+}
+
+// target is a target on a free probe port.
+func (k *kafka) target(name string) Target {
+	return Target{Name: name, Dial: k.addr, Check: k.check, Host: "127.0.0.1", Port: freePort(k.t), HoldLimit: time.Hour}
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// record is what a Prober tells others.
+type record struct {
+	mu     sync.Mutex
+	logs   bytes.Buffer
+	events []string
+	copies map[string]net.Listener // as systemd holds them
+}
+
+func (r *record) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.logs.Write(p)
+}
+
+func (r *record) lines() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return strings.Split(strings.TrimSpace(r.logs.String()), "\n")
+}
+
+func (r *record) told() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.events)
+}
+
+func (r *record) event(s string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, s)
+}
+
+func (r *record) options(o Options) Options {
+	o.Logger = slog.New(slog.NewTextHandler(r, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	if o.Interval == 0 {
+		o.Interval = 50 * time.Millisecond
+	}
+	o.OnListen = func(name string, _ *net.TCPListener) { r.event("listen " + name) }
+	o.OnClose = func(name string) { r.event("close " + name) }
+	return o
+}
+
+func start(t *testing.T, p *Prober) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// accepts is what a load balancer's probe finds.
+func accepts(port int) bool {
+	c, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), 10*time.Second)
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
+}
+
+func facts(p *Prober, name string) restart.ProbeFacts { return p.Facts()[name] }
+
+func TestPortTellsTheTruth(t *testing.T) {
+	k, r := newKafka(t), &record{}
+	p := New(r.options(Options{}))
+	tg := k.target("EXTERNAL")
+	p.SetTargets([]Target{tg})
+	if f := facts(p, "EXTERNAL"); f.Serving || f.Open || f.Why != "not judged yet" || !f.At.IsZero() {
+		t.Errorf("at first: %+v", f)
+	}
+	start(t, p)
+	eventually(t, "it serves", func() bool { return facts(p, "EXTERNAL").Serving })
+	if facts(p, "EXTERNAL").Open || accepts(tg.Port) {
+		t.Error("open before it may be")
+	}
+	p.Set([]string{"EXTERNAL"})
+	if !facts(p, "EXTERNAL").Open || !accepts(tg.Port) {
+		t.Error("not open when Set returns")
+	}
+	k.kill()
+	eventually(t, "it is closed", func() bool { return !accepts(tg.Port) })
+	if f := facts(p, "EXTERNAL"); f.Serving || f.Open || f.Why != "connections to "+k.addr+" are refused" {
+		t.Errorf("killed: %+v", f)
+	}
+	k.start()
+	eventually(t, "it is open again", func() bool { return accepts(tg.Port) })
+	k.bad.Store(true)
+	eventually(t, "it is closed for serving wrongly", func() bool { return !accepts(tg.Port) })
+	if f := facts(p, "EXTERNAL"); f.Why != "it serves another broker" {
+		t.Errorf("wrong: %+v", f)
+	}
+	k.bad.Store(false)
+	eventually(t, "it is open again", func() bool { return accepts(tg.Port) })
+	p.Set(nil)
+	if facts(p, "EXTERNAL").Open || accepts(tg.Port) {
+		t.Error("open although it must not be")
+	}
+	want := []string{
+		`level=INFO msg="listener serves" listener=EXTERNAL open=false`,
+		fmt.Sprintf(`level=INFO msg="probe port opens" listener=EXTERNAL port=%d`, tg.Port),
+		fmt.Sprintf(`level=INFO msg="probe port closes" listener=EXTERNAL port=%d why="connections to %s are refused"`, tg.Port, k.addr),
+		fmt.Sprintf(`level=INFO msg="probe port opens" listener=EXTERNAL port=%d`, tg.Port),
+		fmt.Sprintf(`level=INFO msg="probe port closes" listener=EXTERNAL port=%d why="it serves another broker"`, tg.Port),
+		fmt.Sprintf(`level=INFO msg="probe port opens" listener=EXTERNAL port=%d`, tg.Port),
+		fmt.Sprintf(`level=INFO msg="probe port closes" listener=EXTERNAL port=%d why="serves, and is not activated on all brokers yet"`, tg.Port),
+	}
+	if got := r.lines(); !slices.Equal(got, want) {
+		t.Errorf("logged\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// The port is refused within 0.1 s of the broker's death on a quiet machine; here it only must not wait for a check.
+func TestDeathIsNoticedWithoutACheck(t *testing.T) {
+	k, r := newKafka(t), &record{}
+	p := New(r.options(Options{Interval: time.Hour}))
+	tg := k.target("EXTERNAL")
+	p.SetTargets([]Target{tg})
+	p.Set([]string{"EXTERNAL"})
+	start(t, p)
+	eventually(t, "it is open", func() bool { return accepts(tg.Port) })
+	began := time.Now()
+	k.kill()
+	eventually(t, "it is closed", func() bool { return !accepts(tg.Port) })
+	t.Logf("refused %s after the death", time.Since(began))
+}
+
+func TestWant(t *testing.T) {
+	now := time.Now()
+	later := now.Add(time.Second)
+	cases := []struct {
+		name                              string
+		allowed, planned, closes, serving bool
+		inherited, untold                 bool
+		heldUntil                         time.Time
+		want                              bool
+	}{
+		{name: "serves", allowed: true, serving: true, want: true},
+		{name: "does not serve", allowed: true},
+		{name: "serves and may not", serving: true},
+		{name: "inherited", allowed: true, inherited: true, want: true},
+		{name: "inherited, and nothing said yet", untold: true, inherited: true, want: true},
+		{name: "serves, and nothing said yet", untold: true, serving: true},
+		{name: "inherited and may not", inherited: true},
+		{name: "held", allowed: true, planned: true, heldUntil: later, want: true},
+		{name: "held, and may not any more", planned: true, heldUntil: later},
+		{name: "held for too long", allowed: true, planned: true, heldUntil: now},
+		{name: "held for too long, and serves again", allowed: true, planned: true, heldUntil: now, serving: true, want: true},
+		{name: "was not open at the begin, and serves", allowed: true, planned: true, serving: true, want: true},
+		{name: "closes for the restart", allowed: true, planned: true, closes: true, serving: true},
+		{name: "closes for the restart, inherited", allowed: true, planned: true, closes: true, inherited: true},
+		{name: "closes for restarts, and there is none", allowed: true, closes: true, serving: true, want: true},
+	}
+	for _, c := range cases {
+		p := New(Options{Logger: slog.New(slog.DiscardHandler)})
+		p.planned = c.planned
+		if !c.untold {
+			p.allowed = map[string]bool{"L": c.allowed}
+		}
+		l := p.newListener("L")
+		l.target.Close, l.serving, l.inherited, l.heldUntil = c.closes, c.serving, c.inherited, c.heldUntil
+		if got := l.want(now); got != c.want {
+			t.Errorf("%s: got %v", c.name, got)
+		}
+	}
+}
+
+func TestHeldThroughARestart(t *testing.T) {
+	k, r := newKafka(t), &record{}
+	p := New(r.options(Options{}))
+	tg := k.target("EXTERNAL")
+	p.SetTargets([]Target{tg})
+	p.Set([]string{"EXTERNAL"})
+	start(t, p)
+	eventually(t, "it is open", func() bool { return accepts(tg.Port) })
+	eventually(t, "the probe is counted", func() bool { return facts(p, "EXTERNAL").Answered > 0 })
+	if facts(p, "EXTERNAL").Balancer {
+		t.Error("a balancer is known before any restart")
+	}
+	p.Begin()
+	k.kill()
+	eventually(t, "it is known not to serve", func() bool { return !facts(p, "EXTERNAL").Serving })
+	if f := facts(p, "EXTERNAL"); !f.Open || f.Gap || !f.Balancer || !accepts(tg.Port) {
+		t.Errorf("held: %+v", f)
+	}
+	p.Begin() // again: the limit is not extended, nothing changes
+	k.start()
+	eventually(t, "it serves", func() bool { return facts(p, "EXTERNAL").Serving })
+	eventually(t, "probes are counted from there on", func() bool { return facts(p, "EXTERNAL").Answered == 0 })
+	p.End()
+	if f := facts(p, "EXTERNAL"); !f.Open || f.Gap || !accepts(tg.Port) {
+		t.Errorf("after: %+v", f)
+	}
+	if got := r.told(); !slices.Equal(got, []string{"listen EXTERNAL"}) {
+		t.Errorf("the socket did not stay: %v", got)
+	}
+	k.kill()
+	eventually(t, "the truth again", func() bool { return !accepts(tg.Port) })
+}
+
+func TestHoldEnds(t *testing.T) {
+	for _, end := range []string{"limit", "End"} {
+		t.Run(end, func(t *testing.T) {
+			k, r := newKafka(t), &record{}
+			p := New(r.options(Options{}))
+			tg := k.target("EXTERNAL")
+			if end == "limit" {
+				tg.HoldLimit = time.Millisecond
+			}
+			p.SetTargets([]Target{tg})
+			p.Set([]string{"EXTERNAL"})
+			start(t, p)
+			eventually(t, "it is open", func() bool { return accepts(tg.Port) })
+			p.Begin()
+			k.kill()
+			if end == "End" {
+				eventually(t, "it is known not to serve", func() bool { return !facts(p, "EXTERNAL").Serving })
+				if !accepts(tg.Port) {
+					t.Error("closed before the end")
+				}
+				p.End()
+			}
+			eventually(t, "it is closed", func() bool { return !accepts(tg.Port) })
+			if f := facts(p, "EXTERNAL"); !f.Gap || !f.Balancer {
+				t.Errorf("closed: %+v", f)
+			}
+			k.start()
+			eventually(t, "it is open, whether ended or not", func() bool { return accepts(tg.Port) })
+			if f := facts(p, "EXTERNAL"); !f.Gap || !f.Balancer {
+				t.Errorf("open again: %+v", f)
+			}
+			eventually(t, "the new probes are counted", func() bool { return facts(p, "EXTERNAL").Answered > 0 })
+		})
+	}
+}
+
+func TestClosedForARestart(t *testing.T) {
+	k, r := newKafka(t), &record{}
+	p := New(r.options(Options{}))
+	pool, other := k.target("POOL"), k.target("EXTERNAL")
+	pool.Close = true
+	p.SetTargets([]Target{pool, other})
+	p.Set([]string{"POOL", "EXTERNAL"})
+	start(t, p)
+	eventually(t, "both are open", func() bool { return accepts(pool.Port) && accepts(other.Port) })
+	eventually(t, "the probe is counted", func() bool { return facts(p, "POOL").Answered > 0 })
+	p.Begin()
+	if f := facts(p, "POOL"); f.Open || !f.Gap || !f.Balancer || accepts(pool.Port) {
+		t.Errorf("closed: %+v", f)
+	}
+	if !accepts(other.Port) {
+		t.Error("the held one closes as well")
+	}
+	k.kill()
+	eventually(t, "it is noticed", func() bool { return !facts(p, "POOL").Serving })
+	k.start()
+	eventually(t, "it serves", func() bool { return facts(p, "POOL").Serving })
+	if accepts(pool.Port) {
+		t.Error("open before the end")
+	}
+	p.End()
+	if f := facts(p, "POOL"); !f.Open || !f.Gap || f.Answered != 0 {
+		t.Errorf("after: %+v", f)
+	}
+	for n := range 3 {
+		if !accepts(pool.Port) {
+			t.Error("closed after the end")
+		}
+		eventually(t, "each probe counts", func() bool { return facts(p, "POOL").Answered == n+1 })
+	}
+}
+
+// Whether a balancer watches is what was seen while the port was open.
+func TestBalancerMemory(t *testing.T) {
+	at := func(minutes float64) time.Time {
+		return time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(minutes * float64(time.Minute)))
+	}
+	cases := []struct {
+		name           string
+		known          bool
+		opened, closed float64
+		probes         []float64
+		want           bool
+	}{
+		{"never any", false, 0, 10, nil, false},
+		{"in the last minute", false, 0, 10, []float64{9.5}, true},
+		{"long ago", true, 0, 10, []float64{8.5}, false},
+		{"open too briefly to learn otherwise", true, 9.9, 10, nil, true},
+		{"open too briefly to learn", false, 9.9, 10, nil, false},
+	}
+	for _, c := range cases {
+		l := &listener{balancer: c.known, openedAt: at(c.opened)}
+		for _, m := range c.probes {
+			l.arrivals.add(at(m))
+		}
+		if l.watchBalancer(at(c.closed)); l.balancer != c.want {
+			t.Errorf("%s: got %v", c.name, l.balancer)
+		}
+	}
+}
+
+func TestPortTaken(t *testing.T) {
+	k, r := newKafka(t), &record{}
+	p := New(r.options(Options{}))
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tg := k.target("EXTERNAL")
+	tg.Port = other.Addr().(*net.TCPAddr).Port
+	p.SetTargets([]Target{tg})
+	p.Set([]string{"EXTERNAL"})
+	start(t, p)
+	eventually(t, "it says so", func() bool {
+		return strings.HasPrefix(facts(p, "EXTERNAL").Why, fmt.Sprintf("the probe port %d is taken by another process: see `ss -ltnp sport = :%d`", tg.Port, tg.Port))
+	})
+	if f := facts(p, "EXTERNAL"); f.Open || !f.Serving {
+		t.Errorf("got %+v", f)
+	}
+	if v := testutil.ToFloat64(p.metrics.bindFailed.WithLabelValues("EXTERNAL")); v != 1 {
+		t.Errorf("probe_bind_failed is %v", v)
+	}
+	other.Close()
+	eventually(t, "it is tried again", func() bool { return facts(p, "EXTERNAL").Open })
+	if f := facts(p, "EXTERNAL"); f.Why != "" || !accepts(tg.Port) {
+		t.Errorf("got %+v", f)
+	}
+	warnings := 0
+	for _, line := range r.lines() {
+		if strings.Contains(line, "level=WARN") {
+			warnings++
+		}
+	}
+	if warnings != 1 {
+		t.Errorf("%d warnings: %v", warnings, r.lines())
+	}
+}
+
+func TestBadProbeAddresses(t *testing.T) {
+	for host, want := range map[string]string{
+		"192.0.2.1": "is none of this machine's",
+		"broker-1":  "is no IP address",
+	} {
+		if _, err := listen(host, 0); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", host, err, want)
+		}
+	}
+}
+
+func TestTargetsChange(t *testing.T) {
+	k, k2, r := newKafka(t), newKafka(t), &record{}
+	p := New(r.options(Options{}))
+	a, b := k.target("A"), k.target("B")
+	p.SetTargets([]Target{a, b})
+	p.Set([]string{"A", "B"})
+	start(t, p)
+	eventually(t, "both are open", func() bool { return facts(p, "A").Open && facts(p, "B").Open })
+
+	// The same again, and another address of Kafka: no socket is touched.
+	before := r.told()
+	p.SetTargets([]Target{a, b})
+	a.Dial, a.Check = k2.addr, k2.check
+	p.SetTargets([]Target{a, b})
+	if !facts(p, "A").Open || !facts(p, "A").Serving {
+		t.Error("A lost its last answer with its address")
+	}
+	k.kill()
+	eventually(t, "B is closed", func() bool { return !facts(p, "B").Open })
+	at := facts(p, "A").At
+	eventually(t, "A is judged at its new address", func() bool { return facts(p, "A").At.After(at) })
+	if !facts(p, "A").Open {
+		t.Error("A is judged by its old address")
+	}
+	if got := r.told()[len(before):]; !slices.Equal(got, []string{"close B"}) {
+		t.Errorf("told %v", got)
+	}
+
+	// Another check under another key.
+	a.Key, a.Check = "2", func(context.Context) error { return errors.New("no more") }
+	p.SetTargets([]Target{a, b})
+	eventually(t, "the new check counts", func() bool { return facts(p, "A").Why == "no more" })
+	a.Key, a.Check = "3", k2.check
+	p.SetTargets([]Target{a, b})
+	eventually(t, "and the next", func() bool { return facts(p, "A").Open })
+
+	// Another probe port.
+	old := a.Port
+	a.Port = freePort(t)
+	p.SetTargets([]Target{a, b})
+	if accepts(old) || !accepts(a.Port) {
+		t.Error("the port has not moved")
+	}
+
+	// And away.
+	p.SetTargets([]Target{b})
+	if _, there := p.Facts()["A"]; there || accepts(a.Port) {
+		t.Error("A is still there")
+	}
+	if n := testutil.CollectAndCount(p.metrics.open); n != 1 {
+		t.Errorf("%d series of probe_open", n)
+	}
+}
+
+// Systemd keeps a copy of each socket. A port that closes must refuse all the
+// same, and can be opened again beside the copy.
+func TestClosedInSpiteOfACopy(t *testing.T) {
+	k, r := newKafka(t), &record{}
+	o := r.options(Options{})
+	var stored atomic.Int32
+	o.OnListen = func(_ string, l *net.TCPListener) {
+		f, err := l.File()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		t.Cleanup(func() { f.Close() })
+		stored.Add(1)
+	}
+	p := New(o)
+	tg := k.target("EXTERNAL")
+	p.SetTargets([]Target{tg})
+	p.Set([]string{"EXTERNAL"})
+	start(t, p)
+	for n := range int32(3) {
+		eventually(t, "it is open", func() bool { return accepts(tg.Port) })
+		if stored.Load() != n+1 {
+			t.Fatalf("%d copies", stored.Load())
+		}
+		k.kill()
+		eventually(t, "it is closed", func() bool { return !accepts(tg.Port) })
+		k.start()
+	}
+}
+
+// One life of the agent ends, the copy of its socket goes to the next one, and
+// no probe in between is refused.
+func TestHandedToTheNextLife(t *testing.T) {
+	k, r := newKafka(t), &record{}
+	o := r.options(Options{})
+	copies := make(chan *net.TCPListener, 1)
+	o.OnListen = func(_ string, l *net.TCPListener) {
+		f, err := l.File()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer f.Close()
+		c, err := net.FileListener(f)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		copies <- c.(*net.TCPListener)
+	}
+	o.OnClose = func(name string) { t.Errorf("%s is given up", name) }
+	p := New(o)
+	tg := k.target("EXTERNAL")
+	p.SetTargets([]Target{tg})
+	p.Set([]string{"EXTERNAL"})
+	stop := start(t, p)
+	eventually(t, "it is open", func() bool { return facts(p, "EXTERNAL").Open })
+	stop()
+	if !accepts(tg.Port) {
+		t.Error("refused between two lives")
+	}
+
+	r = &record{}
+	o = r.options(Options{Inherited: map[string]*net.TCPListener{"EXTERNAL": <-copies}})
+	p = New(o)
+	if len(p.Facts()) != 0 {
+		t.Error("facts of a listener that has no target")
+	}
+	start(t, p)
+	eventually(t, "the waiting probe is answered", func() bool { return testutil.ToFloat64(p.metrics.answered.WithLabelValues("EXTERNAL")) == 1 })
+	tg.Check = func(context.Context) error { return ErrUnknown }
+	p.SetTargets([]Target{tg})
+	p.Set([]string{"EXTERNAL"})
+	eventually(t, "it could not be judged", func() bool {
+		return testutil.ToFloat64(p.metrics.checks.WithLabelValues("EXTERNAL", resultUnknown)) > 2
+	})
+	if f := facts(p, "EXTERNAL"); f.Serving || !f.Open || !accepts(tg.Port) {
+		t.Errorf("not judged yet: %+v", f)
+	}
+	k.kill()
+	eventually(t, "the first judgement closes it", func() bool { return !accepts(tg.Port) && !facts(p, "EXTERNAL").Open })
+	if got := r.told(); !slices.Equal(got, []string{"close EXTERNAL"}) {
+		t.Errorf("told %v", got)
+	}
+}
+
+func inherit(t *testing.T) (*net.TCPListener, int) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l.(*net.TCPListener), l.Addr().(*net.TCPAddr).Port
+}
+
+// Until Set has its first word the last answer stands, also a confirmed one; and
+// it moves with its port.
+func TestInheritedBeforeSet(t *testing.T) {
+	for _, moves := range []bool{false, true} {
+		k, r := newKafka(t), &record{}
+		l, port := inherit(t)
+		p := New(r.options(Options{Inherited: map[string]*net.TCPListener{"EXTERNAL": l}}))
+		start(t, p)
+		tg := k.target("EXTERNAL")
+		if !moves {
+			tg.Port = port
+		}
+		p.SetTargets([]Target{tg})
+		eventually(t, "it serves", func() bool { return facts(p, "EXTERNAL").Serving })
+		if !accepts(tg.Port) || moves && accepts(port) {
+			t.Errorf("moves %v: %+v", moves, facts(p, "EXTERNAL"))
+		}
+		p.Set([]string{"EXTERNAL"})
+		if !accepts(tg.Port) {
+			t.Errorf("moves %v: closed although allowed", moves)
+		}
+		k.kill()
+		eventually(t, "it is closed", func() bool { return !accepts(tg.Port) })
+	}
+}
+
+func TestInheritedAndNotWanted(t *testing.T) {
+	k := newKafka(t)
+	for name, use := range map[string]func(p *Prober, port int){
+		"no target": func(p *Prober, _ int) { p.SetTargets(nil) },
+		"not allowed": func(p *Prober, port int) {
+			tg := k.target("EXTERNAL")
+			tg.Port = port
+			p.SetTargets([]Target{tg})
+			p.Set([]string{"OTHER"})
+		},
+		"not allowed, without a target": func(p *Prober, _ int) { p.Set([]string{"OTHER"}) },
+	} {
+		r := &record{}
+		l, port := inherit(t)
+		p := New(r.options(Options{Inherited: map[string]*net.TCPListener{"EXTERNAL": l}}))
+		start(t, p)
+		use(p, port)
+		if accepts(port) {
+			t.Errorf("%s: still open", name)
+		}
+		if got := r.told(); !slices.Equal(got, []string{"close EXTERNAL"}) {
+			t.Errorf("%s: told %v", name, got)
+		}
+	}
+}
+
+func TestSocketAt(t *testing.T) {
+	for _, c := range []struct {
+		bound, host string
+		want        bool
+	}{
+		{"127.0.0.1", "127.0.0.1", true},
+		{"127.0.0.1", "127.0.0.2", false},
+		{"127.0.0.1", "", false},
+		{"", "", true},
+		{"", "0.0.0.0", true},
+		{"", "127.0.0.1", false},
+	} {
+		l, err := listen(c.bound, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := newSocket(l, func() {})
+		port := l.Addr().(*net.TCPAddr).Port
+		if got := s.at(c.host, port); got != c.want {
+			t.Errorf("bound to %q, wanted at %q: %v", c.bound, c.host, got)
+		}
+		if s.at(c.host, port+1) {
+			t.Error("another port is taken for this one")
+		}
+		s.shut()
+	}
+}
+
+// Ten thousand connections, many at a time, cost one goroutine and no memory.
+func TestAbuse(t *testing.T) {
+	k, r := newKafka(t), &record{}
+	p := New(r.options(Options{Interval: time.Hour}))
+	tg := k.target("EXTERNAL")
+	p.SetTargets([]Target{tg})
+	p.Set([]string{"EXTERNAL"})
+	start(t, p)
+	eventually(t, "it is open", func() bool { return facts(p, "EXTERNAL").Open })
+	before := runtime.NumGoroutine()
+	const clients, each = 20, 500
+	var wg sync.WaitGroup
+	var most atomic.Int64
+	for range clients {
+		wg.Go(func() {
+			for range each {
+				c, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(tg.Port)))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_, _ = c.Write([]byte("GET / HTTP/1.1\r\n\r\n")) // is never read
+				c.(*net.TCPConn).SetLinger(0)                    // do not leave 10,000 sockets in TIME_WAIT
+				c.Close()
+				most.Store(max(most.Load(), int64(runtime.NumGoroutine())))
+			}
+		})
+	}
+	wg.Wait()
+	// The kernel may drop what was reset before it was accepted.
+	eventually(t, "they are answered", func() bool { return facts(p, "EXTERNAL").Answered > 0 })
+	if n := most.Load(); n > int64(before+clients+10) {
+		t.Errorf("%d goroutines, %d before", n, before)
+	}
+	if !accepts(tg.Port) {
+		t.Error("not open after all that")
+	}
+	if n := len(r.lines()); n > 2 {
+		t.Errorf("%d log lines", n)
+	}
+}
+
+func get(t *testing.T, h http.Handler, path string) (int, string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+	return w.Code, strings.TrimSpace(w.Body.String())
+}
+
+func TestHTTP(t *testing.T) {
+	k, r := newKafka(t), &record{}
+	p := New(r.options(Options{}))
+	h := p.Handler()
+	want := func(path string, code int, text string) {
+		t.Helper()
+		if gotCode, got := get(t, h, path); gotCode != code || got != text {
+			t.Errorf("%s: got %d %q, want %d %q", path, gotCode, got, code, text)
+		}
+	}
+	want("/readyz", 503, "no listener is managed")
+	want("/readyz/EXTERNAL", 404, "no listener of that name is managed")
+	pool, tg := k.target("POOL"), k.target("EXTERNAL")
+	pool.Close = true
+	p.SetTargets([]Target{pool, tg})
+	want("/readyz/EXTERNAL", 503, "EXTERNAL is closed: not judged yet")
+	want("/readyz/other", 404, "no listener of that name is managed; those are: EXTERNAL, POOL")
+	start(t, p)
+	eventually(t, "they serve", func() bool { return facts(p, "EXTERNAL").Serving && facts(p, "POOL").Serving })
+	want("/readyz/EXTERNAL", 503, "EXTERNAL is closed: serves, and is not activated on all brokers yet")
+	p.Set([]string{"EXTERNAL", "POOL"})
+	want("/readyz/EXTERNAL", 200, "EXTERNAL serves")
+	if f := facts(p, "EXTERNAL"); f.Answered != 1 {
+		t.Errorf("an answer over HTTP is no probe: %+v", f)
+	}
+	want("/readyz", 200, "EXTERNAL serves\nPOOL serves")
+	p.Begin()
+	k.kill()
+	eventually(t, "it is noticed", func() bool { return !facts(p, "EXTERNAL").Serving && !facts(p, "POOL").Serving })
+	refused := "connections to " + k.addr + " are refused"
+	want("/readyz/EXTERNAL", 200, "EXTERNAL is held open through a planned restart")
+	want("/readyz", 503, "EXTERNAL is held open through a planned restart\nPOOL is closed: "+refused)
+	k.start()
+	eventually(t, "it serves", func() bool { return facts(p, "POOL").Serving })
+	want("/readyz/POOL", 503, "POOL is closed: closed for a planned restart")
+	p.End()
+	want("/readyz/POOL", 200, "POOL serves")
+	k.kill()
+	eventually(t, "it is noticed", func() bool { return !facts(p, "POOL").Serving })
+	want("/readyz/POOL", 503, "POOL is closed: "+refused)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/readyz", nil))
+	if w.Code != http.StatusMethodNotAllowed {
+		t.Errorf("POST is answered with %d", w.Code)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	k, r := newKafka(t), &record{}
+	p := New(r.options(Options{Interval: time.Hour}))
+	tg := k.target("EXTERNAL")
+	p.SetTargets([]Target{tg})
+	reg := prometheus.NewPedanticRegistry()
+	for _, c := range p.Collectors() {
+		prometheus.WrapRegistererWithPrefix("kpls_agent_", reg).MustRegister(c)
+	}
+	if problems, err := testutil.GatherAndLint(reg); err != nil || len(problems) > 0 {
+		t.Errorf("lint: %v %v", problems, err)
+	}
+	want := func(open, up, opened, answered int) {
+		t.Helper()
+		text := fmt.Sprintf(`
+			# HELP kpls_agent_probe_answered_total Probes answered, over TCP and HTTP.
+			# TYPE kpls_agent_probe_answered_total counter
+			kpls_agent_probe_answered_total{listener="EXTERNAL"} %d
+			# HELP kpls_agent_probe_open 1 while the listener's probe port is open.
+			# TYPE kpls_agent_probe_open gauge
+			kpls_agent_probe_open{listener="EXTERNAL"} %d
+			# HELP kpls_agent_probe_serving 1 while this broker is judged to serve the listener.
+			# TYPE kpls_agent_probe_serving gauge
+			kpls_agent_probe_serving{listener="EXTERNAL"} %d
+			# HELP kpls_agent_probe_transitions_total Changes of the probe port (open, close) and of the judgement behind it (up, down).
+			# TYPE kpls_agent_probe_transitions_total counter
+			kpls_agent_probe_transitions_total{listener="EXTERNAL",to="close"} 0
+			kpls_agent_probe_transitions_total{listener="EXTERNAL",to="down"} 0
+			kpls_agent_probe_transitions_total{listener="EXTERNAL",to="open"} %d
+			kpls_agent_probe_transitions_total{listener="EXTERNAL",to="up"} %d
+		`, answered, open, up, opened, up)
+		if err := testutil.GatherAndCompare(reg, strings.NewReader(text), "kpls_agent_probe_answered_total", "kpls_agent_probe_open",
+			"kpls_agent_probe_serving", "kpls_agent_probe_transitions_total"); err != nil {
+			t.Error(err)
+		}
+	}
+	want(0, 0, 0, 0)
+	p.Set([]string{"EXTERNAL"})
+	start(t, p)
+	eventually(t, "it is open", func() bool { return facts(p, "EXTERNAL").Open })
+	if !accepts(tg.Port) {
+		t.Fatal("refused")
+	}
+	eventually(t, "it is counted", func() bool { return facts(p, "EXTERNAL").Answered == 1 })
+	want(1, 1, 1, 1)
+}
+
+func TestChangedIsSignalled(t *testing.T) {
+	k, r := newKafka(t), &record{}
+	p := New(r.options(Options{Interval: time.Hour}))
+	tg := k.target("EXTERNAL")
+	p.SetTargets([]Target{tg})
+	start(t, p)
+	next := func(what string, done func() bool) {
+		t.Helper()
+		deadline := time.After(30 * time.Second)
+		for !done() {
+			select {
+			case <-p.Changed():
+			case <-deadline:
+				t.Fatalf("no signal: %s", what)
+			}
+		}
+	}
+	next("it serves", func() bool { return facts(p, "EXTERNAL").Serving })
+	p.Set([]string{"EXTERNAL"})
+	next("it opens", func() bool { return facts(p, "EXTERNAL").Open })
+	accepts(tg.Port)
+	next("a probe is answered", func() bool { return facts(p, "EXTERNAL").Answered == 1 })
+	k.kill()
+	next("it closes", func() bool { return !facts(p, "EXTERNAL").Open })
+}
