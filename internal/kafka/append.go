@@ -108,17 +108,18 @@ func (l *Log) send(ctx context.Context, mark string, records []restart.Record) e
 			return err
 		}
 	}
-	resp, err := to[*kmsg.ProduceResponse](once, l.c, p.leader, l.produceRequest(p, mark, records))
+	resp, err := to[*kmsg.ProduceResponse](once, l.c.kgo, p.leader, produceRequest(l.topic, p.id, 0, encode(l.producer, mark, records)))
 	if err != nil {
 		if ctx.Err() == nil {
 			l.lost(p) // do not wait until the reading side notices it too
 		}
 		return err
 	}
-	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
-		return errors.New("the answer does not have the partition")
+	part, err := produced(resp)
+	if err != nil {
+		return err
 	}
-	switch err = kerr.ErrorForCode(resp.Topics[0].Partitions[0].ErrorCode); {
+	switch err = kerr.ErrorForCode(part.ErrorCode); {
 	case err == nil, errors.Is(err, kerr.DuplicateSequenceNumber):
 		l.producer.sequence += int32(len(records)) //nolint:gosec // a handful
 		return nil
@@ -150,17 +151,26 @@ func (l *Log) register(ctx context.Context) error {
 	return nil
 }
 
-func (l *Log) produceRequest(p place, mark string, records []restart.Record) *kmsg.ProduceRequest {
+// produceRequest sends a batch to one partition with acks=all.
+func produceRequest(topic string, id [16]byte, partition int32, batch []byte) *kmsg.ProduceRequest {
 	part := kmsg.NewProduceRequestTopicPartition()
-	part.Records = encode(l.producer, mark, records)
-	topic := kmsg.NewProduceRequestTopic()
-	topic.Topic, topic.TopicID = l.topic, p.id
-	topic.Partitions = append(topic.Partitions, part)
+	part.Partition, part.Records = partition, batch
+	t := kmsg.NewProduceRequestTopic()
+	t.Topic, t.TopicID = topic, id
+	t.Partitions = append(t.Partitions, part)
 	req := kmsg.NewPtrProduceRequest()
 	req.Acks = -1
 	req.TimeoutMillis = int32(writeWait / time.Millisecond)
-	req.Topics = append(req.Topics, topic)
+	req.Topics = append(req.Topics, t)
 	return req
+}
+
+// produced returns the one partition of an answer.
+func produced(resp *kmsg.ProduceResponse) (*kmsg.ProduceResponseTopicPartition, error) {
+	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+		return nil, errNoPartition
+	}
+	return &resp.Topics[0].Partitions[0], nil
 }
 
 // encode makes a record batch (message format 2, KIP-98), not compressed.

@@ -190,10 +190,10 @@ func (c *Client) metadata(ctx context.Context, topics ...string) (*kmsg.Metadata
 	return resp, nil
 }
 
-// to sends a request to one broker.
-func to[R kmsg.Response](ctx context.Context, c *Client, broker int32, req kmsg.Request) (R, error) {
+// to sends a request to one broker, once.
+func to[R kmsg.Response](ctx context.Context, cl *kgo.Client, broker int32, req kmsg.Request) (R, error) {
 	var none R
-	resp, err := c.kgo.Broker(int(broker)).Request(ctx, req)
+	resp, err := cl.Broker(int(broker)).Request(ctx, req)
 	if err != nil {
 		return none, err
 	}

@@ -3,13 +3,16 @@ package kafka
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/sasl"
 )
 
 // ListenerCheck is what one listener of one broker must answer.
@@ -22,10 +25,11 @@ type ListenerCheck struct {
 	Broker         int32
 	AdvertisedHost string
 	AdvertisedPort int
-	// Login logs in to the listener; its Protocol is not used. Without one a
-	// SASL listener is only asked for its API versions, which Kafka answers
-	// before any login, and a listener that insists on a client certificate is
-	// only seen to insist.
+	// Login logs in to the listener; its Protocol is not used. Without one, and
+	// after the listener refused it, a SASL listener is only asked for its API
+	// versions, which Kafka answers before any login; and a listener that does
+	// not accept our certificate is only seen to ask for one. A login that is
+	// wrong, or meant for another listener, makes no broker unfit to serve.
 	Login *Login
 	// ServerName is the name the certificate must be valid for; empty is AdvertisedHost.
 	ServerName string
@@ -60,9 +64,10 @@ func CheckListener(ctx context.Context, check ListenerCheck) error {
 type Checker struct {
 	check ListenerCheck
 
-	mu   sync.Mutex // held through a check: they are made one after another
-	wire *wire
-	cert error // what is wrong with the certificate of the connection
+	mu      sync.Mutex // held through a check: they are made one after another
+	wire    *wire
+	cert    error // what is wrong with the certificate of the connection
+	refused bool  // the login was refused: it is not tried again
 }
 
 // NewChecker returns a checker that has not connected yet.
@@ -115,8 +120,14 @@ func (c *Checker) ask(ctx context.Context) error {
 		c.drop()
 	}
 	err := c.connect(ctx)
-	if c.check.Login == nil && wantsCertificate(err) {
+	if wantsCertificate(err) {
 		return nil
+	}
+	var refused *refusedError
+	if errors.As(err, &refused) {
+		c.refused = true
+		c.drop()
+		err = c.connect(ctx)
 	}
 	if err != nil {
 		return err
@@ -124,8 +135,19 @@ func (c *Checker) ask(ctx context.Context) error {
 	return c.question(ctx)
 }
 
-// mute is true if the listener talks only to those who log in, and we cannot.
-func (c *Checker) mute() bool { return c.check.Login == nil && c.login().usesSASL() }
+// mechanism returns nil if we do not log in; mute is true if the listener
+// talks only to those who do.
+func (c *Checker) mechanism() (mech sasl.Mechanism, mute bool) {
+	login := c.login()
+	if !login.usesSASL() {
+		return nil, false
+	}
+	if c.refused || c.cert != nil { // a password is for brokers whose certificate holds
+		return nil, true
+	}
+	mech, err := login.mechanism()
+	return mech, err != nil
+}
 
 func (c *Checker) login() Login {
 	login := Login{}
@@ -137,7 +159,7 @@ func (c *Checker) login() Login {
 }
 
 func (c *Checker) question(ctx context.Context) error {
-	if c.mute() {
+	if _, mute := c.mechanism(); mute {
 		_, err := c.wire.hello(ctx)
 		return err
 	}
@@ -150,25 +172,20 @@ func (c *Checker) question(ctx context.Context) error {
 	return c.named(resp)
 }
 
-// connect does not verify the chain of the broker's certificate and does not
-// fail over the name in it: it dials an address, with no CA at hand, to learn
-// whether the broker serves. Only the name is looked at, for a warning. The
-// password of a login is not at risk: with Login the chain is verified.
+// connect does not fail over the broker's certificate, which is for its
+// clients to judge; it looks at it for a warning. Without a login, so without
+// a CA, that is the name in it; with one, all of it.
 func (c *Checker) connect(ctx context.Context) error {
 	c.cert = nil
-	login := c.login()
-	cfg, err := login.tlsConfig()
+	cfg, err := c.login().tlsConfig()
 	if err != nil {
 		return err
 	}
 	if cfg != nil {
-		cfg.ServerName = c.name()
-		if c.check.Login == nil {
-			cfg.InsecureSkipVerify = true //nolint:gosec // see above
-			cfg.VerifyConnection = func(s tls.ConnectionState) error {
-				c.cert = s.PeerCertificates[0].VerifyHostname(c.name())
-				return nil
-			}
+		cfg.InsecureSkipVerify = true //nolint:gosec // see above
+		cfg.VerifyConnection = func(s tls.ConnectionState) error {
+			c.cert = c.judge(s.PeerCertificates, cfg.RootCAs)
+			return nil
 		}
 	}
 	w, err := connect(ctx, dialer(c.check.Dial, cfg), c.check.Addr)
@@ -176,22 +193,27 @@ func (c *Checker) connect(ctx context.Context) error {
 		return err
 	}
 	c.wire = w
-	if c.mute() {
-		return nil
-	}
-	mech, err := login.mechanism()
-	if err != nil {
-		return err
-	}
+	mech, _ := c.mechanism()
 	return w.login(ctx, mech)
 }
 
-// wantsCertificate is true if the broker ended a TLS handshake only because it
-// wants a client certificate; "bad certificate" is what Java says of none in TLS 1.2.
+func (c *Checker) judge(chain []*x509.Certificate, roots *x509.CertPool) error {
+	if c.check.Login == nil {
+		return chain[0].VerifyHostname(c.name())
+	}
+	opts := x509.VerifyOptions{DNSName: c.name(), Roots: roots, Intermediates: x509.NewCertPool()}
+	for _, cert := range chain[1:] {
+		opts.Intermediates.AddCert(cert)
+	}
+	_, err := chain[0].Verify(opts)
+	return err
+}
+
+// wantsCertificate is true if the broker ended a TLS handshake over our
+// certificate, or over having got none.
 func wantsCertificate(err error) bool {
 	var op *net.OpError
-	return errors.As(err, &op) && op.Op == remoteAlert &&
-		(op.Err.Error() == "tls: certificate required" || op.Err.Error() == "tls: bad certificate")
+	return errors.As(err, &op) && op.Op == remoteAlert && strings.Contains(op.Err.Error(), "certificate")
 }
 
 // named checks that the metadata names the broker as it should.

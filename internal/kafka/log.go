@@ -150,7 +150,7 @@ func (l *Log) listEnd(ctx context.Context, p place) (int64, error) {
 	req := kmsg.NewPtrListOffsetsRequest()
 	req.ReplicaID = -1
 	req.Topics = append(req.Topics, topic)
-	resp, err := to[*kmsg.ListOffsetsResponse](once, l.c, p.leader, req)
+	resp, err := to[*kmsg.ListOffsetsResponse](once, l.c.kgo, p.leader, req)
 	if err != nil {
 		if ctx.Err() == nil {
 			l.lost(p)
@@ -158,7 +158,7 @@ func (l *Log) listEnd(ctx context.Context, p place) (int64, error) {
 		return 0, err
 	}
 	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
-		return 0, errors.New("the answer does not have the partition")
+		return 0, errNoPartition
 	}
 	end := resp.Topics[0].Partitions[0]
 	if err = kerr.ErrorForCode(end.ErrorCode); errors.Is(err, kerr.NotLeaderForPartition) || errors.Is(err, kerr.UnknownTopicOrPartition) {
@@ -218,14 +218,10 @@ func (l *Log) settle(mark string) {
 	}
 }
 
-// absorb folds what was read from offset `from` up to `next`.
+// absorb folds what was read up to the offset next.
 func (l *Log) absorb(records []*kgo.Record, next int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.readErr != "" {
-		l.readErr = ""
-		l.signal()
-	}
 	if len(records) > 0 {
 		if l.lent {
 			l.view, l.lent = l.view.Clone(), false
@@ -244,11 +240,15 @@ func (l *Log) absorb(records []*kgo.Record, next int64) {
 	l.settle("")
 }
 
-// failed keeps for Facts why the log cannot be read.
+// failed keeps for Facts why the log cannot be read; nil if it can.
 func (l *Log) failed(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if text := err.Error(); l.readErr != text {
+	if l.readErr != text {
 		l.readErr = text
 		l.signal()
 	}

@@ -181,15 +181,13 @@ var releases = []struct {
 }
 
 // Version returns the own broker's Kafka version, major and minor ("3.7"). A
-// release that this agent is older than is taken for the newest it knows.
+// release that this agent is older than is taken for the newest it knows. It is
+// asked once for each connection, and so for each start of the process.
 func (c *Client) Version(ctx context.Context) (string, error) {
 	var version string
 	err := c.own.do(ctx, func(w *wire) error {
-		hello, err := w.hello(ctx)
-		if err == nil {
-			version = release(hello)
-		}
-		return err
+		version = w.release
+		return nil
 	})
 	if err != nil {
 		return "", explain(fmt.Errorf("ask the broker at %s for its version: %w", c.opts.OwnAddress, err))

@@ -22,7 +22,7 @@ func (c *Client) quorum(ctx context.Context, broker int32) (*restart.Quorum, err
 	topic.Partitions = append(topic.Partitions, part)
 	req := kmsg.NewPtrDescribeQuorumRequest()
 	req.Topics = append(req.Topics, topic)
-	resp, err := to[*kmsg.DescribeQuorumResponse](ctx, c, broker, req)
+	resp, err := to[*kmsg.DescribeQuorumResponse](ctx, c.kgo, broker, req)
 	if err != nil {
 		return nil, err
 	}

@@ -127,6 +127,7 @@ func (l *Log) begin(ctx context.Context) (*waiter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the end of the coordination log %s: %w", l.topic, explain(err))
 	}
+	l.failed(nil) // the leader answers
 	return l.waitForEnd(end, at), nil
 }
 
@@ -137,17 +138,14 @@ func (l *Log) poll(ctx context.Context, p place) error {
 	l.mu.Lock()
 	from := l.next
 	l.mu.Unlock()
-	resp, err := to[*kmsg.FetchResponse](ctx, l.c, p.leader, l.fetchRequest(p, from))
+	resp, err := to[*kmsg.FetchResponse](ctx, l.c.kgo, p.leader, fetchRequest(l.topic, p.id, 0, from, pollWait))
 	if err != nil {
 		return err
 	}
-	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+	part, err := fetched(resp)
+	if err != nil {
 		return err
 	}
-	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
-		return errors.New("the answer does not have the partition")
-	}
-	part := &resp.Topics[0].Partitions[0]
 	if errors.Is(kerr.ErrorForCode(part.ErrorCode), kerr.OffsetOutOfRange) {
 		l.anew(p, max(part.LogStartOffset, 0))
 		return errAnew
@@ -165,18 +163,33 @@ func (l *Log) poll(ctx context.Context, p place) error {
 	return nil
 }
 
-func (l *Log) fetchRequest(p place, from int64) *kmsg.FetchRequest {
+// fetchRequest asks for the records of one partition from an offset, without a
+// session (KIP-227): there is nothing to be left out.
+func fetchRequest(topic string, id [16]byte, partition int32, from int64, wait time.Duration) *kmsg.FetchRequest {
 	part := kmsg.NewFetchRequestTopicPartition()
+	part.Partition, part.FetchOffset, part.PartitionMaxBytes = partition, from, pollBytes
 	part.CurrentLeaderEpoch, part.LastFetchedEpoch, part.LogStartOffset = -1, -1, -1
-	part.FetchOffset, part.PartitionMaxBytes = from, pollBytes
-	topic := kmsg.NewFetchRequestTopic()
-	topic.Topic, topic.TopicID = l.topic, p.id
-	topic.Partitions = append(topic.Partitions, part)
+	t := kmsg.NewFetchRequestTopic()
+	t.Topic, t.TopicID = topic, id
+	t.Partitions = append(t.Partitions, part)
 	req := kmsg.NewPtrFetchRequest()
 	req.ReplicaID = -1
-	req.MaxWaitMillis = int32(pollWait / time.Millisecond)
+	req.MaxWaitMillis = int32(wait / time.Millisecond)
 	req.MinBytes, req.MaxBytes = 1, pollBytes
-	req.SessionEpoch = -1 // no session: there is one partition
-	req.Topics = append(req.Topics, topic)
+	req.SessionEpoch = -1
+	req.Topics = append(req.Topics, t)
 	return req
 }
+
+// fetched returns the one partition of an answer.
+func fetched(resp *kmsg.FetchResponse) (*kmsg.FetchResponseTopicPartition, error) {
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+		return nil, err
+	}
+	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+		return nil, errNoPartition
+	}
+	return &resp.Topics[0].Partitions[0], nil
+}
+
+var errNoPartition = errors.New("the answer does not have the partition")

@@ -1,10 +1,12 @@
 package kafka
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -13,241 +15,281 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sync/errgroup"
+
+	"example.com/kpls-agent/internal/restart"
 )
 
-// VerifyOptions say how to be the customer.
+const (
+	// verifyTopic is the topic that Verify makes where none is named.
+	verifyTopic = "__kpls_agent_verify"
+	// verifyWait bounds the attempts with one broker: right after it was made, a
+	// partition may not have its leader everywhere.
+	verifyWait = 10 * time.Second
+	// verifyAtOnce is how many brokers are tried at the same time.
+	verifyAtOnce = 16
+)
+
+// VerifyOptions says what a customer is promised.
 type VerifyOptions struct {
-	// Bootstrap are addresses of the listener that customers use, host:port.
+	// Bootstrap are the addresses (host:port) that a customer is given.
 	Bootstrap []string
-	// Want is the advertised host:port of every broker by the manifest.
+	// Want maps every broker to the host:port it must advertise.
 	Want map[int32]string
-	// Map gives the address to dial for an advertised host:port or host; what it
-	// does not name is dialled as it is. A client without the customer's DNS zone needs it.
+	// Map says where to dial for a name: the key is an advertised host or
+	// host:port, the value a host, or a host:port. For who has no DNS for the names.
 	Map map[string]string
 	// Login is the customer's.
 	Login Login
-	// Topic is made for the check and removed after it; it must not exist.
+	// Topic is made and removed again; it must not exist. Empty is __kpls_agent_verify.
 	Topic string
 	// Dial replaces the network in tests; nil is TCP.
 	Dial DialFunc
 }
 
-// VerifyRow is what the customer found of one broker.
+// VerifyRow is what the customer sees of one broker. A duration of 0 means
+// that it was not tried, or did not succeed.
 type VerifyRow struct {
 	Broker int32  `json:"broker"`
-	Want   string `json:"want"`
-	Got    string `json:"got"`
-	// Produced and Consumed are how long a record took to the broker and back.
-	Produced time.Duration `json:"produced_ns"`
-	Consumed time.Duration `json:"consumed_ns"`
-	// Fault is what is wrong; empty is nothing.
+	Want   string `json:"want"` // host:port of the manifest, empty for a broker that is not in it
+	Got    string `json:"got"`  // host:port that the broker advertises, empty if the cluster does not name it
+	// Connected, Produced and Consumed are how long it took to connect and get a
+	// first answer, to produce one record with acks=all, and to read it back.
+	Connected time.Duration `json:"connected_ns"`
+	Produced  time.Duration `json:"produced_ns"`
+	Consumed  time.Duration `json:"consumed_ns"`
+	// Fault is what is wrong with this broker, empty if nothing is.
 	Fault string `json:"fault,omitempty"`
 }
 
-// verifyTimeout bounds one produce or consume.
-const verifyTimeout = 15 * time.Second
-
-// Verify bootstraps like a customer, compares what every broker advertises with
-// the manifest, and produces to and consumes from a partition led by each
-// broker. An error means that not even that much could be found out; what is
-// wrong with single brokers is in the rows. The topic it makes is removed again.
-func Verify(ctx context.Context, o VerifyOptions) (rows []VerifyRow, err error) {
-	cl, err := customer(o)
+// Verify is the customer: it bootstraps from the given addresses, compares what
+// every broker advertises with what is wanted, and produces to and consumes
+// from a partition led by each broker, over the listener it came in by. The
+// rows are by broker. The error is what kept it from trying all of that; the
+// rows then hold what was tried. The topic is removed in any case.
+func Verify(ctx context.Context, o VerifyOptions) ([]VerifyRow, error) {
+	if o.Topic == "" {
+		o.Topic = verifyTopic
+	}
+	cl, err := o.client()
 	if err != nil {
 		return nil, err
 	}
 	defer cl.Close()
-	got, err := advertised(ctx, cl)
-	if err != nil {
-		return nil, explain(fmt.Errorf("bootstrap from %v: %w", o.Bootstrap, err))
+	v := &verifier{o: o, kgo: cl}
+	if err := v.bootstrap(ctx); err != nil {
+		return nil, err
 	}
-	ids := map[int32]bool{}
-	for id := range o.Want {
-		ids[id] = true
-	}
-	for id := range got {
-		ids[id] = true
-	}
-	for _, id := range slices.Sorted(maps.Keys(ids)) {
-		row := VerifyRow{Broker: id, Want: o.Want[id], Got: got[id]}
-		switch {
-		case row.Got == "":
-			row.Fault = "the broker is not named over this listener: it does not have it, or is down"
-		case row.Want == "":
-			row.Fault = "the broker is not in the manifest"
-		case row.Got != row.Want:
-			row.Fault = "the broker advertises another address than the manifest says"
-		}
-		rows = append(rows, row)
-	}
-	return rows, exchange(ctx, cl, o, got, rows)
+	v.each(ctx, func(ctx context.Context, r *VerifyRow) error { return v.connect(ctx, r) })
+	err = v.exchange(ctx)
+	return v.rows, err
 }
 
-// customer is a client that resolves names as the customer's network does.
-func customer(o VerifyOptions) (*kgo.Client, error) {
+func (o VerifyOptions) client() (*kgo.Client, error) {
 	cfg, err := o.Login.tlsConfig()
 	if err != nil {
-		return nil, fmt.Errorf("log in to Kafka: %w", err)
+		return nil, fmt.Errorf("log in as the customer: %w", err)
 	}
 	mech, err := o.Login.mechanism()
 	if err != nil {
-		return nil, fmt.Errorf("log in to Kafka: %w", err)
+		return nil, fmt.Errorf("log in as the customer: %w", err)
 	}
 	base := o.Dial
 	if base == nil {
-		base = (&net.Dialer{Timeout: 5 * time.Second}).DialContext
+		base = (&net.Dialer{}).DialContext
 	}
 	mapped := func(ctx context.Context, network, addr string) (net.Conn, error) {
-		return base(ctx, network, mapAddress(o.Map, addr))
+		return base(ctx, network, o.mapped(addr))
 	}
-	return kgo.NewClient(append(common(dialer(mapped, cfg), mech),
-		kgo.SeedBrokers(o.Bootstrap...),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.RecordDeliveryTimeout(verifyTimeout),
-	)...)
+	cl, err := kgo.NewClient(append(common(dialer(mapped, cfg), mech), kgo.SeedBrokers(o.Bootstrap...))...)
+	if err != nil {
+		return nil, fmt.Errorf("make a Kafka client: %w", err)
+	}
+	return cl, nil
 }
 
-func mapAddress(m map[string]string, addr string) string {
-	if to := m[addr]; to != "" {
+// mapped returns where to dial for an address.
+func (o VerifyOptions) mapped(addr string) string {
+	if to, ok := o.Map[addr]; ok {
+		return withPort(to, addr)
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if to, ok := o.Map[host]; ok && err == nil {
+		return withPort(to, addr)
+	}
+	return addr
+}
+
+func withPort(to, addr string) string {
+	if _, _, err := net.SplitHostPort(to); err == nil {
 		return to
 	}
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil || m[host] == "" {
-		return addr
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return to
 	}
-	if _, _, err := net.SplitHostPort(m[host]); err == nil {
-		return m[host]
-	}
-	return net.JoinHostPort(m[host], port)
+	return net.JoinHostPort(to, port)
 }
 
-func advertised(ctx context.Context, cl *kgo.Client) (map[int32]string, error) {
+type verifier struct {
+	o    VerifyOptions
+	kgo  *kgo.Client
+	rows []VerifyRow
+}
+
+// bootstrap makes a row for every broker that is wanted or named.
+func (v *verifier) bootstrap(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, verifyWait)
+	defer cancel()
 	req := kmsg.NewPtrMetadataRequest()
 	req.Topics = []kmsg.MetadataRequestTopic{}
-	resp, err := req.RequestWith(ctx, cl)
+	resp, err := req.RequestWith(ctx, v.kgo)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("bootstrap from %v: %w", v.o.Bootstrap, explain(err))
 	}
 	got := map[int32]string{}
 	for _, b := range resp.Brokers {
 		got[b.NodeID] = net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
+		if _, ok := v.o.Want[b.NodeID]; !ok {
+			v.rows = append(v.rows, VerifyRow{Broker: b.NodeID, Got: got[b.NodeID], Fault: "the broker is not in the manifest"})
+		}
 	}
-	return got, nil
+	for id, want := range v.o.Want {
+		row := VerifyRow{Broker: id, Want: want, Got: got[id]}
+		switch row.Got {
+		case want:
+		case "":
+			row.Fault = "the cluster does not name the broker on this listener: it is down, or was not restarted with it"
+		default:
+			row.Fault = fmt.Sprintf("it advertises %s and the manifest says %s", row.Got, want)
+		}
+		v.rows = append(v.rows, row)
+	}
+	slices.SortFunc(v.rows, func(a, b VerifyRow) int { return cmp.Compare(a.Broker, b.Broker) })
+	return nil
 }
 
-// exchange makes a topic with one partition led by each broker, and sends one
-// record through each.
-func exchange(ctx context.Context, cl *kgo.Client, o VerifyOptions, got map[int32]string, rows []VerifyRow) (err error) {
-	brokers := slices.Sorted(maps.Keys(got))
-	if err := createLedByEach(ctx, cl, o.Topic, brokers); err != nil {
-		return explain(fmt.Errorf("create the topic %s: %w", o.Topic, err))
-	}
-	defer func() {
-		cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), verifyTimeout)
-		defer cancel()
-		if e := deleteTopic(cctx, cl, o.Topic); e != nil {
-			err = errors.Join(err, fmt.Errorf("remove the topic %s: %w; remove it with kafka-topics --delete", o.Topic, e))
-		}
-	}()
-	consume := map[string]map[int32]kgo.Offset{o.Topic: {}}
-	for i := range brokers {
-		consume[o.Topic][int32(i)] = kgo.NewOffset().AtStart()
-	}
-	for i := range rows {
-		p := slices.Index(brokers, rows[i].Broker)
-		if p < 0 {
+// each runs f for every broker that the cluster names, some at a time.
+func (v *verifier) each(ctx context.Context, f func(context.Context, *VerifyRow) error) {
+	var all errgroup.Group
+	all.SetLimit(verifyAtOnce)
+	for i := range v.rows {
+		if v.rows[i].Got == "" {
 			continue
 		}
-		begun := time.Now()
-		pctx, cancel := context.WithTimeout(ctx, verifyTimeout)
-		err := cl.ProduceSync(pctx, &kgo.Record{Topic: o.Topic, Partition: int32(p), Value: []byte("kpls-agent verify")}).FirstErr()
-		cancel()
-		rows[i].Produced = time.Since(begun)
-		if err != nil {
-			rows[i].add(fmt.Sprintf("a record could not be produced (%v); clients must reach %s", err, rows[i].Got))
-			delete(consume[o.Topic], int32(p))
-		}
-	}
-	cl.AddConsumePartitions(consume)
-	readBack(ctx, cl, brokers, rows, len(consume[o.Topic]))
-	return nil
-}
-
-// readBack consumes one record from each partition that has one.
-func readBack(ctx context.Context, cl *kgo.Client, brokers []int32, rows []VerifyRow, expect int) {
-	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
-	defer cancel()
-	begun := time.Now()
-	seen := map[int32]bool{}
-	for len(seen) < expect && ctx.Err() == nil {
-		cl.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
-			id := brokers[r.Partition]
-			seen[id] = true
-			for i := range rows {
-				if rows[i].Broker == id && rows[i].Consumed == 0 {
-					rows[i].Consumed = time.Since(begun)
-				}
+		all.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, verifyWait)
+			defer cancel()
+			if err := f(ctx, &v.rows[i]); err != nil && v.rows[i].Fault == "" {
+				v.rows[i].Fault = explain(err).Error()
 			}
+			return nil
 		})
 	}
-	for i := range rows {
-		if rows[i].Got != "" && !seen[rows[i].Broker] && rows[i].Fault == "" {
-			rows[i].add("the record could not be consumed in " + verifyTimeout.String())
-		}
-	}
+	_ = all.Wait() // what fails is in the rows
 }
 
-func (r *VerifyRow) add(fault string) {
-	if r.Fault != "" {
-		r.Fault += "; "
+func (v *verifier) connect(ctx context.Context, r *VerifyRow) error {
+	start := time.Now()
+	req := kmsg.NewPtrMetadataRequest()
+	req.Topics = []kmsg.MetadataRequestTopic{}
+	if _, err := to[*kmsg.MetadataResponse](ctx, v.kgo, r.Broker, req); err != nil {
+		return fmt.Errorf("connect to %s: %w", r.Got, err)
 	}
-	r.Fault += fault
-}
-
-// createLedByEach assigns replicas by hand, so that broker i leads partition i
-// and up to two others follow.
-func createLedByEach(ctx context.Context, cl *kgo.Client, topic string, brokers []int32) error {
-	req := kmsg.NewPtrCreateTopicsRequest()
-	req.TimeoutMillis = int32(verifyTimeout.Milliseconds())
-	t := kmsg.NewCreateTopicsRequestTopic()
-	t.Topic, t.NumPartitions, t.ReplicationFactor = topic, -1, -1
-	for i := range brokers {
-		a := kmsg.NewCreateTopicsRequestTopicReplicaAssignment()
-		a.Partition = int32(i)
-		for k := range min(3, len(brokers)) {
-			a.Replicas = append(a.Replicas, brokers[(i+k)%len(brokers)])
-		}
-		t.ReplicaAssignment = append(t.ReplicaAssignment, a)
-	}
-	req.Topics = append(req.Topics, t)
-	resp, err := req.RequestWith(ctx, cl)
-	if err != nil {
-		return err
-	}
-	for _, r := range resp.Topics {
-		if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
-			return err
-		}
-	}
+	r.Connected = time.Since(start)
 	return nil
 }
 
-func deleteTopic(ctx context.Context, cl *kgo.Client, topic string) error {
-	req := kmsg.NewPtrDeleteTopicsRequest()
-	req.TimeoutMillis = int32(verifyTimeout.Milliseconds())
-	req.TopicNames = []string{topic}
-	t := kmsg.NewDeleteTopicsRequestTopic()
-	t.Topic = kmsg.StringPtr(topic)
-	req.Topics = append(req.Topics, t)
-	resp, err := req.RequestWith(ctx, cl)
+// exchange produces to and consumes from every broker that can be connected to.
+func (v *verifier) exchange(ctx context.Context) (err error) {
+	var brokers []int32
+	for _, r := range v.rows {
+		if r.Connected > 0 {
+			brokers = append(brokers, r.Broker)
+		}
+	}
+	if len(brokers) == 0 {
+		return errors.New("no broker could be connected to at the address it advertises")
+	}
+	id, made, err := v.create(ctx, brokers)
+	if made {
+		defer func() { err = errors.Join(err, v.remove(ctx, brokers)) }()
+	}
 	if err != nil {
 		return err
 	}
-	for _, r := range resp.Topics {
-		if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
+	v.each(ctx, func(ctx context.Context, r *VerifyRow) error {
+		partition := slices.Index(brokers, r.Broker)
+		if partition < 0 {
+			return nil
+		}
+		return v.roundTrip(ctx, r, id, int32(partition)) //nolint:gosec // one for each broker
+	})
+	return nil
+}
+
+// roundTrip produces a record to the partition that the broker leads and reads it back.
+func (v *verifier) roundTrip(ctx context.Context, r *VerifyRow, id [16]byte, partition int32) error {
+	record := restart.Record{Key: "kpls-agent", Value: []byte(rand.Text())}
+	batch := encode(producer{id: -1, epoch: -1, sequence: -1}, clientID, []restart.Record{record})
+	var offset int64
+	took, err := v.attempt(ctx, func() error {
+		resp, err := to[*kmsg.ProduceResponse](ctx, v.kgo, r.Broker, produceRequest(v.o.Topic, id, partition, batch))
+		if err != nil {
 			return err
 		}
+		part, err := produced(resp)
+		if err != nil {
+			return err
+		}
+		offset = part.BaseOffset
+		return kerr.ErrorForCode(part.ErrorCode)
+	})
+	if err != nil {
+		return fmt.Errorf("produce to broker %d at %s: %w", r.Broker, r.Got, notIt(err))
 	}
+	r.Produced = took
+	took, err = v.attempt(ctx, func() error {
+		resp, err := to[*kmsg.FetchResponse](ctx, v.kgo, r.Broker, fetchRequest(v.o.Topic, id, partition, offset, time.Second))
+		if err != nil {
+			return err
+		}
+		part, err := fetched(resp)
+		if err != nil {
+			return err
+		}
+		got, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Offset: offset}, part, kgo.DefaultDecompressor(), nil)
+		if got.Err == nil && !slices.ContainsFunc(got.Records, func(g *kgo.Record) bool { return bytes.Equal(g.Value, record.Value) }) {
+			return kerr.OffsetNotAvailable // not replicated yet
+		}
+		return got.Err
+	})
+	if err != nil {
+		return fmt.Errorf("consume from broker %d at %s: %w", r.Broker, r.Got, notIt(err))
+	}
+	r.Consumed = took
 	return nil
+}
+
+// notIt says what an answer of the wrong broker means.
+func notIt(err error) error {
+	if errors.Is(err, kerr.NotLeaderForPartition) {
+		return fmt.Errorf("%w; what answers at this address is another broker, or the broker is fenced: check the load balancer's rules", err)
+	}
+	return err
+}
+
+// attempt repeats f while the topic is new to the brokers, and returns how long
+// the attempt took that succeeded.
+func (v *verifier) attempt(ctx context.Context, f func() error) (time.Duration, error) {
+	for n := 1; ; n++ {
+		start := time.Now()
+		err := f()
+		if err == nil {
+			return time.Since(start), nil
+		}
+		if !kerr.IsRetriable(err) || !pause(ctx, backoff(n)) {
+			return 0, err
+		}
+	}
 }

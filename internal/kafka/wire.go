@@ -31,7 +31,8 @@ const (
 type wire struct {
 	conn     net.Conn
 	versions map[int16]kmsg.ApiVersionsResponseApiKey
-	next     int32 // correlation id
+	release  string // of Kafka, at the other end; empty if unknown
+	next     int32  // correlation id
 }
 
 // connect dials and asks for the API versions, which brokers answer before any login.
@@ -49,6 +50,7 @@ func connect(ctx context.Context, dial DialFunc, addr string) (*wire, error) {
 	for _, k := range resp.ApiKeys {
 		w.versions[k.ApiKey] = k
 	}
+	w.release = release(resp)
 	return w, nil
 }
 
@@ -66,6 +68,15 @@ func (w *wire) hello(ctx context.Context) (*kmsg.ApiVersionsResponse, error) {
 
 func (w *wire) close() { _ = w.conn.Close() }
 
+// refusedError is a login that failed by what was said, not by the network.
+type refusedError struct {
+	mechanism string
+	err       error
+}
+
+func (e *refusedError) Error() string { return fmt.Sprintf("log in with %s: %v", e.mechanism, e.err) }
+func (e *refusedError) Unwrap() error { return e.err }
+
 // login authenticates the connection; a nil mechanism does nothing.
 func (w *wire) login(ctx context.Context, mech sasl.Mechanism) error {
 	if mech == nil {
@@ -74,27 +85,30 @@ func (w *wire) login(ctx context.Context, mech sasl.Mechanism) error {
 	hello := kmsg.NewPtrSASLHandshakeRequest()
 	hello.Mechanism = mech.Name()
 	shake, err := ask[*kmsg.SASLHandshakeResponse](ctx, w, hello)
-	if err == nil {
-		err = kerr.ErrorForCode(shake.ErrorCode)
-	}
 	if err != nil {
 		return fmt.Errorf("log in with %s: %w", mech.Name(), err)
+	}
+	if err := kerr.ErrorForCode(shake.ErrorCode); err != nil {
+		return &refusedError{mech.Name(), err}
 	}
 	session, next, err := mech.Authenticate(ctx, w.conn.RemoteAddr().String())
-	for done := false; err == nil && (!done || len(next) > 0); {
+	if err != nil {
+		return &refusedError{mech.Name(), err}
+	}
+	for done := false; !done || len(next) > 0; {
 		req := kmsg.NewPtrSASLAuthenticateRequest()
 		req.SASLAuthBytes = next
-		var resp *kmsg.SASLAuthenticateResponse
-		if resp, err = ask[*kmsg.SASLAuthenticateResponse](ctx, w, req); err != nil {
-			break
+		resp, err := ask[*kmsg.SASLAuthenticateResponse](ctx, w, req)
+		if err != nil {
+			return fmt.Errorf("log in with %s: %w", mech.Name(), err)
 		}
-		if err = kerr.ErrorForCode(resp.ErrorCode); err != nil || done {
-			break
+		err = kerr.ErrorForCode(resp.ErrorCode)
+		if next = nil; err == nil && !done {
+			done, next, err = session.Challenge(resp.SASLAuthBytes)
 		}
-		done, next, err = session.Challenge(resp.SASLAuthBytes)
-	}
-	if err != nil {
-		return fmt.Errorf("log in with %s: %w", mech.Name(), err)
+		if err != nil {
+			return &refusedError{mech.Name(), err}
+		}
 	}
 	return nil
 }

@@ -1,0 +1,11 @@
+package kafka
+
+// What tests look at from the inside.
+var (
+	QuorumOf   = quorum
+	ViewOf     = brokerView
+	EntryOf    = entry
+	ReleaseOf  = release
+	KnownOf    = known
+	ExplainErr = explain
+)

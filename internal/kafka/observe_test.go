@@ -1,0 +1,389 @@
+package kafka_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"example.com/kpls-agent/internal/kafka"
+	"example.com/kpls-agent/internal/restart"
+)
+
+// describeQuorum teaches a fake cluster, which has no quorum, to answer
+// DescribeQuorum with what answer returns.
+func describeQuorum(t testing.TB, c *kfake.Cluster, answer func() (kmsg.Response, error, bool)) {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	known, err := kmsg.NewPtrApiVersionsRequest().RequestWith(within(t), cl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := kmsg.NewApiVersionsResponseApiKey()
+	key.ApiKey, key.MaxVersion = 55, 2
+	known.ApiKeys = append(known.ApiKeys, key)
+	c.ControlKey(18, func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		resp := *known
+		resp.Version = r.GetVersion()
+		return &resp, nil, true
+	})
+	c.ControlKey(55, func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		resp, err, done := answer()
+		if resp != nil {
+			resp.SetVersion(r.GetVersion())
+		}
+		return resp, err, done
+	})
+}
+
+func threeVoters() *kmsg.DescribeQuorumResponse {
+	resp := kmsg.NewPtrDescribeQuorumResponse()
+	part := kmsg.NewDescribeQuorumResponseTopicPartition()
+	part.LeaderID = 1
+	for id, caughtUp := range []int64{9_500, 10_000, -1} {
+		v := kmsg.NewDescribeQuorumResponseTopicPartitionReplicaState()
+		v.ReplicaID, v.LastCaughtUpTimestamp = int32(id), caughtUp
+		part.CurrentVoters = append(part.CurrentVoters, v)
+	}
+	topic := kmsg.NewDescribeQuorumResponseTopic()
+	topic.Topic, topic.Partitions = "__cluster_metadata", append(topic.Partitions, part)
+	resp.Topics = append(resp.Topics, topic)
+	return resp
+}
+
+func views(f restart.ClusterFacts) []int32 {
+	var out []int32
+	for _, v := range f.Views {
+		out = append(out, v.Broker)
+	}
+	return out
+}
+
+func TestObserve(t *testing.T) {
+	noLeaks(t)
+	c := newCluster(t, 3)
+	if err := c.CreateTopic("orders", 4, map[string]string{"min.insync.replicas": "2"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.CreateTopic("audit", 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	describeQuorum(t, c, func() (kmsg.Response, error, bool) { return threeVoters(), nil, true })
+	var mu sync.Mutex
+	asked := map[string][]int32{}
+	c.Control(func(r kmsg.Request) (kmsg.Response, error, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		name := kmsg.NameForKey(r.Key())
+		asked[name] = append(asked[name], c.CurrentNode())
+		return nil, nil, false
+	})
+	start := time.Now()
+	f := open(t, c).Observe(within(t))
+
+	if f.Err != "" || f.QuorumErr != "" {
+		t.Fatalf("Err %q, QuorumErr %q", f.Err, f.QuorumErr)
+	}
+	if f.At.Before(start) || f.Took <= 0 {
+		t.Errorf("At %v, Took %v", f.At, f.Took)
+	}
+	if d := cmp.Diff([]int32{0, 1, 2}, views(f)); d != "" {
+		t.Error(d)
+	}
+	for _, v := range f.Views {
+		if d := cmp.Diff([]int32{0, 1, 2}, v.Alive); d != "" {
+			t.Error(d)
+		}
+		if len(v.Topics) != 2 || v.Topics[0].Name != "audit" || len(v.Topics[1].Partitions) != 4 {
+			t.Errorf("broker %d sees %+v", v.Broker, v.Topics)
+		}
+		for i, p := range v.Topics[1].Partitions {
+			if p.ID != int32(i) || p.Leader != c.LeaderFor("orders", p.ID) || len(p.Replicas) != 3 || !slices.Equal(p.Replicas, p.ISR) {
+				t.Errorf("partition %+v", p)
+			}
+		}
+	}
+	want := restart.ClusterFacts{
+		Brokers: []int32{0, 1, 2},
+		MinISR:  map[string]int{"audit": 1, "orders": 2},
+		Quorum:  &restart.Quorum{Leader: 1, Voters: []restart.Voter{{ID: 0, Behind: 500 * time.Millisecond}, {ID: 1}, {ID: 2, Behind: -1}}},
+	}
+	f.At, f.Took, f.Views = time.Time{}, 0, nil
+	if d := cmp.Diff(want, f); d != "" {
+		t.Error(d)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if n := len(asked["DescribeConfigs"]); n != 1 {
+		t.Errorf("%d requests for the configurations of 2 topics", n)
+	}
+}
+
+func TestObserveAsksOwnAndNext(t *testing.T) {
+	for _, tt := range []struct {
+		brokers int
+		self    int32
+		want    []int32
+	}{
+		{1, 0, []int32{0}},
+		{2, 1, []int32{1, 0}},
+		{5, 1, []int32{1, 2, 3}},
+		{5, 3, []int32{3, 4, 0}},
+		{3, 7, []int32{0, 1, 2}}, // the own broker is away
+	} {
+		c := newCluster(t, tt.brokers)
+		f := open(t, c, func(o *kafka.Options) { o.Self = tt.self }).Observe(within(t))
+		if d := cmp.Diff(tt.want, views(f)); d != "" {
+			t.Errorf("%d brokers, own %d: %s", tt.brokers, tt.self, d)
+		}
+		if f.Quorum != nil || f.QuorumErr == "" {
+			t.Errorf("the fake has no quorum: %+v, %q", f.Quorum, f.QuorumErr)
+		}
+	}
+}
+
+// Without a controller a broker keeps the question for a minute; we do not.
+func TestObserveWithoutController(t *testing.T) {
+	c := newCluster(t, 3)
+	describeQuorum(t, c, func() (kmsg.Response, error, bool) { return nil, nil, true })
+	start := time.Now()
+	f := open(t, c).Observe(within(t))
+	if f.Err != "" || len(f.Views) != 3 || f.Quorum != nil || !strings.Contains(f.QuorumErr, "no answer came in time") {
+		t.Errorf("%q, %d views, %+v, %q", f.Err, len(f.Views), f.Quorum, f.QuorumErr)
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+func TestObserveWithBrokersAway(t *testing.T) {
+	c := newCluster(t, 4)
+	cl := open(t, c)
+	if f := cl.Observe(within(t)); len(f.Views) != 3 {
+		t.Fatalf("%d views", len(f.Views))
+	}
+	c.ControlKey(3, func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		return nil, kerr.UnknownServerError, c.CurrentNode() == 1 || c.CurrentNode() == 2 // hangs up
+	})
+	f := cl.Observe(within(t))
+	if d := cmp.Diff([]int32{0, 3}, views(f)); d != "" || f.Err != "" {
+		t.Errorf("%s%s", d, f.Err)
+	}
+	c.ControlKey(3, func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		return nil, kerr.UnknownServerError, true
+	})
+	if f = cl.Observe(within(t)); f.Err == "" || len(f.Views) != 0 {
+		t.Errorf("%d views, %q", len(f.Views), f.Err)
+	}
+}
+
+func TestObserveWithoutRights(t *testing.T) {
+	c := newCluster(t, 2)
+	if err := c.CreateTopic("orders", 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	c.Fault(kfake.Fault{Keys: []kmsg.Key{32}, Resource: "orders", Err: kerr.TopicAuthorizationFailed, Count: -1})
+	f := open(t, c).Observe(within(t))
+	want := "ask broker 1 for min.insync.replicas: topic orders: TOPIC_AUTHORIZATION_FAILED: Not authorized to access topics: [Topic authorization failed.]; " +
+		"give the agent's Kafka user the ACLs Describe and DescribeConfigs on the cluster and on topic *, and Create, Read and Write on its own topic"
+	if d := cmp.Diff(want, f.Err); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestViewOfTroubledCluster(t *testing.T) {
+	partition := func(id, leader int32, code int16, replicas, isr []int32) kmsg.MetadataResponseTopicPartition {
+		p := kmsg.NewMetadataResponseTopicPartition()
+		p.Partition, p.Leader, p.ErrorCode, p.Replicas, p.ISR = id, leader, code, replicas, isr
+		return p
+	}
+	resp := func(parts ...kmsg.MetadataResponseTopicPartition) *kmsg.MetadataResponse {
+		m := kmsg.NewPtrMetadataResponse()
+		for _, id := range []int32{3, 1} {
+			b := kmsg.NewMetadataResponseBroker()
+			b.NodeID = id
+			m.Brokers = append(m.Brokers, b)
+		}
+		topic := kmsg.NewMetadataResponseTopic()
+		topic.Topic, topic.Partitions = kmsg.StringPtr("orders"), parts
+		m.Topics = append(m.Topics, topic)
+		return m
+	}
+	first, err := kafka.ViewOf(1, resp(
+		partition(1, -1, kerr.LeaderNotAvailable.Code, []int32{2, 4}, []int32{2}),
+		partition(0, 3, 0, []int32{3, 1, 2}, []int32{3, 1}),
+		partition(2, -1, 72, []int32{2}, nil), // LISTENER_NOT_FOUND
+	), nil)
+	want := restart.BrokerView{Broker: 1, Alive: []int32{1, 3}, Topics: []restart.Topic{{Name: "orders", Partitions: []restart.Partition{
+		{ID: 0, Leader: 3, Replicas: []int32{3, 1, 2}, ISR: []int32{3, 1}},
+		{ID: 1, Leader: -1, Replicas: []int32{2, 4}, ISR: []int32{2}},
+		{ID: 2, Leader: -1, Replicas: []int32{2}, ISR: []int32{}},
+	}}}}
+	if d := cmp.Diff(want, first); d != "" || err != nil {
+		t.Fatal(d, err)
+	}
+	if d := cmp.Diff([]int32{1, 2, 3, 4}, kafka.KnownOf([]restart.BrokerView{first})); d != "" {
+		t.Error(d)
+	}
+	// Another broker's view differs in one partition and keeps its own truth.
+	second, err := kafka.ViewOf(3, resp(
+		partition(0, 3, 0, []int32{3, 1, 2}, []int32{3, 1, 2}),
+		partition(1, -1, 0, []int32{2, 4}, []int32{2}),
+		partition(2, -1, 0, []int32{2}, nil),
+	), first.Topics)
+	if err != nil || !slices.Equal(second.Topics[0].Partitions[0].ISR, []int32{3, 1, 2}) || !slices.Equal(first.Topics[0].Partitions[0].ISR, []int32{3, 1}) {
+		t.Errorf("first %+v, second %+v, %v", first, second, err)
+	}
+	broken := resp()
+	broken.Topics[0].ErrorCode = kerr.LeaderNotAvailable.Code
+	if _, err := kafka.ViewOf(3, broken, nil); err == nil || !strings.HasPrefix(err.Error(), "topic orders: LEADER_NOT_AVAILABLE") {
+		t.Errorf("a topic without an answer: %v", err)
+	}
+}
+
+func TestQuorumErrors(t *testing.T) {
+	top := threeVoters()
+	top.ErrorCode = kerr.ClusterAuthorizationFailed.Code
+	part := threeVoters()
+	part.Topics[0].Partitions[0].ErrorCode = kerr.NotLeaderForPartition.Code
+	for _, resp := range []*kmsg.DescribeQuorumResponse{top, part, kmsg.NewPtrDescribeQuorumResponse()} {
+		if q, err := kafka.QuorumOf(resp); err == nil {
+			t.Errorf("%+v without an error", q)
+		}
+	}
+	none := threeVoters()
+	none.Topics[0].Partitions[0].LeaderID = -1
+	q, err := kafka.QuorumOf(none)
+	if err != nil || q.Leader != -1 || slices.ContainsFunc(q.Voters, func(v restart.Voter) bool { return v.Behind >= 0 }) {
+		t.Errorf("without a leader nothing is known of the voters: %+v, %v", q, err)
+	}
+}
+
+// bigAnswer is the encoded metadata of a big cluster, every topic with 100
+// partitions of 3 replicas; a few of them are short of one.
+func bigAnswer(brokers, partitions int) []byte {
+	rng := rand.New(rand.NewPCG(1, 1))
+	m := kmsg.NewPtrMetadataResponse()
+	m.Version = 12
+	for id := range brokers {
+		b := kmsg.NewMetadataResponseBroker()
+		b.NodeID, b.Host, b.Port = int32(id), fmt.Sprintf("b%d.kafka.internal", id), 9092
+		m.Brokers = append(m.Brokers, b)
+	}
+	for n := range partitions / 100 {
+		topic := kmsg.NewMetadataResponseTopic()
+		topic.Topic = kmsg.StringPtr("topic-" + strconv.Itoa(n))
+		topic.TopicID[0], topic.TopicID[1] = byte(n), byte(n>>8)
+		for id := range 100 {
+			p := kmsg.NewMetadataResponseTopicPartition()
+			first := rng.Int32N(int32(brokers))
+			for r := range int32(3) {
+				p.Replicas = append(p.Replicas, (first+r)%int32(brokers))
+			}
+			p.Partition, p.Leader, p.ISR = int32(id), first, p.Replicas
+			if rng.IntN(100) == 0 {
+				p.ISR = p.Replicas[:2]
+			}
+			topic.Partitions = append(topic.Partitions, p)
+		}
+		m.Topics = append(m.Topics, topic)
+	}
+	return m.AppendTo(nil)
+}
+
+func decodeViews(tb testing.TB, raw []byte) []restart.BrokerView {
+	tb.Helper()
+	var out []restart.BrokerView
+	for broker := range int32(3) {
+		// The bytes of each answer come off the network anew.
+		body := slices.Clone(raw)
+		resp := kmsg.NewPtrMetadataResponse()
+		resp.Version = 12
+		if err := resp.ReadFrom(body); err != nil {
+			tb.Fatal(err)
+		}
+		var like []restart.Topic
+		if len(out) > 0 {
+			like = out[0].Topics
+		}
+		v, err := kafka.ViewOf(broker, resp, like)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		out = append(out, v)
+	}
+	kafka.KnownOf(out)
+	return out
+}
+
+// Three views of 200,000 partitions, decoded and converted; peak_MiB is the
+// most heap seen, garbage included.
+func BenchmarkObserve200x200k(b *testing.B) {
+	raw := bigAnswer(200, 200_000)
+	b.SetBytes(int64(len(raw) * 3))
+	b.ReportAllocs()
+	runtime.GC()
+	var peak atomic.Uint64
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		var m runtime.MemStats
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(5 * time.Millisecond):
+				runtime.ReadMemStats(&m)
+				peak.Store(max(peak.Load(), m.HeapAlloc))
+			}
+		}
+	}()
+	for b.Loop() {
+		views := decodeViews(b, raw)
+		runtime.KeepAlive(views)
+	}
+	close(stop)
+	<-done
+	b.ReportMetric(float64(peak.Load())/(1<<20), "peak_MiB")
+}
+
+// What is kept of a big cluster is little, and kept once for all views.
+func TestViewsAreSmall(t *testing.T) {
+	raw := bigAnswer(200, 200_000)
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	views := decodeViews(t, raw)
+	kept := float64(heap()-before) / (1 << 20)
+	if kept > 30 {
+		t.Errorf("%.1f MiB are kept of 200,000 partitions", kept)
+	}
+	if len(views) != 3 || &views[0].Topics[0].Partitions[0] != &views[2].Topics[0].Partitions[0] {
+		t.Error("equal views do not share their memory")
+	}
+	runtime.KeepAlive(raw)
+}
