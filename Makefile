@@ -1,0 +1,59 @@
+# Two cores are enough for everything here; `make help` lists what there is.
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+
+# Which Kafka the demo, the figures and the tests of the sandbox run.
+export KAFKA_VERSION ?= 3.7.1
+# The version is stamped by the linker; a build need not ask git again.
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
+
+LINT = $(GO) tool -modfile=tools/golangci-lint/go.mod golangci-lint
+TEST = $(GO) test -race -shuffle=on
+
+.DEFAULT_GOAL := build
+.PHONY: build test e2e vet lint fmt promtool demo bench setup clean help
+
+build: ## build bin/kpls-agent
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/kpls-agent ./cmd/kpls-agent
+
+test: setup vet ## all tests; the last ones on real brokers, fetched by Maven
+	$(TEST) -timeout 10m ./cmd/... ./internal/...
+	$(TEST) -timeout 40m -p 1 ./test/...
+
+e2e: setup ## only the tests on real brokers
+	$(TEST) -timeout 40m -p 1 -v ./test/e2e
+
+# With -race, so that the tests find everything compiled.
+vet:
+	$(GO) vet -race ./...
+	$(GO) vet -race -tags crashpoints ./cmd/...
+
+lint: ## golangci-lint with .golangci.yml, and functions that nothing calls
+	$(LINT) config verify
+	$(LINT) run
+	@dead=$$($(GO) tool -modfile=tools/deadcode/go.mod deadcode -test ./...) || exit 1; \
+	  [ -z "$$dead" ] || { printf '%s\n' "$$dead" 'remove these: nothing calls them, no test either'; exit 1; }
+
+fmt: ## format all Go files
+	$(LINT) fmt
+
+promtool: build ## let promtool judge the metrics of a running agent
+	test/promtool.sh bin/kpls-agent
+
+# Built and then run, not by `go run`, so that a signal reaches the program itself.
+demo: setup ## a roll-out, a bad manifest and its roll-back, live on one screen
+	$(GO) build -o bin/demo ./test/demo
+	@exec bin/demo
+
+bench: setup ## measure, and write the figures to a file
+	$(GO) build -o bin/bench ./test/bench
+	@exec bin/bench
+
+setup: ## install what the tests and the demo need and this machine lacks
+	@test/setup.sh
+
+clean: ## remove what was built; fetched jars stay in .cache
+	rm -rf bin dist coverage.out
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
