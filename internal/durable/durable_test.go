@@ -127,10 +127,10 @@ func TestKeepsOwnGroups(t *testing.T) {
 }
 
 func TestFollowsLinks(t *testing.T) {
-	real := oldFile(t, 0o640)
+	file := oldFile(t, 0o640)
 	dir := t.TempDir()
 	link, second := filepath.Join(dir, "link"), filepath.Join(dir, "second")
-	if err := os.Symlink(real, link); err != nil {
+	if err := os.Symlink(file, link); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Symlink("link", second); err != nil {
@@ -139,12 +139,12 @@ func TestFollowsLinks(t *testing.T) {
 	if err := WriteFile(second, []byte(newBytes), Options{}); err != nil {
 		t.Fatal(err)
 	}
-	wantBytes(t, real, newBytes)
+	wantBytes(t, file, newBytes)
 	wantNames(t, dir, "link", "second")
 	if to, err := os.Readlink(second); err != nil || to != "link" {
 		t.Errorf("the link leads to %q (%v)", to, err)
 	}
-	if to, err := os.Readlink(link); err != nil || to != real {
+	if to, err := os.Readlink(link); err != nil || to != file {
 		t.Errorf("the link leads to %q (%v)", to, err)
 	}
 }

@@ -32,12 +32,11 @@ func explain(path, target, op string, err error) error {
 		name += " (a link to " + target + ")"
 	}
 	// The temporary file's name in a PathError adds nothing for the reader.
-	var pe *fs.PathError
-	var le *os.LinkError
-	if errors.As(err, &pe) && error(pe) == err {
-		err = pe.Err
-	} else if errors.As(err, &le) && error(le) == err {
-		err = le.Err
+	switch e := err.(type) { //nolint:errorlint // only the outermost: what is wrapped says more than this
+	case *fs.PathError:
+		err = e.Err
+	case *os.LinkError:
+		err = e.Err
 	}
 	return fmt.Errorf("replace %s: %s: %w%s", name, what, err, advice(filepath.Dir(target), op, err))
 }

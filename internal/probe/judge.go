@@ -62,7 +62,13 @@ type judge struct {
 
 	serving  bool // the last answer
 	failures int  // in a row
-	pending  chan error
+	pending  *asked
+}
+
+// asked is one check. err is valid once done is closed.
+type asked struct {
+	done chan struct{}
+	err  error
 }
 
 // run judges until ctx ends.
@@ -164,7 +170,7 @@ func (j *judge) ask(ctx context.Context, ended <-chan struct{}) bool {
 	defer cancel()
 	if j.pending != nil { // an earlier check that nobody waited for: not one more beside it
 		select {
-		case <-j.pending:
+		case <-j.pending.done:
 			j.pending = nil
 		case <-limit.Done():
 		case <-ended:
@@ -172,14 +178,14 @@ func (j *judge) ask(ctx context.Context, ended <-chan struct{}) bool {
 		}
 	}
 	if j.pending == nil {
-		result := make(chan error, 1)
-		j.pending = result
-		go func() { result <- j.check(limit) }()
+		a := &asked{done: make(chan struct{})}
+		j.pending = a
+		go func() { defer close(a.done); a.err = j.check(limit) }()
 	}
 	var err error
 	select {
-	case err = <-j.pending:
-		j.pending = nil
+	case <-j.pending.done:
+		err, j.pending = j.pending.err, nil
 		if limit.Err() != nil && err != nil && !errors.Is(err, ErrUnknown) {
 			err = errNoAnswer
 		}
@@ -229,7 +235,7 @@ func (j *judge) say(v verdict) {
 // settlePending waits for a check whose context has ended, so that it does not outlive the judge.
 func (j *judge) settlePending() {
 	if j.pending != nil {
-		<-j.pending
+		<-j.pending.done
 	}
 }
 

@@ -102,14 +102,30 @@ func (k *kafka) target(name string) Target {
 	return Target{Name: name, Dial: k.addr, Check: k.check, Host: "127.0.0.1", Port: freePort(k.t), HoldLimit: time.Hour}
 }
 
-func freePort(t *testing.T) int {
+// tcpListen listens on loopback, and says on which port.
+func tcpListen(t *testing.T) (*net.TCPListener, int) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return l, portOf(t, l)
+}
+
+func portOf(t *testing.T, l net.Listener) int {
+	t.Helper()
+	addr, ok := l.Addr().(*net.TCPAddr)
+	if !ok {
+		t.Fatalf("%s is no TCP address", l.Addr())
+	}
+	return addr.Port
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, port := tcpListen(t)
+	l.Close()
+	return port
 }
 
 // record is what a Prober tells others.
@@ -117,7 +133,6 @@ type record struct {
 	mu     sync.Mutex
 	logs   bytes.Buffer
 	events []string
-	copies map[string]net.Listener // as systemd holds them
 }
 
 func (r *record) Write(p []byte) (int, error) {
@@ -426,12 +441,9 @@ func TestBalancerMemory(t *testing.T) {
 func TestPortTaken(t *testing.T) {
 	k, r := newKafka(t), &record{}
 	p := New(r.options(Options{}))
-	other, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	other, taken := tcpListen(t)
 	tg := k.target("EXTERNAL")
-	tg.Port = other.Addr().(*net.TCPAddr).Port
+	tg.Port = taken
 	p.SetTargets([]Target{tg})
 	p.Set([]string{"EXTERNAL"})
 	start(t, p)
@@ -570,11 +582,11 @@ func TestHandedToTheNextLife(t *testing.T) {
 		}
 		defer f.Close()
 		c, err := net.FileListener(f)
-		if err != nil {
-			t.Error(err)
-			return
+		if tcp, ok := c.(*net.TCPListener); ok {
+			copies <- tcp
+		} else {
+			t.Errorf("%v is no TCP socket: %v", c, err)
 		}
-		copies <- c.(*net.TCPListener)
 	}
 	o.OnClose = func(name string) { t.Errorf("%s is given up", name) }
 	p := New(o)
@@ -612,21 +624,12 @@ func TestHandedToTheNextLife(t *testing.T) {
 	}
 }
 
-func inherit(t *testing.T) (*net.TCPListener, int) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l.(*net.TCPListener), l.Addr().(*net.TCPAddr).Port
-}
-
 // Until Set has its first word the last answer stands, also a confirmed one; and
 // it moves with its port.
 func TestInheritedBeforeSet(t *testing.T) {
 	for _, moves := range []bool{false, true} {
 		k, r := newKafka(t), &record{}
-		l, port := inherit(t)
+		l, port := tcpListen(t)
 		p := New(r.options(Options{Inherited: map[string]*net.TCPListener{"EXTERNAL": l}}))
 		start(t, p)
 		tg := k.target("EXTERNAL")
@@ -660,7 +663,7 @@ func TestInheritedAndNotWanted(t *testing.T) {
 		"not allowed, without a target": func(p *Prober, _ int) { p.Set([]string{"OTHER"}) },
 	} {
 		r := &record{}
-		l, port := inherit(t)
+		l, port := tcpListen(t)
 		p := New(r.options(Options{Inherited: map[string]*net.TCPListener{"EXTERNAL": l}}))
 		start(t, p)
 		use(p, port)
@@ -690,7 +693,7 @@ func TestSocketAt(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := newSocket(l, func() {})
-		port := l.Addr().(*net.TCPAddr).Port
+		port := portOf(t, l)
 		if got := s.at(c.host, port); got != c.want {
 			t.Errorf("bound to %q, wanted at %q: %v", c.bound, c.host, got)
 		}
@@ -723,7 +726,9 @@ func TestAbuse(t *testing.T) {
 					return
 				}
 				_, _ = c.Write([]byte("GET / HTTP/1.1\r\n\r\n")) // is never read
-				c.(*net.TCPConn).SetLinger(0)                    // do not leave 10,000 sockets in TIME_WAIT
+				if tcp, ok := c.(*net.TCPConn); ok {
+					_ = tcp.SetLinger(0) // do not leave 10,000 sockets in TIME_WAIT
+				}
 				c.Close()
 				most.Store(max(most.Load(), int64(runtime.NumGoroutine())))
 			}

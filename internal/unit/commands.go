@@ -183,8 +183,10 @@ func (c *Commands) Restart(ctx context.Context) error {
 		return nil
 	case <-limit.C:
 		_ = cmd.Process.Kill()
-		<-done
-		return fmt.Errorf("%s was still at work after %s and was killed", name, c.o.RestartTimeout)
+		if err := <-done; err != nil {
+			return fmt.Errorf("%s was still at work after %s: %w", name, c.o.RestartTimeout, err)
+		}
+		return nil // it ended just then
 	case <-ctx.Done():
 		return fmt.Errorf("%s: %w while it is at work", name, ctx.Err())
 	}

@@ -99,7 +99,7 @@ func (n *Notifier) send(state string, fds ...int) error {
 	if err != nil {
 		return fmt.Errorf("notify systemd: %w", err)
 	}
-	defer conn.Close() //nolint:errcheck // nothing is buffered
+	defer conn.Close() // nothing is buffered
 	if err := conn.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
 		return fmt.Errorf("notify systemd: %w", err)
 	}

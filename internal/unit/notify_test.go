@@ -1,6 +1,7 @@
 package unit
 
 import (
+	"fmt"
 	"maps"
 	"net"
 	"os"
@@ -92,11 +93,11 @@ func TestNotifyStoresAWorkingCopy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := n.Store("EXTERNAL", l.(*net.TCPListener)); err != nil {
+	if err := n.Store("EXTERNAL", l); err != nil {
 		t.Fatal(err)
 	}
 	got, fds := receive(t, c)
@@ -127,13 +128,13 @@ func TestNotifyStoresAWorkingCopy(t *testing.T) {
 
 func TestNotifyBadNames(t *testing.T) {
 	n := &Notifier{}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
 	for _, name := range []string{"", "a:b", "a\nREADY=1", strings.Repeat("x", 256)} {
-		if err := n.Store(name, l.(*net.TCPListener)); err == nil {
+		if err := n.Store(name, l); err == nil {
 			t.Errorf("%q is stored", name)
 		}
 		if err := n.Forget(name); err == nil {
@@ -170,7 +171,7 @@ func TestStoredListeners(t *testing.T) {
 	if os.Getenv("STORED_CHILD") != "" {
 		got := StoredListeners()
 		for _, name := range slices.Sorted(maps.Keys(got)) {
-			os.Stdout.WriteString("stored " + name + " " + got[name].Addr().String() + "\n")
+			fmt.Println("stored", name, got[name].Addr())
 		}
 		if again := StoredListeners(); len(again) != 0 || os.Getenv("LISTEN_FDS") != "" {
 			t.Errorf("taken twice: %v", again)
@@ -180,12 +181,12 @@ func TestStoredListeners(t *testing.T) {
 	var files []*os.File
 	var addrs []string
 	for range 3 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer l.Close()
-		f, err := l.(*net.TCPListener).File()
+		f, err := l.File()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"net"
 	"path/filepath"
 	"strings"
@@ -136,9 +137,10 @@ func (p *peer) call(c *peerConn, m *dbus.Message) {
 	case "Hello":
 		p.reply(c, m, ":1.1")
 	case "AddMatch":
+		rule := fmt.Sprint(m.Body...)
 		p.mu.Lock()
-		p.matches = append(p.matches, m.Body[0].(string))
-		c.rules = append(c.rules, m.Body[0].(string))
+		p.matches = append(p.matches, rule)
+		c.rules = append(c.rules, rule)
 		p.mu.Unlock()
 		p.reply(c, m)
 	case "Subscribe":

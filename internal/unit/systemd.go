@@ -144,8 +144,7 @@ func (s *Systemd) remember(ctx context.Context) error {
 }
 
 func (s *Systemd) refusal(err error) error {
-	var e dbus.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[dbus.Error](err); ok {
 		switch e.Name {
 		case "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", "org.freedesktop.DBus.Error.AccessDenied":
 			return fmt.Errorf("restart %s: not permitted (%w); install the package's polkit rule in /usr/share/polkit-1/rules.d or /etc/polkit-1/rules.d, for this unit and for user %d, and see that polkit runs", s.o.Unit, err, os.Getuid())

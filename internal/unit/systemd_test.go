@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -85,7 +86,7 @@ func TestFacts(t *testing.T) {
 	with := func(kv ...any) map[string]any {
 		p := running(1)
 		for i := 0; i < len(kv); i += 2 {
-			p[kv[i].(string)] = kv[i+1]
+			p[fmt.Sprint(kv[i])] = kv[i+1]
 		}
 		return p
 	}
@@ -132,7 +133,8 @@ func TestFacts(t *testing.T) {
 		},
 		{"masked", with("LoadState", "masked", "ActiveState", "inactive", "SubState", "dead"), restart.UnitFacts{State: restart.UnitStopped, Invocation: "ab01", Detail: "kafka.service is inactive (dead), masked"}},
 		{
-			"not there", map[string]any{"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead"},
+			"not there",
+			map[string]any{"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead"},
 			restart.UnitFacts{State: restart.UnitUnknown, Detail: "kafka.service is inactive (dead), not-found; name the broker's unit in the settings"},
 		},
 		{"in maintenance", with("ActiveState", "maintenance"), restart.UnitFacts{State: restart.UnitUnknown, Invocation: "ab01", Detail: "kafka.service is maintenance (running)"}},
@@ -189,9 +191,9 @@ func TestSilentBus(t *testing.T) {
 
 type silence chan struct{}
 
-func (silence) Write(p []byte) (int, error)  { return len(p), nil }
-func (s silence) Read(p []byte) (int, error) { <-s; return 0, errors.New("closed") }
-func (s silence) Close() error               { close(s); return nil }
+func (silence) Write(p []byte) (int, error) { return len(p), nil }
+func (s silence) Read([]byte) (int, error)  { <-s; return 0, errors.New("closed") }
+func (s silence) Close() error              { close(s); return nil }
 
 func TestRestart(t *testing.T) {
 	for result, want := range map[string]string{
