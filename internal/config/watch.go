@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -18,155 +19,134 @@ import (
 // remote write to a shared mount does.
 const pollInterval = 10 * time.Second
 
-// settle is how long events are gathered before the file is read: a write in
-// several parts is then mostly read once. A half-written file that is read all
-// the same is refused by the parser, and the next event heals it.
-const settle = 20 * time.Millisecond
+// settle is how long the file must stay the same before it counts.
+const settle = 50 * time.Millisecond
 
-// Watcher notices changes of a file, also when it is replaced by rename, and
-// when a symbolic link on the way to it is moved, as configuration managers and
-// mounted volumes do it. Events are a hint; the bytes are the truth.
+// Watcher notices changes of a file, also when it is replaced by rename, when a
+// symbolic link on the way to it is moved, as configuration managers and mounted
+// volumes do it, and when a folder on the way comes later.
+//
+// Reading is the truth: events only say when to look, because writes from
+// another host raise none, and because a watch is lost when its folder is
+// replaced. What was read counts once a second reading, a moment later, was the
+// same, so that a file is rarely taken half-written; of one that is written more
+// slowly than that, the parser refuses a part, and the next event brings the rest.
 type Watcher struct {
 	path    string
 	log     *slog.Logger
 	poll    time.Duration
+	notify  func() (*fsnotify.Watcher, error) // tests take events away
 	changed chan struct{}
 
 	mu   sync.Mutex
+	last reading // guarded by mu
+	seen bool    // guarded by mu
+}
+
+// reading is what one look at the file brought.
+type reading struct {
 	data []byte
 	err  error
 }
 
-// NewWatcher returns a watcher that has not looked yet.
-func NewWatcher(path string, log *slog.Logger) *Watcher {
-	return &Watcher{path: path, log: log, poll: pollInterval, changed: make(chan struct{}, 1)}
+func (r reading) equal(o reading) bool {
+	return bytes.Equal(r.data, o.data) && fmt.Sprint(r.err) == fmt.Sprint(o.err)
 }
 
-// Changed is signalled after the first look, and after every one that brought other bytes.
+// NewWatcher returns a watcher that has not looked yet. log must not be nil.
+func NewWatcher(path string, log *slog.Logger) *Watcher {
+	return &Watcher{path: path, log: log, poll: pollInterval, notify: fsnotify.NewWatcher, changed: make(chan struct{}, 1)}
+}
+
+// Changed is signalled (capacity 1) after the first look, and whenever Read
+// returns something else than before.
 func (w *Watcher) Changed() <-chan struct{} { return w.changed }
 
-// Read returns what the last look brought.
+// Read returns the file's bytes, which must not be altered, or why it cannot be read.
 func (w *Watcher) Read() ([]byte, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.data, w.err
+	return w.last.data, w.last.err
 }
 
-// Run watches until ctx ends. Without inotify it polls.
+// Run watches until ctx ends, and then returns nil. Without inotify it polls.
 func (w *Watcher) Run(ctx context.Context) error {
-	events, err := fsnotify.NewWatcher()
+	path, err := filepath.Abs(w.path)
 	if err != nil {
-		w.log.Warn("no file events, polling only", "err", err, "every", w.poll)
-	} else {
-		defer func() { _ = events.Close() }()
+		return fmt.Errorf("watch %s: %w", w.path, err)
 	}
-	watched := map[string]bool{}
-	first := true
-	tick := time.NewTicker(w.poll)
-	defer tick.Stop()
-	for {
-		if events != nil {
-			w.follow(events, watched)
-		}
-		if w.look() || first {
-			first = false
-			select {
-			case w.changed <- struct{}{}:
-			default:
-			}
-		}
-		if !w.wait(ctx, events, watched, tick.C) {
-			return nil
-		}
-	}
-}
+	h := newHints(path, w.notify, w.log)
+	defer h.close()
+	poll := time.NewTicker(w.poll)
+	defer poll.Stop()
+	quiet := time.NewTimer(settle)
+	defer quiet.Stop()
 
-// wait returns when the file may have changed, and false when ctx has ended.
-func (w *Watcher) wait(ctx context.Context, events *fsnotify.Watcher, watched map[string]bool, tick <-chan time.Time) bool {
-	var hints chan fsnotify.Event
-	var faults chan error
-	if events != nil {
-		hints, faults = events.Events, events.Errors
-	}
-	var quiet <-chan time.Time
+	// Watch first and read then, so that nothing falls between the two.
+	h.watch()
+	last := readWatched(path)
 	for {
+		settled := false
 		select {
 		case <-ctx.Done():
-			return false
-		case <-tick:
-			clear(watched) // a directory may have been replaced by another of its name
-			return true
-		case <-quiet:
-			return true
-		case err := <-faults:
+			return nil
+		case <-poll.C:
+		case <-quiet.C:
+			settled = true
+		case e, ok := <-h.events():
+			if ok && !h.matters(e) {
+				continue
+			}
+			h.ended(!ok)
+		case err, ok := <-h.errors():
 			w.log.Debug("file events were lost", "err", err)
-			return true
-		case e := <-hints:
-			if e.Op != fsnotify.Chmod && quiet == nil {
-				quiet = time.After(settle)
-			}
+			h.ended(!ok)
+		}
+		h.watch()
+		now := readWatched(path)
+		switch {
+		case !now.equal(last):
+			last = now
+			quiet.Reset(settle)
+		case settled:
+			w.accept(now)
 		}
 	}
 }
 
-// follow watches the directories of the file and of every link on the way to
-// it: files are replaced by rename, and only their directory tells that.
-func (w *Watcher) follow(events *fsnotify.Watcher, watched map[string]bool) {
-	want := map[string]bool{}
-	path := w.path
-	for range 40 { // as many links as Linux follows
-		dir := filepath.Dir(path)
-		want[dir] = true
-		if real, err := filepath.EvalSymlinks(dir); err == nil {
-			want[real] = true
-			// The directory may be a link itself, such as ..data: that one lies in its parent.
-			if real != dir {
-				want[filepath.Dir(dir)] = true
-			}
-		}
-		target, err := os.Readlink(path)
-		if err != nil {
-			break
-		}
-		if !filepath.IsAbs(target) {
-			target = filepath.Join(dir, target)
-		}
-		path = target
-	}
-	for dir := range watched {
-		if !want[dir] {
-			_ = events.Remove(dir) // it may be gone already
-			delete(watched, dir)
-		}
-	}
-	for dir := range want {
-		if !watched[dir] && events.Add(dir) == nil {
-			watched[dir] = true
-		}
-	}
-}
-
-// look reads the file and returns whether it is another than before.
-func (w *Watcher) look() bool {
-	data, err := readLimited(w.path)
+func (w *Watcher) accept(r reading) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	same := bytes.Equal(data, w.data) && (err == nil) == (w.err == nil) && (err == nil || err.Error() == w.err.Error())
-	w.data, w.err = data, err
-	return !same
+	same := w.seen && w.last.equal(r)
+	w.last, w.seen = r, true
+	w.mu.Unlock()
+	if same {
+		return
+	}
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
 }
 
-// readLimited reads one byte more than the parser takes at most, so that a huge
-// file is refused there and fills no memory here.
-func readLimited(path string) ([]byte, error) {
-	f, err := os.Open(path)
+// readWatched reads one byte more than the parser takes at most, so that a huge
+// file is refused there and fills no memory here. A pipe in the file's place
+// must not hold the agent up, so opening does not wait for a writer.
+func readWatched(path string) reading {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, fmt.Errorf("read the manifest: %w", err)
+		return reading{err: fmt.Errorf("read the manifest: %w", err)}
 	}
 	defer func() { _ = f.Close() }() // nothing was written
-	data, err := io.ReadAll(io.LimitReader(f, MaxFileSize+1))
-	if err != nil {
-		return nil, fmt.Errorf("read the manifest: %w", err)
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file; put the file in its place", path)
 	}
-	return data, nil
+	var data []byte
+	if err == nil {
+		data, err = io.ReadAll(io.LimitReader(f, MaxFileSize+1))
+	}
+	if err != nil {
+		return reading{err: fmt.Errorf("read the manifest: %w", err)}
+	}
+	return reading{data: data}
 }

@@ -2,11 +2,16 @@ package config
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fsnotify/fsnotify"
 )
 
 func write(t *testing.T, path, text string) {
@@ -25,6 +30,11 @@ func watching(t *testing.T, path string, poll time.Duration) func(want string) {
 	t.Helper()
 	w := NewWatcher(path, slog.New(slog.DiscardHandler))
 	w.poll = poll
+	return run(t, w)
+}
+
+func run(t *testing.T, w *Watcher) func(want string) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
@@ -126,15 +136,168 @@ func TestWatchLinkIsMoved(t *testing.T) {
 	wait("three")
 }
 
-// TestWatchPolls: the directory does not exist at first, so no event can come.
+// TestWatchPolls has no events, as on a mount that another host writes to.
 func TestWatchPolls(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "later")
 	path := filepath.Join(dir, "manifest.yaml")
-	wait := watching(t, path, 20*time.Millisecond)
+	w := NewWatcher(path, slog.New(slog.DiscardHandler))
+	w.poll = 20 * time.Millisecond
+	w.notify = func() (*fsnotify.Watcher, error) { return nil, errors.New("too many open files") }
+	wait := run(t, w)
 	wait("")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	write(t, path, "one")
 	wait("one")
+	write(t, path, "two")
+	wait("two")
+}
+
+// TestWatchFoldersComeLater makes the folders one by one, and replaces one.
+func TestWatchFoldersComeLater(t *testing.T) {
+	top := t.TempDir()
+	path := filepath.Join(top, "etc", "agent", "manifest.yaml")
+	wait := watching(t, path, never)
+	wait("")
+	if err := os.Mkdir(filepath.Join(top, "etc"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(top, "etc", "agent"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, "one")
+	wait("one")
+	if err := os.Rename(filepath.Join(top, "etc"), filepath.Join(top, "old")); err != nil {
+		t.Fatal(err)
+	}
+	wait("")
+	if err := os.MkdirAll(filepath.Join(top, "etc", "agent"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, "two")
+	wait("two")
+}
+
+// TestWatchFolderIsALink moves a link two folders above the file.
+func TestWatchFolderIsALink(t *testing.T) {
+	top := t.TempDir()
+	for _, v := range []string{"v1", "v2"} {
+		if err := os.MkdirAll(filepath.Join(top, v, "conf"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(top, v, "conf", "m"), v)
+	}
+	current := filepath.Join(top, "current")
+	if err := os.Symlink("v1", current); err != nil {
+		t.Fatal(err)
+	}
+	wait := watching(t, filepath.Join(current, "conf", "m"), never)
+	wait("v1")
+	if err := os.Symlink("v2", current+".new"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(current+".new", current); err != nil {
+		t.Fatal(err)
+	}
+	wait("v2")
+}
+
+// TestWatchLinkLoop only must not hang.
+func TestWatchLinkLoop(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m")
+	if err := os.Symlink(path, path); err != nil {
+		t.Fatal(err)
+	}
+	wait := watching(t, path, never)
+	wait("")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, "one")
+	wait("one")
+}
+
+// TestWatchPartialWrites writes in pieces that follow each other closely: only the
+// whole is ever shown.
+func TestWatchPartialWrites(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m")
+	write(t, path, "old")
+	w := NewWatcher(path, slog.New(slog.DiscardHandler))
+	w.poll = never
+	wait := run(t, w)
+	wait("old")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	for range 20 {
+		if _, err := f.WriteString("0123456789"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	quick := time.Since(begun) < settle
+	whole := strings.Repeat("0123456789", 20)
+	for {
+		<-w.Changed()
+		data, err := w.Read()
+		if err == nil && string(data) == whole {
+			return
+		}
+		if quick {
+			t.Fatalf("shown half-written: %q, %v", data, err)
+		}
+	}
+}
+
+// TestWatchStrangeFiles: what is no regular file is an error and holds nothing up.
+func TestWatchStrangeFiles(t *testing.T) {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{pipe, dir} {
+		r := readWatched(path)
+		if want := "read the manifest: " + path + " is not a regular file; put the file in its place"; r.err == nil || r.err.Error() != want {
+			t.Errorf("got  %v\nwant %s", r.err, want)
+		}
+	}
+	huge := filepath.Join(dir, "huge")
+	write(t, huge, strings.Repeat("#", MaxFileSize+1000))
+	if r := readWatched(huge); r.err != nil || len(r.data) != MaxFileSize+1 {
+		t.Errorf("%d bytes, %v", len(r.data), r.err)
+	}
+}
+
+// TestWatchLeavesNothing counts what inotify keeps open.
+func TestWatchLeavesNothing(t *testing.T) {
+	open := func() (n int) {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && to == "anon_inode:inotify" {
+				n++
+			}
+		}
+		return n
+	}
+	before := open()
+	t.Run("run", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "m")
+		wait := watching(t, path, never)
+		wait("")
+		if open() != before+1 {
+			t.Errorf("%d inotify instances while it runs, %d before", open(), before)
+		}
+	})
+	if open() != before {
+		t.Errorf("%d inotify instances, %d before", open(), before)
+	}
 }
