@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"example.com/kpls-agent/test/fleet"
+	"example.com/kpls-agent/test/sandbox"
+)
+
+// patience bounds the whole run; it only ends one that hangs.
+const patience = 20 * time.Minute
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	code, err := run(ctx, os.Stdout, os.Stderr)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// run measures, reports, and returns the exit code.
+func run(ctx context.Context, out, progress io.Writer) (int, error) {
+	if _, err := os.Stat(filepath.Join("docs", "performance.md")); err != nil {
+		return 1, fmt.Errorf("find the module's documents: %w; run this from the module's root", err)
+	}
+	report, err := newReport(time.Now())
+	if err != nil {
+		return 1, err
+	}
+	if err := measure(ctx, &report, progress); err != nil {
+		return 1, err
+	}
+	if _, err := fmt.Fprintf(out, "\n%s", report.table()); err != nil {
+		return 1, err
+	}
+	if err := report.write("."); err != nil {
+		return 1, err
+	}
+	if os.Getenv("STRICT") == "1" && report.farOff() {
+		return 1, nil
+	}
+	return 0, nil
+}
+
+// bench is one run on one cluster.
+type bench struct {
+	*sandbox.Cluster
+	fleet    *fleet.Fleet
+	report   *report
+	progress io.Writer
+}
+
+func (b *bench) logf(format string, args ...any) {
+	fmt.Fprintf(b.progress, "%s "+format+"\n", append([]any{time.Now().Format("15:04:05")}, args...)...)
+}
+
+// measure takes all figures, the script first, so that the agents find the
+// brokers as it left them.
+func measure(ctx context.Context, r *report, progress io.Writer) (err error) {
+	b := &bench{report: r, progress: progress}
+	dir, err := os.MkdirTemp("", "kpls-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	b.logf("building the agent")
+	bin, err := fleet.Build(ctx, dir)
+	if err != nil {
+		return err
+	}
+	if b.Cluster, err = sandbox.New(ctx, sandbox.Options{Version: sandbox.DefaultVersion, Logf: b.logf}); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	if err := b.Start(ctx); err != nil {
+		return err
+	}
+	if err := b.CreateTopic(ctx, topic, partitions, 3, map[string]string{"min.insync.replicas": "2"}); err != nil {
+		return err
+	}
+	if b.fleet, err = fleet.New(b.Cluster, bin, dir); err != nil {
+		return err
+	}
+	defer b.fleet.Close()
+	if err := b.rolls(ctx); err != nil {
+		return err
+	}
+	if err := b.rest(ctx); err != nil {
+		return err
+	}
+	return b.kills(ctx)
+}
+
+// until polls until ok holds.
+func until(ctx context.Context, what string, ok func() bool) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait until %s: %w", what, ctx.Err())
+		case <-tick.C:
+		}
+	}
+	return nil
+}
