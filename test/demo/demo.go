@@ -23,6 +23,7 @@ const (
 	listener  = "EXTERNAL"
 	topic     = "orders"
 	soak      = 3 * time.Second
+	warmUp    = 3 * time.Second
 	firstPort = 9093
 	// patience ends a part that hangs, on a machine however slow.
 	patience = 10 * time.Minute
@@ -91,45 +92,80 @@ func (d *demo) underLoad(ctx context.Context, dir string) error {
 	background, stop := context.WithCancel(ctx)
 	defer stop()
 	d.host = d.cluster.Host(100)
-	d.say("starting the balancer's stand-in on %s, a producer with acks=all, a consumer, three agents", d.host)
+	d.say("starting the balancer's stand-in on %s, and three agents", d.host)
 	d.balancer = sandbox.NewForwarder(sandbox.ForwarderOptions{Fronts: d.fronts(), Interval: time.Second})
 	d.watch = sandbox.NewWatcher(d.cluster)
-	d.load = sandbox.NewLoad(sandbox.LoadOptions{Bootstrap: d.cluster.Bootstrap(), Topic: topic, Partitions: 12})
+	d.load = d.newLoad()
 	balanced, watched := make(chan error, 1), make(chan struct{})
 	go func() { balanced <- d.balancer.Run(background) }()
 	go func() { defer close(watched); d.watch.Run(background) }()
 	defer func() { stop(); <-watched; <-balanced }()
-	loadCtx, endLoad := context.WithCancel(background)
-	defer endLoad()
-	account := make(chan error, 1)
-	var total sandbox.Figures
-	go func() {
-		var err error
-		total, err = d.load.Run(loadCtx)
-		account <- err
-	}()
 	if err := d.fleet.Start(ctx); err != nil {
 		return err
 	}
 	if _, err := d.follow(ctx, "waiting for all agents", d.reported); err != nil {
 		return err
 	}
+	account, endLoad, err := d.startLoad(ctx)
+	if err != nil {
+		return err
+	}
+	defer endLoad()
 	report, verified, err := d.manifests(ctx, dir)
 	if err != nil {
 		return err
 	}
 	endLoad()
 	select {
-	case err := <-account:
+	case a := <-account:
 		d.say("the figures")
-		d.print(report + loadTable(total))
-		return errors.Join(err, verified, judge(total))
+		d.print(report + loadTable(a.Figures))
+		return errors.Join(a.err, verified, judge(a.Figures))
 	case err := <-balanced:
 		balanced <- err
 		return fmt.Errorf("the balancer's stand-in ended: %w", err)
 	case <-ctx.Done(): // the brokers go now, so the load will never have its account
 		return ctx.Err()
 	}
+}
+
+// account is what a load's run ended with.
+type account struct {
+	sandbox.Figures
+	err error
+}
+
+// startLoad starts the producer and the consumer. The account comes once the
+// returned function is called.
+func (d *demo) startLoad(ctx context.Context) (<-chan account, context.CancelFunc, error) {
+	d.say("starting a producer with acks=all and a consumer")
+	// A load of its own takes the stalls of a cluster's first minute.
+	warm, cancel := context.WithTimeout(ctx, warmUp)
+	defer cancel()
+	select {
+	case a := <-start(warm, d.newLoad()):
+		if a.err != nil {
+			return nil, nil, a.err
+		}
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	ctx, end := context.WithCancel(ctx)
+	return start(ctx, d.load), end, nil
+}
+
+// start runs a load until ctx ends and everything is read.
+func start(ctx context.Context, load *sandbox.Load) <-chan account {
+	done := make(chan account, 1)
+	go func() {
+		f, err := load.Run(ctx)
+		done <- account{f, err}
+	}()
+	return done
+}
+
+func (d *demo) newLoad() *sandbox.Load {
+	return sandbox.NewLoad(sandbox.LoadOptions{Bootstrap: d.cluster.Bootstrap(), Topic: topic, Partitions: 12})
 }
 
 // manifests plays the three manifests, and returns the figures of the first and

@@ -10,7 +10,7 @@ import (
 )
 
 // followInterval is the pause between two looks at the status.
-const followInterval = 300 * time.Millisecond
+const followInterval = 500 * time.Millisecond
 
 // follow shows the status until ok holds. The error of what took too long says
 // what was seen last.
