@@ -68,17 +68,13 @@ func TestCountRequests(t *testing.T) {
 	}
 }
 
-func TestProcess(t *testing.T) {
-	pid := os.Getpid()
-	if mib, err := residentMiB(pid); err != nil || mib < 1 || mib > 10000 {
-		t.Errorf("this process has %v MiB, %v", mib, err)
-	}
+func TestUsage(t *testing.T) {
 	for begin := time.Now(); ; {
-		ticks, err := cpuTicks(pid)
-		if err != nil || time.Since(begin) > time.Minute {
-			t.Fatalf("%d ticks of CPU time, %v", ticks, err)
+		u, err := usageOf(os.Getpid())
+		if err != nil || u.file < 1 || u.resident <= u.file || u.resident > 10000 || time.Since(begin) > time.Minute {
+			t.Fatalf("this process uses %+v, %v", u, err)
 		}
-		if ticks > 0 {
+		if u.ticks > 0 {
 			return
 		}
 	}

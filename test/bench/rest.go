@@ -2,10 +2,10 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -47,51 +47,34 @@ func (b *bench) rest(ctx context.Context) error {
 		return err
 	}
 	b.logf("agents at rest for %s", restTime)
-	before, sizes, begin := make(map[int32]int), b.logSizes(), time.Now()
-	for _, a := range b.fleet.Agents {
-		if before[a.ID], err = cpuTicks(a.Pid()); err != nil {
-			return err
-		}
+	sizes, begin := b.logSizes(), time.Now()
+	before, err := b.usages()
+	if err != nil {
+		return err
 	}
 	if err := b.probed(ctx, restTime); err != nil {
 		return err
 	}
-	seconds := time.Since(begin).Seconds()
-	var memory, cpu float64 // of the agent that needs most
-	for _, a := range b.fleet.Agents {
-		ticks, err := cpuTicks(a.Pid())
-		if err != nil {
-			return err
-		}
-		resident, err := residentMiB(a.Pid())
-		if err != nil {
-			return err
-		}
-		cpu = max(cpu, float64(ticks-before[a.ID])/ticksPerSecond/seconds*100)
-		memory = max(memory, resident)
+	after, err := b.usages()
+	if err != nil {
+		return err
 	}
+	seconds := time.Since(begin).Seconds()
 	requests, err := b.requestsSince(sizes)
 	if err != nil {
 		return err
 	}
-	if err := b.logRequests(ctx, "INFO"); err != nil {
-		return err
+	var cpu float64
+	for i := range after {
+		cpu = max(cpu, float64(after[i].ticks-before[i].ticks)/ticksPerSecond/seconds*100)
 	}
-	total, kinds := 0, make([]string, 0, len(requests))
-	for _, name := range slices.Sorted(maps.Keys(requests)) {
-		total += requests[name]
-		kinds = append(kinds, fmt.Sprintf("%s %d", name, requests[name]))
-	}
-	if total == 0 {
-		return errors.New("count the agents' requests: the brokers' request log names none; is kafka.request.logger still its name?")
-	}
-	b.logf("requests of %d agents: %s", len(b.fleet.Agents), strings.Join(kinds, ", "))
+	most := slices.MaxFunc(after, func(a, b usage) int { return cmp.Compare(a.resident, b.resident) })
 	b.report.add(
-		figure{Name: "agent at rest, resident memory", Unit: "MiB", Goal: new(25.0), Value: memory, Note: "the largest of three"},
+		figure{Name: "agent at rest, resident memory", Unit: "MiB", Goal: new(25.0), Value: most.resident, Note: fmt.Sprintf("the largest of three; %.1f MiB of it are file pages", most.file)},
 		figure{Name: "agent at rest, CPU", Unit: "% of a core", Goal: new(0.2), Value: cpu, Note: "the busiest of three, over 60 s"},
-		figure{Name: "agent at rest, Kafka requests", Unit: "/s", Goal: new(1.0), Value: float64(total) / seconds / float64(len(b.fleet.Agents)), Note: "counted in the brokers' request logs, mean of three"},
+		figure{Name: "agent at rest, Kafka requests", Unit: "/s", Goal: new(1.0), Value: float64(requests) / seconds / float64(len(after)), Note: "counted in the brokers' request logs, mean of three"},
 	)
-	return nil
+	return b.logRequests(ctx, "INFO")
 }
 
 // probed lets time pass in which each agent is probed as a balancer does.
@@ -154,17 +137,24 @@ func (b *bench) logSizes() map[int32]int64 {
 	return sizes
 }
 
-// requestsSince counts the agents' requests by name in what the logs got since.
-func (b *bench) requestsSince(sizes map[int32]int64) (map[string]int, error) {
-	counts := make(map[string]int)
+// requestsSince counts the agents' requests in what the logs got since.
+func (b *bench) requestsSince(sizes map[int32]int64) (int, error) {
+	counts, total := make(map[string]int), 0
 	for _, br := range b.Brokers {
 		data, err := os.ReadFile(br.Log())
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
 		countRequests(counts, data[sizes[br.ID]:])
 	}
-	return counts, nil
+	for _, n := range counts {
+		total += n
+	}
+	if total == 0 {
+		return 0, errors.New("count the agents' requests: the brokers' request log names none; is kafka.request.logger still its name?")
+	}
+	b.logf("the agents' requests: %v", counts)
+	return total, nil
 }
 
 // requestName finds the name in a line of the request log.
@@ -181,89 +171,102 @@ func countRequests(counts map[string]int, log []byte) {
 	}
 }
 
-// cpuTicks is the CPU time that a process has used, in ticks.
-func cpuTicks(pid int) (int, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, _ := strings.Cut(string(data), ") ") // from the third field on
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("read the CPU time of process %d: %q", pid, data)
-	}
-	user, errUser := strconv.Atoi(fields[11])
-	system, errSystem := strconv.Atoi(fields[12])
-	return user + system, errors.Join(errUser, errSystem)
+// usage is what a process has used.
+type usage struct {
+	ticks          int     // CPU time, user and system
+	resident, file float64 // MiB: VmRSS, and the part of it that is pages of files
 }
 
-// residentMiB is a process's VmRSS.
-func residentMiB(pid int) (float64, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
+func (b *bench) usages() ([]usage, error) {
+	var all []usage
+	for _, a := range b.fleet.Agents {
+		u, err := usageOf(a.Pid())
+		if err != nil {
+			return nil, fmt.Errorf("read what the agent of broker %d uses: %w", a.ID, err)
+		}
+		all = append(all, u)
 	}
+	return all, nil
+}
+
+func usageOf(pid int) (usage, error) {
+	stat, errStat := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	status, errStatus := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err := errors.Join(errStat, errStatus); err != nil {
+		return usage{}, err
+	}
+	_, fields, _ := strings.Cut(string(stat), ") ") // from the third on
+	times := strings.Fields(fields)
+	if len(times) < 13 {
+		return usage{}, fmt.Errorf("unknown format %q", stat)
+	}
+	user, errUser := strconv.Atoi(times[11])
+	system, errSystem := strconv.Atoi(times[12])
+	resident, errResident := mebibytes(string(status), "VmRSS")
+	file, errFile := mebibytes(string(status), "RssFile")
+	return usage{user + system, resident, file}, errors.Join(errUser, errSystem, errResident, errFile)
+}
+
+// mebibytes reads a size in /proc/PID/status.
+func mebibytes(status, key string) (float64, error) {
+	_, rest, _ := strings.Cut(status, "\n"+key+":")
 	var kib float64
-	_, rest, _ := strings.Cut(string(data), "\nVmRSS:")
 	if _, err := fmt.Sscan(rest, &kib); err != nil {
-		return 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
+		return 0, fmt.Errorf("read %s: %w", key, err)
 	}
 	return kib / 1024, nil
 }
 
 // kills measures how long a probe port outlives its broker.
 func (b *bench) kills(ctx context.Context) error {
-	var waits []time.Duration
+	var waits, exits []time.Duration
 	for i := range killCount {
 		br := b.Brokers[i%len(b.Brokers)]
-		wait, err := b.kill(ctx, br)
+		wait, exit, err := b.kill(ctx, br)
 		if err != nil {
 			return fmt.Errorf("kill broker %d: %w", br.ID, err)
 		}
-		b.logf("broker %d killed: probe refused after %.3f s", br.ID, wait.Seconds())
-		waits = append(waits, wait)
+		b.logf("broker %d killed: exited after %.3f s, probe refused after %.3f s", br.ID, exit.Seconds(), wait.Seconds())
+		waits, exits = append(waits, wait), append(exits, exit)
 	}
 	slices.Sort(waits)
-	b.report.add(figure{Name: "broker killed to probe refused", Unit: "s", Goal: new(0.1), Value: waits[len(waits)-1].Seconds(), Note: fmt.Sprintf("worst of %d; median %.3f s", len(waits), waits[len(waits)/2].Seconds())})
+	slices.Sort(exits)
+	b.report.add(figure{
+		Name: "broker killed to probe refused", Unit: "s", Goal: new(0.1), Value: waits[killCount-1].Seconds(),
+		Note: fmt.Sprintf("worst of %d; median %.3f s, of the process's exit %.3f s", killCount, waits[killCount/2].Seconds(), exits[killCount/2].Seconds()),
+	})
 	return nil
 }
 
 // kill kills one broker, from a cluster where all is well to one where all is
-// well again.
-func (b *bench) kill(ctx context.Context, br *sandbox.Broker) (time.Duration, error) {
-	probe := b.fleet.Agent(br.ID).Probe()
+// well again. It returns the time to the first refused probe, and the time that
+// the kernel took to end the process.
+func (b *bench) kill(ctx context.Context, br *sandbox.Broker) (probe, exit time.Duration, err error) {
+	addr := b.fleet.Agent(br.ID).Probe()
 	killed := make(chan error, 1)
 	go func() { killed <- br.Kill(ctx) }()
-	var refused time.Time
-	for refused.IsZero() {
-		if errors.Is(dial(ctx, probe), syscall.ECONNREFUSED) {
-			refused = time.Now()
-		}
+	for !errors.Is(dial(ctx, addr), syscall.ECONNREFUSED) {
 		select {
 		case <-ctx.Done():
-			return 0, errors.Join(ctx.Err(), <-killed)
+			return 0, 0, errors.Join(ctx.Err(), <-killed)
 		case <-time.After(time.Millisecond): // leaves the agent its core
 		}
 	}
+	refused := time.Now()
 	if err := <-killed; err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	events, err := br.Events()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	var at time.Time
-	for _, e := range events {
-		if e.Kind == supervise.KillRequested {
-			at = e.At // the last one is this one
-		}
+	n := len(events)
+	if n < 2 || events[n-2].Kind != supervise.KillRequested || events[n-1].Kind != supervise.Exited || refused.Before(events[n-2].At) {
+		return 0, 0, fmt.Errorf("the probe was refused at %s, but not for a kill: %v", refused, events)
 	}
-	if at.IsZero() || refused.Before(at) {
-		return 0, errors.New("the probe was refused before the broker was killed")
-	}
+	probe, exit = refused.Sub(events[n-2].At), events[n-1].At.Sub(events[n-2].At)
 	if err := errors.Join(br.Start(ctx), b.WaitServing(ctx), b.WaitFullISR(ctx)); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	err = until(ctx, "the probe is open again", func() bool { return dial(ctx, probe) == nil })
-	return refused.Sub(at), err
+	return probe, exit, until(ctx, "the probe is open again", func() bool { return dial(ctx, addr) == nil })
 }
