@@ -184,7 +184,7 @@ func warn(log *slog.Logger, doing string, err error) {
 // newUnit is the broker's service, and what keeps watching it.
 func newUnit(s *Settings, log *slog.Logger) (restart.Unit, func(context.Context) error, error) {
 	if len(s.Commands.Restart) > 0 {
-		c, err := unit.NewCommands(unit.CommandsOptions{Restart: s.Commands.Restart, Status: s.Commands.Status})
+		c, err := unit.NewCommands(unit.CommandsOptions{Restart: s.Commands.Restart, Status: s.Commands.Status, Output: os.Stderr})
 		if err != nil {
 			return nil, nil, err
 		}

@@ -58,6 +58,7 @@ type Machine struct {
 	phase Phase
 	since time.Time
 
+	judged    string    // target for which the process was last asked what it runs
 	process   string    // invocation of the process last seen
 	processAt time.Time // when this life first saw it
 	begun     time.Time // when the probes were told of a planned restart; zero: they were not

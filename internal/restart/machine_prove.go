@@ -8,6 +8,15 @@ import (
 	"time"
 )
 
+const (
+	// resumeHold is how long after a restart a new life of the agent still lets the
+	// probes hold their ports.
+	resumeHold = 30 * time.Second
+	// balancerGone is how long without a single probe means that there is no load
+	// balancer, and that what was seen before was somebody's hand.
+	balancerGone = 2 * time.Minute
+)
+
 // maxStarts is how many processes may be seen in one proof: a reboot of the VM
 // or a restart by hand is no failure, a process that keeps ending is.
 const maxStarts = 3
@@ -36,6 +45,10 @@ func (s *step) prove() Decision {
 	}
 	if p.waiting != nil {
 		s.m.healthy = time.Time{}
+		if s.m.begun.IsZero() && s.f.Now.Sub(j.Started) < resumeHold {
+			s.m.begun = s.f.Now // an earlier life told the probes, and they were its own
+			return s.do(p.phase, p.waiting, Action{Kind: ActBegin}, 0)
+		}
 		return s.lookOn(p)
 	}
 	if s.m.healthy.IsZero() {
@@ -221,6 +234,9 @@ func (s *step) example() string {
 func (s *step) balancer() *Reason {
 	for _, name := range slices.Sorted(maps.Keys(s.j.Listeners)) {
 		p := s.f.Probes[name]
+		if p.Answered == 0 && s.f.Now.Sub(s.m.healthy) > balancerGone {
+			continue
+		}
 		if p.Balancer && p.Gap && p.Open && p.Answered < s.f.Manifest.HealthyThreshold {
 			return because(CodeBalancer, "the load balancer has seen %s up %d times of %d since it was closed", name, p.Answered, s.f.Manifest.HealthyThreshold)
 		}

@@ -43,8 +43,16 @@ func (s *step) atRest() Decision {
 		if !s.j.Served {
 			return s.save(s.phaseOr(PhaseUnknown), because(CodeInSync, "the broker was seen running"), func(j *Journal) { j.Served = true })
 		}
+		if s.m.judged != s.target {
+			// What the process runs may have got a dynamic value since it was last asked.
+			s.m.judged = s.target
+			return s.do(s.phaseOr(PhaseUnknown), because(CodeClusterUnknown, "looking at the process for the new manifest"), Action{Kind: ActRunning}, 0)
+		}
 		if len(f.Running.Dynamic) > 0 {
-			return s.drop(PhaseRefused, because(CodeDynamicConfig, "a dynamic configuration overrides %s on this broker, so that server.properties decides nothing; delete it with kafka-configs --alter --entity-type brokers --entity-name %d --delete-config %s", f.Running.Dynamic[0], s.m.opts.Self, f.Running.Dynamic[0]))
+			if !s.recent(f.Running.At, paceWaiting) {
+				return s.do(PhaseRefused, s.dynamic(), Action{Kind: ActRunning}, 0)
+			}
+			return s.drop(PhaseRefused, s.dynamic(), paceWaiting)
 		}
 		if s.drift() == "" {
 			return s.idle()
@@ -53,6 +61,11 @@ func (s *step) atRest() Decision {
 		return s.drop(PhaseStopped, because(CodeStopped, "the broker has failed (%s) with the server.properties the manifest asks for; see its log, mend it and start it", f.Unit.Detail))
 	}
 	return s.drifting()
+}
+
+func (s *step) dynamic() *Reason {
+	name := s.f.Running.Dynamic[0]
+	return because(CodeDynamicConfig, "a dynamic configuration overrides %s on this broker, so that server.properties decides nothing; delete it with kafka-configs --alter --entity-type brokers --entity-name %d --delete-config %s", name, s.m.opts.Self, name)
 }
 
 // phaseOr keeps the phase that was, so that a short look does not show up as a change.
@@ -101,10 +114,10 @@ func backoff(n int) time.Duration {
 }
 
 // drop waits without a claim: one that is held is given back, since it would keep others waiting.
-func (s *step) drop(p Phase, r *Reason) Decision {
+func (s *step) drop(p Phase, r *Reason, pace ...time.Duration) Decision {
 	c, _, held := s.v.Claim(s.m.opts.Self)
 	if !held || s.tooSoon(ActAppend) || s.j.Failed != "" && !s.j.Halted {
-		return s.wait(p, r, paceRest)
+		return s.wait(p, r, append(pace, paceRest)[0])
 	}
 	d := s.do(p, r, Action{Kind: ActAppend}, 0)
 	// The status goes first: who reads the release has read what it means.
@@ -288,6 +301,9 @@ func (s *step) claim(why string) Decision {
 	r := because(CodeClaiming, "%s; checking the gates", why)
 	if s.f.Cluster.At.Before(c.At) || !s.recent(s.f.Cluster.At, fresh) {
 		return s.observe(PhaseClaimed, r, 0)
+	}
+	if s.up() && s.f.Running.At.Before(c.At) {
+		return s.do(PhaseClaimed, r, Action{Kind: ActRunning}, 0)
 	}
 	if b := s.blocked(); b != nil {
 		if place > 0 {

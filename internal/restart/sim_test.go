@@ -405,7 +405,7 @@ func TestSimulation(t *testing.T) {
 		}
 		return
 	}
-	runs := 300
+	runs := 120
 	if n, err := strconv.Atoi(os.Getenv("SIM_RUNS")); err == nil {
 		runs = n
 	}

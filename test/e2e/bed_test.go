@@ -71,6 +71,7 @@ func newCluster(t *testing.T, o sandbox.Options) *bed {
 		t.Fatal(err)
 	}
 	b := &bed{T: t, Cluster: c}
+	dir := t.TempDir() // before the clean-up below, which reads in it
 	t.Cleanup(func() {
 		if t.Failed() {
 			b.dump()
@@ -85,7 +86,7 @@ func newCluster(t *testing.T, o sandbox.Options) *bed {
 	if err := c.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if b.fleet, err = fleet.New(c, agentBinary, t.TempDir()); err != nil {
+	if b.fleet, err = fleet.New(c, agentBinary, dir); err != nil {
 		t.Fatal(err)
 	}
 	b.watch = sandbox.NewWatcher(c)
@@ -147,6 +148,18 @@ func (b *bed) wait(what string, ok func(fleet.Report) bool) fleet.Report {
 		b.Fatal(err)
 	}
 	return r
+}
+
+// until waits for what no status tells.
+func (b *bed) until(what string, ok func() bool) {
+	b.Helper()
+	deadline := time.Now().Add(patience)
+	for !ok() {
+		if time.Now().After(deadline) {
+			b.Fatalf("waited until %s", what)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
 }
 
 // rolled waits until every broker runs what the manifest with this text says, or

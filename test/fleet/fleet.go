@@ -240,7 +240,7 @@ func (f *Fleet) Wait(ctx context.Context, what string, ok func(Report) bool) (Re
 		select {
 		case <-ctx.Done():
 			last, _, _ := f.Agents[0].Command(context.WithoutCancel(ctx), "status")
-			return r, fmt.Errorf("wait until %s: %w (%w); last seen:\n%s", what, ctx.Err(), err, last)
+			return r, fmt.Errorf("wait until %s: %w; last seen:\n%s", what, errors.Join(ctx.Err(), err), last)
 		case <-time.After(200 * time.Millisecond):
 		}
 	}

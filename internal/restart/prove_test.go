@@ -1,0 +1,123 @@
+package restart
+
+import (
+	"testing"
+	"time"
+)
+
+// proving is a broker that has come back and is healthy in every respect.
+func proving() Facts {
+	f := cluster3()
+	f.Cluster.Views[0].Broker, f.Cluster.Views[1].Broker = 1, 2
+	f.Manifest.Listeners = map[string]string{"EXTERNAL": "x"}
+	f.Manifest.HealthyThreshold = 2
+	f.Running = RunningFacts{At: f.Now, Listeners: map[string]string{"EXTERNAL": "x"}}
+	f.Cluster.At = f.Now
+	f.Probes = map[string]ProbeFacts{"EXTERNAL": {At: f.Now, Serving: true, Open: true}}
+	f.Journal = Journal{Version: JournalVersion, Step: StepProve, Target: "h", Listeners: f.Manifest.Listeners, Invocation: "i", Starts: 1, Started: f.Now.Add(-time.Second)}
+	return f
+}
+
+// after lets time pass with every fact as fresh as before.
+func (f *Facts) after(d time.Duration) {
+	f.Now = f.Now.Add(d)
+	f.Cluster.At = f.Now
+	for name, p := range f.Probes {
+		p.At = f.Now
+		f.Probes[name] = p
+	}
+}
+
+func TestProof(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		spoil func(*Facts)
+		phase Phase
+		code  Code
+		kind  ActionKind
+	}{
+		{"proved at once without a soak", func(*Facts) {}, PhaseSoaking, CodeReleasing, ActSave},
+		{"soaks", func(f *Facts) { f.Manifest.Soak = time.Minute }, PhaseSoaking, CodeSoaking, ActNone},
+		{"the process ended", func(f *Facts) { f.Unit.State = UnitFailed }, PhaseRollback, CodeRollingBack, ActSave},
+		{"the process ended, by a command's word", func(f *Facts) { f.Unit.State, f.Unit.Ambiguous = UnitStopped, true }, PhaseRollback, CodeRollingBack, ActSave},
+		{"somebody stopped it", func(f *Facts) { f.Unit.State = UnitStopped }, PhaseStopped, CodeStopped, ActBegin},
+		{"a loop", func(f *Facts) { f.Unit.Restarts = 1 }, PhaseRollback, CodeRollingBack, ActSave},
+		{"wrong configuration", func(f *Facts) { f.Running.Listeners = map[string]string{"EXTERNAL": "y"} }, PhaseRollback, CodeRollingBack, ActSave},
+		{"no answer yet", func(f *Facts) { f.Running.Err = "refused" }, PhaseStarting, CodeStarting, ActBegin},
+		{"no answer for too long", func(f *Facts) {
+			f.Running.Err = "refused"
+			f.Journal.Started = f.Now.Add(-time.Hour)
+		}, PhaseRollback, CodeRollingBack, ActSave},
+		{"a listener does not serve", func(f *Facts) { f.Probes["EXTERNAL"] = ProbeFacts{At: f.Now, Why: "refused"} }, PhaseStarting, CodeListener, ActBegin},
+		{"fenced in another's view", func(f *Facts) { f.Cluster.Views[1].Alive = []int32{2, 3} }, PhaseCatchingUp, CodeFenced, ActBegin},
+		{"not in sync", func(f *Facts) { f.Cluster.Views[0].Topics[0].Partitions[0].ISR = []int32{2, 3} }, PhaseCatchingUp, CodeCatchingUp, ActBegin},
+		{"own view missing", func(f *Facts) { f.Cluster.Views[0].Broker = 3 }, PhaseCatchingUp, CodeGateViews, ActBegin},
+		{"the balancer saw it closed", func(f *Facts) {
+			f.Probes["EXTERNAL"] = ProbeFacts{At: f.Now, Serving: true, Open: true, Balancer: true, Gap: true, Answered: 1}
+		}, PhaseBalancer, CodeBalancer, ActNone},
+		{"the balancer saw it held", func(f *Facts) {
+			f.Probes["EXTERNAL"] = ProbeFacts{At: f.Now, Serving: true, Open: true, Balancer: true}
+		}, PhaseSoaking, CodeReleasing, ActSave},
+		{"another process by a hand or a reboot", func(f *Facts) { f.Unit.Invocation = "j" }, PhaseStarting, CodeStarting, ActSave},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := NewMachine(Options{Self: 1, StartTimeout: time.Minute, ProgressTimeout: time.Minute})
+			f := proving()
+			c.spoil(&f)
+			d := m.Step(f)
+			if d.Status.Phase != c.phase || d.Status.Reason.Code != c.code || d.Do.Kind != c.kind {
+				t.Errorf("got %s %s %q: %s", d.Status.Phase, d.Status.Reason.Code, d.Do.Kind, d.Status.Reason.Text)
+			}
+		})
+	}
+}
+
+func TestStalledIsNotPutBack(t *testing.T) {
+	m := NewMachine(Options{Self: 1, StartTimeout: time.Minute, ProgressTimeout: time.Minute})
+	f := proving()
+	f.Cluster.Views[0].Topics[0].Partitions[0].ISR = []int32{2, 3}
+	m.Step(f)
+	f.after(2 * time.Minute)
+	if d := m.Step(f); d.Status.Reason.Code != CodeStalled || d.Do.Kind == ActSave {
+		t.Errorf("got %+v", d)
+	}
+	f.Cluster.Views[0].Topics[0].Partitions[0].ISR = []int32{1, 2, 3}
+	f.after(time.Second)
+	var last Decision
+	for range 3 { // the probes are told, then it is proved
+		last = m.Step(f)
+	}
+	if last.Do.Kind != ActSave || last.Do.Journal.Step != StepNone {
+		t.Errorf("it does not go on by itself: %+v", last)
+	}
+}
+
+func TestSoakStartsAgain(t *testing.T) {
+	m := NewMachine(Options{Self: 1})
+	f := proving()
+	f.Manifest.Soak = time.Minute
+	m.Step(f)
+	f.after(50 * time.Second)
+	f.Cluster.Views[1].Alive = []int32{2, 3}
+	m.Step(f)
+	f.after(time.Second)
+	f.Cluster.Views[1].Alive = []int32{1, 2, 3}
+	m.Step(f)
+	f.after(50 * time.Second)
+	if d := m.Step(f); d.Status.Reason.Code != CodeSoaking {
+		t.Errorf("a break of the health did not start the soak anew: %+v", d.Status)
+	}
+}
+
+func TestBalancerThatIsNone(t *testing.T) {
+	m := NewMachine(Options{Self: 1})
+	f := proving()
+	f.Probes["EXTERNAL"] = ProbeFacts{At: f.Now, Serving: true, Open: true, Balancer: true, Gap: true}
+	if d := m.Step(f); d.Status.Reason.Code != CodeBalancer {
+		t.Fatalf("got %+v", d.Status)
+	}
+	f.after(balancerGone + time.Second)
+	if d := m.Step(f); d.Do.Kind != ActSave {
+		t.Errorf("it waits for a balancer that is none: %+v", d.Status)
+	}
+}
