@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,6 +58,7 @@ type Client struct {
 
 	mu        sync.Mutex
 	addresses map[int32]string
+	dialErr   error // of the last attempt to connect; nil if it succeeded
 }
 
 // Open checks the options and makes a client; it does not connect yet.
@@ -76,15 +78,14 @@ func Open(opts Options) (*Client, error) {
 		return nil, fmt.Errorf("log in to Kafka: %w", err)
 	}
 	dial := dialer(opts.Dial, cfg)
-	cl, err := kgo.NewClient(append(common(dial, mech), kgo.SeedBrokers(opts.Seeds...))...)
-	if err != nil {
-		return nil, fmt.Errorf("make a Kafka client: %w", err)
-	}
 	c := &Client{
 		opts:      opts,
-		kgo:       cl,
 		own:       &own{addr: opts.OwnAddress, dial: dial, mech: mech},
 		addresses: map[int32]string{},
+	}
+	c.kgo, err = kgo.NewClient(append(common(c.remember(dial), mech), kgo.SeedBrokers(opts.Seeds...))...)
+	if err != nil {
+		return nil, fmt.Errorf("make a Kafka client: %w", err)
 	}
 	c.log = newLog(c)
 	return c, nil
@@ -183,11 +184,27 @@ func (c *Client) metadata(ctx context.Context, topics ...string) (*kmsg.Metadata
 		req.Topics = append(req.Topics, topic)
 	}
 	resp, err := req.RequestWith(ctx, c.kgo)
+	if errors.Is(err, context.DeadlineExceeded) {
+		c.mu.Lock()
+		err = cmp.Or(c.dialErr, err) // the client has tried again until its time was up, and kept to itself why
+		c.mu.Unlock()
+	}
 	if err != nil {
 		return nil, err
 	}
 	c.learn(resp.Brokers)
 	return resp, nil
+}
+
+// remember keeps the outcome of the last attempt to connect.
+func (c *Client) remember(dial DialFunc) DialFunc {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		c.mu.Lock()
+		c.dialErr = err
+		c.mu.Unlock()
+		return conn, err
+	}
 }
 
 // to sends a request to one broker, once.

@@ -27,10 +27,10 @@ const remoteAlert = "remote error"
 
 func advise(err error) string {
 	var (
-		hangUp  *kgo.ErrFirstReadEOF
-		trust   *tls.CertificateVerificationError
-		notTLS  tls.RecordHeaderError
-		network *net.OpError
+		hangUp    *kgo.ErrFirstReadEOF
+		trust     *tls.CertificateVerificationError
+		handshake *handshakeError
+		network   *net.OpError
 	)
 	switch {
 	case err == nil:
@@ -45,10 +45,10 @@ func advise(err error) string {
 		return acls
 	case errors.As(err, &trust):
 		return "the broker's certificate is not trusted: correct the CA file or the server name in the agent's settings"
-	case errors.As(err, &notTLS):
-		return "the listener does not speak TLS: correct the security protocol in the agent's settings"
 	case errors.As(err, &network) && network.Op == remoteAlert:
 		return "the broker does not accept our side of TLS: correct the client certificate in the agent's settings"
+	case errors.As(err, &handshake):
+		return "the listener may not speak TLS: correct the security protocol in the agent's settings"
 	case errors.As(err, &hangUp):
 		return "the listener may expect TLS or a login: correct the security protocol in the agent's settings"
 	case errors.Is(err, context.DeadlineExceeded):

@@ -3,7 +3,6 @@ package kafka_test
 import (
 	"context"
 	"github.com/twmb/franz-go/pkg/kerr"
-	"io"
 	"log/slog"
 	"net"
 	"runtime"
@@ -33,7 +32,7 @@ func open(t testing.TB, c *kfake.Cluster, change ...func(*kafka.Options)) *kafka
 	opts := kafka.Options{
 		Seeds:      c.ListenAddrs(),
 		OwnAddress: c.ListenAddrs()[0],
-		Logger:     slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger:     slog.New(slog.DiscardHandler),
 	}
 	for _, f := range change {
 		f(&opts)

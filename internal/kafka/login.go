@@ -140,8 +140,19 @@ func dialer(base DialFunc, cfg *tls.Config) DialFunc {
 		secure := tls.Client(conn, own)
 		if err := secure.HandshakeContext(ctx); err != nil {
 			_ = conn.Close()
-			return nil, fmt.Errorf("TLS handshake with %s: %w", addr, err)
+			return nil, &handshakeError{addr, err}
 		}
 		return secure, nil
 	}
 }
+
+// handshakeError is a TLS handshake that did not come about.
+type handshakeError struct {
+	addr string
+	err  error
+}
+
+func (e *handshakeError) Error() string {
+	return fmt.Sprintf("TLS handshake with %s: %v", e.addr, e.err)
+}
+func (e *handshakeError) Unwrap() error { return e.err }

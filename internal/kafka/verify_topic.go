@@ -49,6 +49,8 @@ func (v *verifier) create(ctx context.Context, brokers []int32) (id [16]byte, ma
 		return id, false, fmt.Errorf("make the topic %s: %w; give the customer's user Create, Describe, Write, Read and Delete on it, or take the addresses and connections for the whole result", v.o.Topic, err)
 	case errors.Is(err, kerr.PolicyViolation), errors.Is(err, kerr.InvalidTopicException):
 		return id, false, fmt.Errorf("make the topic %s: %w; name another one", v.o.Topic, err)
+	case errors.Is(err, kerr.NotController):
+		return id, false, fmt.Errorf("make the topic %s: %w; the controller cannot be reached over this listener", v.o.Topic, err)
 	}
 	return id, true, fmt.Errorf("make the topic %s: %w", v.o.Topic, explain(err))
 }

@@ -1,0 +1,289 @@
+package kafka_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"example.com/kpls-agent/internal/kafka"
+)
+
+// authority signs certificates for a test.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	file string // PEM
+}
+
+func newAuthority(t testing.TB) *authority {
+	t.Helper()
+	a := &authority{file: filepath.Join(t.TempDir(), "ca.pem")}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.key = key
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.cert, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	writePEM(t, a.file, "CERTIFICATE", der)
+	return a
+}
+
+func writePEM(t testing.TB, path, kind string, der []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// issue returns a certificate for a name, and its files.
+func (a *authority) issue(t testing.TB, name string) (cert tls.Certificate, certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, &key.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	writePEM(t, certFile, "CERTIFICATE", der)
+	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writePEM(t, keyFile, "PRIVATE KEY", raw)
+	if cert, err = tls.LoadX509KeyPair(certFile, keyFile); err != nil {
+		t.Fatal(err)
+	}
+	return cert, certFile, keyFile
+}
+
+func password(p string) func() (string, error) { return func() (string, error) { return p, nil } }
+
+// check is of broker 0 of a fake cluster, as it advertises itself.
+func check(t testing.TB, c *kfake.Cluster, protocol string) kafka.ListenerCheck {
+	t.Helper()
+	host, port := hostPort(t, c.ListenAddrs()[0])
+	return kafka.ListenerCheck{Addr: c.ListenAddrs()[0], Protocol: protocol, AdvertisedHost: host, AdvertisedPort: port, ServerName: "b0.example"}
+}
+
+func TestCheckListener(t *testing.T) {
+	noLeaks(t)
+	c := newCluster(t, 2)
+	good := check(t, c, "PLAINTEXT")
+	if err := kafka.CheckListener(within(t), good); err != nil {
+		t.Error(err)
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(*kafka.ListenerCheck)
+		want   string
+	}{
+		{"port", func(k *kafka.ListenerCheck) { k.AdvertisedPort = 9093 }, "it advertises broker 0 as " + good.Addr + " and not as 127.0.0.1:9093"},
+		{"host", func(k *kafka.ListenerCheck) { k.AdvertisedHost = "b0.example" }, "it advertises broker 0 as " + good.Addr + " and not as b0.example:"},
+		{"broker", func(k *kafka.ListenerCheck) { k.Broker = 7 }, "its metadata does not name broker 7: the broker is not registered with this listener, or is fenced"},
+		{"TLS", func(k *kafka.ListenerCheck) { k.Protocol = "SSL" }, "TLS handshake"},
+		{"nobody", func(k *kafka.ListenerCheck) { k.Addr = "127.0.0.1:1" }, "connection refused"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bad := good
+			tt.change(&bad)
+			err := kafka.CheckListener(within(t), bad)
+			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), "check the listener at "+bad.Addr) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestCheckListenerThatIsNotKafka(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, "SSH-2.0-OpenSSH_9.2\r\n")
+		}
+	}()
+	err = kafka.CheckListener(within(t), kafka.ListenerCheck{Addr: l.Addr().String(), Protocol: "PLAINTEXT"})
+	if err == nil || !strings.Contains(err.Error(), "this is not a Kafka listener") {
+		t.Error(err)
+	}
+}
+
+// A checker goes on over one connection, and over a new one when that died.
+func TestCheckerKeepsItsConnection(t *testing.T) {
+	noLeaks(t)
+	c := newCluster(t, 1)
+	k := check(t, c, "PLAINTEXT")
+	var mu sync.Mutex
+	var conns []net.Conn
+	k.Dial = func(_ context.Context, network, addr string) (net.Conn, error) {
+		conn, err := net.Dial(network, addr)
+		mu.Lock()
+		defer mu.Unlock()
+		conns = append(conns, conn)
+		return conn, err
+	}
+	checker := kafka.NewChecker(k)
+	defer checker.Close()
+	for i := range 4 {
+		if i == 2 {
+			_ = conns[0].Close()
+		}
+		if err := checker.Check(within(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(conns) != 2 {
+		t.Errorf("%d connections for 4 checks and one that died", len(conns))
+	}
+}
+
+func TestCheckTLS(t *testing.T) {
+	noLeaks(t)
+	ca := newAuthority(t)
+	cert, _, _ := ca.issue(t, "b0.example")
+	c := newCluster(t, 1, kfake.TLS(&tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}))
+	good := check(t, c, "SSL")
+	if err := kafka.CheckListener(within(t), good); err != nil {
+		t.Error(err)
+	}
+	other := good
+	other.ServerName = "b1.example"
+	var doubt *kafka.CertificateError
+	if err := kafka.CheckListener(within(t), other); !errors.As(err, &doubt) || doubt.Name != "b1.example" {
+		t.Errorf("a certificate for another name: %v", err)
+	}
+	known := good
+	known.Login = &kafka.Login{CAFile: ca.file}
+	if err := kafka.CheckListener(within(t), known); err != nil {
+		t.Error(err)
+	}
+	known.Login = &kafka.Login{CAFile: newAuthority(t).file}
+	if err := kafka.CheckListener(within(t), known); !errors.As(err, &doubt) {
+		t.Errorf("a certificate of another authority: %v", err)
+	}
+	plain := good
+	plain.Protocol = "PLAINTEXT"
+	if err := kafka.CheckListener(within(t), plain); err == nil {
+		t.Error("a TLS listener passes for a PLAINTEXT one")
+	}
+}
+
+// A listener that wants a client certificate serves, whether we have one or not.
+func TestCheckMutualTLS(t *testing.T) {
+	ca := newAuthority(t)
+	cert, certFile, keyFile := ca.issue(t, "b0.example")
+	pool := x509.NewCertPool()
+	pool.AddCert(ca.cert)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		c := newCluster(t, 1, kfake.TLS(&tls.Config{
+			Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
+			MinVersion: version, MaxVersion: version,
+		}))
+		k := check(t, c, "SSL")
+		// Go's own TLS 1.2 says nothing of a certificate when there is none; Java's does.
+		if err := kafka.CheckListener(within(t), k); err != nil && version == tls.VersionTLS13 {
+			t.Errorf("without a certificate: %v", err)
+		}
+		_, otherCert, otherKey := newAuthority(t).issue(t, "agent")
+		k.Login = &kafka.Login{CAFile: ca.file, CertFile: otherCert, KeyFile: otherKey}
+		if err := kafka.CheckListener(within(t), k); err != nil {
+			t.Errorf("TLS %x, with a certificate that is not accepted: %v", version, err)
+		}
+		k.Login = &kafka.Login{CAFile: ca.file, CertFile: certFile, KeyFile: keyFile}
+		if err := kafka.CheckListener(within(t), k); err != nil {
+			t.Errorf("TLS %x, with a certificate: %v", version, err)
+		}
+		k.Broker = 9 // with a certificate more is asked
+		if err := kafka.CheckListener(within(t), k); err == nil {
+			t.Errorf("TLS %x: broker 9 is not there", version)
+		}
+	}
+}
+
+func TestCheckSASL(t *testing.T) {
+	noLeaks(t)
+	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"} {
+		t.Run(mechanism, func(t *testing.T) {
+			c := newCluster(t, 1, kfake.EnableSASL(), kfake.Superuser(mechanism, "agent", "secret"))
+			var logins atomic.Int32
+			c.ControlKey(17, func(kmsg.Request) (kmsg.Response, error, bool) { logins.Add(1); return nil, nil, false })
+			k := check(t, c, "SASL_PLAINTEXT")
+			if err := kafka.CheckListener(within(t), k); err != nil || logins.Load() != 0 {
+				t.Errorf("without a login: %v, %d logins", err, logins.Load())
+			}
+			k.Login = &kafka.Login{Mechanism: mechanism, User: "agent", Password: password("secret")}
+			if err := kafka.CheckListener(within(t), k); err != nil || logins.Load() != 1 {
+				t.Errorf("with a login: %v, %d logins", err, logins.Load())
+			}
+			wrong := k
+			wrong.Broker = 9
+			if err := kafka.CheckListener(within(t), wrong); err == nil {
+				t.Error("with a login more is asked, and broker 9 is not there")
+			}
+			logins.Store(0)
+			c.ControlKey(36, func(r kmsg.Request) (kmsg.Response, error, bool) {
+				c.KeepControl()
+				resp := r.ResponseKind().(*kmsg.SASLAuthenticateResponse)
+				resp.ErrorCode = kerr.SaslAuthenticationFailed.Code
+				return resp, nil, true
+			})
+			k.Login = &kafka.Login{Mechanism: mechanism, User: "agent", Password: password("wrong")}
+			checker := kafka.NewChecker(k)
+			defer checker.Close()
+			for range 3 {
+				if err := checker.Check(within(t)); err != nil {
+					t.Errorf("a refused login makes no broker unfit: %v", err)
+				}
+			}
+			if n := logins.Load(); n != 1 {
+				t.Errorf("a refused login was tried %d times", n)
+			}
+		})
+	}
+}

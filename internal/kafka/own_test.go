@@ -1,0 +1,140 @@
+package kafka_test
+
+import (
+	"context"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
+
+	"example.com/kpls-agent/internal/kafka"
+)
+
+func TestBrokerConfig(t *testing.T) {
+	noLeaks(t)
+	c := newCluster(t, 2, kfake.BrokerConfigs(map[string]string{"max.connections": "7"}))
+	cl := open(t, c, func(o *kafka.Options) { o.Self, o.OwnAddress = 1, c.ListenAddrs()[1] })
+	got, err := cl.BrokerConfig(within(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, ok := got["broker.id"]; !ok || e.Value != "1" {
+		t.Errorf("broker.id is %+v", e)
+	}
+	if len(got) < 10 {
+		t.Errorf("%d properties", len(got))
+	}
+}
+
+func TestBrokerConfigOfAnotherBroker(t *testing.T) {
+	c := newCluster(t, 2)
+	cl := open(t, c, func(o *kafka.Options) { o.Self, o.OwnAddress = 1, c.ListenAddrs()[0] })
+	_, err := cl.BrokerConfig(within(t))
+	want := "ask broker 1 at " + c.ListenAddrs()[0] + " for its configuration: another broker answers there"
+	if err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Both the connection and the broker's process may be new since last time.
+func TestBrokerConfigAfterDeadConnection(t *testing.T) {
+	c := newCluster(t, 1)
+	var mu sync.Mutex
+	var last net.Conn
+	dials := 0
+	cl := open(t, c, func(o *kafka.Options) {
+		o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+			mu.Lock()
+			defer mu.Unlock()
+			last, dials = conn, dials+1
+			return conn, err
+		}
+	})
+	for i := range 4 {
+		if i == 2 {
+			_ = last.Close()
+		}
+		if _, err := cl.BrokerConfig(within(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if dials != 2 {
+		t.Errorf("%d connections for 4 questions and one that died", dials)
+	}
+}
+
+func TestEntry(t *testing.T) {
+	config := func(name string, value *string, sensitive bool, source kmsg.ConfigSource, synonyms ...kmsg.DescribeConfigsResponseResourceConfigConfigSynonym) kmsg.DescribeConfigsResponseResourceConfig {
+		c := kmsg.NewDescribeConfigsResponseResourceConfig()
+		c.Name, c.Value, c.IsSensitive, c.Source, c.ConfigSynonyms = name, value, sensitive, source, synonyms
+		return c
+	}
+	synonym := func(name string, source kmsg.ConfigSource) kmsg.DescribeConfigsResponseResourceConfigConfigSynonym {
+		s := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
+		s.Name, s.Source = name, source
+		return s
+	}
+	const dynamicBroker, dynamicDefault, static, fallback = 2, 3, 4, 5
+	for _, tt := range []struct {
+		name string
+		in   kmsg.DescribeConfigsResponseResourceConfig
+		want kafka.Entry
+	}{
+		{"static", config("listeners", kmsg.StringPtr("A://:1"), false, static, synonym("listeners", static)), kafka.Entry{Value: "A://:1", Static: true}},
+		{"default", config("listeners", kmsg.StringPtr("A://:1"), false, fallback), kafka.Entry{Value: "A://:1"}},
+		{"no value", config("advertised.listeners", nil, false, fallback), kafka.Entry{Null: true}},
+		{"hidden", config("x.password", nil, true, static), kafka.Entry{Hidden: true, Static: true}},
+		{"dynamic over static", config("listeners", kmsg.StringPtr("B://:1"), false, dynamicBroker, synonym("listeners", dynamicBroker), synonym("listeners", static)), kafka.Entry{Value: "B://:1", Dynamic: true, Static: true}},
+		{"dynamic for all", config("listeners", kmsg.StringPtr("B://:1"), false, dynamicDefault), kafka.Entry{Value: "B://:1", Dynamic: true}},
+		{"another name's synonym", config("log.retention.ms", nil, false, fallback, synonym("log.retention.hours", dynamicBroker)), kafka.Entry{Null: true}},
+	} {
+		if d := cmp.Diff(tt.want, kafka.EntryOf(tt.in)); d != "" {
+			t.Errorf("%s: %s", tt.name, d)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	for _, tt := range []struct {
+		versions *kversion.Versions
+		want     string
+	}{
+		{kversion.V3_3_0(), "3.3"},
+		{kversion.V3_5_0(), "3.5"},
+		{kversion.V3_7_0(), "3.7"},
+		{kversion.V3_8_0(), "3.8"},
+		{kversion.V3_9_0(), "3.9"},
+		{kversion.V4_0_0(), "4.0"},
+		{kversion.V4_1_0(), "4.1"},
+	} {
+		c := newCluster(t, 1, kfake.MaxVersions(tt.versions))
+		got, err := open(t, c).Version(within(t))
+		if err != nil || got != tt.want {
+			t.Errorf("got %q, %v, want %s", got, err, tt.want)
+		}
+	}
+	zk := kmsg.NewPtrApiVersionsResponse() // in ZooKeeper mode there is no metadata.version
+	kversion.V3_6_0().EachMaxKeyVersion(func(key, version int16) {
+		k := kmsg.NewApiVersionsResponseApiKey()
+		k.ApiKey, k.MaxVersion = key, version
+		zk.ApiKeys = append(zk.ApiKeys, k)
+	})
+	if got := kafka.ReleaseOf(zk); got != "3.6" {
+		t.Errorf("a broker in ZooKeeper mode: %q", got)
+	}
+	for level, want := range map[int16]string{1: "", 7: "3.3", 17: "3.7", 19: "3.7", 25: "4.0", 27: "4.1", 29: "4.2", 99: "4.4"} {
+		hello := kmsg.NewPtrApiVersionsResponse()
+		f := kmsg.NewApiVersionsResponseSupportedFeature()
+		f.Name, f.MaxVersion = "metadata.version", level
+		hello.SupportedFeatures = append(hello.SupportedFeatures, f)
+		if got := kafka.ReleaseOf(hello); got != want {
+			t.Errorf("level %d: got %q, want %q", level, got, want)
+		}
+	}
+}
