@@ -51,19 +51,22 @@ func diffRange(line, count int) string {
 	return fmt.Sprintf("%d,%d", line, count)
 }
 
-// diffLines makes natural lines fit to be shown. A value that may be secret is
-// masked, however many lines it had.
+// diffLines makes natural lines fit to be shown. A value that may be secret is masked.
 func diffLines(key, text string) []string {
 	if text == "" {
 		return nil
 	}
-	if secretKey(key) {
-		return []string{escapeProperty(key, true) + "=" + masked}
-	}
 	text = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text)
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	for i, line := range lines {
-		lines[i] = printable(line)
+		switch {
+		case !secretKey(key):
+			lines[i] = printable(line)
+		case i == 0:
+			lines[i] = escapeProperty(key, true) + "=" + masked
+		default:
+			lines[i] = masked
+		}
 	}
 	return lines
 }

@@ -10,9 +10,9 @@ import (
 )
 
 // validate refuses a file that a broker of Kafka's version would not start with,
-// as far as its listeners are concerned. The rules and their numbers are those
-// of docs/configuration.md; they come from kafka.server.KafkaConfig and the
-// classes it uses, read at the releases 3.3 to 4.2.
+// as far as its listeners are concerned. The rules come from
+// kafka.server.KafkaConfig and the classes it uses, read at the releases 3.3 to
+// 4.2; the tests let several of these releases judge the same files.
 func (c *brokerConfig) validate() error {
 	for _, rule := range []func() error{
 		c.checkListSyntax, c.checkNames, c.checkPorts, c.checkProtocols,

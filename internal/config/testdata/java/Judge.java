@@ -12,9 +12,10 @@ import java.util.Properties;
 /**
  * Answers what the real java.util.Properties and Kafka's own configuration class make of a file.
  *
- * One request a line: "props FILE" or "config FILE", the file in base64. One answer a line: "ok" or "refused",
- * then words in base64. For props the words are keys and values in turn; for config they are
- * "listener NAME host port", "advertised NAME host port", "protocol NAME PROTOCOL", "interbroker NAME".
+ * One request a line: "props FILE", "config FILE" or "hidden KEY", the argument in base64. One answer a line:
+ * "ok" or "refused", then words in base64. For props the words are keys and values in turn; for config they are
+ * "listener NAME host port", "advertised NAME host port", "protocol NAME PROTOCOL", "interbroker NAME"; for
+ * hidden it is whether DescribeConfigs keeps the value of a broker property to itself.
  */
 public class Judge {
     public static void main(String[] args) throws Exception {
@@ -26,7 +27,11 @@ public class Judge {
             byte[] file = Base64.getDecoder().decode(request[1]);
             StringBuilder answer = new StringBuilder();
             try {
-                List<String> words = request[0].equals("props") ? properties(file) : config(file);
+                List<String> words = switch (request[0]) {
+                    case "props" -> properties(file);
+                    case "config" -> config(file);
+                    default -> List.of(hidden(new String(file, StandardCharsets.UTF_8)));
+                };
                 answer.append("ok");
                 words.forEach(w -> answer.append(' ').append(encode(w)));
             } catch (Throwable e) {
@@ -56,6 +61,12 @@ public class Judge {
             words.add((String) v);
         });
         return words;
+    }
+
+    static String hidden(String key) throws Exception {
+        Class<?> type = Class.forName("kafka.server.KafkaConfig");
+        Object of = type.getMethod("configType", String.class).invoke(null, key);
+        return String.valueOf(type.getMethod("maybeSensitive", scala.Option.class).invoke(null, of));
     }
 
     static List<String> config(byte[] file) throws Exception {
