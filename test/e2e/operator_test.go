@@ -1,0 +1,109 @@
+package e2e
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"example.com/kpls-agent/test/fleet"
+	"example.com/kpls-agent/test/sandbox"
+)
+
+// order gives a command to an agent and expects it to be taken.
+func (b *bed) order(args ...string) string {
+	b.Helper()
+	out, errOut, code := b.fleet.Agents[0].Command(b.Context(), args...)
+	if code != 0 {
+		b.Fatalf("%v exited with %d: %s%s", args, code, out, errOut)
+	}
+	return out
+}
+
+// TestOperators: an agent that is missing, pause and resume, a restart without a
+// change, and the claim of a dead agent.
+func TestOperators(t *testing.T) {
+	b := newCluster(t, sandbox.Options{})
+	files, starts := b.files(), b.starts()
+	good := b.fleet.Manifest(fleet.ManifestOptions{})
+	b.give(good)
+	for _, id := range []int32{1, 2} {
+		if err := b.fleet.Agent(id).Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.wait("the missing agent is named", func(r fleet.Report) bool {
+		return r.Row(1).Reason.Code == "agent_missing" && strings.Contains(r.Row(1).Reason.Text, "broker 3")
+	})
+	b.untouched(files, starts)
+
+	b.order("pause", "--why", "black friday")
+	if err := b.fleet.Agent(3).Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.wait("the pause is the reason", func(r fleet.Report) bool {
+		return r.State == "paused" && r.All(3, func(row fleet.Row) bool {
+			return row.Reason.Code == "paused" && strings.Contains(row.Reason.Text, "black friday")
+		})
+	})
+	b.untouched(files, starts)
+	if out := b.order("resume"); !strings.Contains(out, "the pause by") {
+		t.Errorf("resume says %q", out)
+	}
+	b.rolled(good)
+	b.once(starts)
+
+	starts, files = b.starts(), b.files()
+	b.order("restart")
+	b.wait("every broker has been restarted", func(r fleet.Report) bool {
+		now := b.starts()
+		return r.State == "idle" && now[1] > starts[1] && now[2] > starts[2] && now[3] > starts[3]
+	})
+	b.once(starts)
+	for id, text := range b.files() {
+		if text != files[id] {
+			t.Errorf("a restart without a change changed the file of broker %d", id)
+		}
+	}
+	b.released()
+}
+
+// released takes the claim of an agent away that died right after it.
+func (b *bed) released() {
+	b.Helper()
+	b.fleet.Close()
+	for _, a := range b.fleet.Agents {
+		if err := a.Start(b.Context(), "KPLS_AGENT_CRASH_AT=after-save-apply"); err != nil {
+			b.Fatal(err)
+		}
+	}
+	starts := b.starts()
+	next := b.fleet.Manifest(fleet.ManifestOptions{FirstPort: 9393})
+	b.give(next)
+	r := b.wait("a dead agent holds a claim", func(r fleet.Report) bool { return len(r.Claims) == 1 })
+	holder := b.fleet.Agent(r.Claims[0].Broker)
+	<-holder.Done()
+	out, errOut, code := b.fleet.Agents[0].Command(b.Context(), "release", "--broker", "7", "--yes")
+	if code != 1 || !strings.Contains(errOut, "broker 7 holds no claim; held by broker") {
+		b.Errorf("release of no claim: %d %s%s", code, out, errOut)
+	}
+	if _, errOut, code = b.fleet.Agents[0].Command(b.Context(), "release", "--broker", idOf(holder)); code != 1 || !strings.Contains(errOut, "not confirmed") {
+		b.Errorf("release without a word: %d %s", code, errOut)
+	}
+	b.order("release", "--broker", idOf(holder), "--yes")
+	b.wait("the claim is gone", func(r fleet.Report) bool {
+		return !slices.ContainsFunc(r.Claims, func(c struct {
+			Broker int32 `json:"broker"`
+		},
+		) bool {
+			return c.Broker == holder.ID
+		})
+	})
+	b.fleet.Close()
+	if err := b.fleet.Start(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	b.rolled(next)
+	b.once(starts)
+}
+
+func idOf(a *fleet.Agent) string { return string('0' + rune(a.ID)) }
