@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"example.com/kpls-agent/test/fleet"
@@ -89,17 +90,20 @@ func (d *demo) close() error {
 
 // underLoad runs the balancer, the clients and the agents, and holds all to account.
 func (d *demo) underLoad(ctx context.Context, dir string) error {
-	background, stop := context.WithCancel(ctx)
-	defer stop()
+	ctx, stop := context.WithCancelCause(ctx)
 	d.host = d.cluster.Host(100)
 	d.say("starting the balancer's stand-in on %s, and three agents", d.host)
 	d.balancer = sandbox.NewForwarder(sandbox.ForwarderOptions{Fronts: d.fronts(), Interval: time.Second})
 	d.watch = sandbox.NewWatcher(d.cluster)
 	d.load = d.newLoad()
-	balanced, watched := make(chan error, 1), make(chan struct{})
-	go func() { balanced <- d.balancer.Run(background) }()
-	go func() { defer close(watched); d.watch.Run(background) }()
-	defer func() { stop(); <-watched; <-balanced }()
+	var background sync.WaitGroup
+	background.Go(func() {
+		if err := d.balancer.Run(ctx); err != nil {
+			stop(fmt.Errorf("run the balancer's stand-in: %w", err))
+		}
+	})
+	background.Go(func() { d.watch.Run(ctx) })
+	defer func() { stop(nil); background.Wait() }()
 	if err := d.fleet.Start(ctx); err != nil {
 		return err
 	}
@@ -121,11 +125,8 @@ func (d *demo) underLoad(ctx context.Context, dir string) error {
 		d.say("the figures")
 		d.print(report + loadTable(a.Figures))
 		return errors.Join(a.err, verified, judge(a.Figures))
-	case err := <-balanced:
-		balanced <- err
-		return fmt.Errorf("the balancer's stand-in ended: %w", err)
 	case <-ctx.Done(): // the brokers go now, so the load will never have its account
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
 
@@ -148,7 +149,7 @@ func (d *demo) startLoad(ctx context.Context) (<-chan account, context.CancelFun
 			return nil, nil, a.err
 		}
 	case <-ctx.Done():
-		return nil, nil, ctx.Err()
+		return nil, nil, context.Cause(ctx)
 	}
 	ctx, end := context.WithCancel(ctx)
 	return start(ctx, d.load), end, nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -17,10 +18,13 @@ const followInterval = 500 * time.Millisecond
 func (d *demo) follow(ctx context.Context, title string, ok func(fleet.Report) bool) (fleet.Report, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("this took more than %s", patience))
 	defer cancel()
-	begin, table := time.Now(), ""
+	begin, table, last := time.Now(), "", ""
 	for {
 		r, err := d.fleet.Status(ctx)
 		done := err == nil && ok(r)
+		if err == nil {
+			last = summary(r)
+		}
 		if d.live {
 			// Without an answer the last table stays.
 			if out, _, code := d.fleet.Agents[0].Command(ctx, "status"); code == 0 {
@@ -28,14 +32,14 @@ func (d *demo) follow(ctx context.Context, title string, ok func(fleet.Report) b
 			}
 			d.draw(fmt.Sprintf("\n%s, %.0f s\n\n%s\n%s\n%s\n\n", title, time.Since(begin).Seconds(), table, d.clients(), d.balance()))
 		} else if err == nil {
-			d.change(summary(r), d.clients())
+			d.change(last, d.clients())
 		}
 		if done {
 			return r, nil
 		}
 		select {
 		case <-ctx.Done():
-			return r, fmt.Errorf("%s: %w; the status said last: %s (%v)", title, context.Cause(ctx), summary(r), err)
+			return r, errors.Join(fmt.Errorf("%s: %w; the status said last: %s", title, context.Cause(ctx), last), err)
 		case <-time.After(followInterval):
 		}
 	}

@@ -16,7 +16,10 @@ import (
 	"syscall"
 )
 
-func main() {
+func main() { os.Exit(run()) }
+
+// run returns the exit code.
+func run() int {
 	// A closed terminal or pipe must not keep us from cleaning up, so these are caught, too.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
@@ -28,7 +31,7 @@ func main() {
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "demo:", err)
 	default:
-		return
+		return 0
 	}
-	os.Exit(1)
+	return 1
 }
