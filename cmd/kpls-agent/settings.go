@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
@@ -59,23 +58,37 @@ func (s SASLSettings) Secret() (string, error) {
 		if v := os.Getenv(s.PasswordEnv); v != "" {
 			return v, nil
 		}
-		return "", fmt.Errorf("the environment variable %s, named as kafka.sasl.password_env, is not set", s.PasswordEnv)
+		return "", fmt.Errorf("read the password: the environment variable %s is not set; set it for the agent, or name another as kafka.sasl.password_env", s.PasswordEnv)
 	}
 	b, err := os.ReadFile(s.PasswordFile)
 	if err != nil {
 		return "", fmt.Errorf("read the password: %w; name a readable file as kafka.sasl.password_file", err)
 	}
-	return strings.TrimRight(string(b), "\r\n"), nil
+	password := strings.TrimRight(string(b), "\r\n")
+	if password == "" {
+		return "", fmt.Errorf("read the password: %s is empty; write the password into it, or name another file as kafka.sasl.password_file", s.PasswordFile)
+	}
+	return password, nil
 }
 
-// LoadSettings reads the settings file. A missing file at the default place is
-// an empty one; errors are config.Faults with all of them.
+// LoadSettings reads the settings file, and makes sure that the password it
+// names can be read. A missing file at the default place is an empty one; what is
+// wrong in the file comes as config.Faults with all of it.
 func LoadSettings(path string) (*Settings, error) {
 	data, err := os.ReadFile(path)
 	if err != nil && (path != defaultSettings || !errors.Is(err, fs.ErrNotExist)) {
 		return nil, fmt.Errorf("read the settings: %w; name the file with --settings", err)
 	}
-	return ParseSettings(path, data)
+	s, err := ParseSettings(path, data)
+	if err != nil {
+		return nil, err
+	}
+	if s.Kafka.SASL.Mechanism != "" {
+		if _, err := s.Kafka.SASL.Secret(); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
 }
 
 // ParseSettings decodes settings; relative paths are relative to the file.
@@ -122,28 +135,30 @@ func ParseSettings(path string, data []byte) (*Settings, error) {
 // check holds what one field alone cannot break.
 func (s *Settings) check(doc *config.Document) {
 	root := doc.Root
-	commands := root.Get("commands")
-	if (len(s.Commands.Restart) > 0) != (len(s.Commands.Status) > 0) {
-		doc.Fault(commands, "needs both `restart` and `status`")
+	unit, commands := root.Get("unit"), root.Get("commands")
+	if commands.Given && unit.Given {
+		doc.Fault(unit, "stands beside commands; keep one of the two")
 	}
-	if len(s.Commands.Restart) > 0 && root.Get("unit").Given {
-		doc.Fault(root.Get("unit"), "`unit` and `commands` exclude each other; remove one")
+	kafka := root.Get("kafka")
+	tls, sasl, protocol := kafka.Get("tls"), kafka.Get("sasl"), kafka.Get("security_protocol")
+	if tls.Given && !tls.Bad && tls.Get("cert_file").Given != tls.Get("key_file").Given {
+		doc.Fault(tls, "has only one of cert_file and key_file; they belong together")
 	}
-	sasl := root.Get("kafka").Get("sasl")
-	if p := s.Kafka.SecurityProtocol; strings.HasPrefix(p, "SASL_") && s.Kafka.SASL.Mechanism == "" {
-		doc.Fault(sasl, "security_protocol %s needs `mechanism`, `username` and a password", p)
+	if sasl.Given && !sasl.Bad && sasl.Get("password_file").Given == sasl.Get("password_env").Given {
+		doc.Fault(sasl, "expected exactly one of password_file and password_env")
 	}
-	if s.Kafka.SASL.Mechanism != "" {
-		if s.Kafka.SASL.Username == "" {
-			doc.Fault(sasl, "needs `username`")
-		}
-		if (s.Kafka.SASL.PasswordFile == "") == (s.Kafka.SASL.PasswordEnv == "") {
-			doc.Fault(sasl, "needs one of `password_file` and `password_env`")
-		}
+	if !protocol.Given || protocol.Bad {
+		return // server.properties says it
 	}
-	tls := root.Get("kafka").Get("tls")
-	if (s.Kafka.TLS.CertFile == "") != (s.Kafka.TLS.KeyFile == "") {
-		doc.Fault(tls, "`cert_file` and `key_file` belong together")
+	word := protocol.Text
+	switch wants := strings.HasPrefix(word, "SASL_"); {
+	case wants && !sasl.Given:
+		doc.Fault(protocol, "%s needs a user; name one under `kafka.sasl`", word)
+	case !wants && sasl.Given:
+		doc.Fault(protocol, "%s has no users, so that kafka.sasl has no effect; write SASL_%s, or delete kafka.sasl", word, word)
+	}
+	if tls.Given && !strings.HasSuffix(word, "SSL") {
+		doc.Fault(protocol, "%s has no TLS, so that kafka.tls has no effect; write %s, or delete kafka.tls", word, strings.Replace(word, "PLAINTEXT", "SSL", 1))
 	}
 }
 
@@ -170,62 +185,4 @@ func list(v *config.Value) []string {
 		out = append(out, item.Text)
 	}
 	return out
-}
-
-// settingsShape declares the settings file.
-func settingsShape() *config.Shape {
-	str := func() config.Shape { return config.Shape{Kind: config.KindString} }
-	argv := func() config.Shape {
-		return config.Shape{Kind: config.KindList, AtLeast: 1, Elem: &config.Shape{Kind: config.KindString}}
-	}
-	object := func(fields ...config.Field) config.Shape {
-		return config.Shape{Kind: config.KindObject, Fields: fields}
-	}
-	span := func(shortest, longest time.Duration) config.Shape {
-		return config.Shape{Kind: config.KindDuration, Shortest: shortest, Longest: longest}
-	}
-	address := config.Shape{Kind: config.KindString, Pattern: regexp.MustCompile(`^[^\s]*:[0-9]{1,5}$`), Want: "HOST:PORT"}
-	s := object(
-		config.Field{Name: "manifest", Default: "/etc/kpls-agent/manifest.yaml", Doc: "The manifest, the same bytes on every broker VM.", Shape: str()},
-		config.Field{Name: "server_properties", Default: "/etc/kafka/server.properties", Doc: "The broker's configuration file. The agent must be able to write its folder.", Shape: str()},
-		config.Field{Name: "state_dir", Default: "/var/lib/kpls-agent", Doc: "Where the agent keeps what must survive a crash.", Shape: str()},
-		config.Field{Name: "unit", Default: "kafka.service", Doc: "The broker's systemd unit.", Shape: str()},
-		config.Field{Name: "commands", Unset: "the unit is used", Doc: "Instead of `unit`, where there is no systemd.", Shape: object(
-			config.Field{Name: "restart", Unset: "the unit is used", Doc: "Stops the broker if it runs, starts it, and exits with 0 once the new process runs. No shell is involved.", Shape: argv()},
-			config.Field{Name: "status", Unset: "the unit is used", Doc: "Exits with 0 and prints one line that is different for every process while the broker runs; exits with 3 while it does not.", Shape: argv()},
-		)},
-		config.Field{Name: "kafka", Doc: "How to log in to the inter-broker listener.", Shape: object(
-			config.Field{Name: "bootstrap_servers", Unset: "the inter-broker listener of server.properties, and the addresses learnt before", Doc: "Addresses to begin with.", Shape: config.Shape{Kind: config.KindList, AtLeast: 1, Elem: &address}},
-			config.Field{Name: "topic", Default: "__kpls_agent", Doc: "The coordination topic; the same for all agents.", Shape: config.Shape{Kind: config.KindString, Pattern: regexp.MustCompile(`^[A-Za-z0-9._-]{1,200}$`), Want: "a topic name"}},
-			config.Field{Name: "security_protocol", Unset: "that of the inter-broker listener", Doc: "The listener's security protocol.", Shape: config.Shape{Kind: config.KindString, Enum: []string{"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"}, Fold: true}},
-			config.Field{Name: "tls", Doc: "PEM files for SSL and SASL_SSL.", Shape: object(
-				config.Field{Name: "ca_file", Unset: "the system's certificates", Doc: "Certificates that may sign the brokers'.", Shape: str()},
-				config.Field{Name: "cert_file", Unset: "no client certificate", Doc: "The agent's own certificate, for `ssl.client.auth`.", Shape: str()},
-				config.Field{Name: "key_file", Unset: "no client certificate", Doc: "Its key.", Shape: str()},
-				config.Field{Name: "server_name", Unset: "the host that is dialled", Doc: "The name that the brokers' certificates must have.", Shape: str()},
-			)},
-			config.Field{Name: "sasl", Doc: "The user, for SASL_PLAINTEXT and SASL_SSL.", Shape: object(
-				config.Field{Name: "mechanism", Unset: "no login", Doc: "The SASL mechanism.", Shape: config.Shape{Kind: config.KindString, Enum: []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}, Fold: true}},
-				config.Field{Name: "username", Unset: "no login", Doc: "The user's name.", Shape: str()},
-				config.Field{Name: "password_file", Unset: "`password_env` is needed", Doc: "A file with the password and nothing else; a line end is dropped.", Shape: str()},
-				config.Field{Name: "password_env", Unset: "`password_file` is needed", Doc: "An environment variable with the password.", Shape: config.Shape{Kind: config.KindString, Pattern: regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`), Want: "the name of an environment variable, not the password itself", Private: true}},
-			)},
-		)},
-		config.Field{Name: "http", Doc: "Metrics, /readyz/LISTENER and /healthz.", Shape: object(
-			config.Field{Name: "listen", Default: ":9464", Doc: "Where to listen.", Shape: address},
-		)},
-		config.Field{Name: "log", Doc: "The agent's log, on standard error.", Shape: object(
-			config.Field{Name: "level", Default: "info", Doc: "The least level that is logged.", Shape: config.Shape{Kind: config.KindString, Enum: []string{"debug", "info", "warn", "error"}}},
-			config.Field{Name: "format", Default: "text", Doc: "The format of a line.", Shape: config.Shape{Kind: config.KindString, Enum: []string{"text", "json"}}},
-		)},
-		config.Field{Name: "timeouts", Doc: "How long to wait before something counts as a failure.", Shape: object(
-			config.Field{Name: "start", Default: "15m", Doc: "From the restart to a broker that answers. Longer for brokers that recover their logs for longer.", Shape: span(10*time.Second, 24*time.Hour)},
-			config.Field{Name: "progress", Default: "5m", Doc: "How long a broker that catches up may make no progress before the reason says `stalled`.", Shape: span(10*time.Second, 24*time.Hour)},
-			config.Field{Name: "takeover", Default: "5m", Doc: "How long an agent must be silent before another may take its claim away, and then only if its broker is provably healthy.", Shape: span(time.Minute, 24*time.Hour)},
-		)},
-		config.Field{Name: "probe", Doc: "How the agent judges its own broker.", Shape: object(
-			config.Field{Name: "interval", Default: "2s", Doc: "Time between two protocol-level checks of a listener. The end of the broker is noticed at once, whatever this is.", Shape: span(100*time.Millisecond, time.Minute)},
-		)},
-	)
-	return &s
 }

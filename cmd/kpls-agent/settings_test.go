@@ -1,0 +1,233 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.yaml.in/yaml/v4"
+
+	"example.com/kpls-agent/internal/config"
+)
+
+const (
+	settingsSchema = "../../packaging/settings.schema.json"
+	settingsManual = "../../docs/configuration.md"
+)
+
+var updateSettings = flag.Bool("update", false, "write the golden files")
+
+// goldenSettings compares with a file, or writes it with -update.
+func goldenSettings(t *testing.T, path, got string) {
+	t.Helper()
+	if *updateSettings {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(string(readSettings(t, path)), got); diff != "" {
+		t.Errorf("%s differs (-want +got; -update writes it):\n%s", path, diff)
+	}
+}
+
+func readSettings(t *testing.T, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func settingsFiles(t *testing.T, pattern string) []string {
+	t.Helper()
+	names, err := filepath.Glob("testdata/settings/" + pattern)
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no files match %s: %v", pattern, err)
+	}
+	return names
+}
+
+// TestSettingsFaults proves each rule with a file that breaks it and the exact message.
+func TestSettingsFaults(t *testing.T) {
+	for _, path := range settingsFiles(t, "invalid/*/*.yaml") {
+		t.Run(strings.TrimPrefix(path, "testdata/settings/invalid/"), func(t *testing.T) {
+			s, err := ParseSettings("kpls-agent.yaml", readSettings(t, path))
+			var faults config.Faults
+			if !errors.As(err, &faults) || s != nil {
+				t.Fatalf("got %v, %v; want nil and Faults", s, err)
+			}
+			if strings.Contains(err.Error(), "hunter") || strings.Contains(err.Error(), "123456") {
+				t.Errorf("shows a secret: %v", err)
+			}
+			goldenSettings(t, strings.TrimSuffix(path, ".yaml")+".txt", err.Error()+"\n")
+		})
+	}
+}
+
+// defaults is what an empty file means.
+func defaults() *Settings {
+	return &Settings{
+		Manifest: "/etc/kpls-agent/manifest.yaml", ServerProperties: "/etc/kafka/server.properties", StateDir: "/var/lib/kpls-agent",
+		Unit: "kafka.service", Kafka: KafkaSettings{Topic: "__kpls_agent"}, HTTPListen: ":9464",
+		Start: 15 * time.Minute, Progress: 5 * time.Minute, Takeover: 5 * time.Minute, ProbeInterval: 2 * time.Second,
+	}
+}
+
+func TestSettingsValues(t *testing.T) {
+	commands := defaults()
+	commands.Unit = ""
+	commands.Commands = CommandSettings{[]string{"/usr/local/bin/kafka", "restart"}, []string{"/usr/local/bin/kafka", "status"}}
+	commands.Kafka.SASL = SASLSettings{Mechanism: "PLAIN", Username: "agent", PasswordEnv: "KAFKA_PASSWORD"}
+	for name, want := range map[string]*Settings{
+		"empty": defaults(), "comments": defaults(), "commands": commands,
+		"everything": {
+			Manifest: "/etc/agent/conf/manifest.yaml", ServerProperties: "/opt/kafka/config/server.properties", StateDir: "/srv/kpls-agent",
+			Unit: "kafka@1.service",
+			Kafka: KafkaSettings{
+				BootstrapServers: []string{"10.0.0.11:9092", "[fd00::12]:9092", "kafka-3.internal:9092"}, Topic: "__agents", SecurityProtocol: "SASL_SSL",
+				TLS:  TLSSettings{CAFile: "/etc/agent/tls/ca.pem", CertFile: "/etc/agent/tls/agent.pem", KeyFile: "/etc/agent/tls/agent.key", ServerName: "kafka.internal"},
+				SASL: SASLSettings{Mechanism: "SCRAM-SHA-512", Username: "kpls-agent", PasswordFile: "/etc/agent/kafka.password"},
+			},
+			HTTPListen: "127.0.0.1:9465", LogLevel: slog.LevelWarn, LogJSON: true,
+			Start: time.Hour, Progress: 10 * time.Minute, Takeover: 150 * time.Second, ProbeInterval: 500 * time.Millisecond,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := ParseSettings("/etc/agent/kpls-agent.yaml", readSettings(t, "testdata/settings/valid/"+name+".yaml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestLoadSettings(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	t.Setenv("KPLS_TEST_PASSWORD", "hunter2")
+	write("password", "hunter2\r\n")
+	write("empty", "\n")
+	sasl := func(where string) string {
+		return "kafka: {sasl: {mechanism: PLAIN, username: x, " + where + "}}\n"
+	}
+	for name, want := range map[string]string{
+		"":                                       "",
+		sasl("password_file: password"):          "hunter2",
+		sasl("password_env: KPLS_TEST_PASSWORD"): "hunter2",
+	} {
+		s, err := LoadSettings(write("settings.yaml", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == "" {
+			continue
+		}
+		if got, err := s.Kafka.SASL.Secret(); err != nil || got != want {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+		var b bytes.Buffer
+		slog.New(slog.NewJSONHandler(&b, nil)).Info("x", "settings", s)
+		fmt.Fprintf(&b, "%v %+v %#v", *s, *s, *s)
+		if j, err := json.Marshal(s); err != nil || strings.Contains(b.String()+string(j), "hunter") {
+			t.Errorf("%s: shows the secret: %s %s %v", name, b.String(), j, err)
+		}
+	}
+	for text, want := range map[string]string{
+		sasl("password_file: gone"):            "read the password: open " + dir + "/gone: no such file or directory; name a readable file as kafka.sasl.password_file",
+		sasl("password_file: empty"):           "read the password: " + dir + "/empty is empty; write the password into it, or name another file as kafka.sasl.password_file",
+		sasl("password_env: KPLS_TEST_UNSET_"): "read the password: the environment variable KPLS_TEST_UNSET_ is not set; set it for the agent, or name another as kafka.sasl.password_env",
+	} {
+		if _, err := LoadSettings(write("settings.yaml", text)); err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+	_, err := LoadSettings(filepath.Join(dir, "none.yaml"))
+	if want := "read the settings: open " + dir + "/none.yaml: no such file or directory; name the file with --settings"; err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+// TestSettingsSchema holds the schema file equal to the decoder's declaration,
+// and proves it by a validator of its own.
+func TestSettingsSchema(t *testing.T) {
+	data, err := settingsShape().JSONSchema("kpls-agent settings", "What is special to one broker VM: paths, the unit to restart, the login to Kafka.")
+	if err != nil {
+		t.Fatal(err)
+	}
+	goldenSettings(t, settingsSchema, string(data))
+	schema, err := jsonschema.NewCompiler().Compile(settingsSchema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range slices.Concat(settingsFiles(t, "valid/*.yaml"), settingsFiles(t, "invalid/structure/*.yaml")) {
+		var v any
+		if data := readSettings(t, path); len(data) > 0 {
+			if err := yaml.Load(data, &v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if v == nil {
+			v = map[string]any{} // an editor has nothing to look at
+		}
+		j, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		instance, err := jsonschema.UnmarshalJSON(bytes.NewReader(j))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = schema.Validate(instance)
+		if valid := strings.Contains(path, "/valid/"); valid != (err == nil) {
+			t.Errorf("%s: the schema says %v", path, err)
+		}
+	}
+}
+
+// TestSettingsReference holds the manual's reference equal to the decoder's declaration, and its examples valid.
+func TestSettingsReference(t *testing.T) {
+	const begin, end = "<!-- settings fields: written by `go test ./cmd/kpls-agent -update` -->\n\n", "\n<!-- end of settings fields -->"
+	text := string(readSettings(t, settingsManual))
+	before, rest, ok := strings.Cut(text, begin)
+	_, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatalf("%s lacks the marks %q and %q", settingsManual, begin, end)
+	}
+	goldenSettings(t, settingsManual, before+begin+settingsShape().Reference()+end+after)
+	n := 0
+	for i, block := range strings.Split(text, "```yaml\n")[1:] {
+		example, _, _ := strings.Cut(block, "```")
+		if strings.HasPrefix(example, "version: 1\n") {
+			continue // a manifest
+		}
+		n++
+		if _, err := ParseSettings("example", []byte(example)); err != nil {
+			t.Errorf("example %d: %v", i+1, err)
+		}
+	}
+	if n < 2 {
+		t.Errorf("found %d settings in %s", n, settingsManual)
+	}
+}
