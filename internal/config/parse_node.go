@@ -10,12 +10,13 @@ import (
 // value decodes a node. key is the place of the key that leads to it.
 func (d *Document) value(n *yaml.Node, s *Shape, path string, key mark) *Value {
 	v := &Value{Given: true, Path: path, at: mark{n.Line, n.Column}, key: key}
-	if text := unsupported(n); text != "" {
-		d.Fault(v, "%s", text)
-		return v
+	text := unsupported(n)
+	if text == "" && n.Kind != kindOf(s) {
+		text = mismatch(n, s)
 	}
-	if n.Kind != kindOf(s) {
-		d.Fault(v, "%s", mismatch(n, s))
+	if text != "" {
+		d.Fault(v, "%s", text)
+		d.unread(v, s)
 		return v
 	}
 	switch s.Kind {
@@ -158,6 +159,19 @@ func (d *Document) missing(parent *Value, f *Field) *Value {
 		}
 	}
 	return v
+}
+
+// unread gives an object that could not be read its fields, all of them bad.
+func (d *Document) unread(v *Value, s *Shape) {
+	if s.Kind != KindObject {
+		return
+	}
+	v.fields = make(map[string]*Value, len(s.Fields))
+	for i := range s.Fields {
+		f := &s.Fields[i]
+		v.fields[f.Name] = d.missing(v, f)
+		v.fields[f.Name].Bad = true
+	}
 }
 
 func (d *Document) mapping(n *yaml.Node, s *Shape, v *Value) {

@@ -79,10 +79,9 @@ func (b *manifestBuilder) checkAbsent() {
 func (b *manifestBuilder) checkAdvertised(l *Listener) {
 	v := b.listeners[l.Name]
 	one, zones, base := v.Get("advertised"), v.Get("advertised_by_zone"), v.Get("port_base")
-	if one == nil {
-		return // the listener is no mapping
-	}
 	switch {
+	case one.Bad || zones.Bad || base.Bad:
+		return
 	case one.Given && zones.Given:
 		b.doc.Fault(zones, "stands beside advertised; keep one of the two")
 		return
@@ -90,10 +89,8 @@ func (b *manifestBuilder) checkAdvertised(l *Listener) {
 		one.Bad = true
 		b.doc.FaultAtKey(one, "is missing: expected HOST:PORT, such as <broker_id>.example.com:<port>, or advertised_by_zone")
 		return
-	case zones.Given && !zones.Bad && len(zones.Entries) == 0:
+	case zones.Given && len(zones.Entries) == 0:
 		b.doc.Fault(zones, "is empty; expected a pattern for each zone")
-		return
-	case one.Bad || zones.Bad || base.Bad:
 		return
 	}
 	patterns := slices.Collect(maps.Values(l.AdvertisedByZone))
@@ -148,7 +145,7 @@ func (b *manifestBuilder) checkRows() {
 // unusable is true if a listener has faults that would show again at every broker.
 func (b *manifestBuilder) unusable(l *Listener) bool {
 	v := b.listeners[l.Name]
-	return len(v.fields) == 0 || slices.ContainsFunc([]string{"bind", "advertised", "advertised_by_zone", "port_base"}, func(name string) bool { return v.fields[name].Bad })
+	return slices.ContainsFunc([]string{"bind", "advertised", "advertised_by_zone", "port_base"}, func(name string) bool { return v.fields[name].Bad })
 }
 
 // report puts what resolve says where the file is to be changed.
