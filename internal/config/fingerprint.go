@@ -29,12 +29,8 @@ const hiddenValue = "hidden"
 func (d Desired) Fingerprints() map[string]string {
 	out := map[string]string{}
 	for _, e := range d.Endpoints {
-		properties := map[string]string{}
-		for key, value := range e.Properties {
-			properties[key] = value
-		}
 		out[e.Name] = fingerprint(newListenerItem(e.Name, e.BindHost, e.BindPort),
-			[]listenerItem{newListenerItem(e.Name, e.AdvertisedHost, e.AdvertisedPort)}, e.SecurityProtocol, properties)
+			[]listenerItem{newListenerItem(e.Name, e.AdvertisedHost, e.AdvertisedPort)}, e.SecurityProtocol, e.Properties)
 	}
 	return out
 }

@@ -40,21 +40,21 @@ func (p *propFile) crossCheck(matters func(key string) bool) error {
 	for _, e := range p.entries {
 		if e.key == "" {
 			// The other implementation cannot go on after such a line.
-			return p.refuse("S0", e.line, "a line without a key: it begins with = or :", "remove the line")
+			return p.unreadable(e.line, "a line without a key: it begins with = or :", "remove the line")
 		}
 	}
 	other, err := secondReading(p.data)
 	if err != nil {
-		return p.refuse("S0", 0, "a second, independent reading of the file fails", "look for unusual escapes and continuation lines")
+		return p.unreadable(0, "a second, independent reading of the file fails", "look for unusual escapes and continuation lines")
 	}
 	for i, e := range p.entries {
 		if p.last[e.key] == i && matters(e.key) && other[e.key] != replaceSurrogates(e.value) {
-			return p.refuse("S0", e.line, fmt.Sprintf("two independent readings of %q differ", e.key), "write it on one line, without continuation and escapes")
+			return p.unreadable(e.line, fmt.Sprintf("two independent readings of %q differ", e.key), "write it on one line, without continuation and escapes")
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(other)) {
 		if _, ok := p.last[key]; !ok && matters(key) {
-			return p.refuse("S0", 0, fmt.Sprintf("of two independent readings only one finds %q", key), "write it on one line, without continuation and escapes")
+			return p.unreadable(0, fmt.Sprintf("of two independent readings only one finds %q", key), "write it on one line, without continuation and escapes")
 		}
 	}
 	return nil
@@ -73,6 +73,6 @@ func replaceSurrogates(s string) string {
 	return b.String()
 }
 
-func (p *propFile) refuse(rule string, line int, text, next string) error {
-	return &Refusal{Rule: rule, Path: p.path, Line: line, Text: text, Next: next}
+func (p *propFile) unreadable(line int, text, next string) error {
+	return &Refusal{Rule: "S0", Path: p.path, Line: line, Text: text, Next: next}
 }

@@ -190,10 +190,10 @@ func (c *brokerConfig) plan(d Desired) []propEdit {
 
 // mergeItems replaces the managed items of a list in place, takes the absent ones
 // away, and adds what is missing at the end. Items of others stay as written.
-func mergeItems(items []listenerItem, d Desired, make func(Endpoint) listenerItem) []listenerItem {
+func mergeItems(items []listenerItem, d Desired, wanted func(Endpoint) listenerItem) []listenerItem {
 	out := slices.DeleteFunc(slices.Clone(items), func(i listenerItem) bool { return slices.Contains(d.Absent, i.name) })
 	for _, e := range d.Endpoints {
-		want := make(e)
+		want := wanted(e)
 		switch i := findItem(out, e.Name); {
 		case i < 0:
 			out = append(out, want)

@@ -33,21 +33,35 @@ func TestRulesByVersion(t *testing.T) {
 		name, file string
 		want       map[string]string // version -> rule
 	}{
-		{"an empty item", kraftHead + strings.TrimSuffix(lists, "\n") + ",\n",
-			map[string]string{"3.3.0": "", "4.1.1": "", "4.2.0": "S2", "": "S2"}},
-		{"a port for two families", zkHead + "listeners=PLAINTEXT://127.0.0.1:1,SSL://[::1]:1\nadvertised.listeners=PLAINTEXT://h:1\n",
-			map[string]string{"3.5.2": "R2", "3.6.0": "", "4.0.0": "R21", "": "R2"}},
-		{"an advertised controller", kraftHead + lists + "advertised.listeners=PLAINTEXT://h:1,CONTROLLER://h:2\n",
-			map[string]string{"3.8.1": "R10", "3.9.0": "", "3.9": "", "4.2.0": "", "": "R10"}},
-		{"a controller on 0.0.0.0", reference,
-			map[string]string{"3.8.1": "", "3.9.0": "R12", "3.9": "", "3.9.1": "", "": ""}},
-		{"blanks in the controllers' names", strings.Replace(kraftHead, "=CONTROLLER", "=CONTROLLER, C", 1) + "listeners=PLAINTEXT://:9092,CONTROLLER://:1,C://:2\n",
-			map[string]string{"4.0.0": "S9", "4.1.0": "", "": "S9"}},
-		{"a dynamic quorum", "process.roles=broker\nnode.id=1\ncontroller.listener.names=CONTROLLER\ncontroller.quorum.bootstrap.servers=h:1\n",
-			map[string]string{"3.8.1": "R20", "3.9.0": "", "": ""}},
+		{
+			"an empty item", kraftHead + strings.TrimSuffix(lists, "\n") + ",\n",
+			map[string]string{"3.3.0": "", "4.1.1": "", "4.2.0": "S2", "": "S2"},
+		},
+		{
+			"a port for two families", zkHead + "listeners=PLAINTEXT://127.0.0.1:1,SSL://[::1]:1\nadvertised.listeners=PLAINTEXT://h:1\n",
+			map[string]string{"3.5.2": "R2", "3.6.0": "", "4.0.0": "R21", "": "R2"},
+		},
+		{
+			"an advertised controller", kraftHead + lists + "advertised.listeners=PLAINTEXT://h:1,CONTROLLER://h:2\n",
+			map[string]string{"3.8.1": "R10", "3.9.0": "", "3.9": "", "4.2.0": "", "": "R10"},
+		},
+		{
+			"a controller on 0.0.0.0", reference,
+			map[string]string{"3.8.1": "", "3.9.0": "R12", "3.9": "", "3.9.1": "", "": ""},
+		},
+		{
+			"blanks in the controllers' names", strings.Replace(kraftHead, "=CONTROLLER", "=CONTROLLER, C", 1) + "listeners=PLAINTEXT://:9092,CONTROLLER://:1,C://:2\n",
+			map[string]string{"4.0.0": "S9", "4.1.0": "", "": "S9"},
+		},
+		{
+			"a dynamic quorum", "process.roles=broker\nnode.id=1\ncontroller.listener.names=CONTROLLER\ncontroller.quorum.bootstrap.servers=h:1\n",
+			map[string]string{"3.8.1": "R20", "3.9.0": "", "": ""},
+		},
 		{"ZooKeeper", zkHead, map[string]string{"3.3.0": "", "3.9.2": "", "4.0.0": "R21", "": ""}},
-		{"a control plane with roles", brokerHead + "control.plane.listener.name=X\n",
-			map[string]string{"3.9.1": "R21", "4.0.0": "", "": "R21"}},
+		{
+			"a control plane with roles", brokerHead + "control.plane.listener.name=X\n",
+			map[string]string{"3.9.1": "R21", "4.0.0": "", "": "R21"},
+		},
 	} {
 		for version, want := range tt.want {
 			v, err := ParseVersion(version)
