@@ -160,7 +160,7 @@ func produceRequest(topic string, id [16]byte, partition int32, batch []byte) *k
 	t.Partitions = append(t.Partitions, part)
 	req := kmsg.NewPtrProduceRequest()
 	req.Acks = -1
-	req.TimeoutMillis = int32(writeWait / time.Millisecond)
+	req.TimeoutMillis = millis(writeWait)
 	req.Topics = append(req.Topics, t)
 	return req
 }
@@ -188,7 +188,7 @@ func encode(p producer, mark string, records []restart.Record) []byte {
 		NumRecords:           int32(len(records)), //nolint:gosec // a handful
 	}
 	for i, r := range records {
-		rec := kmsg.Record{OffsetDelta: int32(i), Key: []byte(r.Key), Value: r.Value} //nolint:gosec // a handful
+		rec := kmsg.Record{OffsetDelta: int32(i), Key: []byte(r.Key), Value: r.Value}
 		if i == len(records)-1 {
 			rec.Headers = []kmsg.Header{{Key: markHeader, Value: []byte(mark)}}
 		}

@@ -180,7 +180,7 @@ func (c *Client) metadata(ctx context.Context, topics ...string) (*kmsg.Metadata
 	req.Topics = []kmsg.MetadataRequestTopic{}
 	for _, t := range topics {
 		topic := kmsg.NewMetadataRequestTopic()
-		topic.Topic = kmsg.StringPtr(t)
+		topic.Topic = new(t)
 		req.Topics = append(req.Topics, topic)
 	}
 	resp, err := req.RequestWith(ctx, c.kgo)
@@ -206,6 +206,9 @@ func (c *Client) remember(dial DialFunc) DialFunc {
 		return conn, err
 	}
 }
+
+// millis is a duration as requests carry it.
+func millis(d time.Duration) int32 { return int32(d.Milliseconds()) } //nolint:gosec // only constants of seconds come here
 
 // to sends a request to one broker, once.
 func to[R kmsg.Response](ctx context.Context, cl *kgo.Client, broker int32, req kmsg.Request) (R, error) {

@@ -2,10 +2,9 @@ package kafka
 
 // What tests look at from the inside.
 var (
-	QuorumOf   = quorum
-	ViewOf     = brokerView
-	EntryOf    = entry
-	ReleaseOf  = release
-	KnownOf    = known
-	ExplainErr = explain
+	QuorumOf  = quorum
+	ViewOf    = brokerView
+	EntryOf   = entry
+	ReleaseOf = release
+	KnownOf   = known
 )

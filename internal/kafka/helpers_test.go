@@ -2,7 +2,6 @@ package kafka_test
 
 import (
 	"context"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"log/slog"
 	"net"
 	"runtime"
@@ -10,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"example.com/kpls-agent/internal/kafka"

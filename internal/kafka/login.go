@@ -38,13 +38,6 @@ type Login struct {
 	Password func() (string, error)
 }
 
-// Validate checks that the login is complete and that its files can be read.
-func (l Login) Validate() error {
-	_, err := l.tlsConfig()
-	_, errSASL := l.mechanism()
-	return errors.Join(err, errSASL)
-}
-
 func (l Login) usesTLS() bool  { return l.Protocol == "SSL" || l.Protocol == "SASL_SSL" }
 func (l Login) usesSASL() bool { return strings.HasPrefix(l.Protocol, "SASL_") }
 

@@ -225,7 +225,7 @@ func TestViewOfTroubledCluster(t *testing.T) {
 			m.Brokers = append(m.Brokers, b)
 		}
 		topic := kmsg.NewMetadataResponseTopic()
-		topic.Topic, topic.Partitions = kmsg.StringPtr("orders"), parts
+		topic.Topic, topic.Partitions = new("orders"), parts
 		m.Topics = append(m.Topics, topic)
 		return m
 	}
@@ -292,7 +292,7 @@ func bigAnswer(brokers, partitions int) []byte {
 	}
 	for n := range partitions / 100 {
 		topic := kmsg.NewMetadataResponseTopic()
-		topic.Topic = kmsg.StringPtr("topic-" + strconv.Itoa(n))
+		topic.Topic = new("topic-" + strconv.Itoa(n))
 		topic.TopicID[0], topic.TopicID[1] = byte(n), byte(n>>8)
 		for id := range 100 {
 			p := kmsg.NewMetadataResponseTopicPartition()

@@ -86,12 +86,12 @@ func TestEntry(t *testing.T) {
 		in   kmsg.DescribeConfigsResponseResourceConfig
 		want kafka.Entry
 	}{
-		{"static", config("listeners", kmsg.StringPtr("A://:1"), false, static, synonym("listeners", static)), kafka.Entry{Value: "A://:1", Static: true}},
-		{"default", config("listeners", kmsg.StringPtr("A://:1"), false, fallback), kafka.Entry{Value: "A://:1"}},
+		{"static", config("listeners", new("A://:1"), false, static, synonym("listeners", static)), kafka.Entry{Value: "A://:1", Static: true}},
+		{"default", config("listeners", new("A://:1"), false, fallback), kafka.Entry{Value: "A://:1"}},
 		{"no value", config("advertised.listeners", nil, false, fallback), kafka.Entry{Null: true}},
 		{"hidden", config("x.password", nil, true, static), kafka.Entry{Hidden: true, Static: true}},
-		{"dynamic over static", config("listeners", kmsg.StringPtr("B://:1"), false, dynamicBroker, synonym("listeners", dynamicBroker), synonym("listeners", static)), kafka.Entry{Value: "B://:1", Dynamic: true, Static: true}},
-		{"dynamic for all", config("listeners", kmsg.StringPtr("B://:1"), false, dynamicDefault), kafka.Entry{Value: "B://:1", Dynamic: true}},
+		{"dynamic over static", config("listeners", new("B://:1"), false, dynamicBroker, synonym("listeners", dynamicBroker), synonym("listeners", static)), kafka.Entry{Value: "B://:1", Dynamic: true, Static: true}},
+		{"dynamic for all", config("listeners", new("B://:1"), false, dynamicDefault), kafka.Entry{Value: "B://:1", Dynamic: true}},
 		{"another name's synonym", config("log.retention.ms", nil, false, fallback, synonym("log.retention.hours", dynamicBroker)), kafka.Entry{Null: true}},
 	} {
 		if d := cmp.Diff(tt.want, kafka.EntryOf(tt.in)); d != "" {

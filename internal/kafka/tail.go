@@ -174,7 +174,7 @@ func fetchRequest(topic string, id [16]byte, partition int32, from int64, wait t
 	t.Partitions = append(t.Partitions, part)
 	req := kmsg.NewPtrFetchRequest()
 	req.ReplicaID = -1
-	req.MaxWaitMillis = int32(wait / time.Millisecond)
+	req.MaxWaitMillis = millis(wait)
 	req.MinBytes, req.MaxBytes = 1, pollBytes
 	req.SessionEpoch = -1
 	req.Topics = append(req.Topics, t)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -67,12 +66,12 @@ func (l *Log) create(ctx context.Context, alive int) error {
 	topic.NumPartitions, topic.ReplicationFactor = 1, int16(replicas) //nolint:gosec // 1 to 3
 	for name, value := range topicConfig(replicas) {
 		cfg := kmsg.NewCreateTopicsRequestTopicConfig()
-		cfg.Name, cfg.Value = name, kmsg.StringPtr(value)
+		cfg.Name, cfg.Value = name, new(value)
 		topic.Configs = append(topic.Configs, cfg)
 	}
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.Topics = append(req.Topics, topic)
-	req.TimeoutMillis = int32(answerTimeout / 2 / time.Millisecond)
+	req.TimeoutMillis = millis(answerTimeout / 2)
 
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()

@@ -16,7 +16,7 @@ func (v *verifier) create(ctx context.Context, brokers []int32) (id [16]byte, ma
 	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = v.o.Topic, -1, -1
 	for i := range brokers {
 		a := kmsg.NewCreateTopicsRequestTopicReplicaAssignment()
-		a.Partition = int32(i) //nolint:gosec // one for each broker
+		a.Partition = int32(i)
 		for r := range min(replicasWanted, len(brokers)) {
 			a.Replicas = append(a.Replicas, brokers[(i+r)%len(brokers)])
 		}
@@ -24,10 +24,10 @@ func (v *verifier) create(ctx context.Context, brokers []int32) (id [16]byte, ma
 	}
 	// The listener is on trial, not the health of the replicas.
 	cfg := kmsg.NewCreateTopicsRequestTopicConfig()
-	cfg.Name, cfg.Value = "min.insync.replicas", kmsg.StringPtr("1")
+	cfg.Name, cfg.Value = "min.insync.replicas", new("1")
 	topic.Configs = append(topic.Configs, cfg)
 	req := kmsg.NewPtrCreateTopicsRequest()
-	req.Topics, req.TimeoutMillis = append(req.Topics, topic), int32(writeWait.Milliseconds())
+	req.Topics, req.TimeoutMillis = append(req.Topics, topic), millis(writeWait)
 
 	err = v.admin(ctx, brokers, false, func(ctx context.Context, broker int32) error {
 		resp, err := to[*kmsg.CreateTopicsResponse](ctx, v.kgo, broker, req)
@@ -60,10 +60,10 @@ func (v *verifier) remove(ctx context.Context, brokers []int32) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), verifyWait)
 	defer cancel()
 	topic := kmsg.NewDeleteTopicsRequestTopic()
-	topic.Topic = kmsg.StringPtr(v.o.Topic)
+	topic.Topic = new(v.o.Topic)
 	req := kmsg.NewPtrDeleteTopicsRequest()
 	req.Topics, req.TopicNames = append(req.Topics, topic), []string{v.o.Topic}
-	req.TimeoutMillis = int32(writeWait.Milliseconds())
+	req.TimeoutMillis = millis(writeWait)
 	_, err := v.attempt(ctx, func() error {
 		return v.admin(ctx, brokers, true, func(ctx context.Context, broker int32) error {
 			resp, err := to[*kmsg.DeleteTopicsResponse](ctx, v.kgo, broker, req)
@@ -92,8 +92,8 @@ func (v *verifier) admin(ctx context.Context, brokers []int32, harmless bool, f 
 		once, cancel := context.WithTimeout(ctx, answerTimeout)
 		err = f(once, b)
 		cancel()
-		var answer *kerr.Error
-		if !errors.Is(err, kerr.NotController) && !(harmless && err != nil && !errors.As(err, &answer)) {
+		open := err != nil && !kafkaError(err)
+		if !errors.Is(err, kerr.NotController) && (!harmless || !open) {
 			break
 		}
 	}
