@@ -38,7 +38,7 @@ missing() {
 java_package() {
   local package
   for package in openjdk-17-jdk-headless openjdk-21-jdk-headless; do
-    if apt-cache policy "$package" 2>/dev/null | grep -q 'Candidate: [0-9]'; then
+    if [[ $(apt-cache policy "$package" 2>/dev/null) == *'Candidate: '[0-9]* ]]; then
       echo "$package"
       return
     fi
@@ -58,12 +58,12 @@ packages() {
   done
 }
 
-# fail names what is missing and what to type.
+# fail names what is missing, words with blanks between, and what to do next.
 fail() {
-  local words=$1 why=$2
+  local list=${1// /, }
   {
-    say "missing: ${words//java/Java $java_least or newer with its compiler (a JDK)}"
-    say "$why"
+    say "missing: ${list//java/Java $java_least or newer with its compiler (a JDK)}"
+    say "$2"
   } >&2
   exit 1
 }
@@ -72,7 +72,7 @@ fail() {
 apt_install() {
   local root=("$@") apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300) list
   "${root[@]}" "${apt[@]}" update </dev/null
-  read -ra list <<<"$(packages "${words[@]}" | tr '\n' ' ')"
+  read -ra list <<<"$(packages "${words[@]}" | paste -sd " ")"
   say "installing ${list[*]}"
   "${root[@]}" "${apt[@]}" install -y --no-install-recommends "${list[@]}" </dev/null >/dev/null
 }
@@ -91,7 +91,7 @@ if [ "$(id -u)" -eq 0 ]; then
 elif sudo -n true 2>/dev/null; then
   apt_install sudo -n
 else
-  fail "${words[*]}" "type: sudo apt-get update && sudo apt-get install -y $(packages "${words[@]}" | tr '\n' ' ')"
+  fail "${words[*]}" "type: sudo apt-get update && sudo apt-get install -y $(packages "${words[@]}" | paste -sd " ")"
 fi
 
 mapfile -t words < <(missing)
