@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -110,8 +112,8 @@ func checkAll(ctx context.Context, s *Settings, offline bool) (findings []findin
 		add("manifest for this broker", err, note, exitUsage)
 	}
 	dir := filepath.Dir(s.ServerProperties)
-	if real, err := filepath.EvalSymlinks(s.ServerProperties); err == nil {
-		dir = filepath.Dir(real)
+	if target, err := filepath.EvalSymlinks(s.ServerProperties); err == nil {
+		dir = filepath.Dir(target)
 	}
 	add("right to replace server.properties", writable(dir), dir, exitFailed)
 	add("state directory", writable(s.StateDir), s.StateDir, exitFailed)
@@ -171,12 +173,9 @@ func checkKafka(ctx context.Context, s *Settings, n node, add func(string, error
 }
 
 func joinIDs(ids []int32) string {
-	text := ""
+	words := make([]string, len(ids))
 	for i, id := range ids {
-		if i > 0 {
-			text += ", "
-		}
-		text += fmt.Sprint(id)
+		words[i] = strconv.Itoa(int(id))
 	}
-	return text
+	return strings.Join(words, ", ")
 }

@@ -110,7 +110,7 @@ func TestServeHTTP(t *testing.T) {
 		t.Helper()
 		deadline := time.Now().Add(30 * time.Second)
 		for {
-			resp, err := http.Get("http://" + addr + path) //nolint:noctx // a test of a server on this machine
+			resp, err := http.Get("http://" + addr + path)
 			if err == nil {
 				body, _ := io.ReadAll(resp.Body)
 				_ = resp.Body.Close()

@@ -114,8 +114,7 @@ func (st *store) explain(err error) error {
 
 // oneLine makes all faults of a file one line for the log and the status.
 func oneLine(err error) string {
-	var faults config.Faults
-	if errors.As(err, &faults) {
+	if faults, ok := errors.AsType[config.Faults](err); ok {
 		return faults.Summary()
 	}
 	return strings.Join(strings.Fields(err.Error()), " ")

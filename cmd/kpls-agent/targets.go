@@ -89,8 +89,7 @@ func (t *targets) check(name string, c *kafka.Checker) func(context.Context) err
 	var once sync.Once
 	return func(ctx context.Context) error {
 		err := c.Check(ctx)
-		var certificate *kafka.CertificateError
-		if errors.As(err, &certificate) {
+		if _, ok := errors.AsType[*kafka.CertificateError](err); ok {
 			once.Do(func() { t.log.Warn("certificate in doubt", "listener", name, "err", err) })
 			return nil
 		}

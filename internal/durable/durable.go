@@ -119,7 +119,7 @@ func (w writer) fill(temp, target string, old fs.FileInfo, data []byte, o Option
 	var f *os.File
 	if err := w.step(opCreate, func() (err error) {
 		// O_EXCL does not follow a link that somebody put there.
-		f, err = os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the path is the caller's own
+		f, err = os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		return err
 	}); err != nil {
 		return opCreate, err
@@ -163,7 +163,7 @@ func mode(old fs.FileInfo, o Options) fs.FileMode {
 
 // syncDir makes the rename itself durable.
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the directory of the caller's own path
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}

@@ -94,18 +94,18 @@ func (s *step) gateBrokers() *Reason {
 
 // why adds which partitions a broker that is down leaves short.
 func (s *step) why(id int32) string {
+	if len(s.f.Cluster.Views) == 0 {
+		return ""
+	}
 	n, example := 0, ""
-	for _, v := range s.f.Cluster.Views {
-		for _, t := range v.Topics {
-			for _, p := range t.Partitions {
-				if slices.Contains(p.Replicas, id) && !slices.Contains(p.ISR, id) {
-					if n++; example == "" {
-						example = fmt.Sprintf("%s-%d", t.Name, p.ID)
-					}
+	for _, t := range s.f.Cluster.Views[0].Topics {
+		for _, p := range t.Partitions {
+			if slices.Contains(p.Replicas, id) && !slices.Contains(p.ISR, id) {
+				if n++; example == "" {
+					example = fmt.Sprintf("%s-%d", t.Name, p.ID)
 				}
 			}
 		}
-		break
 	}
 	if n == 0 {
 		return ""

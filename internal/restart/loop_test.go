@@ -3,7 +3,6 @@ package restart_test
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"maps"
 	"runtime"
@@ -146,6 +145,7 @@ func (w *world) Apply() error {
 }
 
 func (w *world) Restore() error { w.mu.Lock(); defer w.mu.Unlock(); w.file = w.lastGood; return nil }
+
 func (w *world) SaveJournal(j restart.Journal) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -175,7 +175,7 @@ func (w *world) start(ctx context.Context, crash func(string)) <-chan error {
 	l := restart.NewLoop(restart.LoopOptions{
 		Machine: restart.Options{Self: 1, Agent: "t", StartTimeout: time.Minute, ProgressTimeout: time.Minute, Takeover: time.Minute, Nonce: func() string { return time.Now().String() }},
 		Journal: w.journal, Log: w, Cluster: w, Unit: worldUnit{w}, Files: w, Probes: worldProbes{w},
-		Manifest: make(chan struct{}), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Metrics: restart.NewMetrics(), Crash: crash,
+		Manifest: make(chan struct{}), Logger: slog.New(slog.DiscardHandler), Metrics: restart.NewMetrics(), Crash: crash,
 		Beat: func(st restart.Status) {
 			w.mu.Lock()
 			defer w.mu.Unlock()

@@ -12,7 +12,7 @@ func (s *step) atRest() Decision {
 	f := s.f
 	if !s.m.begun.IsZero() {
 		s.m.begun = time.Time{}
-		return s.do(s.phaseOr(PhaseUnknown), because(CodeReleasing, "the planned restart has ended"), Action{Kind: ActEnd}, 0)
+		return s.do(s.phaseNow(), because(CodeReleasing, "the planned restart has ended"), Action{Kind: ActEnd}, 0)
 	}
 	if s.j.Unproven && f.Unit.Invocation != "" && f.Unit.Invocation != s.j.Invocation {
 		// A restart that an earlier life had asked for, a reboot, somebody's hand: the
@@ -41,12 +41,12 @@ func (s *step) atRest() Decision {
 			return s.look(PhaseUnknown, r, ActRunning, f.Running.At, paceBlocked)
 		}
 		if !s.j.Served {
-			return s.save(s.phaseOr(PhaseUnknown), because(CodeInSync, "the broker was seen running"), func(j *Journal) { j.Served = true })
+			return s.save(s.phaseNow(), because(CodeInSync, "the broker was seen running"), func(j *Journal) { j.Served = true })
 		}
 		if s.m.judged != s.target {
 			// What the process runs may have got a dynamic value since it was last asked.
 			s.m.judged = s.target
-			return s.do(s.phaseOr(PhaseUnknown), because(CodeClusterUnknown, "looking at the process for the new manifest"), Action{Kind: ActRunning}, 0)
+			return s.do(s.phaseNow(), because(CodeClusterUnknown, "looking at the process for the new manifest"), Action{Kind: ActRunning}, 0)
 		}
 		if len(f.Running.Dynamic) > 0 {
 			if !s.recent(f.Running.At, paceWaiting) {
@@ -68,12 +68,12 @@ func (s *step) dynamic() *Reason {
 	return because(CodeDynamicConfig, "a dynamic configuration overrides %s on this broker, so that server.properties decides nothing; delete it with kafka-configs --alter --entity-type brokers --entity-name %d --delete-config %s", name, s.m.opts.Self, name)
 }
 
-// phaseOr keeps the phase that was, so that a short look does not show up as a change.
-func (s *step) phaseOr(p Phase) Phase {
+// phaseNow keeps the phase that was, so that a short look does not show up as a change.
+func (s *step) phaseNow() Phase {
 	if s.m.phase != "" {
 		return s.m.phase
 	}
-	return p
+	return PhaseUnknown
 }
 
 // bookkeeping keeps the journal's copies of what the log says, and forgets a
@@ -84,7 +84,7 @@ func (s *step) bookkeeping() (Decision, bool) {
 		return Decision{}, false
 	}
 	if active := slices.Sorted(maps.Keys(s.v.Active)); !slices.Equal(active, s.j.Active) {
-		return s.save(s.phaseOr(PhaseUnknown), r, func(j *Journal) { j.Active = active }), true
+		return s.save(s.phaseNow(), r, func(j *Journal) { j.Active = active }), true
 	}
 	if s.j.Failed == "" {
 		return Decision{}, false
@@ -94,7 +94,7 @@ func (s *step) bookkeeping() (Decision, bool) {
 	case halted && !s.j.Halted:
 		return s.save(PhaseFailed, r, func(j *Journal) { j.Halted = true }), true
 	case !halted && s.j.Halted:
-		return s.save(s.phaseOr(PhaseUnknown), r, func(j *Journal) { j.Failed, j.Halted, j.Why = "", false, "" }), true
+		return s.save(s.phaseNow(), r, func(j *Journal) { j.Failed, j.Halted, j.Why = "", false, "" }), true
 	case !halted && !s.tooSoon(ActAppend):
 		h := Halt{Broker: s.m.opts.Self, Manifest: s.j.Failed, Why: s.j.Why, At: s.f.Now}
 		return s.do(PhaseFailed, because(CodeHalted, "telling everyone that the manifest failed here: %s", s.j.Why), Action{Kind: ActAppend, Records: []Record{NewHalt(h)}}, 0), true
@@ -137,11 +137,11 @@ func (s *step) stopped() Decision {
 	}
 	if f.Manifest.FileChanges {
 		if s.j.Served {
-			if b := s.free(); b == nil {
-				if b = s.agreed(); b != nil {
-					return s.drop(PhaseStopped, because(CodeStopped, "the broker is stopped, and its file is left as it is: %s", b.Text))
-				}
-			} else {
+			b := s.free()
+			if b == nil {
+				b = s.agreed()
+			}
+			if b != nil {
 				return s.drop(PhaseStopped, because(CodeStopped, "the broker is stopped, and its file is left as it is: %s", b.Text))
 			}
 		}

@@ -3,6 +3,7 @@ package restart
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -159,18 +160,10 @@ func (v *View) Clone() *View {
 	c := NewView()
 	c.Next, c.Pause, c.Request = v.Next, v.Pause, v.Request
 	c.Claims = slices.Clone(v.Claims)
-	for k, s := range v.Statuses {
-		c.Statuses[k] = s
-	}
-	for k, h := range v.Halts {
-		c.Halts[k] = h
-	}
-	for k, a := range v.Active {
-		c.Active[k] = a
-	}
-	for k, f := range v.Foreign {
-		c.Foreign[k] = f
-	}
+	maps.Copy(c.Statuses, v.Statuses)
+	maps.Copy(c.Halts, v.Halts)
+	maps.Copy(c.Active, v.Active)
+	maps.Copy(c.Foreign, v.Foreign)
 	return c
 }
 
@@ -192,7 +185,7 @@ func (v *View) Fold(r Record) {
 			return
 		}
 		var s Status
-		if v.decode(r, &s, func() (int, bool) { return s.Version, s.Broker == int32(id) }) {
+		if v.decode(r, &s, func() (int, bool) { return s.Version, int64(s.Broker) == id }) {
 			s.Seen = r.Time
 			v.Statuses[s.Broker] = s
 		}
@@ -292,7 +285,7 @@ func (v *View) Claim(broker int32) (c Claim, place int, ok bool) {
 	return Claim{}, 0, false
 }
 
-// NewStatus, NewClaim and the functions below make the records of the log.
+// NewStatus makes the record by which an agent tells how it is.
 func NewStatus(s Status) Record {
 	s.Version = RecordVersion
 	return encode(keyStatus+strconv.Itoa(int(s.Broker)), s)

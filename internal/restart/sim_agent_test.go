@@ -264,7 +264,7 @@ func (a *simAgent) carryOut(do Action) {
 			a.reborn()
 			return
 		}
-		err, more := a.effect(do)
+		more, err := a.effect(do)
 		if crash == 2 {
 			a.die("after " + string(do.Kind))
 			a.reborn()
@@ -301,15 +301,16 @@ func (a *simAgent) reborn() {
 	})
 }
 
-func (a *simAgent) effect(do Action) (err error, more time.Duration) {
+func (a *simAgent) effect(do Action) (more time.Duration, err error) {
 	b := a.world.broker(a.id)
 	switch do.Kind {
+	case ActNone:
 	case ActSave:
 		a.journal = do.Journal
 		a.journal.Listeners, a.journal.Before = maps.Clone(do.Journal.Listeners), maps.Clone(do.Journal.Before)
 	case ActAppend:
 		if err := a.append(do.Records...); err != nil {
-			return err, a.between(100, 3000)
+			return a.between(100, 3000), err
 		}
 		a.read()
 	case ActObserve:
@@ -334,11 +335,11 @@ func (a *simAgent) effect(do Action) (err error, more time.Duration) {
 		a.holding = false
 	case ActRestart:
 		if a.now.After(do.NotAfter) {
-			return errors.New("too late"), 0
+			return 0, errors.New("too late")
 		}
-		return nil, a.restart(b)
+		return a.restart(b), nil
 	}
-	return nil, 0
+	return 0, nil
 }
 
 // restart is the service manager's job: stop, wait, start.

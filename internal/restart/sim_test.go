@@ -34,7 +34,6 @@ type sim struct {
 	paused, halted map[string]time.Time
 	manifests      map[int32]string // as committed to the log
 	committedAt    map[int32]time.Time
-	activated      time.Time
 }
 
 func (s *sim) fail(format string, args ...any) {
@@ -372,7 +371,9 @@ func (s *sim) atEnd() {
 		a := s.agents[b.id-1]
 		want := s.expected()
 		// A bad manifest that was overtaken before anyone tried it leaves v1 or what came before.
-		if !maps.Equal(b.config, s.versions[want].want) && !(s.versions[s.target].bad != "" && maps.Equal(b.config, s.versions[a.lastGood].want) && s.versions[a.lastGood].bad == "") {
+		good := s.versions[a.lastGood]
+		before := s.versions[s.target].bad != "" && good.bad == "" && maps.Equal(b.config, good.want)
+		if !before && !maps.Equal(b.config, s.versions[want].want) {
 			s.fail("promise 7: broker %d runs %v in the end, wanted is %s", b.id, b.config, want)
 		}
 		if s.versions[a.file].bad != "" && slices.Contains(s.versions[a.file].victims, b.id) {

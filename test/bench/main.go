@@ -28,7 +28,8 @@ func main() {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		code = 1
 	}
-	os.Exit(code)
+	cancel()
+	os.Exit(code) //nolint:gocritic // cancel has been called
 }
 
 // run measures, reports, and returns the exit code.

@@ -108,7 +108,7 @@ func (r *report) write(root string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(root, "docs", "bench.json"), append(data, '\n'), 0o644); err != nil { //nolint:gosec // a document
+	if err := os.WriteFile(filepath.Join(root, "docs", "bench.json"), append(data, '\n'), 0o644); err != nil {
 		return err
 	}
 	for _, path := range []string{filepath.Join(root, "docs", "performance.md"), filepath.Join(root, "README.md")} {
@@ -122,7 +122,7 @@ func (r *report) write(root string) error {
 // insert puts the table in place of the one between a document's markers; a
 // document without them, or none at all, stays as it is.
 func (r *report) insert(path string) error {
-	data, err := os.ReadFile(path) //nolint:gosec // a document of the module
+	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -134,5 +134,5 @@ func (r *report) insert(path string) error {
 	if !begins || !ends {
 		return nil
 	}
-	return os.WriteFile(path, []byte(before+tableBegin+r.table()+tableEnd+after), 0o644) //nolint:gosec // a document
+	return os.WriteFile(path, []byte(before+tableBegin+r.table()+tableEnd+after), 0o644)
 }

@@ -67,7 +67,7 @@ func TestBadManifests(t *testing.T) {
 		b.rolled(good)
 	})
 
-	t.Run("not a manifest", func(t *testing.T) {
+	t.Run("not a manifest", func(*testing.T) {
 		starts, files := b.starts(), b.files()
 		b.give("version: 1\nnonsense: {\n")
 		b.wait("the fault is shown, the last good one stays", func(r fleet.Report) bool {
@@ -93,7 +93,7 @@ func TestBadManifests(t *testing.T) {
 		b.rolled(good)
 	})
 
-	t.Run("a broker that is not in it", func(t *testing.T) {
+	t.Run("a broker that is not in it", func(*testing.T) {
 		starts, files := b.starts(), b.files()
 		b.give(b.fleet.Manifest(fleet.ManifestOptions{WithoutLast: true, FirstPort: 9393}))
 		b.wait("the missing broker is named", func(r fleet.Report) bool {
@@ -104,7 +104,7 @@ func TestBadManifests(t *testing.T) {
 		b.rolled(good)
 	})
 
-	t.Run("another cluster", func(t *testing.T) {
+	t.Run("another cluster", func(*testing.T) {
 		starts, files := b.starts(), b.files()
 		b.give(b.fleet.Manifest(fleet.ManifestOptions{Cluster: "other", FirstPort: 9393}))
 		b.wait("the name is refused", func(r fleet.Report) bool {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"example.com/kpls-agent/test/fleet"
 	"example.com/kpls-agent/test/sandbox"
@@ -252,9 +251,4 @@ func (b *bed) deleteTopic(name string) {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-}
-
-// record is one that fills a throttled follower's lag.
-func record(topic string) *kgo.Record {
-	return &kgo.Record{Topic: topic, Value: make([]byte, 4096)}
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -106,4 +107,4 @@ func (b *bed) released() {
 	b.once(starts)
 }
 
-func idOf(a *fleet.Agent) string { return string('0' + rune(a.ID)) }
+func idOf(a *fleet.Agent) string { return strconv.Itoa(int(a.ID)) }

@@ -20,8 +20,6 @@ type traffic struct {
 	done chan struct{}
 	load sandbox.Figures
 	err  error
-	lb   *sandbox.Forwarder
-	lbUp context.CancelFunc
 }
 
 const topic = "orders"

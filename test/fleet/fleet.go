@@ -258,7 +258,7 @@ type Agent struct {
 	done chan struct{}
 }
 
-// Settings, Manifest, State and Log are the agent's files; HTTP and Probe its addresses.
+// Settings is the path of the agent's settings file.
 func (a *Agent) Settings() string { return filepath.Join(a.dir, "kpls-agent.yaml") }
 
 // Manifest is the path of this agent's manifest.

@@ -198,6 +198,7 @@ func (c *Changefeed) inspect() error {
 	if err != nil {
 		return err
 	}
+	//nolint:staticcheck // what the changefeed itself calls
 	_, err = admin.DescribeConfig(sarama.ConfigResource{
 		Type: sarama.BrokerResource, Name: fmt.Sprint(controller), ConfigNames: []string{"message.max.bytes", "min.insync.replicas"},
 	})

@@ -148,7 +148,7 @@ func (c *Cluster) prepare(b *Broker) error {
 	argv = append(argv, "-cp", ClassPath(c.Libs), "kafka.Kafka", b.Properties())
 	spec := supervise.Spec{Argv: argv, Env: []string{"PATH=" + os.Getenv("PATH")}, Owner: self}
 	return errors.Join(
-		os.MkdirAll(b.Dir, 0o755), //nolint:gosec // nothing in it is secret
+		os.MkdirAll(b.Dir, 0o755),
 		os.WriteFile(b.Properties(), []byte(c.properties(b)), 0o640),
 		supervise.WriteSpec(b.Dir, spec),
 	)
@@ -170,7 +170,7 @@ func (c *Cluster) formatNode(ctx context.Context, b *Broker) error {
 func (c *Cluster) Tool(ctx context.Context, class string, args ...string) *exec.Cmd {
 	argv := append([]string{"-Xmx128m"}, jvmFlags...)
 	argv = append(argv, "-cp", ClassPath(c.Libs), class)
-	return exec.CommandContext(ctx, "java", append(argv, args...)...) //nolint:gosec // a test's own command
+	return exec.CommandContext(ctx, "java", append(argv, args...)...)
 }
 
 // buildBrokerctl builds the program through which other processes control the brokers.
@@ -180,7 +180,7 @@ func buildBrokerctl(ctx context.Context, dir string) (string, error) {
 		return "", err
 	}
 	program := filepath.Join(dir, "brokerctl")
-	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./test/sandbox/cmd/brokerctl") //nolint:gosec // a fixed command
+	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./test/sandbox/cmd/brokerctl")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build brokerctl: %w\n%s", err, out)

@@ -148,12 +148,12 @@ func fetchLibs(ctx context.Context, dir, version string) error {
 		return err
 	}
 	defer os.RemoveAll(part)
-	if err := os.Chmod(part, 0o755); err != nil { //nolint:gosec // jars are public; other users of the machine may run them
+	if err := os.Chmod(part, 0o755); err != nil {
 		return err
 	}
 	pom := filepath.Join(part, "config", "pom.xml")
 	err = errors.Join(
-		os.Mkdir(filepath.Dir(pom), 0o755), //nolint:gosec // as above
+		os.Mkdir(filepath.Dir(pom), 0o755),
 		os.WriteFile(pom, fmt.Appendf(nil, pomFormat, version, version, backend), 0o600),
 		os.WriteFile(filepath.Join(part, "config", logName), []byte(logConfig), 0o644),
 	)
@@ -161,7 +161,7 @@ func fetchLibs(ctx context.Context, dir, version string) error {
 		return err
 	}
 	mvn := exec.CommandContext(ctx, "mvn", "-q", "-B", "-C", "-f", pom, "dependency:copy-dependencies",
-		"-DincludeScope=runtime", "-DoutputDirectory="+part) //nolint:gosec // a fixed command; only paths vary
+		"-DincludeScope=runtime", "-DoutputDirectory="+part)
 	if out, err := mvn.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w; Maven must reach Maven Central, or hold the jars in its local repository\n%s", mvn, err, out)
 	}
@@ -176,10 +176,10 @@ func fetchLibs(ctx context.Context, dir, version string) error {
 
 // lockFile takes an exclusive lock that other processes respect and that ends with this process.
 func lockFile(path string) (unlock func(), err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // a cache of public files
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the caller's own path
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}

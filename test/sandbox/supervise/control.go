@@ -175,7 +175,7 @@ func (c Controller) monitor(dir string, report *os.File) (*exec.Cmd, error) {
 		return nil, err
 	}
 	defer out.Close()
-	cmd := exec.Command(c.Program, "monitor", dir) //nolint:gosec,noctx // it must outlive the caller's context
+	cmd := exec.Command(c.Program, "monitor", dir) //nolint:noctx // it must outlive the caller's context
 	cmd.Stderr = out
 	cmd.ExtraFiles = []*os.File{report}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

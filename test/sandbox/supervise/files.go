@@ -66,7 +66,7 @@ type Event struct {
 
 // Events are the events of a directory, oldest first.
 func Events(dir string) ([]Event, error) {
-	data, err := os.ReadFile(filepath.Join(dir, eventsFile)) //nolint:gosec // the caller's own directory
+	data, err := os.ReadFile(filepath.Join(dir, eventsFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -96,12 +96,12 @@ func stamp(dir string, e Event) error {
 }
 
 func openAppend(dir, name string) (*os.File, error) {
-	return os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644) //nolint:gosec // logs of a test
+	return os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 }
 
 // lock waits for other commands on the directory.
 func lock(dir string) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the caller's own directory
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +132,7 @@ func writeJSON(path string, v any) error {
 
 func readJSON[T any](dir, name string) (T, error) {
 	var v T
-	data, err := os.ReadFile(filepath.Join(dir, name)) //nolint:gosec // the caller's own directory
+	data, err := os.ReadFile(filepath.Join(dir, name))
 	if err != nil {
 		return v, err
 	}
