@@ -164,11 +164,6 @@ func (f *Fleet) Manifest(o ManifestOptions) string {
 	return b.String()
 }
 
-// Advertised is where the manifest of ManifestOptions{} sends clients of a broker.
-func (f *Fleet) Advertised(id int32) string {
-	return fmt.Sprintf("b%d.%s:%d", id, Domain, 9092+int(id))
-}
-
 // Report is what `kpls-agent status -o json` prints, as far as tests need it.
 type Report struct {
 	Cluster string `json:"cluster"`
@@ -329,13 +324,8 @@ func (a *Agent) Done() <-chan struct{} {
 	return a.done
 }
 
-// Kill ends the agent with SIGKILL; Stop as systemd does.
-func (a *Agent) Kill() { a.signal(syscall.SIGKILL) }
-
-// Stop ends the agent with SIGTERM.
-func (a *Agent) Stop() { a.signal(syscall.SIGTERM) }
-
-func (a *Agent) signal(sig syscall.Signal) {
+// Kill ends the agent with SIGKILL.
+func (a *Agent) Kill() {
 	a.mu.Lock()
 	cmd, done := a.cmd, a.done
 	a.mu.Unlock()
@@ -347,7 +337,7 @@ func (a *Agent) signal(sig syscall.Signal) {
 		return
 	default:
 	}
-	_ = cmd.Process.Signal(sig) // an error means that it has ended
+	_ = cmd.Process.Kill() // an error means that it has ended
 	<-done
 }
 

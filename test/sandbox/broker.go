@@ -53,9 +53,6 @@ func (b *Broker) Start(ctx context.Context) error { return b.ctl.Start(ctx, b.Di
 // Restart stops the process in the orderly way and starts it.
 func (b *Broker) Restart(ctx context.Context) error { return b.ctl.Restart(ctx, b.Dir) }
 
-// Stop sends SIGTERM and waits for the exit.
-func (b *Broker) Stop(ctx context.Context) error { return supervise.Stop(ctx, b.Dir) }
-
 // Kill sends SIGKILL and waits for the exit.
 func (b *Broker) Kill(ctx context.Context) error { return supervise.Kill(ctx, b.Dir) }
 
