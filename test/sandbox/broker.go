@@ -56,12 +56,6 @@ func (b *Broker) Restart(ctx context.Context) error { return b.ctl.Restart(ctx, 
 // Kill sends SIGKILL and waits for the exit.
 func (b *Broker) Kill(ctx context.Context) error { return supervise.Kill(ctx, b.Dir) }
 
-// Pause hangs the process; Resume lets it go on.
-func (b *Broker) Pause() error { return supervise.Pause(b.Dir) }
-
-// Resume undoes Pause.
-func (b *Broker) Resume() error { return supervise.Resume(b.Dir) }
-
 // Process is the running process, or supervise.ErrNotRunning.
 func (b *Broker) Process() (supervise.Process, error) { return supervise.Status(b.Dir) }
 

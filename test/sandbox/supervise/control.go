@@ -84,20 +84,6 @@ func Kill(ctx context.Context, dir string) error {
 	return r.wait(ctx)
 }
 
-// Pause stops the process as SIGSTOP does, so that it hangs; Resume lets it go on.
-func Pause(dir string) error { return signalRunning(dir, unix.SIGSTOP) }
-
-// Resume undoes Pause.
-func Resume(dir string) error { return signalRunning(dir, unix.SIGCONT) }
-
-func signalRunning(dir string, sig unix.Signal) error {
-	p, err := Status(dir)
-	if err != nil {
-		return err
-	}
-	return p.signal(sig)
-}
-
 func stop(ctx context.Context, dir string) error {
 	r, err := current(dir)
 	if err != nil {
