@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -65,12 +66,24 @@ func (h *hints) matters(e fsnotify.Event) bool {
 	return h.relevant[name] || h.folders[name]
 }
 
-// watch sets the watches that the path needs as it is now. Setting one again is
-// cheap, and mends it where its folder was replaced.
+// watch sets the watches that the path needs as it is now. A folder that comes
+// between the look and the watch raises no event, so it looks again until
+// nothing has come.
 func (h *hints) watch() {
-	if h.notify == nil {
-		return
+	for range 100 { // a tree that changes all the time is polled
+		before := h.relevant
+		if h.notify == nil {
+			return
+		}
+		if h.set(); maps.Equal(before, h.relevant) {
+			return
+		}
 	}
+}
+
+// set sets the watches once. Setting one again is cheap, and mends it where its
+// folder was replaced.
+func (h *hints) set() {
 	h.relevant = trail(h.path)
 	folders := map[string]bool{}
 	for name := range h.relevant {
