@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -103,12 +102,12 @@ func run(ctx context.Context, s *Settings, log *slog.Logger) error {
 	}
 	beating := &pulse{}
 	beating.beat()
-	manifest := make(chan struct{}, 1)
+	manifest, settled := make(chan struct{}, 1), make(chan struct{})
 	loop := restart.NewLoop(restart.LoopOptions{
 		Machine: restart.Options{Self: n.BrokerID, Agent: version, StartTimeout: s.Start, ProgressTimeout: s.Progress, Takeover: s.Takeover, Nonce: nonce},
 		Journal: f.journal, Log: client.Log(), Cluster: c, Unit: u, Files: f, Probes: prober, Manifest: manifest,
 		Logger: log.With("component", "restart"), Metrics: metrics, Crash: crashPoint(),
-		Beat: newBeat(beating, notifier, log),
+		Beat: newBeat(beating, notifier, log), Settled: func() { close(settled) },
 	})
 	watcher := config.NewWatcher(s.Manifest, log.With("component", "manifest"))
 
@@ -142,7 +141,10 @@ func run(ctx context.Context, s *Settings, log *slog.Logger) error {
 		}, notifier, log)
 		return nil
 	})
-	warn(log, "tell systemd", notifier.Ready("starting"))
+	part("ready", func(ctx context.Context) error {
+		announce(ctx, settled, notifier.Ready, log)
+		return nil
+	})
 	err = g.Wait()
 	warn(log, "tell systemd", notifier.Stopping())
 	if errors.Is(err, context.Canceled) {
@@ -166,7 +168,7 @@ func follow(ctx context.Context, w *config.Watcher, st *store, changed func(), n
 			if st.update(os.ReadFile(st.settings.Manifest)) {
 				changed()
 			}
-			warn(log, "tell systemd", notifier.Ready("reloaded"))
+			warn(log, "tell systemd", notifier.Ready())
 		case <-w.Changed():
 			if st.update(w.Read()) {
 				changed()
@@ -192,21 +194,4 @@ func newUnit(s *Settings, log *slog.Logger) (restart.Unit, func(context.Context)
 	}
 	d := unit.NewSystemd(unit.SystemdOptions{Unit: s.Unit, Logger: log.With("component", "unit")})
 	return d, d.Run, nil
-}
-
-// newBeat feeds the watchdog from the loop that does the work, and shows its status.
-func newBeat(p *pulse, notifier *unit.Notifier, log *slog.Logger) func(restart.Status) {
-	var last restart.Reason
-	var fed time.Time
-	return func(st restart.Status) {
-		p.beat()
-		if st.Reason != last {
-			last = st.Reason
-			warn(log, "tell systemd", notifier.Status(string(st.Phase)+": "+st.Reason.Text))
-		}
-		if time.Since(fed) > time.Second {
-			fed = time.Now()
-			warn(log, "tell systemd", notifier.Watchdog())
-		}
-	}
 }

@@ -24,6 +24,10 @@ type LoopOptions struct {
 	Metrics  *Metrics
 	// Beat is called whenever the loop has gone round, at least every BeatEvery.
 	Beat func(Status)
+	// Settled is called once, before the first decision that leaves server.properties
+	// as it is although the unit can be seen: the file is right, or it is known why
+	// not, so that a broker that waits for this agent may start.
+	Settled func()
 	// Crash is called with the name of each step before and after it is taken;
 	// nil except where a test kills the agent there.
 	Crash func(point string)
@@ -62,6 +66,9 @@ func NewLoop(o LoopOptions) *Loop {
 	if o.Beat == nil {
 		o.Beat = func(Status) {}
 	}
+	if o.Settled == nil {
+		o.Settled = func() {}
+	}
 	return &Loop{o: o, m: NewMachine(o.Machine), facts: Facts{Journal: o.Journal}, posts: make(chan Status, 1)}
 }
 
@@ -72,13 +79,17 @@ func (l *Loop) Run(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() { defer close(done); l.publish(ctx) }()
 	defer func() { cancel(); <-done }()
-	var unit, manifest bool
+	var unit, manifest, settled bool
 	for ctx.Err() == nil {
 		l.gather(ctx, unit, manifest)
 		d := l.m.Step(l.facts)
 		l.o.Probes.Set(d.Allowed)
 		l.tell(d.Status)
 		l.o.Beat(d.Status)
+		if !settled && l.facts.Unit.State != UnitUnknown && d.Do.Kind != ActApply {
+			settled = true
+			l.o.Settled()
+		}
 		if d.Do.Kind != ActNone {
 			l.do(ctx, d.Do)
 			unit, manifest = false, false

@@ -30,11 +30,14 @@ type world struct {
 	journal   restart.Journal
 	restarts  int
 	appendErr error
+	applyErr  error
 	badStart  bool
 	stuck     time.Duration
 	allowed   []string
 	phases    []restart.Phase
 	beats     []time.Time
+	settled   []string      // what the file was
+	hang      chan struct{} // while not nil, nothing is known of the unit
 	ch        chan struct{}
 }
 
@@ -97,10 +100,16 @@ type worldUnit struct{ *world }
 func (u worldUnit) Changed() <-chan struct{} { return nil }
 
 func (u worldUnit) State(context.Context) restart.UnitFacts {
+	if u.hang != nil {
+		<-u.hang
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	f := restart.UnitFacts{At: time.Now(), State: restart.UnitRunning, Invocation: u.process}
-	if !u.up {
+	switch {
+	case !u.up && u.process == "":
+		f.State, f.Invocation = restart.UnitStopped, ""
+	case !u.up:
 		f.State, f.Detail = restart.UnitFailed, "exit-code 1"
 	}
 	return f
@@ -138,6 +147,9 @@ func (w *world) LastGood() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.fil
 func (w *world) Apply() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.applyErr != nil {
+		return w.applyErr
+	}
 	if w.file != "new" {
 		w.lastGood, w.file = w.file, "new"
 	}
@@ -176,6 +188,11 @@ func (w *world) start(ctx context.Context, crash func(string)) <-chan error {
 		Machine: restart.Options{Self: 1, Agent: "t", StartTimeout: time.Minute, ProgressTimeout: time.Minute, Takeover: time.Minute, Nonce: func() string { return time.Now().String() }},
 		Journal: w.journal, Log: w, Cluster: w, Unit: worldUnit{w}, Files: w, Probes: worldProbes{w},
 		Manifest: make(chan struct{}), Logger: slog.New(slog.DiscardHandler), Metrics: restart.NewMetrics(), Crash: crash,
+		Settled: func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.settled = append(w.settled, w.file)
+		},
 		Beat: func(st restart.Status) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -215,6 +232,62 @@ func TestLoopRollsOneBroker(t *testing.T) {
 				t.Fatalf("no beat for %s", gap)
 			}
 		}
+	})
+}
+
+// TestLoopSettles: a broker that waits for the agent starts with the right file.
+func TestLoopSettles(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		set  func(*world)
+		want string
+	}{
+		{"first boot", func(w *world) { w.up, w.process = false, "" }, "new"},
+		{"the broker runs", func(*world) {}, "old"},
+		{"the file cannot be written", func(w *world) { w.up, w.process, w.applyErr = false, "", errors.New("disk full") }, "old"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				c.set(w)
+				ctx, cancel := context.WithCancel(t.Context())
+				done := w.start(ctx, nil)
+				synctest.Wait()
+				if !slices.Equal(w.settled, []string{c.want}) {
+					t.Errorf("settled with the files %q, want %q", w.settled, c.want)
+				}
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if len(w.settled) != 1 {
+					t.Errorf("settled %d times", len(w.settled))
+				}
+				cancel()
+				<-done
+			})
+		})
+	}
+}
+
+// TestStuckLoopDoesNotBeat: nothing else feeds the watchdog for it.
+func TestStuckLoopDoesNotBeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.hang = make(chan struct{})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := w.start(ctx, nil)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if len(w.beats) != 0 || len(w.settled) != 0 {
+			t.Errorf("%d beats, settled %v", len(w.beats), w.settled)
+		}
+		close(w.hang)
+		time.Sleep(restart.BeatEvery)
+		synctest.Wait()
+		if len(w.beats) == 0 || len(w.settled) == 0 {
+			t.Error("no beat after it went on")
+		}
+		cancel()
+		<-done
 	})
 }
 

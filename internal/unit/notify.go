@@ -34,11 +34,13 @@ func NewNotifier() (*Notifier, error) {
 // called Watchdog; 0 is never. Call it at least twice in that time.
 func (n *Notifier) WatchdogTimeout() time.Duration { return n.watchdog }
 
-// Ready says that the agent has started or reloaded, with one line on how it is.
-func (n *Notifier) Ready(status string) error { return n.send("READY=1\n" + statusLine(status)) }
+// Ready says that the agent has started or reloaded.
+func (n *Notifier) Ready() error { return n.send("READY=1\n") }
 
 // Status shows one line in `systemctl status`.
-func (n *Notifier) Status(status string) error { return n.send(statusLine(status)) }
+func (n *Notifier) Status(status string) error {
+	return n.send("STATUS=" + strings.Join(strings.Fields(status), " ") + "\n")
+}
 
 // Reloading says that the agent has begun to reload; Ready ends it.
 func (n *Notifier) Reloading() error {
@@ -84,10 +86,6 @@ func validName(name string) error {
 		return fmt.Errorf("%q cannot name a stored socket", name)
 	}
 	return nil
-}
-
-func statusLine(s string) string {
-	return "STATUS=" + strings.Join(strings.Fields(s), " ") + "\n"
 }
 
 // send bounds its time, so that a systemd that hangs does not take the agent along.

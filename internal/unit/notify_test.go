@@ -66,11 +66,11 @@ func TestNotify(t *testing.T) {
 		t.Errorf("watchdog %s", n.WatchdogTimeout())
 	}
 	for want, send := range map[string]func() error{
-		"READY=1\nSTATUS=idle, all is well\n": func() error { return n.Ready("idle,\nall is  well") },
-		"STATUS=waiting READY=0\n":            func() error { return n.Status("waiting\nREADY=0") },
-		"STOPPING=1\n":                        n.Stopping,
-		"WATCHDOG=1\n":                        n.Watchdog,
-		"FDSTOREREMOVE=1\nFDNAME=EXTERNAL\n":  func() error { return n.Forget("EXTERNAL") },
+		"READY=1\n":                          n.Ready,
+		"STATUS=idle, all is well READY=0\n": func() error { return n.Status("idle,\nall is  well\nREADY=0") },
+		"STOPPING=1\n":                       n.Stopping,
+		"WATCHDOG=1\n":                       n.Watchdog,
+		"FDSTOREREMOVE=1\nFDNAME=EXTERNAL\n": func() error { return n.Forget("EXTERNAL") },
 	} {
 		if err := send(); err != nil {
 			t.Fatal(err)
@@ -149,7 +149,7 @@ func TestNotifyWithoutSystemd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := n.Ready("x"); err != nil || n.WatchdogTimeout() != 0 {
+	if err := n.Ready(); err != nil || n.WatchdogTimeout() != 0 {
 		t.Errorf("got %v, %s", err, n.WatchdogTimeout())
 	}
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "gone"))

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/unit"
+)
+
+// TestAnnounce: the broker waits for its file, and never for long.
+func TestAnnounce(t *testing.T) {
+	for _, c := range []struct {
+		name                string
+		settles, end, ready time.Duration // 0 is never
+	}{
+		{"settled", time.Second, time.Minute, time.Second},
+		{"never settled", 0, time.Minute, readyWithin},
+		{"settled late", 2 * readyWithin, time.Minute, readyWithin},
+		{"ended before", 0, time.Second, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), c.end)
+				defer cancel()
+				settled := make(chan struct{})
+				if c.settles > 0 {
+					time.AfterFunc(c.settles, func() { close(settled) })
+				}
+				begun := time.Now()
+				var ready []time.Duration
+				announce(ctx, settled, func() error { ready = append(ready, time.Since(begun)); return nil }, slog.New(slog.DiscardHandler))
+				var want []time.Duration
+				if c.ready > 0 {
+					want = []time.Duration{c.ready}
+				}
+				if !slices.Equal(ready, want) {
+					t.Errorf("ready after %v, want %v", ready, want)
+				}
+				if took := time.Since(begun); took != c.end {
+					t.Errorf("ended after %s, want %s", took, c.end)
+				}
+			})
+		})
+	}
+}
+
+// TestBeat: a beat feeds the watchdog, at most once a second, and shows a new reason in one line.
+func TestBeat(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	n, err := unit.NewNotifier()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &pulse{}
+	beat := newBeat(p, n, slog.New(slog.DiscardHandler))
+	idle := restart.Status{Phase: restart.PhaseIdle, Reason: restart.Reason{Code: restart.CodeInSync, Text: "runs what\nthe manifest says"}}
+	soaking := restart.Status{Phase: restart.PhaseSoaking, Reason: restart.Reason{Code: restart.CodeSoaking, Text: "healthy"}}
+	for _, st := range []restart.Status{idle, idle, soaking} {
+		beat(st)
+	}
+	if p.age() > time.Minute {
+		t.Errorf("the last beat was %s ago", p.age())
+	}
+	if err := n.Stopping(); err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	b := make([]byte, 4096)
+	for len(told) == 0 || told[len(told)-1] != "STOPPING=1" {
+		n, err := c.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		told = append(told, strings.TrimSuffix(string(b[:n]), "\n"))
+	}
+	// On a machine so slow that the three beats take a second, there is one more.
+	told = slices.Compact(told)
+	want := []string{"STATUS=idle: runs what the manifest says", "WATCHDOG=1", "STATUS=soaking: healthy", "STOPPING=1"}
+	if got := slices.DeleteFunc(slices.Clone(told), func(s string) bool { return s == "WATCHDOG=1" }); !slices.Equal(got, []string{want[0], want[2], want[3]}) || told[1] != want[1] {
+		t.Errorf("told %q, want %q", told, want)
+	}
+	if fed := len(told) - 3; fed < 1 || fed > 3 {
+		t.Errorf("fed %d times", fed)
+	}
+}
