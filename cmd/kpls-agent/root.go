@@ -44,23 +44,11 @@ type shared struct {
 
 // execute runs one command and returns the exit code.
 func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	s := &shared{stdin: stdin, stdout: stdout, stderr: stderr}
-	root := &cobra.Command{
-		Use:           "kpls-agent",
-		Short:         "Keeps a Kafka broker's listeners equal to one manifest, one safe restart at a time",
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Args:          cobra.NoArgs,
-	}
-	root.PersistentFlags().StringVar(&s.settingsPath, "settings", defaultSettings, "this VM's settings `file`")
-	root.AddCommand(
-		newRun(s), newCheck(s), newPlan(s), newStatus(s), newPause(s), newResume(s), newRestart(s), newRelease(s), newVerify(s), newVersion(s),
-	)
+	root := newRoot(&shared{stdin: stdin, stdout: stdout, stderr: stderr})
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return invalid(err) })
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitDone
@@ -77,6 +65,23 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 		fmt.Fprintf(stderr, "kpls-agent: %v\n", e.err)
 	}
 	return e.code
+}
+
+// newRoot is the tree of all commands.
+func newRoot(s *shared) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "kpls-agent",
+		Short:         "Keeps a Kafka broker's listeners equal to one manifest, one safe restart at a time",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+	}
+	root.PersistentFlags().StringVar(&s.settingsPath, "settings", defaultSettings, "this VM's settings `file`")
+	root.AddCommand(
+		newRun(s), newCheck(s), newPlan(s), newStatus(s), newPause(s), newResume(s), newRestart(s), newRelease(s), newVerify(s), newSetup(s), newVersion(s),
+	)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return invalid(err) })
+	return root
 }
 
 // started is true if the arguments name a command that takes them.

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// grant is a right on one path that an access control list gives.
+type grant struct {
+	rights rights
+	path   string
+}
+
+// ownership is who owned a file before the agent first replaced it.
+type ownership struct {
+	uid  uint32
+	path string
+}
+
+// record is what setup has given, as the drop-in keeps it: only root can write
+// there, unlike the agent's own folders.
+type record struct {
+	grants []grant
+	owners []ownership
+}
+
+// wanted is all that the settings ask for.
+type wanted struct {
+	record  record
+	unit    string // "" with commands
+	folder  string // of server.properties; "" while there is none
+	private bool   // folder is in a home
+	group   string // of server.properties, if the agent has to be in it
+	left    []string
+}
+
+// plan finds out what the agent lacks on this machine.
+func plan(path string, s *Settings, who account, old record) wanted {
+	w := wanted{unit: s.Unit}
+	for _, open := range []string{path, s.Manifest} {
+		if _, err := os.Stat(open); err == nil && lacks(open, read, who, who.gid) {
+			w.left = append(w.left, fmt.Sprintf("%s cannot be read by %s; it holds no secrets, so type: chmod a+r %s", open, who.name, open))
+		}
+	}
+	w.broker(s.ServerProperties, who, old)
+	tls, sasl := s.Kafka.TLS, s.Kafka.SASL
+	for _, secret := range []string{sasl.PasswordFile, tls.KeyFile, tls.CertFile, tls.CAFile} {
+		if secret == "" {
+			continue
+		}
+		if target, err := filepath.EvalSymlinks(secret); err != nil {
+			w.left = append(w.left, fmt.Sprintf("%v; put the file there that the settings name", err))
+		} else {
+			w.reach(target, read, who, who.gid)
+		}
+	}
+	return w
+}
+
+// broker adds what server.properties needs.
+func (w *wanted) broker(path string, who account, old record) {
+	file, err := filepath.EvalSymlinks(path)
+	var uid, gid uint32
+	var info fs.FileInfo
+	if err == nil {
+		info, err = os.Stat(file)
+	}
+	if err == nil {
+		uid, gid, err = ownerOf(file)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		w.left = append(w.left, fmt.Sprintf("%s does not exist; install Kafka, or name its file as server_properties in the settings, then run `kpls-agent setup` again", path))
+		return
+	}
+	if err != nil {
+		w.left = append(w.left, err.Error())
+		return
+	}
+	w.folder = filepath.Dir(file)
+	w.private = slices.ContainsFunc([]string{"/home/", "/root/", "/run/user/"}, func(home string) bool { return strings.HasPrefix(w.folder+"/", home) })
+	if uid == who.uid {
+		uid = 0
+		for _, o := range old.owners {
+			if o.path == file {
+				uid = o.uid
+			}
+		}
+	}
+	w.record.owners = append(w.record.owners, ownership{uid, file})
+	if why := unreadable(info.Mode().Perm(), gid); why != "" {
+		w.left = append(w.left, fmt.Sprintf("%s %s; let the group that Kafka runs in read it: chgrp kafka %s && chmod 0640 %s", file, why, file, file))
+	}
+	if gid != 0 && gid != who.gid {
+		w.group = groupName(gid)
+	} else {
+		gid = who.gid
+	}
+	w.reach(w.folder, read|write|enter, who, gid)
+}
+
+// unreadable says why the agent cannot read a file, or why not all who read it now
+// could read what the agent replaces it with (see internal/durable).
+func unreadable(perm fs.FileMode, gid uint32) string {
+	group, other := perm>>3&7, perm&7
+	switch {
+	case group&4 == 0 && other&4 == 0:
+		return "can be read by its owner alone, and the agent has to read and to replace it"
+	case gid == 0 && group&^other != 0:
+		return "belongs to the group root, which the agent cannot join"
+	}
+	return ""
+}
+
+// reach adds the rights on a path, and on the folders that lead there. gid is a
+// group that the agent is in beside its own.
+func (w *wanted) reach(path string, r rights, who account, gid uint32) {
+	var chain []grant
+	for dir := filepath.Dir(path); !w.hidden(path) && dir != "/"; dir = filepath.Dir(dir) {
+		chain = append(chain, grant{enter, dir})
+	}
+	for _, g := range append(chain, grant{r, path}) {
+		if lacks(g.path, g.rights, who, gid) && !slices.Contains(w.record.grants, g) {
+			w.record.grants = append(w.record.grants, g)
+		}
+	}
+}
+
+// hidden is true for what the drop-in mounts into an empty home: the folders above are systemd's.
+func (w *wanted) hidden(path string) bool { return w.private && path == w.folder }
+
+// lacks is true unless the agent has the rights without setup's help.
+func lacks(path string, r rights, who account, gid uint32) bool {
+	list, err := readACL(path)
+	if err != nil {
+		return true // giving them reports the error
+	}
+	uid, group, err := ownerOf(path)
+	if err != nil {
+		return true
+	}
+	return list.allows(uid, group, who.uid, who.gid, gid)&r != r
+}
+
+func ownerOf(path string) (uid, gid uint32, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, 0, err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, 0, fmt.Errorf("%s: its owner is not known", path)
+	}
+	return st.Uid, st.Gid, nil
+}
+
+func groupName(gid uint32) string {
+	id := strconv.FormatUint(uint64(gid), 10)
+	if g, err := user.LookupGroupId(id); err == nil {
+		return g.Name
+	}
+	return id // systemd takes the number, too
+}
+
+const recordMark = "#   "
+
+// dropIn is the part of the agent's unit that belongs to this machine.
+func dropIn(path string, w wanted) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Written by `kpls-agent setup` from %s. Change the settings and run it again\n# instead of changing this file.\n", path)
+	if len(w.record.grants)+len(w.record.owners) > 0 {
+		b.WriteString("#\n# What it gave, and `kpls-agent setup --undo` takes back:\n")
+	}
+	for _, g := range w.record.grants {
+		fmt.Fprintf(&b, "%s%s %s\n", recordMark, g.rights, g.path)
+	}
+	for _, o := range w.record.owners {
+		fmt.Fprintf(&b, "%sowner %d %s\n", recordMark, o.uid, o.path)
+	}
+	if w.unit != "" {
+		fmt.Fprintf(&b, "\n[Unit]\n# At the first boot server.properties is right before the broker starts.\nBefore=%s\n", w.unit)
+	}
+	if w.folder == "" {
+		return b.String()
+	}
+	b.WriteString("\n[Service]\n# The folder of server.properties, which is replaced by rename.\n")
+	if w.private {
+		fmt.Fprintf(&b, "ProtectHome=tmpfs\nBindPaths=%s\n", word("-"+w.folder))
+	} else {
+		fmt.Fprintf(&b, "ReadWritePaths=%s\n", word("-"+w.folder))
+	}
+	if w.group != "" {
+		fmt.Fprintf(&b, "# Its group, so that it stays Kafka's.\nSupplementaryGroups=%s\n", w.group)
+	}
+	return b.String()
+}
+
+// word is a value of a unit file that is one word for systemd.
+func word(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `%`, `%%`).Replace(s) + `"`
+}
+
+// readRecord reads back what an earlier run gave.
+func readRecord(path string) (record, error) {
+	var r record
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, nil
+	}
+	if err != nil {
+		return r, fmt.Errorf("look at what setup gave before: %w", err)
+	}
+	for scan := bufio.NewScanner(bytes.NewReader(data)); scan.Scan(); {
+		line, ok := strings.CutPrefix(scan.Text(), recordMark)
+		if !ok {
+			continue
+		}
+		what, path, _ := strings.Cut(line, " ")
+		if what == "owner" {
+			id, file, _ := strings.Cut(path, " ")
+			uid, err := strconv.ParseUint(id, 10, 32)
+			if err != nil {
+				return r, fmt.Errorf("%s: cannot read %q; delete the line, and give %s back to its owner by hand", path, line, file)
+			}
+			r.owners = append(r.owners, ownership{uint32(uid), file})
+			continue
+		}
+		r.grants = append(r.grants, grant{parseRights(what), path})
+	}
+	return r, nil
+}
+
+// polkitRule lets the agent's user restart this one unit. It is ECMAScript 5,
+// which is what polkit understands.
+func polkitRule(unit, who string) string {
+	quoted, _ := json.Marshal(unit) // a string can always be written
+	return fmt.Sprintf(`// Written by `+"`kpls-agent setup`"+`. Change the settings and run it again instead of
+// changing this file. %[2]s may restart this one unit, and nothing else.
+polkit.addRule(function (action, subject) {
+  if (action.id == "org.freedesktop.systemd1.manage-units" &&
+      action.lookup("unit") == %[1]s &&
+      action.lookup("verb") == "restart" &&
+      subject.user == "%[2]s") {
+    return polkit.Result.YES;
+  }
+});
+`, quoted, who)
+}
