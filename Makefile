@@ -11,10 +11,13 @@ LINT = $(GO) tool -modfile=tools/golangci-lint/go.mod golangci-lint
 TEST = $(GO) test -race -shuffle=on
 
 .DEFAULT_GOAL := build
-.PHONY: build test e2e vet lint fmt promtool demo bench setup clean help
+.PHONY: build deb test e2e vet lint fmt promtool demo bench setup clean help
 
 build: ## build bin/kpls-agent
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/kpls-agent ./cmd/kpls-agent
+
+deb: ## build dist/kpls-agent_VERSION_{amd64,arm64}.deb
+	GO="$(GO)" packaging/build.sh "$(VERSION)"
 
 # The simulation has no goroutines of its own: the race detector would find nothing
 # in it, and take seven times as long.
