@@ -39,9 +39,12 @@ const (
 	BeatEvery     = 5 * time.Second
 	appendTimeout = 5 * time.Second
 	askTimeout    = 10 * time.Second
+	// postPace is the least time between two statuses of this agent, postRetry the
+	// first pause after one that could not be appended; it doubles up to postRetryMax.
+	postPace, postRetry, postRetryMax = 100 * time.Millisecond, 200 * time.Millisecond, 5 * time.Second
 	// unitPace and filesPace: how old the unit's state and the files may be while
 	// a restart is under way, and at rest, where signals come for both.
-	unitPace, unitRest   = 50 * time.Millisecond, 10 * time.Second
+	unitPace, unitRest   = 200 * time.Millisecond, 10 * time.Second
 	filesPace, filesRest = time.Second, 10 * time.Second
 )
 
@@ -157,7 +160,9 @@ func (l *Loop) do(ctx context.Context, a Action) {
 		point += "-at-" + string(l.facts.Journal.Step)
 	}
 	l.o.Crash("before-" + point)
+	begun := time.Now()
 	err := l.effect(ctx, a)
+	l.o.Logger.Debug("step done", "step", point, "took", time.Since(begun), "err", err)
 	l.o.Crash("after-" + point)
 	if err == nil {
 		if l.facts.Failed != nil && l.facts.Failed.Kind == a.Kind {
@@ -276,29 +281,42 @@ func same(a, b Status) bool {
 }
 
 // publish appends the newest status in the background: what others see of this
-// agent must not hold up what it does.
+// agent must not hold up what it does. Short steps that follow one another are
+// told as one, so that a busy agent writes few records and its claims and
+// releases need not queue behind them.
 func (l *Loop) publish(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case st := <-l.posts:
-			for wait := 200 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-				actx, cancel := context.WithTimeout(ctx, appendTimeout)
-				err := l.o.Log.Append(actx, NewStatus(st))
-				cancel()
-				if err == nil || ctx.Err() != nil {
-					break
-				}
-				timer := time.NewTimer(wait)
-				select {
-				case <-ctx.Done():
-				case <-timer.C:
-				case newer := <-l.posts:
-					st = newer
-				}
-				timer.Stop()
+			for pause := postRetry; l.post(ctx, st) != nil && ctx.Err() == nil; pause = min(2*pause, postRetryMax) {
+				st = l.newer(ctx, st, pause)
 			}
 		}
+		timer := time.NewTimer(postPace)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		timer.Stop()
 	}
+}
+
+func (l *Loop) post(ctx context.Context, st Status) error {
+	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
+	defer cancel()
+	return l.o.Log.Append(ctx, NewStatus(st))
+}
+
+// newer waits for another status than st, and gives st back if none came.
+func (l *Loop) newer(ctx context.Context, st Status, pause time.Duration) Status {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case st = <-l.posts:
+	}
+	return st
 }

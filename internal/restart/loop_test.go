@@ -33,6 +33,8 @@ type world struct {
 	applyErr  error
 	badStart  bool
 	stuck     time.Duration
+	slow      time.Duration // of a look at the cluster
+	asked     time.Time     // when the first restart was asked for
 	allowed   []string
 	phases    []restart.Phase
 	beats     []time.Time
@@ -61,6 +63,10 @@ func (w *world) Append(_ context.Context, records ...restart.Record) error {
 		v.Fold(r)
 	}
 	w.view, w.read = v, time.Now()
+	select {
+	case w.ch <- struct{}{}:
+	default:
+	}
 	return nil
 }
 
@@ -75,9 +81,11 @@ func (w *world) Sync(context.Context) error { return nil }
 func (w *world) Changed() <-chan struct{} { return w.ch }
 
 func (w *world) Observe(context.Context) restart.ClusterFacts {
+	at := time.Now()
+	time.Sleep(w.slow)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	f := restart.ClusterFacts{At: time.Now(), MinISR: map[string]int{"t": 1}, Brokers: []int32{1}}
+	f := restart.ClusterFacts{At: at, MinISR: map[string]int{"t": 1}, Brokers: []int32{1}}
 	if !w.up {
 		f.Err = "connection refused"
 		return f
@@ -116,6 +124,11 @@ func (u worldUnit) State(context.Context) restart.UnitFacts {
 }
 
 func (u worldUnit) Restart(ctx context.Context) error {
+	u.mu.Lock()
+	if u.asked.IsZero() {
+		u.asked = time.Now()
+	}
+	u.mu.Unlock()
 	select {
 	case <-time.After(3*time.Second + u.stuck):
 	case <-ctx.Done():
@@ -205,6 +218,27 @@ func (w *world) start(ctx context.Context, crash func(string)) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- l.Run(ctx) }()
 	return done
+}
+
+// TestLoopWastesNoTime: between a manifest and the first stop there are three
+// looks at the cluster (to know the order, after the claim, before the restart),
+// and nothing else that takes time.
+func TestLoopWastesNoTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.slow = 300 * time.Millisecond
+		begun := time.Now()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := w.start(ctx, nil)
+		time.Sleep(time.Minute)
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if took := w.asked.Sub(begun); w.asked.IsZero() || took > 3*w.slow {
+			t.Errorf("the restart was asked for %s after the manifest was there, want at most %s", took, 3*w.slow)
+		}
+	})
 }
 
 func TestLoopRollsOneBroker(t *testing.T) {

@@ -14,11 +14,15 @@ const (
 	// fresh is how old the log and the cluster's views may be at the instant a unit is restarted.
 	fresh = 2 * time.Second
 
-	paceProve   = 100 * time.Millisecond // while a broker comes back
-	paceSoak    = time.Second            // while it must stay healthy
-	paceBlocked = time.Second            // while a gate does not pass
-	paceWaiting = 10 * time.Second       // while others are at work
-	paceRest    = 30 * time.Second       // at rest: somebody may have restarted the broker by hand
+	// quick is how long a look at the cluster may take and still be repeated at
+	// any pace: it is a small cluster, or a broker that has just begun to answer.
+	quick = 250 * time.Millisecond
+
+	paceProve   = 50 * time.Millisecond // while a broker comes back
+	paceSoak    = time.Second           // while it must stay healthy
+	paceBlocked = time.Second           // while a gate does not pass
+	paceWaiting = 10 * time.Second      // while others are at work
+	paceRest    = 30 * time.Second      // at rest: somebody may have restarted the broker by hand
 )
 
 // Heartbeat is how often an agent repeats its status when nothing changes. It
@@ -138,9 +142,10 @@ func (s *step) save(p Phase, r *Reason, change func(*Journal)) Decision {
 	return s.do(p, r, Action{Kind: ActSave, Journal: j}, 0)
 }
 
-// look repeats a question when its last answer is older than pace, and waits otherwise.
+// look repeats a question when its last answer is older than pace, at once
+// where pace is 0, and waits otherwise.
 func (s *step) look(p Phase, r *Reason, kind ActionKind, at time.Time, pace time.Duration) Decision {
-	if kind == ActObserve {
+	if kind == ActObserve && pace > 0 && s.f.Cluster.Took > quick {
 		pace = max(pace, 4*s.f.Cluster.Took) // a large cluster is asked less often
 	}
 	if age := s.f.Now.Sub(at); at.IsZero() || age >= pace {

@@ -38,6 +38,7 @@ func (s *step) atRest() Decision {
 		// What the process runs is asked anew for every process, and now and then.
 		if f.Running.At.Before(s.m.processAt) || f.Running.Err != "" {
 			r := because(CodeNoAnswer, "the broker does not tell its configuration: %s", orNot(f.Running.Err, "not asked yet"))
+			s.m.judged = s.target
 			return s.look(PhaseUnknown, r, ActRunning, f.Running.At, paceBlocked)
 		}
 		if !s.j.Served {

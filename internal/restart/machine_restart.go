@@ -50,7 +50,7 @@ func (s *step) goDown() Decision {
 	}
 	if j.Step == StepApply {
 		return s.saveStep(StepRestart, PhaseRestarting, because(CodeRestarting, "restarting the broker"), func(j *Journal) {
-			j.Invocation, j.Started = f.Unit.Invocation, f.Now
+			j.Invocation = f.Unit.Invocation
 		})
 	}
 	return s.restart(PhaseRestarting, because(CodeRestarting, "restarting the broker"))

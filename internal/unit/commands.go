@@ -24,7 +24,7 @@ type CommandsOptions struct {
 	// output names this process and no other (its pid with its start time, say);
 	// with 3 if it does not run; with anything else if that cannot be told.
 	Status []string
-	// Interval is how often Status is asked at rest; 0 is 1 s.
+	// Interval is how often Status is asked at rest; 0 is 2 s.
 	Interval time.Duration
 	// StatusTimeout bounds one run of Status; 0 is 5 s.
 	StatusTimeout time.Duration
@@ -65,7 +65,7 @@ func NewCommands(o CommandsOptions) (*Commands, error) {
 		return nil, errors.New("both a restart command and a status command are needed")
 	}
 	if o.Interval == 0 {
-		o.Interval = time.Second
+		o.Interval = 2 * time.Second
 	}
 	if o.StatusTimeout == 0 {
 		o.StatusTimeout = 5 * time.Second
