@@ -62,3 +62,12 @@ type Journal struct {
 	// Active lists the listeners whose probes had been opened on all brokers.
 	Active []string `json:"active,omitempty"`
 }
+
+// resumeHold is how long after a restart began a new life of the agent still
+// lets the probes hold their ports.
+const resumeHold = 30 * time.Second
+
+// planned is true while a broker that is away is so by this agent's own restart.
+func (j Journal) planned(now time.Time) bool {
+	return (j.Step == StepRestart || j.Step == StepProve) && now.Sub(j.Started) < resumeHold
+}

@@ -61,7 +61,9 @@ type Loop struct {
 	last    Status
 }
 
-// NewLoop returns a loop that has not looked at anything yet.
+// NewLoop returns a loop that has not looked at anything yet. Where an earlier
+// life died in the middle of a restart, the probes are told here, before they
+// judge a broker that is away as planned.
 func NewLoop(o LoopOptions) *Loop {
 	if o.Crash == nil {
 		o.Crash = func(string) {}
@@ -72,7 +74,12 @@ func NewLoop(o LoopOptions) *Loop {
 	if o.Settled == nil {
 		o.Settled = func() {}
 	}
-	return &Loop{o: o, m: NewMachine(o.Machine), facts: Facts{Journal: o.Journal}, posts: make(chan Status, 1)}
+	l := &Loop{o: o, m: NewMachine(o.Machine), facts: Facts{Journal: o.Journal}, posts: make(chan Status, 1)}
+	if now := time.Now(); o.Journal.planned(now) {
+		o.Probes.Begin()
+		l.m.begun = now
+	}
+	return l
 }
 
 // Run goes round until ctx ends. It returns nil then: every step can be taken

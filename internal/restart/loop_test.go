@@ -36,6 +36,7 @@ type world struct {
 	slow      time.Duration // of a look at the cluster
 	asked     time.Time     // when the first restart was asked for
 	allowed   []string
+	planned   bool // what the probes were told last
 	phases    []restart.Phase
 	beats     []time.Time
 	settled   []string      // what the file was
@@ -192,12 +193,19 @@ func (p worldProbes) Set(allowed []string) {
 	defer p.mu.Unlock()
 	p.allowed = allowed
 }
-func (p worldProbes) Begin()                   {}
-func (p worldProbes) End()                     {}
+func (p worldProbes) Begin()                   { p.mu.Lock(); defer p.mu.Unlock(); p.planned = true }
+func (p worldProbes) End()                     { p.mu.Lock(); defer p.mu.Unlock(); p.planned = false }
 func (p worldProbes) Changed() <-chan struct{} { return nil }
 
 func (w *world) start(ctx context.Context, crash func(string)) <-chan error {
-	l := restart.NewLoop(restart.LoopOptions{
+	l := w.loop(crash)
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx) }()
+	return done
+}
+
+func (w *world) loop(crash func(string)) *restart.Loop {
+	return restart.NewLoop(restart.LoopOptions{
 		Machine: restart.Options{Self: 1, Agent: "t", StartTimeout: time.Minute, ProgressTimeout: time.Minute, Takeover: time.Minute, Nonce: func() string { return time.Now().String() }},
 		Journal: w.journal, Log: w, Cluster: w, Unit: worldUnit{w}, Files: w, Probes: worldProbes{w},
 		Manifest: make(chan struct{}), Logger: slog.New(slog.DiscardHandler), Metrics: restart.NewMetrics(), Crash: crash,
@@ -215,9 +223,6 @@ func (w *world) start(ctx context.Context, crash func(string)) <-chan error {
 			}
 		},
 	})
-	done := make(chan error, 1)
-	go func() { done <- l.Run(ctx) }()
-	return done
 }
 
 // TestLoopWastesNoTime: between a manifest and the first stop there are three
@@ -342,6 +347,47 @@ func TestLoopPutsBack(t *testing.T) {
 			t.Errorf("halts %v, status %+v", w.view.Halts, st)
 		}
 	})
+}
+
+// TestLoopTakesTheHoldOver: the probes of a new life are told of the restart that
+// an earlier one was in the middle of before anything else happens, and of its end.
+func TestLoopTakesTheHoldOver(t *testing.T) {
+	for name, c := range map[string]struct {
+		step restart.Step
+		ago  time.Duration
+		want bool
+	}{
+		"asked for":       {restart.StepRestart, time.Second, true},
+		"being proved":    {restart.StepProve, 20 * time.Second, true},
+		"long ago":        {restart.StepProve, 31 * time.Second, false},
+		"not yet":         {restart.StepApply, time.Second, false},
+		"nothing to hold": {restart.StepNone, time.Second, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.journal = restart.Journal{
+					Version: restart.JournalVersion, Step: c.step, Target: "h1", Listeners: map[string]string{"EXTERNAL": "x"},
+					Invocation: w.process, Started: time.Now().Add(-c.ago),
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				l := w.loop(nil)
+				if w.planned != c.want {
+					t.Errorf("the probes were told %t before the loop ran, want %t", w.planned, c.want)
+				}
+				done := make(chan error, 1)
+				go func() { done <- l.Run(ctx) }()
+				time.Sleep(3 * time.Minute)
+				cancel()
+				if err := <-done; err != nil {
+					t.Fatal(err)
+				}
+				if w.planned {
+					t.Error("the probes were never told that the restart has ended")
+				}
+			})
+		})
+	}
 }
 
 // TestLoopDiesAnywhere kills the agent before and after every step of a

@@ -8,14 +8,9 @@ import (
 	"time"
 )
 
-const (
-	// resumeHold is how long after a restart a new life of the agent still lets the
-	// probes hold their ports.
-	resumeHold = 30 * time.Second
-	// balancerGone is how long without a single probe means that there is no load
-	// balancer, and that what was seen before was somebody's hand.
-	balancerGone = 2 * time.Minute
-)
+// balancerGone is how long without a single probe means that there is no load
+// balancer, and that what was seen before was somebody's hand.
+const balancerGone = 2 * time.Minute
 
 // maxStarts is how many processes may be seen in one proof: a reboot of the VM
 // or a restart by hand is no failure, a process that keeps ending is.
@@ -45,7 +40,7 @@ func (s *step) prove() Decision {
 	}
 	if p.waiting != nil {
 		s.m.healthy = time.Time{}
-		if s.m.begun.IsZero() && s.f.Now.Sub(j.Started) < resumeHold {
+		if s.m.begun.IsZero() && j.planned(s.f.Now) {
 			s.m.begun = s.f.Now // an earlier life told the probes, and they were its own
 			return s.do(p.phase, p.waiting, Action{Kind: ActBegin}, 0)
 		}
