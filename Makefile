@@ -11,7 +11,7 @@ LINT = $(GO) tool -modfile=tools/golangci-lint/go.mod golangci-lint
 TEST = $(GO) test -race -shuffle=on
 
 .DEFAULT_GOAL := build
-.PHONY: build deb test e2e vet lint fmt promtool demo bench setup clean help
+.PHONY: build deb deb-test test e2e vet lint fmt promtool demo bench setup clean help
 
 build: ## build bin/kpls-agent
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/kpls-agent ./cmd/kpls-agent
@@ -19,11 +19,16 @@ build: ## build bin/kpls-agent
 deb: ## build dist/kpls-agent_VERSION_{amd64,arm64}.deb
 	GO="$(GO)" packaging/build.sh "$(VERSION)"
 
+deb-test: ## only the tests of the package
+	@test/setup.sh deb
+	$(TEST) -timeout 10m -v ./test/deb
+
 # The simulation has no goroutines of its own: the race detector would find nothing
 # in it, and take seven times as long.
 test: setup vet ## all tests; the last ones on real brokers, fetched by Maven
 	$(TEST) -timeout 10m -skip '^TestSimulation' ./cmd/... ./internal/...
 	$(GO) test -shuffle=on -timeout 10m -run '^TestSimulation' ./internal/restart
+	@test/setup.sh deb
 	$(TEST) -timeout 40m -p 1 ./test/...
 
 e2e: setup ## only the tests on real brokers

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Makes a Debian or Ubuntu machine that has Go ready for `make test`, `make demo`
-# and `make bench`. What is missing is installed through apt by root, or by a user
-# who may use sudo without a password; otherwise it is named, with the command to type.
-# Nothing is asked, and nothing is done where all is there.
+# setup.sh [deb]: makes a Debian or Ubuntu machine that has Go ready for the tests of
+# the program, `make demo` and `make bench`; with deb also for those of the package.
+# What is missing is installed through apt by root, or by a user who may use sudo
+# without a password; otherwise it is named, with the command to type. Nothing is
+# asked, and nothing is done where all is there.
 set -euo pipefail
 
+readonly subject=${1:-program}
 readonly java_least=17 # Kafka 4 brokers need it
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -31,6 +33,11 @@ missing() {
   have_compiler || echo gcc
   have_java || echo java
   command -v mvn >/dev/null || echo maven
+  if [ "$subject" = deb ]; then
+    command -v lintian >/dev/null || echo lintian
+    command -v shellcheck >/dev/null || echo shellcheck
+    command -v systemd-analyze >/dev/null || echo systemd
+  fi
 }
 
 # java_package prints the first package of this distribution that will do. Kafka
@@ -98,4 +105,4 @@ mapfile -t words < <(missing)
 if [ ${#words[@]} -gt 0 ]; then
   fail "${words[*]}" "apt installed its packages, but the PATH leads elsewhere: java is $(command -v java || echo nowhere); choose another with: sudo update-alternatives --config java"
 fi
-say "ready: Java $(java_version), Maven, make, gcc"
+say "ready"

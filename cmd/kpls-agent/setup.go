@@ -44,12 +44,20 @@ func newSetup(s *shared) *cobra.Command {
 				return errors.New("only root may give rights; run it with sudo")
 			}
 			u := &setup{dropIn: dropInPath, rule: rulePath, dry: dry, say: func(format string, args ...any) { fmt.Fprintf(s.stdout, format+"\n", args...) }}
-			if _, err := os.Stat("/run/systemd/system"); err == nil {
-				u.reload = unit.ReloadManager
-			}
 			var err error
 			if u.who, err = lookUp(agentUser); err != nil {
 				return err
+			}
+			if _, err := os.Stat("/run/systemd/system"); err == nil { // as sd_booted(3) looks
+				m, err := unit.NewManager(cmd.Context())
+				if err != nil {
+					return err
+				}
+				defer m.Close()
+				if u.version, err = m.Version(); err != nil {
+					return err
+				}
+				u.reload = m.Reload
 			}
 			if undo {
 				return u.undo(cmd.Context())
@@ -95,6 +103,7 @@ type setup struct {
 	dry          bool
 	say          func(format string, args ...any)
 	reload       func(context.Context) error // nil where systemd does not run
+	version      int                         // of systemd; 0 if it is not known
 
 	changed bool
 }
@@ -125,7 +134,7 @@ func (u *setup) apply(ctx context.Context, path string, s *Settings) error {
 			w.left = append(w.left, err.Error())
 		}
 	}
-	reload, err := u.write(u.dropIn, dropIn(path, w))
+	reload, err := u.write(u.dropIn, dropIn(path, w, u.version))
 	if err != nil {
 		return err
 	}

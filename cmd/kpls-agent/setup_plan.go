@@ -174,8 +174,11 @@ func groupName(gid uint32) string {
 
 const recordMark = "#   "
 
-// dropIn is the part of the agent's unit that belongs to this machine.
-func dropIn(path string, w wanted) string {
+// preserves is the first systemd that knows FileDescriptorStorePreserve=.
+const preserves = 254
+
+// dropIn is the part of the agent's unit that belongs to this machine, and to its systemd.
+func dropIn(path string, w wanted, version int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Written by `kpls-agent setup` from %s. Change the settings and run it again\n# instead of changing this file.\n", path)
 	if len(w.record.grants)+len(w.record.owners) > 0 {
@@ -190,17 +193,20 @@ func dropIn(path string, w wanted) string {
 	if w.unit != "" {
 		fmt.Fprintf(&b, "\n[Unit]\n# At the first boot server.properties is right before the broker starts.\nBefore=%s\n", w.unit)
 	}
-	if w.folder == "" {
-		return b.String()
-	}
-	b.WriteString("\n[Service]\n# The folder of server.properties, which is replaced by rename.\n")
-	if w.private {
-		fmt.Fprintf(&b, "ProtectHome=tmpfs\nBindPaths=%s\n", word("-"+w.folder))
-	} else {
-		fmt.Fprintf(&b, "ReadWritePaths=%s\n", word("-"+w.folder))
+	b.WriteString("\n[Service]\n")
+	if w.folder != "" {
+		b.WriteString("# The folder of server.properties, which is replaced by rename.\n")
+		if w.private {
+			fmt.Fprintf(&b, "ProtectHome=tmpfs\nBindPaths=%s\n", word("-"+w.folder))
+		} else {
+			fmt.Fprintf(&b, "ReadWritePaths=%s\n", word("-"+w.folder))
+		}
 	}
 	if w.group != "" {
 		fmt.Fprintf(&b, "# Its group, so that it stays Kafka's.\nSupplementaryGroups=%s\n", w.group)
+	}
+	if version >= preserves {
+		b.WriteString("# An agent that was stopped closes no probe of a healthy broker.\nFileDescriptorStorePreserve=yes\n")
 	}
 	return b.String()
 }

@@ -26,8 +26,7 @@ type SystemdOptions struct {
 }
 
 const (
-	dialTimeout   = 5 * time.Second
-	reloadTimeout = 90 * time.Second // as systemctl waits for a method
+	dialTimeout = 5 * time.Second
 	// A lost connection is dialled again after redialMin, then ever later up to redialMax.
 	redialMin, redialMax = 100 * time.Millisecond, 10 * time.Second
 )
@@ -297,21 +296,4 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-t.C:
 		return true
 	}
-}
-
-// ReloadManager has systemd read all unit files again, as `systemctl daemon-reload`
-// does. Only root may ask for it.
-func ReloadManager(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
-	defer cancel()
-	conn, err := dialSystem(ctx)
-	if err != nil {
-		return fmt.Errorf("connect to systemd over D-Bus: %w; type: systemctl daemon-reload", err)
-	}
-	defer conn.Close()
-	manager := conn.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
-	if err := manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.Reload", 0).Err; err != nil {
-		return fmt.Errorf("have systemd read its units again: %w; type: systemctl daemon-reload", err)
-	}
-	return nil
 }

@@ -1,0 +1,383 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// machine is a VM as setup sees it, in a folder that this test's user owns.
+type machine struct {
+	t    *testing.T
+	dir  string
+	u    *setup
+	said []string
+	// reloads counts how often systemd was asked to read its units again.
+	reloads int
+}
+
+func newMachine(t *testing.T) *machine {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &machine{t: t, dir: dir}
+	m.u = &setup{
+		who:    account{agentUser, 4242, 4242},
+		dropIn: filepath.Join(dir, "systemd/kpls-agent.service.d/10-setup.conf"), rule: filepath.Join(dir, "polkit/50-kpls-agent.rules"),
+		say:    func(format string, args ...any) { m.said = append(m.said, m.local(fmt.Sprintf(format, args...))) },
+		reload: func(context.Context) error { m.reloads++; return nil },
+	}
+	// Above it all folders are open, as they are on a VM; the test's own may not be.
+	for at := dir; at != "/"; at = filepath.Dir(at) {
+		if lacks(at, enter, m.u.who, m.u.who.gid) {
+			if err := os.Chmod(at, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return m
+}
+
+// local takes what differs from run to run out of a text.
+func (m *machine) local(s string) string {
+	return strings.NewReplacer(m.dir, "DIR", fmt.Sprintf("owner %d ", os.Getuid()), "owner SELF ", "SupplementaryGroups="+groupName(uint32(os.Getgid()))+"\n", "SupplementaryGroups=SELF\n").Replace(s)
+}
+
+func (m *machine) put(path, text string, mode os.FileMode) string {
+	m.t.Helper()
+	path = filepath.Join(m.dir, path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		m.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		m.t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		m.t.Fatal(err)
+	}
+	return path
+}
+
+// apply runs setup on the settings of the machine, and returns what it said and its exit code.
+func (m *machine) apply() (string, int) {
+	m.t.Helper()
+	settings := filepath.Join(m.dir, "kpls-agent.yaml")
+	s, err := LoadSettings(settings)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return m.run(func(ctx context.Context) error { return m.u.apply(ctx, settings, s) })
+}
+
+func (m *machine) run(f func(context.Context) error) (string, int) {
+	m.t.Helper()
+	m.said, m.u.changed = nil, false
+	err := f(m.t.Context())
+	code := exitDone
+	if err != nil {
+		var e *exitError
+		if !errors.As(err, &e) || e.err != nil {
+			m.t.Fatal(err)
+		}
+		code = e.code
+	}
+	return strings.Join(m.said, "\n"), code
+}
+
+func (m *machine) want(what, got, want string) {
+	m.t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		m.t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+func (m *machine) file(path string) string {
+	m.t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	return m.local(string(data))
+}
+
+// rights are what the agent's user has by name.
+func (m *machine) rights(path string) string {
+	m.t.Helper()
+	list, err := readACL(path)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return list.user(m.u.who.uid).String()
+}
+
+func mode(t *testing.T, path string) os.FileMode {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Mode().Perm()
+}
+
+func TestSetup(t *testing.T) {
+	m := newMachine(t)
+	file := m.put("kafka-3.7.1/config/server.properties", "node.id=1\n", 0o644)
+	folder := filepath.Dir(file)
+	if err := os.Symlink("kafka-3.7.1", filepath.Join(m.dir, "kafka")); err != nil {
+		t.Fatal(err)
+	}
+	password := m.put("secret/kafka.password", "x", 0o600)
+	m.put("kpls-agent.yaml", `
+server_properties: kafka/config/server.properties
+unit: kafka@1.service
+kafka: {sasl: {mechanism: PLAIN, username: x, password_file: secret/kafka.password}}
+`, 0o644)
+
+	m.u.dry = true
+	said, code := m.apply()
+	if code != exitDiffers || !strings.Contains(said, "would: let kpls-agent write in DIR/kafka-3.7.1/config\n") || m.rights(folder) != "---" || m.reloads != 0 {
+		t.Errorf("dry run: exit %d, said:\n%s", code, said)
+	}
+	if _, err := os.Stat(m.u.dropIn); err == nil {
+		t.Error("a dry run wrote the drop-in")
+	}
+	m.u.dry = false
+
+	said, code = m.apply()
+	m.want("first run", said, `let kpls-agent write in DIR/kafka-3.7.1/config
+let kpls-agent read DIR/secret/kafka.password
+write DIR/systemd/kpls-agent.service.d/10-setup.conf
+write DIR/polkit/50-kpls-agent.rules
+have systemd read its units again; `+"`systemctl restart kpls-agent`"+` puts them into effect`)
+	group := "# Its group, so that it stays Kafka's.\nSupplementaryGroups=SELF\n"
+	if os.Getgid() == 0 {
+		group = ""
+	}
+	m.want("drop-in", m.file(m.u.dropIn), "# Written by `kpls-agent setup` from DIR/kpls-agent.yaml. Change the settings and run it again\n"+`# instead of changing this file.
+#
+# What it gave, and `+"`kpls-agent setup --undo`"+` takes back:
+#   rwx DIR/kafka-3.7.1/config
+#   r-- DIR/secret/kafka.password
+#   owner SELF DIR/kafka-3.7.1/config/server.properties
+
+[Unit]
+# At the first boot server.properties is right before the broker starts.
+Before=kafka@1.service
+
+[Service]
+# The folder of server.properties, which is replaced by rename.
+ReadWritePaths="-DIR/kafka-3.7.1/config"
+`+group)
+	m.want("rule", m.file(m.u.rule), "// Written by `kpls-agent setup`. Change the settings and run it again instead of\n"+`// changing this file. kpls-agent may restart this one unit, and nothing else.
+polkit.addRule(function (action, subject) {
+  if (action.id == "org.freedesktop.systemd1.manage-units" &&
+      action.lookup("unit") == "kafka@1.service" &&
+      action.lookup("verb") == "restart" &&
+      subject.user == "kpls-agent") {
+    return polkit.Result.YES;
+  }
+});
+`)
+	if code != exitDone || m.reloads != 1 || m.rights(folder) != "rwx" || m.rights(password) != "r--" || m.rights(file) != "---" {
+		t.Errorf("exit %d, %d reloads, rights %s %s %s", code, m.reloads, m.rights(folder), m.rights(password), m.rights(file))
+	}
+	if said, code := m.apply(); said != "nothing to change" || code != exitDone || m.reloads != 1 {
+		t.Errorf("second run: exit %d, said:\n%s", code, said)
+	}
+
+	// The settings name another place and unit: what is not needed any more goes.
+	m.put("etc/server.properties", "node.id=1\n", 0o644)
+	m.put("kpls-agent.yaml", "server_properties: etc/server.properties\n", 0o644)
+	said, _ = m.apply()
+	if m.rights(folder) != "---" || m.rights(filepath.Join(m.dir, "etc")) != "rwx" || m.rights(password) != "---" {
+		t.Errorf("another place: %s", said)
+	}
+	if mode(t, folder) != 0o755 || mode(t, password) != 0o600 {
+		t.Errorf("modes %v %v are not what they were", mode(t, folder), mode(t, password))
+	}
+	if !strings.Contains(m.file(m.u.rule), `"kafka.service"`) || !strings.Contains(m.file(m.u.dropIn), "Before=kafka.service\n") {
+		t.Errorf("the unit stayed:\n%s%s", m.file(m.u.rule), m.file(m.u.dropIn))
+	}
+
+	said, code = m.run(m.u.undo)
+	m.want("undo", said, `let kpls-agent no longer write in DIR/etc
+remove DIR/polkit/50-kpls-agent.rules
+remove DIR/systemd/kpls-agent.service.d/10-setup.conf
+have systemd read its units again; `+"`systemctl restart kpls-agent`"+` puts them into effect`)
+	if code != exitDone || m.rights(filepath.Join(m.dir, "etc")) != "---" {
+		t.Errorf("undo: exit %d", code)
+	}
+	if _, err := os.Stat(filepath.Dir(m.u.dropIn)); err == nil {
+		t.Error("undo left an empty folder")
+	}
+	if said, _ := m.run(m.u.undo); said != "nothing to take back" {
+		t.Errorf("second undo said %s", said)
+	}
+}
+
+// TestSetupLeft: what only a person can decide is said, and the rest is done.
+func TestSetupLeft(t *testing.T) {
+	for _, c := range []struct {
+		name, settings string
+		set            func(*machine)
+		want           string
+	}{
+		{
+			"no server.properties", "server_properties: etc/server.properties\n", func(*machine) {},
+			"left to do: DIR/etc/server.properties does not exist; install Kafka, or name its file as server_properties in the settings, then run `kpls-agent setup` again",
+		},
+		{
+			"for its owner alone", "server_properties: etc/server.properties\n", func(m *machine) { m.put("etc/server.properties", "", 0o600) },
+			"left to do: DIR/etc/server.properties can be read by its owner alone, and the agent has to read and to replace it; let the group that Kafka runs in read it: chgrp kafka DIR/etc/server.properties && chmod 0640 DIR/etc/server.properties",
+		},
+		{
+			"a manifest for its owner alone", "server_properties: etc/server.properties\nmanifest: manifest.yaml\n", func(m *machine) {
+				m.put("etc/server.properties", "", 0o644)
+				m.put("manifest.yaml", "", 0o600)
+			},
+			"left to do: DIR/manifest.yaml cannot be read by kpls-agent; it holds no secrets, so type: chmod a+r DIR/manifest.yaml",
+		},
+		{
+			"no certificate", "server_properties: etc/server.properties\nkafka: {tls: {ca_file: ca.pem}}\n", func(m *machine) { m.put("etc/server.properties", "", 0o644) },
+			"left to do: lstat DIR/ca.pem: no such file or directory; put the file there that the settings name",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := newMachine(t)
+			m.put("kpls-agent.yaml", c.settings, 0o644)
+			c.set(m)
+			said, code := m.apply()
+			if lines := strings.Split(said, "\n"); code != exitFailed || lines[len(lines)-1] != c.want {
+				t.Errorf("exit %d, said:\n%s\nwant at the end:\n%s", code, said, c.want)
+			}
+			if strings.Contains(m.file(m.u.rule), "no such file") {
+				t.Error("the polkit rule was not written")
+			}
+		})
+	}
+}
+
+func TestSetupCommands(t *testing.T) {
+	m := newMachine(t)
+	m.put("etc/server.properties", "", 0o644)
+	m.put("kpls-agent.yaml", "server_properties: etc/server.properties\n", 0o644)
+	m.apply()
+	m.put("kpls-agent.yaml", "server_properties: etc/server.properties\ncommands: {restart: [x], status: [y]}\n", 0o644)
+	said, code := m.apply()
+	if _, err := os.Stat(m.u.rule); err == nil || code != exitDone || strings.Contains(m.file(m.u.dropIn), "Before=") {
+		t.Errorf("exit %d, said:\n%s\n%s", code, said, m.file(m.u.dropIn))
+	}
+}
+
+func TestDropIn(t *testing.T) {
+	for name, c := range map[string]struct {
+		w       wanted
+		version int
+		want    string
+	}{
+		"nothing is there yet": {wanted{unit: "kafka.service"}, 0, "Before=kafka.service\n\n[Service]\n"},
+		"systemd 253":          {wanted{}, 253, "\n[Service]\n"},
+		"systemd 254":          {wanted{}, 254, "\nFileDescriptorStorePreserve=yes\n"},
+		"an odd path":          {wanted{folder: `/opt/my "kafka"/100%`}, 0, `ReadWritePaths="-/opt/my \"kafka\"/100%%"` + "\n"},
+		"a home":               {wanted{folder: "/home/azureuser/config", private: true, group: "azureuser"}, 0, "ProtectHome=tmpfs\nBindPaths=\"-/home/azureuser/config\"\n# Its group, so that it stays Kafka's.\nSupplementaryGroups=azureuser\n"},
+	} {
+		if got := dropIn("settings", c.w, c.version); !strings.HasSuffix(got, c.want) {
+			t.Errorf("%s:\n%s\nwant at the end:\n%s", name, got, c.want)
+		}
+	}
+}
+
+func TestUnreadable(t *testing.T) {
+	for _, c := range []struct {
+		perm os.FileMode
+		gid  uint32
+		ok   bool
+	}{
+		{0o644, 0, true},
+		{0o640, 994, true},
+		{0o664, 1000, true},
+		{0o640, 0, false},
+		{0o664, 0, false},
+		{0o600, 994, false},
+		{0o604, 994, true},
+	} {
+		if got := unreadable(c.perm, c.gid); (got == "") != c.ok {
+			t.Errorf("%o of group %d: %q", c.perm, c.gid, got)
+		}
+	}
+}
+
+// TestACL proves the lists by the kernel's own judgement of what is written.
+func TestACL(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	list, err := readACL(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) != 3 || list.user(7) != 0 || list.mask() != 7 {
+		t.Fatalf("a mode is %v", list)
+	}
+	for _, uid := range []uint32{9, 7, 8} { // in no order
+		if err := list.grant(uid, read|write|enter).write(dir); err != nil {
+			t.Fatal(err)
+		}
+		if list, err = readACL(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(list) != 7 || list.user(7) != 7 || list.user(10) != 0 {
+		t.Errorf("the list is %v", list)
+	}
+	if got := mode(t, dir); got != 0o770 { // the mask
+		t.Errorf("mode %o", got)
+	}
+	for _, uid := range []uint32{7, 8, 9} {
+		if err := list.revoke(uid).write(dir); err != nil {
+			t.Fatal(err)
+		}
+		if list, err = readACL(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(list) != 3 || mode(t, dir) != 0o750 {
+		t.Errorf("afterwards: %v, mode %o", list, mode(t, dir))
+	}
+}
+
+func TestACLAllows(t *testing.T) {
+	const root, kafka, agent = 0, 994, 996
+	list := acl{
+		{aclUserObj, 6, aclNobody}, {aclUser, 7, 7}, {aclGroupObj, 4, aclNobody}, {aclGroup, 3, 50}, {aclMask, 6, aclNobody}, {aclOther, 1, aclNobody},
+	}
+	for _, c := range []struct {
+		owner, group uint32
+		gids         []uint32
+		want         rights
+	}{
+		{agent, kafka, []uint32{agent}, 6},
+		{root, kafka, []uint32{agent, kafka}, 4},
+		{root, kafka, []uint32{agent, 50}, 2},
+		{root, kafka, []uint32{agent, 50, kafka}, 6},
+		{root, kafka, []uint32{agent}, 1},
+	} {
+		if got := list.allows(c.owner, c.group, agent, c.gids...); got != c.want {
+			t.Errorf("owner %d, groups %v: %s, want %s", c.owner, c.gids, got, c.want)
+		}
+	}
+	for _, r := range []rights{0, enter, read, read | write, read | write | enter} {
+		if got := parseRights(r.String()); got != r {
+			t.Errorf("%s is read as %s", r, got)
+		}
+	}
+}

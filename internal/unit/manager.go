@@ -1,0 +1,64 @@
+package unit
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+)
+
+const reloadTimeout = 90 * time.Second // as systemctl waits for an answer
+
+// Manager is the service manager of the system, as root deals with it.
+type Manager struct{ conn *dbus.Conn }
+
+// NewManager connects to systemd. The caller must Close it.
+func NewManager(ctx context.Context) (*Manager, error) {
+	conn, err := dialSystem(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connect to systemd over D-Bus: %w; is the system bus (dbus.service) there?", err)
+	}
+	return &Manager{conn}, nil
+}
+
+// Close ends the connection.
+func (m *Manager) Close() { _ = m.conn.Close() } // nothing is under way
+
+func (m *Manager) object() dbus.BusObject {
+	return m.conn.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
+}
+
+// Version is systemd's, such as 252.
+func (m *Manager) Version() (int, error) {
+	v, err := m.object().GetProperty("org.freedesktop.systemd1.Manager.Version")
+	if err != nil {
+		return 0, fmt.Errorf("ask systemd for its version: %w", err)
+	}
+	return parseVersion(text(v.Value()))
+}
+
+// parseVersion reads 252 (252.39-1~deb12u2) as well as 257.8-1~deb13u2 and v257.
+func parseVersion(s string) (int, error) {
+	digits := strings.TrimPrefix(s, "v")
+	if i := strings.IndexFunc(digits, func(r rune) bool { return r < '0' || r > '9' }); i >= 0 {
+		digits = digits[:i]
+	}
+	n, err := strconv.Atoi(digits)
+	if err != nil {
+		return 0, fmt.Errorf("systemd's version %q does not begin with a number", s)
+	}
+	return n, nil
+}
+
+// Reload has systemd read all unit files again, as `systemctl daemon-reload` does.
+func (m *Manager) Reload(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
+	defer cancel()
+	if err := m.object().CallWithContext(ctx, "org.freedesktop.systemd1.Manager.Reload", 0).Err; err != nil {
+		return fmt.Errorf("have systemd read its units again: %w; type: systemctl daemon-reload", err)
+	}
+	return nil
+}

@@ -1,0 +1,45 @@
+package deb
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// unit copies a unit with its program replaced by one that is there, so that
+// systemd-analyze can judge the rest.
+func unit(t *testing.T, from, program string) string {
+	t.Helper()
+	text := regexp.MustCompile(`(?m)^ExecStart=\S+`).ReplaceAllString(read(t, from), "ExecStart="+program)
+	to := filepath.Join(t.TempDir(), filepath.Base(from))
+	if err := os.WriteFile(to, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+func TestUnitVerify(t *testing.T) {
+	path := unit(t, checkout+"/systemd/kpls-agent.service", extract(t)+"/usr/bin/kpls-agent")
+	// As setup adds to it.
+	if err := os.Mkdir(path+".d", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	dropIn := "[Unit]\nBefore=kafka.service\n[Service]\nReadWritePaths=\"-/etc/kafka\"\nSupplementaryGroups=kafka\n"
+	if err := os.WriteFile(path+".d/10-setup.conf", []byte(dropIn), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, unit := range []string{path, unit(t, checkout+"/packaging/examples/kafka.service", "/bin/true"), unit(t, checkout+"/packaging/examples/kafka-format.service", "/bin/true")} {
+		if out := output(t, "systemd-analyze", "verify", "--man=no", "--recursive-errors=no", unit); out != "" {
+			t.Errorf("%s: %s", filepath.Base(unit), out)
+		}
+	}
+}
+
+func TestUnitSecurity(t *testing.T) {
+	path := unit(t, checkout+"/systemd/kpls-agent.service", "/bin/true")
+	out := output(t, "systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", path)
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	t.Log(lines[len(lines)-1])
+}
