@@ -33,7 +33,7 @@ type Action struct {
 type Decision struct {
 	Do     Action
 	Status Status
-	// Allowed lists the listeners whose probes may be open at all.
+	// Allowed lists the listeners whose probes may be open at all; nil leaves them as they are.
 	Allowed []string
 	// Wake is when to decide again at the latest, even if nothing changed; 0 is no need.
 	Wake time.Duration

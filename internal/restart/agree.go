@@ -32,32 +32,39 @@ func (s *step) agreed() *Reason {
 			return because(CodeManifestDiffers, "the agent of broker %d serves cluster %q, this one %q; one of the manifests belongs to another cluster", id, st.Cluster, s.f.Manifest.Cluster)
 		case st.Manifest != s.f.Manifest.Hash && st.ManifestFault != "":
 			return because(CodeManifestDiffers, "broker %d does not accept its newest manifest (%s); mend it there", id, st.ManifestFault)
-		case st.Manifest == "" && !s.off(CodeManifestDiffers):
+		case st.Manifest == "":
 			return because(CodeManifestDiffers, "broker %d has no manifest yet; copy this one (%s) there", id, short(s.f.Manifest.Hash))
-		case st.Manifest != s.f.Manifest.Hash && !s.off(CodeManifestDiffers):
+		case st.Manifest != s.f.Manifest.Hash:
 			return because(CodeManifestDiffers, "broker %d has manifest %s, this broker has %s; put the same file on both", id, short(st.Manifest), short(s.f.Manifest.Hash))
 		case st.Phase == PhaseRefused:
 			return because(CodeRefusedElsewhere, "broker %d cannot take the manifest: %s", id, st.Reason.Text)
-		case st.Target != s.target && !s.off(CodeManifestDiffers):
+		case st.Target != s.target:
 			return because(CodeManifestDiffers, "broker %d has not seen the request for a rolling restart yet", id)
-		case !s.done(st) && s.quiet(st):
-			return because(CodeAgentSilent, "nothing was heard of the agent of broker %d for %s, and its broker is not done; start kpls-agent there", id, s.f.Now.Sub(st.Seen).Round(time.Second))
+		case !s.finished(st) && s.quiet(st):
+			return because(CodeAgentSilent, "nothing was heard of the agent of broker %d for %s, and its broker is not done; start kpls-agent there", id, s.silence(st).Round(time.Second))
 		}
 	}
 	return nil
 }
 
-func (s *step) quiet(st Status) bool { return s.f.Now.Sub(st.Seen) > s.silent() }
+func (s *step) quiet(st Status) bool { return s.silence(st) > s.silent() }
+
+// silence is how long nothing was heard of an agent, by the clock of the log's
+// leader, which has dated both: this agent's own clock may differ from it by hours.
+func (s *step) silence(st Status) time.Duration { return s.v.Clock.Sub(st.Seen) }
 
 // silent is how long nothing may be heard of an agent before others stop counting on it.
 func (s *step) silent() time.Duration { return 4 * Heartbeat(len(s.v.Statuses)) }
 
 // done is true if a broker needs nothing any more for the target, as its agent said last.
 func (s *step) done(st Status) bool {
+	_, _, claimed := s.v.Claim(st.Broker)
+	return s.finished(st) && !claimed
+}
+
+// finished is done but for a claim that is still to be given back.
+func (s *step) finished(st Status) bool {
 	if st.Drift || st.Target != s.target || !st.Up {
-		return false
-	}
-	if _, _, claimed := s.v.Claim(st.Broker); claimed {
 		return false
 	}
 	return st.Phase == PhaseIdle || st.Phase == PhaseSoaking || st.Phase == PhaseBalancer
@@ -97,7 +104,7 @@ func (s *step) turn() *Reason {
 	self := s.m.opts.Self
 	for _, id := range others {
 		st := s.v.Statuses[id]
-		if s.done(st) || s.off(CodeOrder) || !s.before(id, st.Up, self, s.up()) {
+		if s.done(st) || !s.before(id, st.Up, self, s.up()) {
 			continue
 		}
 		if _, _, claimed := s.v.Claim(id); claimed && s.together(id) {
@@ -121,7 +128,7 @@ func (s *step) together(id int32) bool {
 func (s *step) queue() *Reason {
 	ahead := 0
 	for _, c := range s.v.Claims {
-		if c.Broker == s.m.opts.Self || s.off(CodeClaimAhead) {
+		if c.Broker == s.m.opts.Self {
 			break
 		}
 		if !s.together(c.Broker) {
@@ -134,11 +141,12 @@ func (s *step) queue() *Reason {
 	return nil
 }
 
-// claimed returns the other brokers that may be taken down at any moment.
+// claimed returns the other brokers that may be taken down at any moment, or
+// are down: what another manifest allowed may still be under way.
 func (s *step) claimed() []int32 {
 	var out []int32
 	for i, c := range s.v.Claims {
-		if i < s.maxUnavailable() && c.Broker != s.m.opts.Self {
+		if c.Broker != s.m.opts.Self && (i < s.maxUnavailable() || s.v.Statuses[c.Broker].Phase.underWay()) {
 			out = append(out, c.Broker)
 		}
 	}
@@ -150,13 +158,13 @@ func (s *step) free() *Reason {
 	if r := s.readable(); r != nil {
 		return r
 	}
-	if p := s.v.Pause; p != nil && !s.off(CodePaused) {
+	if p := s.v.Pause; p != nil {
 		return because(CodePaused, "paused by %s%s; `kpls-agent resume` ends it", p.By, detail(p.Why))
 	}
-	if h, ok := s.v.Halts[s.f.Manifest.Hash]; ok && !s.off(CodeHalted) {
+	if h, ok := s.v.Halts[s.f.Manifest.Hash]; ok {
 		return because(CodeHalted, "broker %d failed with this manifest and was put back: %s; correct the manifest, or `kpls-agent resume` to try it again", h.Broker, h.Why)
 	}
-	if s.j.Failed == s.f.Manifest.Hash && s.j.Failed != "" && !s.off(CodeHalted) {
+	if s.j.Failed == s.f.Manifest.Hash && s.j.Failed != "" {
 		return because(CodeHalted, "this broker failed with this manifest and was put back: %s; correct the manifest, or `kpls-agent resume` to try it again", s.j.Why)
 	}
 	return nil

@@ -20,23 +20,14 @@ const voterLag = 2 * time.Second
 
 // gates evaluates all gates; down brokers (self included) count as away.
 func (s *step) gates() []Gate {
-	list := []Gate{
+	return []Gate{
 		{CodeGateViews, s.gateViews()},
 		{CodeGateBrokers, s.gateBrokers()},
 		{CodeGatePartitions, s.gatePartitions()},
 		{CodeGateUnprotected, s.gateUnprotected()},
 		{CodeGateQuorum, s.gateQuorum()},
 	}
-	for i := range list {
-		if s.off(list[i].Name) {
-			list[i].Blocked = nil
-		}
-	}
-	return list
 }
-
-// off is true for what a test has taken away, to prove that the simulator notices.
-func (s *step) off(c Code) bool { return s.m.opts.disabled[c] }
 
 // blocked returns the first gate that does not pass.
 func (s *step) blocked() *Reason {
@@ -83,11 +74,14 @@ func (s *step) gateBrokers() *Reason {
 		}
 		down = append(down, id)
 	}
-	if len(down) == 0 || !s.inAny(s.m.opts.Self) { // a broker that is away already takes nothing away
-		return nil
+	if !s.inAny(s.m.opts.Self) || len(down)+len(claimed)+1 <= s.maxUnavailable() {
+		return nil // a broker that is away already takes nothing away
 	}
-	if len(down)+len(claimed)+1 > s.maxUnavailable() {
+	if len(down) > 0 {
 		return because(CodeGateBrokers, "broker %s is down; nothing is restarted until it is back%s", ids(down), s.why(down[0]))
+	}
+	if len(claimed) > 0 {
+		return because(CodeGateBrokers, "broker %s holds a claim and counts as down, and max_unavailable is %d", ids(claimed), s.maxUnavailable())
 	}
 	return nil
 }
@@ -160,7 +154,11 @@ func (s *step) gatePartitions() *Reason {
 		}
 	}
 	if n > 0 {
-		return because(CodeGatePartitions, "%d partitions would come below min.insync.replicas without this broker: %s", n, example)
+		also := ""
+		if len(claimed) > 0 {
+			also = fmt.Sprintf("; broker %s holds a claim and counts as away", ids(claimed))
+		}
+		return because(CodeGatePartitions, "%d partitions would come below min.insync.replicas without this broker: %s%s", n, example, also)
 	}
 	return nil
 }
@@ -213,10 +211,10 @@ func (s *step) gateQuorum() *Reason {
 	for _, v := range q.Voters {
 		switch {
 		case v.ID == self || slices.Contains(claimed, v.ID):
-		case v.Behind < 0 || v.Behind >= voterLag:
-			behind = append(behind, v.ID)
-		default:
+		case v.caughtUp():
 			remain++
+		default:
+			behind = append(behind, v.ID)
 		}
 	}
 	need := len(q.Voters)/2 + 1
@@ -228,6 +226,8 @@ func (s *step) gateQuorum() *Reason {
 	}
 	return nil
 }
+
+func (v Voter) caughtUp() bool { return v.Behind >= 0 && v.Behind < voterLag }
 
 func behindText(list []int32) string {
 	if len(list) == 0 {

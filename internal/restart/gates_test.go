@@ -46,7 +46,7 @@ func stepOn(f Facts) *step {
 
 func claimOf(f *Facts, broker int32) {
 	r := NewClaim(Claim{Broker: broker}, "n")
-	r.Offset = f.Log.View.Next
+	r.Offset, r.Time = f.Log.View.Next, f.Now
 	f.Log.View.Fold(r)
 }
 
@@ -141,6 +141,7 @@ func TestAgreement(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			f := cluster3()
 			f.Log.View.Statuses[2], f.Log.View.Statuses[3] = ok(2), ok(3)
+			f.Log.View.Clock = f.Now
 			c.spoil(&f)
 			got := stepOn(f).agreed()
 			if (got == nil) != (c.code == "") || got != nil && (got.Code != c.code || !strings.Contains(got.Text, c.text)) {

@@ -34,6 +34,12 @@ type Journal struct {
 	RequestID string `json:"request_id,omitempty"`
 	// Before is what the process ran before the restart: what a roll-back must bring back.
 	Before map[string]string `json:"before,omitempty"`
+	// BeforeUnknown is true where the broker was down and nobody knows what it
+	// ran before: a roll-back may bring back anything that serves.
+	BeforeUnknown bool `json:"before_unknown,omitempty"`
+	// Hidden is true from when a value that no process shows, such as a password, may have
+	// been written to server.properties until a process that was started on it has proved itself.
+	Hidden bool `json:"hidden,omitempty"`
 	// Invocation is the process that is to go (StepRestart, StepUndo), or the one that has come (StepProve, StepProveUndo).
 	Invocation string `json:"invocation,omitempty"`
 	// Started is when the step was begun; a proof's time-outs count from it.

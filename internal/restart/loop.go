@@ -93,10 +93,13 @@ func (l *Loop) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		l.gather(ctx, unit, manifest)
 		d := l.m.Step(l.facts)
-		l.o.Probes.Set(d.Allowed)
+		if d.Allowed != nil {
+			l.o.Probes.Set(d.Allowed)
+		}
 		l.tell(d.Status)
 		l.o.Beat(d.Status)
-		if !settled && l.facts.Unit.State != UnitUnknown && d.Do.Kind != ActApply {
+		writes := d.Do.Kind == ActApply || d.Do.Kind == ActSave && d.Status.Phase == PhaseStopped // the file, or what is noted before
+		if !settled && l.facts.Unit.State != UnitUnknown && !writes {
 			settled = true
 			l.o.Settled()
 		}

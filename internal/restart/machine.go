@@ -13,6 +13,9 @@ import (
 const (
 	// fresh is how old the log and the cluster's views may be at the instant a unit is restarted.
 	fresh = 2 * time.Second
+	// near is how old they may be when the restart is decided on, so that some of
+	// that time is left for it to be carried out.
+	near = 3 * fresh / 4
 
 	// quick is how long a look at the cluster may take and still be repeated at
 	// any pace: it is a small cluster, or a broker that has just begun to answer.
@@ -47,9 +50,6 @@ type Options struct {
 	Takeover time.Duration
 	// Nonce returns a string that no earlier call by any agent of this broker has returned.
 	Nonce func() string
-
-	// disabled gates, to prove that the simulator notices.
-	disabled map[Code]bool
 }
 
 // Machine decides for one agent. It has no goroutine, clock or I/O: the shell
@@ -66,6 +66,10 @@ type Machine struct {
 	process   string    // invocation of the process last seen
 	processAt time.Time // when this life first saw it
 	begun     time.Time // when the probes were told of a planned restart; zero: they were not
+	claimed   string    // key of this broker's claim
+	claimedAt time.Time // when this life first saw it in the log
+	heard     map[int32]heard
+	step      Step      // of the journal last seen; what follows is of that step only
 	issued    time.Time // when this life last asked for a restart of the unit
 	healthy   time.Time // since when the restarted broker has been healthy without a break
 	moving    string    // what the catch-up looked like when it last changed
@@ -88,7 +92,11 @@ func (m *Machine) Step(f Facts) Decision {
 	if f.Unit.Invocation != m.process {
 		m.process, m.processAt, m.healthy = f.Unit.Invocation, f.Now, time.Time{}
 	}
+	if f.Journal.Step != m.step {
+		m.step, m.issued, m.healthy, m.moving, m.haltTried, m.kept = f.Journal.Step, time.Time{}, time.Time{}, "", false, false
+	}
 	s := &step{m: m, f: &f, j: f.Journal, v: f.Log.View}
+	s.listen()
 	s.target = f.Manifest.Hash
 	if s.v.Request != nil && s.target != "" {
 		s.target += "+" + s.v.Request.ID
@@ -108,6 +116,37 @@ func (m *Machine) Step(f Facts) Decision {
 	}
 	d.Allowed = s.allowed()
 	return d
+}
+
+// heard is the newest status of another broker's agent, and when this life first saw it.
+type heard struct{ seen, at time.Time }
+
+// listen notes, by this life's own clock, when the own claim was first seen and
+// what was heard of the agents that hold one. Times in records are of other
+// clocks, and clocks may be wrong by hours.
+func (s *step) listen() {
+	m, now := s.m, s.f.Now
+	was := m.heard
+	m.heard = make(map[int32]heard, len(s.v.Claims))
+	held := ""
+	for _, c := range s.v.Claims {
+		if c.Broker == m.opts.Self && held == "" {
+			held = c.Key
+		}
+		h, known := was[c.Broker]
+		if seen := s.v.Statuses[c.Broker].Seen; !known || !h.seen.Equal(seen) {
+			h = heard{seen, now}
+		}
+		m.heard[c.Broker] = h
+	}
+	if held != m.claimed {
+		m.claimed, m.claimedAt = held, now
+	}
+}
+
+// looked is true if the cluster was looked at since the claim was won.
+func (s *step) looked() bool {
+	return !s.f.Cluster.At.IsZero() && !s.f.Cluster.At.Before(s.m.claimedAt)
 }
 
 // step is one run of Machine.Step.
@@ -136,6 +175,9 @@ func (s *step) do(p Phase, r *Reason, a Action, wake time.Duration) Decision {
 }
 
 func (s *step) save(p Phase, r *Reason, change func(*Journal)) Decision {
+	if s.tooSoon(ActSave) {
+		return s.wait(p, s.failed(), time.Second) // a full disk, for one
+	}
 	j := s.j
 	j.Version = JournalVersion
 	change(&j)
@@ -191,7 +233,7 @@ func (s *step) drift() string {
 	if d := differs(s.f.Running.Listeners, s.f.Manifest.Listeners, s.f.Manifest.Absent); d != "" {
 		return d
 	}
-	if s.f.Manifest.HiddenChanges {
+	if s.f.Manifest.HiddenChanges || s.j.Hidden {
 		return "a hidden value, such as a password, is to change"
 	}
 	if q := s.v.Request; q != nil && q.ID != s.j.Request {

@@ -67,7 +67,7 @@ func (s *step) prove() Decision {
 		if j.RequestID != "" {
 			j.Request = j.RequestID
 		}
-		j.Served, j.Unproven, j.Failed, j.Halted, j.Why = true, false, "", false, ""
+		j.Served, j.Unproven, j.Hidden, j.Failed, j.Halted, j.Why = true, false, false, "", false, ""
 	})
 }
 
@@ -142,8 +142,8 @@ func (s *step) examine(want map[string]string, absent []string) proof {
 	case u.State == UnitUnknown:
 		return hold(PhaseStarting, ActNone, because(CodeUnitUnknown, "the broker's unit cannot be seen: %s", u.Detail))
 	}
-	waited := f.Now.Sub(s.j.Started)
-	late := s.m.opts.StartTimeout > 0 && waited > s.m.opts.StartTimeout
+	// By what this life has seen itself: the journal's time is of a clock that may have been set since.
+	late := s.m.opts.StartTimeout > 0 && f.Now.Sub(s.m.processAt) > s.m.opts.StartTimeout
 	if f.Running.Err != "" || f.Running.At.Before(s.m.processAt) {
 		if late {
 			return fail("the broker did not answer within %s (%s)", s.m.opts.StartTimeout, f.Running.Err)

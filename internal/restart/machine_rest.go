@@ -15,6 +15,10 @@ func (s *step) atRest() Decision {
 		return s.do(s.phaseNow(), because(CodeReleasing, "the planned restart has ended"), Action{Kind: ActEnd}, 0)
 	}
 	if s.j.Unproven && f.Unit.Invocation != "" && f.Unit.Invocation != s.j.Invocation {
+		if f.Manifest.FileChanges && f.Manifest.Hash == manifestOf(s.j.Target) {
+			// It was to be written, and was not: what was started there is the old one.
+			return s.save(s.phaseNow(), because(CodeStarting, "somebody has restarted the broker"), func(j *Journal) { j.Unproven, j.Hidden = false, false })
+		}
 		// A restart that an earlier life had asked for, a reboot, somebody's hand: the
 		// broker was started on a file that has not proved itself.
 		return s.saveStep(StepProve, PhaseStarting, because(CodeStarting, "the broker was started on the new server.properties"), func(j *Journal) {
@@ -26,7 +30,7 @@ func (s *step) atRest() Decision {
 	}
 	switch {
 	case f.Unit.State == UnitUnknown || f.Unit.At.IsZero():
-		return s.wait(PhaseUnknown, because(CodeUnitUnknown, "the broker's unit cannot be seen: %s", orNot(f.Unit.Detail, "not asked yet")), paceWaiting)
+		return s.wait(PhaseUnknown, s.unseen(), paceWaiting)
 	case f.Manifest.Hash == "":
 		return s.drop(PhaseUnmanaged, because(CodeNoManifest, "there is no manifest yet%s", detail(f.Manifest.Fault)))
 	case f.Unit.State == UnitStopped:
@@ -67,6 +71,10 @@ func (s *step) atRest() Decision {
 func (s *step) dynamic() *Reason {
 	name := s.f.Running.Dynamic[0]
 	return because(CodeDynamicConfig, "a dynamic configuration overrides %s on this broker, so that server.properties decides nothing; delete it with kafka-configs --alter --entity-type brokers --entity-name %d --delete-config %s", name, s.m.opts.Self, name)
+}
+
+func (s *step) unseen() *Reason {
+	return because(CodeUnitUnknown, "the broker's unit cannot be seen: %s", orNot(s.f.Unit.Detail, "not asked yet"))
 }
 
 // phaseNow keeps the phase that was, so that a short look does not show up as a change.
@@ -142,12 +150,19 @@ func (s *step) stopped() Decision {
 			if b == nil {
 				b = s.agreed()
 			}
+			if b == nil {
+				b = s.queue() // it is not known yet whether another broker comes up with it
+			}
 			if b != nil {
 				return s.drop(PhaseStopped, because(CodeStopped, "the broker is stopped, and its file is left as it is: %s", b.Text))
 			}
 		}
 		if s.tooSoon(ActApply) {
 			return s.wait(PhaseStopped, s.failed(), time.Second)
+		}
+		if !s.j.Unproven || s.j.Target != s.target {
+			// Whoever starts it starts it on a file that has to prove itself.
+			return s.save(PhaseStopped, r, s.intend)
 		}
 		return s.do(PhaseStopped, r, Action{Kind: ActApply}, 0)
 	}
@@ -235,13 +250,17 @@ func (s *step) activate(r *Reason) (Decision, bool) {
 }
 
 // allowed lists the listeners whose probes may be open. The log decides; while
-// it cannot be read, what it said last.
+// it cannot be read, what it said last. An agent that remembers nothing leaves
+// them as they are: nil.
 func (s *step) allowed() []string {
-	active := s.j.Active
-	if !s.f.Log.At.IsZero() {
-		active = slices.Sorted(maps.Keys(s.v.Active))
+	switch {
+	case !s.f.Log.At.IsZero():
+		return slices.AppendSeq([]string{}, slices.Values(slices.Sorted(maps.Keys(s.v.Active))))
+	case s.j.Version == 0:
+		return nil
+	default:
+		return append([]string{}, s.j.Active...)
 	}
-	return active
 }
 
 // drifting: the process does not run what the manifest says.
@@ -287,24 +306,24 @@ func (s *step) drifting() Decision {
 // claim appends a claim, and once it has been read back evaluates the gates on
 // what was seen after that.
 func (s *step) claim(why string) Decision {
-	c, place, held := s.v.Claim(s.m.opts.Self)
+	_, place, held := s.v.Claim(s.m.opts.Self)
 	if !held {
 		if d, blocked := s.second(); blocked {
 			return d
 		}
 		r := because(CodeClaiming, "%s; claiming the restart", why)
+		if e := s.f.Failed; e != nil && e.Kind == ActAppend {
+			r = because(CodeLogUnreadable, "the claim cannot be written: %s", e.Err)
+		}
 		if s.tooSoon(ActAppend) {
-			return s.wait(PhaseWaiting, because(CodeLogUnreadable, "the claim cannot be written: %v", s.f.Failed.Err), paceBlocked)
+			return s.wait(PhaseWaiting, r, paceBlocked)
 		}
 		claim := Claim{Broker: s.m.opts.Self, Zone: s.zone(s.m.opts.Self), Target: s.target, At: s.f.Now}
 		return s.do(PhaseWaiting, r, Action{Kind: ActAppend, Records: []Record{NewClaim(claim, s.m.opts.Nonce())}}, 0)
 	}
 	r := because(CodeClaiming, "%s; checking the gates", why)
-	if s.f.Cluster.At.Before(c.At) || !s.recent(s.f.Cluster.At, fresh) {
+	if !s.looked() {
 		return s.observe(PhaseClaimed, r, 0)
-	}
-	if s.up() && s.f.Running.At.Before(c.At) {
-		return s.do(PhaseClaimed, r, Action{Kind: ActRunning}, 0)
 	}
 	if b := s.blocked(); b != nil {
 		if place > 0 {
@@ -312,25 +331,36 @@ func (s *step) claim(why string) Decision {
 		}
 		return s.observe(PhaseClaimed, b, paceBlocked)
 	}
-	if s.tooSoon(ActSave) || s.tooSoon(ActApply) || s.tooSoon(ActRestart) {
+	if !s.recent(s.f.Cluster.At, near) {
+		return s.observe(PhaseClaimed, r, 0) // to forbid, an older look is enough; to allow, it is not
+	}
+	if s.up() && (s.f.Running.At.Before(s.m.claimedAt) || !s.recent(s.f.Running.At, paceWaiting)) {
+		return s.do(PhaseClaimed, r, Action{Kind: ActRunning}, 0)
+	}
+	if s.tooSoon(ActAppend) || s.tooSoon(ActSave) || s.tooSoon(ActApply) || s.tooSoon(ActRestart) {
 		return s.wait(PhaseClaimed, s.failed(), time.Second)
 	}
 	return s.save(PhaseApplying, because(CodeApplying, "%s", why), func(j *Journal) {
-		j.Step, j.Target, j.Listeners, j.Absent = StepApply, s.target, s.f.Manifest.Listeners, s.f.Manifest.Absent
-		j.RequestID = ""
-		if s.v.Request != nil {
-			j.RequestID = s.v.Request.ID
-		}
-		j.Before = map[string]string{}
-		for name := range j.Listeners {
-			j.Before[name] = s.f.Running.Listeners[name]
-		}
-		for _, name := range j.Absent {
-			j.Before[name] = s.f.Running.Listeners[name]
-		}
-		maps.DeleteFunc(j.Before, func(_, v string) bool { return v == "" })
-		j.Invocation, j.Why, j.Starts, j.Started, j.Unproven = s.f.Unit.Invocation, "", 0, s.f.Now, true
+		s.intend(j)
+		j.Step = StepApply
 	})
+}
+
+// intend notes what server.properties is about to be written for, so that
+// whoever starts a process on it, that process has to prove itself.
+func (s *step) intend(j *Journal) {
+	j.Target, j.Listeners, j.Absent, j.RequestID = s.target, s.f.Manifest.Listeners, s.f.Manifest.Absent, ""
+	if s.v.Request != nil {
+		j.RequestID = s.v.Request.ID
+	}
+	j.Before, j.BeforeUnknown = map[string]string{}, s.f.Running.Listeners == nil
+	for _, name := range slices.AppendSeq(slices.Clone(j.Absent), maps.Keys(j.Listeners)) {
+		if had, ok := s.f.Running.Listeners[name]; ok {
+			j.Before[name] = had
+		}
+	}
+	j.Hidden = j.Hidden || s.f.Manifest.HiddenChanges
+	j.Invocation, j.Why, j.Starts, j.Started, j.Unproven = s.f.Unit.Invocation, "", 0, s.f.Now, true
 }
 
 // second holds back a claim beside another one until the gates would let both
@@ -384,7 +414,8 @@ func (s *step) closeFirst(r *Reason) Decision {
 func (s *step) takeover() (Decision, bool) {
 	for _, c := range s.v.Claims {
 		st, ok := s.v.Statuses[c.Broker]
-		if c.Broker == s.m.opts.Self || !ok || s.f.Now.Sub(st.Seen) < max(s.m.opts.Takeover, s.silent()) || !s.recent(s.f.Log.At, s.silent()) {
+		long := max(s.m.opts.Takeover, s.silent())
+		if c.Broker == s.m.opts.Self || !ok || s.silence(st) < long || s.f.Now.Sub(s.m.heard[c.Broker].at) < long || !s.recent(s.f.Log.At, s.silent()) {
 			continue
 		}
 		switch st.Phase {
@@ -392,7 +423,7 @@ func (s *step) takeover() (Decision, bool) {
 		default:
 			continue
 		}
-		r := because(CodeClaimAhead, "the agent of broker %d has been silent for %s; taking its claim away", c.Broker, s.f.Now.Sub(st.Seen).Round(time.Second))
+		r := because(CodeClaimAhead, "the agent of broker %d has been silent for %s; taking its claim away", c.Broker, s.silence(st).Round(time.Second))
 		if !s.recent(s.f.Cluster.At, fresh) {
 			return s.observe(PhaseWaiting, r, 0), true
 		}

@@ -11,6 +11,9 @@ import (
 // been restarted, whatever this life remembers.
 func (s *step) goDown() Decision {
 	f, j := s.f, s.j
+	if f.Unit.State == UnitUnknown {
+		return s.wait(s.phaseNow(), s.unseen(), paceBlocked)
+	}
 	if j.Step == StepRestart {
 		if f.Unit.Invocation != j.Invocation && f.Unit.Invocation != "" || s.ended() && !s.m.issued.IsZero() {
 			return s.saveStep(StepProve, PhaseStarting, because(CodeStarting, "the process was restarted"), func(j *Journal) {
@@ -24,6 +27,9 @@ func (s *step) goDown() Decision {
 			return s.wait(PhaseRestarting, s.failed(), time.Second)
 		}
 	}
+	if j.Step == StepApply && f.Unit.Invocation != "" && f.Unit.Invocation != j.Invocation {
+		return s.saveStep(StepNone, PhaseClaimed, because(CodeStarting, "somebody has restarted the broker"), func(*Journal) {})
+	}
 	if r := s.stillMine(); r != nil {
 		return s.saveStep(StepNone, PhaseWaiting, r, func(*Journal) {})
 	}
@@ -35,6 +41,9 @@ func (s *step) goDown() Decision {
 		}
 	}
 	if f.Manifest.FileChanges || s.sameAgain() {
+		if s.tooSoon(ActSave) {
+			return s.wait(PhaseApplying, s.failed(), time.Second)
+		}
 		if s.tooSoon(ActApply) {
 			return s.saveStep(StepNone, PhaseClaimed, s.failed(), func(*Journal) {})
 		}
@@ -53,7 +62,18 @@ func (s *step) goDown() Decision {
 			j.Invocation = f.Unit.Invocation
 		})
 	}
-	return s.restart(PhaseRestarting, because(CodeRestarting, "restarting the broker"))
+	notAfter := f.Now.Add(fresh)
+	if s.up() {
+		notAfter = earlier(f.Log.At, f.Cluster.At).Add(fresh)
+	}
+	return s.restart(PhaseRestarting, because(CodeRestarting, "restarting the broker"), notAfter)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // sameAgain is true if the restart changes nothing and the last good copy is of
@@ -67,9 +87,8 @@ func (s *step) ended() bool {
 	return s.f.Unit.State == UnitFailed || s.f.Unit.State == UnitStopped
 }
 
-// saveStep moves the journal to another step; what this life knew of the old one does not count any more.
+// saveStep moves the journal to another step.
 func (s *step) saveStep(to Step, p Phase, r *Reason, change func(*Journal)) Decision {
-	s.m.issued, s.m.healthy, s.m.moving, s.m.haltTried, s.m.kept = time.Time{}, time.Time{}, "", false, false
 	return s.save(p, r, func(j *Journal) {
 		j.Step = to
 		change(j)
@@ -111,7 +130,7 @@ func (s *step) prepared(phase Phase) *Decision {
 	if !s.up() {
 		return nil
 	}
-	if !s.recent(f.Log.At, fresh) {
+	if !s.recent(f.Log.At, near) {
 		if s.tooSoon(ActAppend) {
 			return give(s.saveStep(StepNone, PhaseClaimed, because(CodeLogUnreadable, "the coordination log cannot be written: %v", f.Failed.Err), func(*Journal) {}))
 		}
@@ -120,11 +139,13 @@ func (s *step) prepared(phase Phase) *Decision {
 		d.Do.Records = []Record{NewStatus(d.Status)}
 		return &d
 	}
-	if !s.recent(f.Cluster.At, fresh) || f.Cluster.At.Before(s.j.Started) {
-		return give(s.observe(phase, r, 0))
+	if s.looked() {
+		if b := s.blocked(); b != nil {
+			return give(s.saveStep(StepNone, PhaseClaimed, b, func(*Journal) {}))
+		}
 	}
-	if b := s.blocked(); b != nil {
-		return give(s.saveStep(StepNone, PhaseClaimed, b, func(*Journal) {}))
+	if !s.looked() || !s.recent(f.Cluster.At, near) {
+		return give(s.observe(phase, r, 0))
 	}
 	if s.m.begun.IsZero() {
 		s.m.begun = f.Now
@@ -141,8 +162,8 @@ func (s *step) watched() bool {
 	return slices.ContainsFunc(s.f.Manifest.Close, func(name string) bool { return s.f.Probes[name].Balancer })
 }
 
-// restart restarts the unit, once.
-func (s *step) restart(p Phase, r *Reason) Decision {
+// restart restarts the unit, once, and not after what allowed it has become too old.
+func (s *step) restart(p Phase, r *Reason, notAfter time.Time) Decision {
 	if s.f.Failed != nil && s.f.Failed.Kind == ActRestart {
 		s.m.issued = time.Time{}
 		if s.tooSoon(ActRestart) {
@@ -153,5 +174,5 @@ func (s *step) restart(p Phase, r *Reason) Decision {
 		return s.wait(p, because(CodeNoEffect, "the unit was restarted and its process is still %q; if `commands` are used, the status command must print another line for each process", s.f.Unit.Invocation), paceBlocked)
 	}
 	s.m.issued = s.f.Now
-	return s.do(p, r, Action{Kind: ActRestart, NotAfter: s.f.Now.Add(fresh)}, 0)
+	return s.do(p, r, Action{Kind: ActRestart, NotAfter: notAfter}, 0)
 }

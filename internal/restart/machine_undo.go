@@ -61,17 +61,41 @@ func (s *step) undoRestart() Decision {
 	}
 	// A broker that is up on the wrong configuration may hold replicas that others
 	// need by now: it is taken down with the same care as any other.
-	if s.up() && s.f.Unit.State == UnitRunning && s.f.Unit.Restarts == 0 {
-		if !s.recent(s.f.Cluster.At, fresh) {
+	if s.f.Unit.State == UnitUnknown {
+		return s.wait(PhaseRollback, s.unseen(), paceBlocked)
+	}
+	notAfter := s.f.Now.Add(fresh)
+	if s.f.Unit.State == UnitRunning && s.f.Unit.Restarts == 0 {
+		if s.f.Cluster.At.Before(s.m.processAt) {
 			return s.observe(PhaseRollback, r, 0)
 		}
-		for _, b := range []*Reason{s.gateViews(), s.gatePartitions(), s.gateQuorum()} {
-			if b != nil && s.inAny(s.m.opts.Self) {
-				return s.observe(PhaseRollback, b, paceBlocked)
-			}
+		if b := s.needed(); b != nil {
+			return s.observe(PhaseRollback, b, paceBlocked)
+		}
+		if !s.recent(s.f.Cluster.At, near) {
+			return s.observe(PhaseRollback, r, 0)
+		}
+		notAfter = s.f.Cluster.At.Add(fresh)
+	}
+	return s.restart(PhaseRollback, r, notAfter)
+}
+
+// needed returns why a broker that runs on the wrong configuration must not go
+// just now. One that others see fenced holds no replica, but may still have a
+// vote in a quorum that would be none without it.
+func (s *step) needed() *Reason {
+	if !s.inAny(s.m.opts.Self) {
+		if q := s.f.Cluster.Quorum; q != nil && q.Leader >= 0 && slices.ContainsFunc(q.Voters, func(v Voter) bool { return v.ID == s.m.opts.Self && v.caughtUp() }) {
+			return s.gateQuorum()
+		}
+		return nil
+	}
+	for _, gate := range []func() *Reason{s.gateViews, s.gatePartitions, s.gateQuorum} {
+		if b := gate(); b != nil {
+			return b
 		}
 	}
-	return s.restart(PhaseRollback, r)
+	return nil
 }
 
 // proveUndo expects what the process ran before.
@@ -79,7 +103,11 @@ func (s *step) proveUndo() Decision {
 	if d, moved := s.newProcess(); moved {
 		return d
 	}
-	p := s.examine(s.j.Before, s.gone())
+	want, gone := s.j.Before, s.gone()
+	if s.j.BeforeUnknown {
+		want, gone = nil, nil
+	}
+	p := s.examine(want, gone)
 	if p.failure != "" {
 		return s.saveStep(StepNeedPerson, PhaseFailed, because(CodeNeedsAPerson, "%s; it was put back, and: %s", s.j.Why, p.failure), func(*Journal) {})
 	}
@@ -104,7 +132,7 @@ func (s *step) gone() []string {
 
 func (s *step) putBack() Decision {
 	return s.saveStep(StepNone, PhaseFailed, because(CodeHalted, "put back and serving"), func(j *Journal) {
-		j.Failed, j.Halted, j.Unproven = manifestOf(j.Target), false, false
+		j.Failed, j.Halted, j.Unproven, j.Hidden = manifestOf(j.Target), false, false, false
 	})
 }
 

@@ -60,6 +60,16 @@ const (
 	PhaseStopped    Phase = "stopped"      // somebody stopped the broker
 )
 
+// underWay is true if an agent that holds a claim may have begun with its restart.
+func (p Phase) underWay() bool {
+	switch p {
+	case PhaseUnknown, PhaseIdle, PhaseUnmanaged, PhaseRefused, PhaseWaiting, PhaseClaimed:
+		return false
+	default:
+		return true
+	}
+}
+
 // Status is what one agent tells the others and the operator.
 type Status struct {
 	Version  int       `json:"version"`
@@ -141,6 +151,8 @@ type View struct {
 	// Foreign describes records that this version cannot read; while there is
 	// one the agent stands still.
 	Foreign map[string]string
+	// Clock is the time of the last folded record: the leader's clock.
+	Clock time.Time
 	// Next is the offset after the last folded record.
 	Next int64
 }
@@ -158,7 +170,7 @@ func NewView() *View {
 // Clone returns a copy that shares nothing with v.
 func (v *View) Clone() *View {
 	c := NewView()
-	c.Next, c.Pause, c.Request = v.Next, v.Pause, v.Request
+	c.Next, c.Clock, c.Pause, c.Request = v.Next, v.Clock, v.Pause, v.Request
 	c.Claims = slices.Clone(v.Claims)
 	maps.Copy(c.Statuses, v.Statuses)
 	maps.Copy(c.Halts, v.Halts)
@@ -171,7 +183,7 @@ func (v *View) Clone() *View {
 // record that cannot be read is kept in Foreign until its key is deleted or
 // rewritten: ignorance is a veto.
 func (v *View) Fold(r Record) {
-	v.Next = r.Offset + 1
+	v.Next, v.Clock = r.Offset+1, r.Time
 	delete(v.Foreign, r.Key)
 	switch {
 	case strings.HasPrefix(r.Key, keyStatus):

@@ -1,0 +1,287 @@
+package restart
+
+import (
+	"testing"
+	"time"
+)
+
+// claiming is broker 1, which drifts, holds the claim and may go.
+func claiming() Facts {
+	f := cluster3()
+	f.Cluster.Quorum.Leader = 3
+	f.Manifest.Listeners, f.Manifest.FileChanges = map[string]string{"EXTERNAL": "x"}, true
+	f.Running = RunningFacts{At: f.Now, Listeners: map[string]string{"INTERNAL": "i"}}
+	f.Journal = Journal{Version: JournalVersion, Served: true}
+	for _, id := range []int32{2, 3} {
+		f.Log.View.Statuses[id] = Status{Broker: id, Cluster: "c", Manifest: "h", Target: "h", Phase: PhaseWaiting, Drift: true, Up: true, Seen: f.Now}
+	}
+	f.Log.View.Clock = f.Now
+	claimOf(&f, 1)
+	return f
+}
+
+// going is broker 1 at a step, with everything seen and nothing in the way.
+func going(s Step) Facts {
+	f := claiming()
+	f.Manifest.FileChanges = false
+	f.Journal.Step, f.Journal.Target, f.Journal.Listeners, f.Journal.Invocation = s, "h", f.Manifest.Listeners, "i"
+	f.Journal.Before = map[string]string{}
+	return f
+}
+
+func machine() *Machine {
+	return NewMachine(Options{Self: 1, StartTimeout: time.Minute, Takeover: 2 * time.Minute, Nonce: func() string { return "n" }})
+}
+
+// settle steps until the machine waits or wants something irreversible or durable.
+func settle(m *Machine, f *Facts) Decision {
+	for range 10 {
+		d := m.Step(*f)
+		switch d.Do.Kind {
+		case ActObserve:
+			f.Cluster.At = f.Now
+		case ActRunning:
+			f.Running.At = f.Now
+		case ActBegin, ActEnd:
+		case ActAppend:
+			f.Log.At = f.Now
+		case ActNone, ActSave, ActApply, ActRestore, ActRestart:
+			return d
+		}
+	}
+	return Decision{}
+}
+
+func TestGoesWhenNothingIsInTheWay(t *testing.T) {
+	f := claiming()
+	if d := settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Step != StepApply || !d.Do.Journal.Unproven {
+		t.Errorf("got %+v", d)
+	}
+}
+
+func TestUnitThatCannotBeSeen(t *testing.T) {
+	for _, step := range []Step{StepNone, StepApply, StepRestart, StepUndo} {
+		f := going(step)
+		f.Unit = UnitFacts{At: f.Now, State: UnitUnknown, Detail: "no answer"}
+		if d := settle(machine(), &f); d.Do.Kind != ActNone || d.Status.Reason.Code != CodeUnitUnknown {
+			t.Errorf("at step %q: %q, %+v", step, d.Do.Kind, d.Status.Reason)
+		}
+	}
+}
+
+// What allowed a restart is at most 2 s old when it happens, not when it is decided on.
+func TestRestartIsBounded(t *testing.T) {
+	f := going(StepRestart)
+	m := machine()
+	m.begun = f.Now
+	read := f.Now
+	f.Now = f.Now.Add(time.Second)
+	f.Cluster.At = f.Now
+	d := settle(m, &f)
+	if d.Do.Kind != ActRestart || !d.Do.NotAfter.Equal(read.Add(fresh)) {
+		t.Errorf("%q, not after %s, the log was read at %s", d.Do.Kind, d.Do.NotAfter, read)
+	}
+	f = going(StepUndo)
+	f.Now = f.Now.Add(time.Second)
+	if d := settle(machine(), &f); d.Do.Kind != ActRestart || d.Do.NotAfter.After(f.Cluster.At.Add(fresh)) {
+		t.Errorf("on the way back: %q, not after %s, the cluster was seen at %s", d.Do.Kind, d.Do.NotAfter, f.Cluster.At)
+	}
+}
+
+func TestFailedStepsAreSpaced(t *testing.T) {
+	for _, kind := range []ActionKind{ActSave, ActApply, ActRestart, ActAppend} {
+		f := claiming()
+		f.Failed = &ActionError{Kind: kind, Err: "no space left", At: f.Now, Count: 1}
+		if d := settle(machine(), &f); d.Do.Kind != ActNone || d.Status.Reason.Code != CodeActionFailed {
+			t.Errorf("after a failed %s: %q, %+v", kind, d.Do.Kind, d.Status.Reason)
+		}
+	}
+	f := proving()
+	f.Failed = &ActionError{Kind: ActSave, Err: "no space left", At: f.Now, Count: 1}
+	if d := settle(machine(), &f); d.Do.Kind != ActNone || d.Status.Reason.Code != CodeActionFailed {
+		t.Errorf("a proof with a full disk: %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+}
+
+// A password that is in the file already is to be run, too.
+func TestHiddenValueIsCarriedThrough(t *testing.T) {
+	f := claiming()
+	f.Running.Listeners = f.Manifest.Listeners
+	f.Manifest.HiddenChanges = true
+	d := settle(machine(), &f)
+	if d.Do.Kind != ActSave || !d.Do.Journal.Hidden {
+		t.Fatalf("got %+v", d)
+	}
+	f.Journal = d.Do.Journal
+	f.Journal.Step = StepNone // the gates did not let it go on
+	f.Manifest.HiddenChanges, f.Manifest.FileChanges = false, false
+	if d = settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Step != StepApply {
+		t.Errorf("it is forgotten: %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	p := proving()
+	p.Journal.Hidden = true
+	if d = settle(machine(), &p); d.Do.Kind != ActSave || d.Do.Journal.Step != StepNone || d.Do.Journal.Hidden {
+		t.Errorf("it is never done: %+v", d)
+	}
+}
+
+// A broker that is down gets its file, and whoever starts it starts a process
+// that has to prove itself.
+func TestStoppedBrokerMustProveItself(t *testing.T) {
+	f := claiming()
+	f.Log.View.Claims = nil
+	f.Unit.State, f.Unit.Invocation = UnitStopped, "i"
+	m := machine()
+	d := settle(m, &f)
+	if d.Do.Kind != ActSave || !d.Do.Journal.Unproven || d.Do.Journal.Step != StepNone || d.Do.Journal.BeforeUnknown {
+		t.Fatalf("got %+v", d)
+	}
+	f.Journal = d.Do.Journal
+	if d = settle(m, &f); d.Do.Kind != ActApply {
+		t.Fatalf("got %+v", d)
+	}
+	f.Manifest.FileChanges = false
+	if d = settle(m, &f); d.Do.Kind != ActNone || d.Status.Phase != PhaseStopped {
+		t.Fatalf("got %+v", d)
+	}
+	f.Unit.State, f.Unit.Invocation = UnitRunning, "j"
+	if d = settle(m, &f); d.Do.Kind != ActSave || d.Do.Journal.Step != StepProve {
+		t.Errorf("got %+v", d)
+	}
+}
+
+// Where nobody knows what a broker ran before it went down, a roll-back may
+// bring back anything that serves.
+func TestBeforeUnknown(t *testing.T) {
+	f := claiming()
+	f.Unit.State, f.Running = UnitFailed, RunningFacts{}
+	d := settle(machine(), &f)
+	if d.Do.Kind != ActSave || !d.Do.Journal.BeforeUnknown {
+		t.Fatalf("got %+v", d)
+	}
+	f = proving()
+	f.Journal.Step, f.Journal.Before, f.Journal.BeforeUnknown = StepProveUndo, nil, true
+	f.Running.Listeners = map[string]string{"EXTERNAL": "as it was"}
+	if d = settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Step != StepNone {
+		t.Errorf("got %+v", d)
+	}
+}
+
+// The clocks of agents and of the log's leader may differ by hours.
+func TestClocksDiffer(t *testing.T) {
+	f := claiming()
+	f.Log.View.Claims[0].At = f.Now.Add(time.Hour)
+	if d := settle(machine(), &f); d.Do.Kind != ActSave {
+		t.Errorf("a claim of an hour ahead: %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	f = claiming()
+	for id, st := range f.Log.View.Statuses {
+		st.Seen = f.Now.Add(-time.Hour)
+		f.Log.View.Statuses[id] = st
+	}
+	f.Log.View.Clock = f.Now.Add(-time.Hour + time.Second)
+	if d := settle(machine(), &f); d.Do.Kind != ActSave {
+		t.Errorf("the log's clock an hour behind: %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+}
+
+// A claim is taken away from who was silent by the log's clock and for as long
+// as this life has listened.
+func TestTakeoverListensFirst(t *testing.T) {
+	f := claiming()
+	f.Log.View.Claims = nil
+	claimOf(&f, 2)
+	silent := f.Log.View.Statuses[2]
+	silent.Seen = f.Now.Add(-time.Hour)
+	silent.Drift, silent.Phase = false, PhaseSoaking // it died before it gave its claim back
+	f.Log.View.Statuses[2] = silent
+	m := machine()
+	if d := settle(m, &f); d.Do.Kind != ActNone || d.Status.Reason.Code != CodeClaimAhead {
+		t.Fatalf("at once: %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	f.Now = f.Now.Add(2*time.Minute + time.Second)
+	f.Log.At, f.Cluster.At = f.Now, f.Now
+	if d := m.Step(f); d.Do.Kind != ActAppend || len(d.Do.Records) != 2 || d.Do.Records[1].Value != nil {
+		t.Errorf("after listening: %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+}
+
+// To forbid, an old look is enough: without a quorum every look takes so long
+// that none would ever be young enough.
+func TestBlockedNeedsNoFreshLook(t *testing.T) {
+	f := claiming()
+	m := machine()
+	m.Step(f)
+	f.Cluster.At = f.Now
+	f.Now = f.Now.Add(5 * time.Second)
+	f.Cluster.Quorum, f.Cluster.QuorumErr, f.Cluster.Took = nil, "timed out", 3*time.Second
+	if d := m.Step(f); d.Status.Reason.Code != CodeGateQuorum {
+		t.Errorf("got %+v", d.Status.Reason)
+	}
+}
+
+// A broker that others see fenced may still have the vote that makes the majority.
+func TestUndoKeepsTheMajority(t *testing.T) {
+	f := going(StepUndo)
+	for i := range f.Cluster.Views {
+		f.Cluster.Views[i].Alive = []int32{2, 3}
+	}
+	if d := settle(machine(), &f); d.Do.Kind != ActRestart {
+		t.Fatalf("got %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	f.Cluster.Quorum.Voters[1].Behind = time.Minute
+	if d := settle(machine(), &f); d.Status.Reason.Code != CodeGateQuorum {
+		t.Errorf("got %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	f.Cluster.Quorum.Voters[0].Behind = time.Minute // its own vote is lost already
+	if d := settle(machine(), &f); d.Do.Kind != ActRestart {
+		t.Errorf("got %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+}
+
+// A newer manifest may allow less than the one under which another broker went down.
+func TestMaxUnavailableShrinks(t *testing.T) {
+	f := claiming()
+	claimOf(&f, 2)
+	st := f.Log.View.Statuses[2]
+	st.Phase = PhaseStarting
+	f.Log.View.Statuses[2] = st
+	if b := stepOn(f).blocked(); b == nil || b.Code != CodeGateBrokers {
+		t.Errorf("got %+v", b)
+	}
+}
+
+// Who restarts a broker by hand in the middle of it is no failure of the manifest.
+func TestRestartedByHandMeanwhile(t *testing.T) {
+	f := going(StepApply)
+	f.Manifest.FileChanges, f.Journal.Unproven = true, true
+	f.Unit.Invocation = "j"
+	m := machine()
+	for range 2 { // the step is given up, and then the intention, for nothing was written
+		d := settle(m, &f)
+		if d.Do.Kind != ActSave || d.Do.Journal.Step != StepNone {
+			t.Fatalf("got %q, %+v", d.Do.Kind, d.Do.Journal)
+		}
+		f.Journal = d.Do.Journal
+	}
+	if f.Journal.Unproven {
+		t.Errorf("a process on the old file is to be proved: %+v", f.Journal)
+	}
+	f.Manifest.FileChanges, f.Journal.Unproven = false, true
+	if d := settle(m, &f); d.Do.Journal.Step != StepProve {
+		t.Errorf("a process on the new file is not proved: %+v", d)
+	}
+}
+
+func TestWhoKnowsNothingLeavesProbesAlone(t *testing.T) {
+	f := claiming()
+	f.Log = LogFacts{Err: "not read yet", View: NewView()}
+	f.Journal = Journal{}
+	if d := machine().Step(f); d.Allowed != nil {
+		t.Errorf("got %v", d.Allowed)
+	}
+	f.Journal = Journal{Version: JournalVersion}
+	if d := machine().Step(f); d.Allowed == nil {
+		t.Error("a journal that says none is a word")
+	}
+}
