@@ -11,7 +11,7 @@ LINT = $(GO) tool -modfile=tools/golangci-lint/go.mod golangci-lint
 TEST = $(GO) test -race -shuffle=on
 
 .DEFAULT_GOAL := build
-.PHONY: build deb deb-test test e2e vet lint fmt promtool demo bench setup clean help
+.PHONY: build deb deb-test test e2e soak mutants vet lint fmt promtool demo bench setup clean help
 
 build: ## build bin/kpls-agent
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/kpls-agent ./cmd/kpls-agent
@@ -26,13 +26,24 @@ deb-test: ## only the tests of the package
 # The simulation has no goroutines of its own: the race detector would find nothing
 # in it, and take seven times as long.
 test: setup vet ## all tests; the last ones on real brokers, fetched by Maven
-	$(TEST) -timeout 10m -skip '^TestSimulation' ./cmd/... ./internal/...
-	$(GO) test -shuffle=on -timeout 10m -run '^TestSimulation' ./internal/restart
+	$(TEST) -timeout 10m ./cmd/... ./internal/...
+	$(GO) test -shuffle=on -timeout 10m ./test/sim
 	@test/setup.sh deb
-	$(TEST) -timeout 40m -p 1 ./test/...
+	$(TEST) -timeout 40m -p 1 $$($(GO) list ./test/... | grep -v /test/sim)
 
 e2e: setup ## only the tests on real brokers
 	$(TEST) -timeout 40m -p 1 -v ./test/e2e
+
+# SEEDS and FUZZ say how many seeds, and how long each fuzz target.
+SEEDS ?= 100000
+FUZZ  ?= 3m
+soak: ## the simulation for an hour, every deliberate fault, and the fuzz targets
+	SIM_RUNS=$(SEEDS) $(GO) test -count=1 -timeout 6h -run '^TestSimulation$$' ./test/sim
+	SIM_MUTANTS=look $(GO) test -count=1 -timeout 2h -run '^TestMutants$$' ./test/sim
+	test/fuzz.sh $(FUZZ)
+
+mutants: ## find every deliberate fault, and write the table of docs/simulation.md
+	SIM_MUTANTS=write $(GO) test -count=1 -timeout 2h -v -run '^TestMutants$$' ./test/sim
 
 # With -race, so that the tests find everything compiled.
 vet:

@@ -1,0 +1,232 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"example.com/kpls-agent/internal/restart"
+)
+
+// fault is one thing that goes wrong on one broker's VM or with its broker.
+type fault struct {
+	name string
+	// begin does it and returns what ends it, or nil if it could not be done.
+	begin func(r *run, a *agent, b *broker) (end func())
+	// stays allows it never to end: then a true reason must stand at the end.
+	stays bool
+}
+
+// faults is the list to add to.
+var faults = []fault{
+	{"the broker is killed", func(r *run, _ *agent, b *broker) func() { return r.kill(b) }, true},
+	{"the broker is killed", func(r *run, _ *agent, b *broker) func() { return r.kill(b) }, false},
+	{"the leader of the coordination log is killed", func(r *run, _ *agent, _ *broker) func() { return r.kill(r.broker(r.log.leader)) }, false},
+	{"the VM crashes", func(r *run, a *agent, b *broker) func() {
+		back := r.kill(b)
+		a.die("its VM")
+		a.kept = true
+		return func() {
+			a.revive()
+			if back != nil {
+				back()
+			}
+		}
+	}, false},
+	{"the agent is away", func(_ *run, a *agent, _ *broker) func() {
+		a.die("a fault")
+		a.kept = true
+		return a.revive
+	}, true},
+	{"the broker hears no controller", func(r *run, _ *agent, b *broker) func() {
+		for _, o := range r.brokers {
+			if o.deaf { // one view may lie, not two
+				return nil
+			}
+		}
+		b.deaf, b.deafAt = true, r.now
+		return func() { b.deaf = false }
+	}, false},
+	{"the broker answers with empty metadata", func(_ *run, _ *agent, b *broker) func() {
+		b.blank = true
+		return func() { b.blank = false }
+	}, true},
+	{"no controller hears the broker", func(r *run, _ *agent, b *broker) func() {
+		b.mute = true
+		r.unheard(b)
+		return func() {
+			b.mute = false
+			r.rejoin(b)
+		}
+	}, false},
+	{"the broker freezes", func(r *run, _ *agent, b *broker) func() {
+		r.freeze(b, r.between(2000, 60000))
+		return func() {}
+	}, false},
+	{"a replica falls behind", func(r *run, _ *agent, b *broker) func() {
+		p := r.partitions[r.rng.IntN(len(r.partitions))]
+		if len(p.isr) < 2 || !slices.Contains(p.isr, b.id) || p.short[b.id] {
+			return nil
+		}
+		p.short[b.id] = true
+		r.setISR(p, slices.DeleteFunc(slices.Clone(p.isr), func(id int32) bool { return id == b.id }))
+		r.record()
+		return func() {
+			delete(p.short, b.id)
+			r.catchUp(b, p, r.between(100, 3000))
+		}
+	}, true},
+	{"no replica of the broker catches up", func(_ *run, _ *agent, b *broker) func() {
+		b.slow = true
+		return func() { b.slow = false }
+	}, true},
+	{"a voter falls behind", func(r *run, _ *agent, _ *broker) func() {
+		v := r.voters[r.rng.IntN(len(r.voters))]
+		if v.behind || v.id == r.leader {
+			return nil
+		}
+		v.behind, v.since = true, r.now
+		return func() { v.behind, v.since = false, r.now }
+	}, true},
+	{"a controller is down", func(r *run, _ *agent, _ *broker) func() {
+		v := r.voters[r.rng.IntN(len(r.voters))]
+		if v.down || v.broker != nil {
+			return nil
+		}
+		v.down, v.since = true, r.now
+		r.elect()
+		return func() {
+			v.down, v.since = false, r.now
+			r.elect()
+		}
+	}, true},
+	{"the controller resigns", func(r *run, _ *agent, _ *broker) func() {
+		r.leader, r.elected = -1, r.now
+		r.elect()
+		return func() {}
+	}, false},
+	{"the disk is full", func(_ *run, a *agent, _ *broker) func() {
+		a.full = true
+		return func() { a.full = false }
+	}, false},
+	{"the clock jumps", func(r *run, a *agent, _ *broker) func() {
+		by := []time.Duration{-time.Hour, -3 * time.Minute, -5 * time.Second, 5 * time.Second, 3 * time.Minute, time.Hour}[r.rng.IntN(6)]
+		r.note("by %s", by)
+		a.jump(by)
+		return func() { a.jump(-by) }
+	}, true},
+	{"the service manager does not answer", func(r *run, a *agent, _ *broker) func() {
+		a.dbus, a.nojob, a.unitSeen = true, r.oneIn(2), true
+		return func() { a.dbus, a.nojob, a.unitSeen = false, false, true }
+	}, true},
+	{"the agent reaches its own broker only", func(_ *run, a *agent, _ *broker) func() {
+		a.cutOff = true
+		return func() { a.cutOff = false }
+	}, false},
+	{"the agent cannot read the log", func(_ *run, a *agent, _ *broker) func() {
+		a.blind = true
+		return func() {
+			a.blind = false
+			a.readOn()
+		}
+	}, false},
+	{"the agent cannot write to the log", func(_ *run, a *agent, _ *broker) func() {
+		a.silent = true
+		return func() { a.silent = false }
+	}, false},
+	{"somebody writes a record of a later version", func(r *run, _ *agent, _ *broker) func() {
+		key := "status/77"
+		r.insist(restart.Record{Key: key, Value: []byte(`{"version":2,"broker":77}`)})
+		return func() { r.insist(restart.Record{Key: key}) }
+	}, true},
+	{"somebody writes garbage", func(r *run, _ *agent, _ *broker) func() {
+		r.insist(restart.Record{Key: "claim/1/x", Value: []byte("garbage")})
+		return func() { r.insist(restart.Record{Key: "claim/1/x"}) }
+	}, false},
+	{"somebody sets a dynamic configuration", func(r *run, _ *agent, b *broker) func() {
+		b.dynamic, b.dynamicAt = true, r.now
+		return func() { b.dynamic = false }
+	}, true},
+	{"the state directory is lost", func(r *run, a *agent, _ *broker) func() {
+		r.judge.lostState(a)
+		a.die("reinstalled")
+		a.journal, a.lastGood, a.unproven = restart.Journal{}, "", false
+		a.revive()
+		return func() {}
+	}, false},
+	{"another manifest lies on the VM", func(r *run, a *agent, _ *broker) func() {
+		if a.manifest == "" || a.withheld {
+			return nil
+		}
+		a.withheld = true
+		return func() {
+			a.withheld = false
+			r.take(a, r.latest)
+		}
+	}, true},
+}
+
+// trouble schedules some faults.
+func (r *run) trouble() {
+	for range r.rng.IntN(5) {
+		f := faults[r.rng.IntN(len(faults))]
+		a := r.agents[r.rng.IntN(len(r.agents))]
+		lasts, forever := r.between(2000, 150000), f.stays && r.oneIn(6)
+		r.schedule(r.between(1000, 300000), func() {
+			r.note("fault on %d: %s, for %s", a.id, f.name, lasts)
+			end := f.begin(r, a, r.broker(a.id))
+			switch {
+			case end == nil:
+				r.note("which is not possible now")
+			case forever:
+				r.note("for ever")
+				r.standing = append(r.standing, f.name)
+			default:
+				r.schedule(lasts, func() {
+					r.note("ends on %d: %s", a.id, f.name)
+					end()
+				})
+			}
+		})
+	}
+}
+
+// kill ends a process without warning; its service manager does not start it again.
+func (r *run) kill(b *broker) func() {
+	if !b.running {
+		return nil
+	}
+	b.failed, b.struck = true, r.now
+	r.exit(b, false)
+	return func() {
+		if b.failed && !b.running {
+			r.launch(b, "somebody")
+		}
+	}
+}
+
+func (a *agent) revive() {
+	a.kept = false
+	if a.dead {
+		a.note("agent %d lives again, at step %q", a.id, a.journal.Step)
+		a.live()
+	}
+}
+
+// jump sets the clock of a VM. What a process remembers goes on evenly; what it
+// reads of the log is dated by others.
+func (a *agent) jump(by time.Duration) {
+	a.skew += by
+	if !a.dead {
+		a.facts.Log.View = a.log.as(a.offset, a.skew)
+	}
+}
+
+// insist writes to the log until it is written.
+func (r *run) insist(records ...restart.Record) {
+	always := func() bool { return true }
+	r.log.append(write{records: records, alive: always, reach: func(*broker) bool { return true }}, func(err error) {
+		if err != nil {
+			r.after(time.Second, func() { r.insist(records...) })
+		}
+	})
+}

@@ -1,0 +1,144 @@
+package sim
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"example.com/kpls-agent/internal/restart"
+)
+
+// host is a broker's VM: what outlives the agent on its disk, its clock, and
+// its service manager.
+type host struct {
+	id       int32
+	journal  restart.Journal
+	file     string // the manifest that server.properties was written for
+	lastGood string
+	unproven bool // the mark that server.properties is new
+	manifest string
+	full     bool // no byte can be written
+	dbus     bool // the service manager does not say how the unit is
+	nojob    bool // and takes no orders
+	withheld bool // newer manifests do not get there
+	skew     time.Duration
+}
+
+var errNoSpace = errors.New("no space left on device")
+
+// saveJournal is what cmd does with a journal.
+func (h *host) saveJournal(j restart.Journal) error {
+	if h.full {
+		return errNoSpace
+	}
+	if !j.Unproven {
+		h.unproven = false
+	}
+	j.Listeners, j.Before, j.Absent = maps.Clone(j.Listeners), maps.Clone(j.Before), slices.Clone(j.Absent)
+	h.journal = j
+	h.journal.Started = h.journal.Started.Add(h.skew) // files have the time of the clock on the wall
+	return nil
+}
+
+// loadJournal is what a new life of the agent finds.
+func (h *host) loadJournal() restart.Journal {
+	j := h.journal
+	if !j.Started.IsZero() {
+		j.Started = j.Started.Add(-h.skew)
+	}
+	return j
+}
+
+// apply is what cmd does to write the manifest into server.properties: a file
+// that no process has proved never becomes the last good one.
+func (r *run) apply(h *host) error {
+	if h.full {
+		return errNoSpace
+	}
+	if !h.unproven {
+		h.lastGood = h.file
+	}
+	if r.versions[h.file].wants.equal(r.versions[h.manifest].wants) {
+		return nil
+	}
+	h.unproven, h.file = true, h.manifest
+	return nil
+}
+
+func (r *run) restore(h *host) error {
+	switch {
+	case h.full:
+		return errNoSpace
+	case h.lastGood == "":
+		return errors.New("there is no last good server.properties")
+	}
+	h.file = h.lastGood
+	return nil
+}
+
+// unit is the service manager's answer.
+func (r *run) unit(h *host) restart.UnitFacts {
+	b := r.broker(h.id)
+	if h.dbus {
+		return restart.UnitFacts{At: r.now, State: restart.UnitUnknown, Detail: "no answer on the bus"}
+	}
+	f := restart.UnitFacts{At: r.now, State: restart.UnitRunning, Invocation: b.invocation(), Restarts: b.restarts}
+	switch {
+	case b.failed:
+		f.State = restart.UnitFailed
+	case b.stopped:
+		f.State = restart.UnitStopped
+	case !b.running || b.stopping:
+		f.State = restart.UnitStopping
+	}
+	return f
+}
+
+// manifestFacts is what cmd makes of the manifest and server.properties.
+func (r *run) manifestFacts(h *host) restart.ManifestFacts {
+	if h.manifest == "" {
+		return restart.ManifestFacts{}
+	}
+	v, on := r.versions[h.manifest], r.versions[h.file]
+	f := restart.ManifestFacts{
+		Hash: h.manifest, Cluster: "c", Listeners: v.wants.listeners, Absent: v.absent,
+		FileChanges: !on.wants.equal(v.wants), HiddenChanges: on.wants.hidden != v.wants.hidden,
+		Zones: r.zones, Table: true, MaxUnavailable: v.maxUnavailable, Soak: v.soak, HealthyThreshold: 2,
+		Close: v.closes, Drain: v.drain,
+	}
+	if v.refusedBy == h.id {
+		f.Refusal = &restart.Reason{Code: restart.CodeRefused, Text: "another process holds port 39092"}
+	}
+	return f
+}
+
+// restartUnit is the service manager's job: stop, wait, start.
+func (r *run) restartUnit(h *host, done func(error)) {
+	b := r.broker(h.id)
+	if h.nojob {
+		r.after(r.between(10, 2000), func() { done(errors.New("no answer on the bus")) })
+		return
+	}
+	r.note("broker %d is stopped by its agent", b.id)
+	was := b.running
+	b.takenDown, b.failed, b.stopped, b.restarts = true, false, false, 0
+	b.ready, b.frozen, b.stopping = false, false, true
+	b.epoch++
+	epoch := b.epoch
+	r.leave(b)
+	r.told(b)
+	stop := r.between(500, 6000)
+	if !was {
+		stop = r.between(5, 50)
+	}
+	r.after(stop, func() {
+		if b.epoch != epoch {
+			done(nil)
+			return
+		}
+		r.exit(b, true)
+		r.launch(b, "its agent")
+		r.after(10*time.Millisecond, func() { done(nil) })
+	})
+}

@@ -1,0 +1,317 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// The model of a Kafka cluster in KRaft mode: what its brokers and controllers
+// do, as far as agents can see it or break it. Times are Kafka's defaults.
+const (
+	sessionTimeout = 9 * time.Second // broker.session.timeout.ms
+	voterTimeout   = 2 * time.Second // controller.quorum.fetch.timeout.ms
+)
+
+// broker is one broker's process and its place in the cluster.
+type broker struct {
+	id       int32
+	zone     string
+	running  bool // a process runs
+	ready    bool // it has started up: its listeners answer
+	frozen   bool // it does nothing (KAFKA-19586, or a stopped VM)
+	alive    bool // registered and not fenced, by the controllers' word
+	failed   bool // the process ended by itself
+	stopping bool // its service manager has told it to stop
+	stopped  bool // somebody stopped it
+	starts   int
+	// restarts counts the service manager's own starts since somebody last asked for one.
+	restarts  int
+	runs      config // what the process runs
+	version   string // the manifest from which that came
+	dynamic   bool   // a dynamic configuration overrides a managed property
+	lag       time.Duration
+	deaf      bool // it hears no controller: its metadata stays as it is
+	mute      bool // no controller hears it: it gets fenced
+	blank     bool // it answers with empty metadata
+	slow      bool // its replicas do not catch up
+	started   time.Time
+	returned  time.Time // when it last was unfenced
+	left      time.Time // when it last was fenced
+	deafAt    time.Time
+	badAt     time.Time // when its process last ended or froze
+	struck    time.Time // when anybody but its agent last did something to it
+	dynamicAt time.Time
+	// takenDown is true from an agent's restart until the broker is back.
+	takenDown bool
+	epoch     int // of its process: what was scheduled for an earlier one is dropped
+}
+
+// config is what a process runs of what is managed.
+type config struct {
+	listeners map[string]string
+	hidden    string // a value that DescribeConfigs does not show
+}
+
+func (c config) equal(o config) bool {
+	return c.hidden == o.hidden && maps.Equal(c.listeners, o.listeners)
+}
+
+func (b *broker) invocation() string { return fmt.Sprintf("%d-%d", b.id, b.starts) }
+
+// calm is true if nothing has befallen the broker since its process started.
+func (b *broker) calm(now time.Time) bool {
+	return b.alive && !b.mute && !b.deaf && !b.slow && now.Sub(b.returned) < startTimeout
+}
+
+// answers is true if requests to it are answered.
+func (b *broker) answers() bool { return b.running && b.ready && !b.frozen }
+
+// partition is one partition; every one is a topic of its own.
+type partition struct {
+	topic    string
+	replicas []int32
+	isr      []int32 // replaced, never changed
+	need     int     // min.insync.replicas
+	// out is when each replica last left the ISR; short keeps it out.
+	out   map[int32]time.Time
+	short map[int32]bool
+}
+
+// voter is a controller: a broker's second role, or a node of its own.
+type voter struct {
+	id     int32
+	broker *broker // nil for a node of its own
+	down   bool
+	behind bool
+	since  time.Time // when down or behind last changed
+}
+
+func (v *voter) up() bool {
+	return !v.down && (v.broker == nil || v.broker.running && !v.broker.frozen)
+}
+
+type cluster struct {
+	*world
+	brokers    []*broker
+	partitions []*partition // the last one is the coordination log
+	voters     []*voter
+	history    []picture
+	leader     int32     // of the quorum, -1 for none
+	elected    time.Time // when it became that
+	electing   bool
+	// Properties of this cluster's Kafka.
+	keepsSessions bool   // KAFKA-19047: no registration while an old session lasts
+	freezes       bool   // KAFKA-19586: some freeze after they have come back
+	perPartition  [2]int // catch-up, in milliseconds for a partition
+	// told is called when a broker's process has changed, onStart when one
+	// starts: it says what server.properties makes of it.
+	told    func(*broker)
+	onStart func(*broker) (runs config, version, bad string)
+}
+
+func (c *cluster) broker(id int32) *broker { return c.brokers[id-1] }
+
+func (c *cluster) logPartition() *partition { return c.partitions[len(c.partitions)-1] }
+
+func (c *cluster) voter(id int32) *voter {
+	for _, v := range c.voters {
+		if v.id == id {
+			return v
+		}
+	}
+	return nil
+}
+
+// caughtUp is true if a voter could stand in for another one.
+func (c *cluster) caughtUp(v *voter) bool {
+	return v.up() && !v.behind && (v.broker == nil || c.since(v.broker.started) > 300*time.Millisecond)
+}
+
+// elect looks for a leader of the quorum where the present one is gone. It takes a moment.
+func (c *cluster) elect() {
+	if l := c.voter(c.leader); l != nil && l.up() || c.electing {
+		return
+	}
+	if c.leader != -1 {
+		c.leader, c.elected = -1, c.now
+	}
+	c.electing = true
+	c.after(c.between(100, 2000), func() {
+		c.electing = false
+		var up []int32
+		for _, v := range c.voters {
+			if v.up() {
+				up = append(up, v.id)
+			}
+		}
+		if len(up) < len(c.voters)/2+1 {
+			return
+		}
+		c.leader, c.elected = up[c.rng.IntN(len(up))], c.now
+		c.note("controller %d is elected", c.leader)
+	})
+}
+
+// setISR changes one partition's in-sync replicas.
+func (c *cluster) setISR(p *partition, isr []int32) {
+	for _, id := range p.replicas {
+		if slices.Contains(p.isr, id) && !slices.Contains(isr, id) {
+			p.out[id] = c.now
+		}
+	}
+	p.isr = isr
+}
+
+// leave fences a broker. The last in-sync replica of a partition stays.
+func (c *cluster) leave(b *broker) {
+	if !b.alive {
+		return
+	}
+	b.alive, b.left = false, c.now
+	for _, p := range c.partitions {
+		if len(p.isr) > 1 && slices.Contains(p.isr, b.id) {
+			c.setISR(p, slices.DeleteFunc(slices.Clone(p.isr), func(id int32) bool { return id == b.id }))
+		}
+	}
+	c.record()
+}
+
+// unheard fences a broker that the controllers have heard nothing of for a session's time.
+func (c *cluster) unheard(b *broker) {
+	epoch := b.epoch
+	c.after(sessionTimeout, func() {
+		if b.epoch == epoch && (!b.running || b.frozen || b.mute) {
+			c.leave(b)
+			c.told(b)
+		}
+	})
+}
+
+// exit ends the process; clean after a controlled shutdown.
+func (c *cluster) exit(b *broker, clean bool) {
+	b.running, b.ready, b.frozen, b.stopping, b.badAt = false, false, false, false, c.now
+	b.epoch++
+	c.elect()
+	if clean {
+		c.leave(b)
+	} else {
+		c.unheard(b)
+	}
+	c.told(b)
+}
+
+// launch starts a process on what server.properties says now.
+func (c *cluster) launch(b *broker, by string) {
+	wait := time.Duration(0)
+	if heard := c.now.Add(sessionTimeout); c.keepsSessions && (b.alive || c.since(b.left) < sessionTimeout) {
+		if !b.alive {
+			heard = b.left.Add(sessionTimeout)
+		}
+		wait = heard.Sub(c.now) // DUPLICATE_BROKER_REGISTRATION until then
+	}
+	if !c.keepsSessions {
+		c.leave(b)
+	}
+	b.starts++
+	b.epoch++
+	b.running, b.ready, b.failed, b.stopped, b.frozen, b.started = true, false, false, false, false, c.now
+	bad := ""
+	b.runs, b.version, bad = c.onStart(b)
+	c.note("broker %d starts with %s (%s)", b.id, b.version, by)
+	c.elect()
+	c.told(b)
+	epoch := b.epoch
+	if bad == "exits" || bad == "loops" {
+		c.after(c.between(500, 4000), func() {
+			if b.epoch == epoch {
+				c.note("broker %d exits", b.id)
+				b.failed = bad == "exits"
+				c.exit(b, true)
+				if bad == "loops" {
+					b.restarts++
+					c.launch(b, "the service manager")
+				}
+			}
+		})
+		return
+	}
+	c.after(c.between(1500, 6000)+wait, func() {
+		if b.epoch != epoch || bad == "hangs" {
+			return
+		}
+		c.leave(b)
+		b.ready = true
+		c.note("broker %d serves", b.id)
+		c.rejoin(b)
+		if c.freezes && c.oneIn(4) {
+			c.after(c.between(500, 20000), func() {
+				if b.epoch == epoch {
+					c.freeze(b, c.between(20000, 50000))
+				}
+			})
+		}
+	})
+}
+
+// rejoin unfences a broker and lets its replicas catch up, one after the other.
+func (c *cluster) rejoin(b *broker) {
+	if b.alive || !b.answers() || b.mute {
+		return
+	}
+	b.alive, b.returned = true, c.now
+	c.record()
+	c.told(b)
+	epoch := b.epoch
+	c.after(50*time.Millisecond, func() {
+		if b.epoch == epoch {
+			b.takenDown = false
+		}
+	})
+	at := time.Duration(0)
+	for _, p := range c.partitions {
+		if slices.Contains(p.replicas, b.id) && !slices.Contains(p.isr, b.id) {
+			at += c.between(c.perPartition[0], c.perPartition[1])
+			c.catchUp(b, p, at)
+		}
+	}
+}
+
+func (c *cluster) catchUp(b *broker, p *partition, d time.Duration) {
+	epoch := b.epoch
+	c.after(d, func() {
+		switch {
+		case b.epoch != epoch || !b.alive || slices.Contains(p.isr, b.id):
+		case b.slow || p.short[b.id]:
+			c.catchUp(b, p, 2*time.Second)
+		default:
+			isr := append(slices.Clone(p.isr), b.id)
+			slices.Sort(isr)
+			c.setISR(p, isr)
+			c.record()
+		}
+	})
+}
+
+// freeze stops a process for a while; the controllers fence it meanwhile.
+func (c *cluster) freeze(b *broker, d time.Duration) {
+	if !b.running || b.frozen {
+		return
+	}
+	c.note("broker %d freezes for %s", b.id, d)
+	b.frozen, b.badAt, b.struck = true, c.now, c.now
+	c.elect()
+	c.unheard(b)
+	c.told(b)
+	epoch := b.epoch
+	c.after(d, func() {
+		if b.epoch == epoch && b.frozen {
+			b.frozen = false
+			c.note("broker %d goes on", b.id)
+			c.rejoin(b)
+			c.elect()
+			c.told(b)
+		}
+	})
+}

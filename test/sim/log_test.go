@@ -1,0 +1,155 @@
+package sim
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"example.com/kpls-agent/internal/restart"
+)
+
+// appendPatience is how long an append is tried before its outcome is called unknown.
+const appendPatience = 5 * time.Second
+
+// coordLog is the coordination topic: one partition, replicated like any other.
+type coordLog struct {
+	*cluster
+	// views[n] is the log folded up to offset n. A view is never changed again.
+	views  []*restart.View
+	leader int32
+	ready  time.Time // a new leader answers from then on
+	// uncertain lets some appends end with an error, whatever they did.
+	uncertain bool
+	// clock is how far the clock of a broker's VM is off.
+	clock func(id int32) time.Duration
+	// committed is told of every record.
+	committed func(restart.Record)
+}
+
+func newCoordLog(c *cluster) *coordLog {
+	return &coordLog{cluster: c, views: []*restart.View{restart.NewView()}, leader: c.logPartition().isr[0]}
+}
+
+func (l *coordLog) now() *restart.View { return l.views[len(l.views)-1] }
+
+// up is true if a record can be written and read: the leader is there, and so
+// are all in-sync replicas, which acks=all waits for.
+func (l *coordLog) up() bool {
+	p := l.logPartition()
+	leads := false
+	for _, id := range p.isr {
+		leads = leads || id == l.leader && l.broker(id).alive
+	}
+	if !leads {
+		for _, id := range p.isr {
+			if l.broker(id).alive && l.broker(id).answers() {
+				l.leader, l.ready = id, l.cluster.now.Add(l.between(50, 500))
+				break
+			}
+		}
+	}
+	if len(p.isr) < p.need || l.cluster.now.Before(l.ready) || !l.broker(l.leader).answers() {
+		return false
+	}
+	for _, id := range p.isr {
+		if !l.broker(id).answers() {
+			return false
+		}
+	}
+	return true
+}
+
+// write is one record on its way, with the clock of who wrote it.
+type write struct {
+	records []restart.Record
+	skew    time.Duration
+	reach   func(*broker) bool
+	// alive is false when the writer has died: what was sent may still arrive.
+	alive func() bool
+}
+
+var errUnknown = errors.New("request timed out")
+
+// append tries until it is written, or until patience ends with an error that
+// says nothing: the records may be in the log, or get there within seconds.
+func (l *coordLog) append(w write, done func(error)) {
+	l.try(w, l.cluster.now.Add(appendPatience), done)
+}
+
+func (l *coordLog) try(w write, until time.Time, done func(error)) {
+	if !l.up() || !w.reach(l.broker(l.leader)) {
+		l.after(l.between(50, 300), func() {
+			switch {
+			case !w.alive():
+			case l.cluster.now.Before(until):
+				l.try(w, until, done)
+			default:
+				done(errors.New("not enough replicas, or no leader"))
+			}
+		})
+		return
+	}
+	fate := 0
+	if l.uncertain && l.oneIn(50) {
+		fate = 1 + l.rng.IntN(3)
+	}
+	l.after(l.between(1, 15), func() {
+		switch fate {
+		case 0:
+			if !l.up() { // the leader went away in between: try again, if it is not written
+				l.try(w, until, done)
+				return
+			}
+			l.commit(w)
+			l.after(l.between(1, 15), func() { done(nil) })
+			return
+		case 1: // it had no effect
+		case 2: // it took effect, and the answer was lost
+			l.commit(w)
+		case 3: // it takes effect later
+			l.after(l.between(100, 4000)+appendPatience, func() {
+				if l.up() {
+					l.commit(w)
+				}
+			})
+		}
+		l.after(appendPatience, func() { done(errUnknown) })
+	})
+}
+
+// commit appends the records. The leader's clock dates them.
+func (l *coordLog) commit(w write) {
+	for _, r := range w.records {
+		v := l.now().Clone()
+		r.Offset, r.Time = int64(len(l.views)-1), l.cluster.now.Add(l.clock(l.leader))
+		v.Fold(r)
+		if w.skew != 0 && strings.HasPrefix(r.Key, "claim/") {
+			for i := range v.Claims {
+				if v.Claims[i].Key == r.Key && v.Claims[i].Offset == r.Offset {
+					v.Claims[i].At = v.Claims[i].At.Add(w.skew)
+				}
+			}
+		}
+		l.views = append(l.views, v)
+		l.committed(r)
+	}
+}
+
+// as is the view up to an offset in the eyes of a VM whose clock is off: the
+// records have other clocks' times.
+func (l *coordLog) as(offset int, skew time.Duration) *restart.View {
+	v := l.views[offset]
+	if skew == 0 {
+		return v
+	}
+	v = v.Clone()
+	v.Clock = v.Clock.Add(-skew)
+	for i := range v.Claims {
+		v.Claims[i].At = v.Claims[i].At.Add(-skew)
+	}
+	for id, st := range v.Statuses {
+		st.Seen, st.Since = st.Seen.Add(-skew), st.Since.Add(-skew)
+		v.Statuses[id] = st
+	}
+	return v
+}

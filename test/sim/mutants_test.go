@@ -1,0 +1,60 @@
+package sim
+
+// mutant is a deliberate fault in the product. Old stands exactly once in the
+// file of internal/restart and is replaced by New.
+type mutant struct{ name, file, old, new string }
+
+// mutants is the list to add to: gates, agreement, order, claims, freshness,
+// the steps of a restart, the proof, the way back, what a new life remembers.
+var mutants = []mutant{
+	{"one view of the cluster is enough", "gates.go", `min(2, 1+len(others)), len(others) == 0`, `min(1, 1+len(others)), true`},
+	{"empty metadata is taken for a picture", "gates.go", `if len(v.Alive) == 0 || len(v.Topics) == 0 {`, `if false {`},
+	{"brokers that are down do not count", "gates.go", `if !s.inAny(s.m.opts.Self) || len(down)`, `if down = nil; !s.inAny(s.m.opts.Self) || len(down)`},
+	{"claimed brokers do not count against max_unavailable", "gates.go", `len(down)+len(claimed)+1 <=`, `len(down)+1 <=`},
+	{"partitions are looked at in one view", "gates.go", "	n, example := 0, \"\"\n	for _, v := range s.f.Cluster.Views {", "	n, example := 0, \"\"\n	for _, v := range s.f.Cluster.Views[:1] {"},
+	{"a partition may come one below its minimum", "gates.go", `if left < need {`, `if left < need-1 {`},
+	{"claimed brokers count as in sync", "gates.go", `if id != self && !slices.Contains(claimed, id) {`, `if id != self {`},
+	{"no majority of voters is needed", "gates.go", `if remain < need {`, `if false {`},
+	{"a voter that is behind counts", "gates.go", `v.Behind >= 0 && v.Behind < voterLag`, `v.Behind >= 0`},
+	{"a manifest that differs elsewhere is no matter", "agree.go", `case st.Manifest != s.f.Manifest.Hash:`, `case false:`},
+	{"the active controller goes at any time", "agree.go", "	default:\n		return 3", "	default:\n		return 2"},
+	{"nobody waits for the claim ahead", "agree.go", `ahead := 0`, "ahead := 0\n	return nil"},
+	{"brokers of a zone go together whatever max_unavailable", "agree.go", `return s.maxUnavailable() > 1 && s.zone(id)`, `return s.zone(id)`},
+	{"what another manifest allowed is forgotten", "agree.go", `(i < s.maxUnavailable() || s.v.Statuses[c.Broker].Phase.underWay())`, `i < s.maxUnavailable()`},
+	{"a pause is overlooked", "agree.go", `if p := s.v.Pause; p != nil {`, `if p := s.v.Pause; p != nil && false {`},
+	{"a halt is overlooked", "agree.go", `if h, ok := s.v.Halts[s.f.Manifest.Hash]; ok {`, `if h, ok := s.v.Halts[s.f.Manifest.Hash]; ok && false {`},
+	{"records of a later version are overlooked", "agree.go", `if len(s.v.Foreign) > 0 {`, `if false {`},
+	{"silence is told by the own clock", "agree.go", `return s.v.Clock.Sub(st.Seen)`, `return s.f.Now.Sub(st.Seen)`},
+	{"the last in the queue is the first", "record.go", `v.Claims = append(v.Claims, c)`, `v.Claims = append([]Claim{c}, v.Claims...)`},
+	{"any look is fresh", "machine.go", `return !t.IsZero() && s.f.Now.Sub(t) <= d`, `return !t.IsZero()`},
+	{"a look from before the claim will do", "machine.go", `!s.f.Cluster.At.Before(s.m.claimedAt)`, `true`},
+	{"a full disk is hammered", "machine.go", "	if s.tooSoon(ActSave) {", "	if false {"},
+	{"a hidden value is forgotten", "machine.go", `s.f.Manifest.HiddenChanges || s.j.Hidden`, `s.f.Manifest.HiddenChanges`},
+	{"the file is not noted as unproven", "machine_rest.go", `s.f.Unit.Invocation, "", 0, s.f.Now, true`, `s.f.Unit.Invocation, "", 0, s.f.Now, false`},
+	{"what somebody started on the new file is not proved", "machine_rest.go", `if s.j.Unproven && f.Unit.Invocation != ""`, `if false && f.Unit.Invocation != ""`},
+	{"the claim is kept for ever", "machine_rest.go", `if !held || s.tooSoon(ActAppend) ||`, `if true || !held || s.tooSoon(ActAppend) ||`},
+	{"a dynamic configuration is overlooked", "machine_rest.go", `if len(f.Running.Dynamic) > 0 {`, `if false {`},
+	{"a refusal is overlooked", "machine_rest.go", `case f.Manifest.Refusal != nil:`, `case false:`},
+	{"probes open before all serve", "machine_rest.go", `|| !s.everyoneDone() || s.tooSoon(ActAppend) {
+		return Decision{}, false`, `|| s.tooSoon(ActAppend) {
+		return Decision{}, false`},
+	{"a removal does not wait for the probes", "machine_rest.go", `if r := s.closing(); r != nil {`, `if r := s.closing(); r != nil && false {`},
+	{"a rolling restart never ends", "machine_rest.go", `s.j.Request == q.ID && s.everyoneDone()`, `false && s.everyoneDone()`},
+	{"a claim is taken from who is in a restart", "machine_rest.go", "		switch st.Phase {\n		case PhaseWaiting, PhaseClaimed, PhaseIdle, PhaseSoaking, PhaseBalancer:\n		default:\n			continue\n		}\n", ""},
+	{"a claim is taken from who is not silent", "machine_rest.go", `!ok || s.silence(st) < long || s.f.Now.Sub(s.m.heard[c.Broker].at) < long ||`, `!ok ||`},
+	{"the gates are checked once only", "machine_restart.go", `if b := s.blocked(); b != nil {`, `if b := s.blocked(); b != nil && false {`},
+	{"the claim is not looked at again", "machine_restart.go", `; !held {`, `; !held && false {`},
+	{"a unit that cannot be seen is down", "machine_restart.go", `if f.Unit.State == UnitUnknown {`, `if false {`},
+	{"a restart may come at any time after it was decided on", "machine_restart.go", `earlier(f.Log.At, f.Cluster.At).Add(fresh)`, `f.Now.Add(time.Hour)`},
+	{"the restart is not written down before it happens", "machine_restart.go", "	if j.Step == StepApply {\n		return s.saveStep(StepRestart", "	if false {\n		return s.saveStep(StepRestart"},
+	{"the probes stay held", "machine_prove.go", `return s.do(PhaseSoaking, because(CodeSoaking, "healthy; the probes say the truth again"), Action{Kind: ActEnd}, 0)`, `s.m.begun = time.Time{}`},
+	{"a process that ended is waited for", "machine_prove.go", `case u.State == UnitFailed || u.State`, `case u.State`},
+	{"a process that keeps ending is waited for", "machine_prove.go", `case u.Restarts > s.j.Restarts || s.j.Starts > maxStarts:`, `case false:`},
+	{"a wrong configuration is as good", "machine_prove.go", `if d := differs(f.Running.Listeners, want, absent); d != "" {`, `if d := differs(f.Running.Listeners, want, absent); d != "" && false {`},
+	{"a process that hangs is waited for", "machine_prove.go", `late := s.m.opts.StartTimeout > 0 &&`, `late := false &&`},
+	{"the proof does not wait for the replicas", "machine_prove.go", `n := s.missing(s.m.opts.Self)`, `n := 0`},
+	{"nobody is told of a bad manifest", "machine_undo.go", `if !s.halted() && !s.m.haltTried {`, `if false {`},
+	{"the bad file stays", "machine_undo.go", `if !s.f.LastGood {`, `if false {`},
+	{"the way back asks nobody", "machine_undo.go", `if b := s.needed(); b != nil {`, `if b := s.needed(); b != nil && false {`},
+	{"the failure is forgotten with the life", "machine_undo.go", `j.Failed, j.Halted, j.Unproven, j.Hidden = manifestOf(j.Target), false, false, false`, `j.Unproven, j.Hidden = false, false`},
+}

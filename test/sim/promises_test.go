@@ -1,0 +1,384 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/kpls-agent/internal/restart"
+)
+
+const (
+	// fresh is how old a fact may be when a unit is restarted (docs/architecture.md).
+	fresh = 2 * time.Second
+	// knowable is how long ago a thing must have happened for an agent to have
+	// to know it: the age its facts may have, and a second for metadata and records on their way.
+	knowable = fresh + time.Second
+)
+
+// takedown is one broker being taken down by its agent, as the promises judge it.
+type takedown struct {
+	*judge
+	a    *agent
+	b    *broker
+	undo bool // the way back from a bad manifest
+	// manifest is the one in force, as the agent has read it last.
+	manifest string
+	away     []int32 // other brokers that are away, as far as that can be known
+}
+
+// promises are judged whenever an agent takes its broker down; the list to add
+// to. Each returns what is wrong, or "".
+var promises = []struct {
+	name  string
+	holds func(takedown) string
+}{
+	{"promise 1, max_unavailable", takedown.maxUnavailable},
+	{"promise 1, min.insync.replicas", takedown.inSync},
+	{"promise 2, majority", takedown.majority},
+	{"promise 2, controller last", takedown.controllerLast},
+	{"promise 3, fresh facts", takedown.freshFacts},
+	{"promise 3, two views", takedown.twoViews},
+	{"promise 3, claim", takedown.claimStands},
+	{"promise 3, pause", takedown.notPaused},
+	{"promise 3, foreign records", takedown.allRead},
+	{"promise 3, agreement", takedown.agreed},
+	{"promise 3, ignorance of the unit", takedown.unitSeen},
+	{"promise 5, halt", takedown.notHalted},
+	{"promise 5, one victim", takedown.fewVictims},
+	{"promise 5, refused before", takedown.refusedBefore},
+	{"promise 7, no needless restart", takedown.needed},
+	{"promise 9, probes close first", takedown.probesClosed},
+}
+
+// takesDown judges a restart that is about to happen.
+func (j *judge) takesDown(a *agent) {
+	t := takedown{judge: j, a: a, b: j.broker(a.id), undo: a.journal.Step == restart.StepUndo, manifest: a.facts.Manifest.Hash}
+	if !t.b.running {
+		return // it takes nothing away
+	}
+	for _, o := range j.brokers {
+		if o != t.b && (o.takenDown && !j.let(o.id) || !o.alive && j.since(o.left) > knowable) {
+			t.away = append(t.away, o.id)
+		}
+	}
+	j.wentDown[a.id] = j.now
+	for _, p := range promises {
+		if wrong := p.holds(t); wrong != "" {
+			j.fail(p.name, "broker %d is taken down: %s", a.id, wrong)
+		}
+	}
+}
+
+func (t takedown) maxUnavailable() string {
+	if most := t.versions[t.manifest].maxUnavailable; !t.undo && t.b.alive && len(t.away)+1 > most {
+		return fmt.Sprintf("%v are away and max_unavailable is %d", t.away, most)
+	}
+	return ""
+}
+
+func (t takedown) inSync() string {
+	for _, p := range t.partitions {
+		if !t.b.alive || !slices.Contains(p.isr, t.b.id) || len(p.replicas) <= p.need {
+			continue
+		}
+		left := 0
+		for _, id := range p.replicas {
+			o := t.broker(id)
+			in := slices.Contains(p.isr, id) || t.since(p.out[id]) <= knowable
+			if o != t.b && in && (!o.takenDown || t.let(id)) {
+				left++
+			}
+		}
+		if left < p.need {
+			return fmt.Sprintf("%s comes to %d in-sync replicas and needs %d", p.topic, left, p.need)
+		}
+	}
+	return ""
+}
+
+func (t takedown) majority() string {
+	if self := t.voter(t.b.id); self == nil || self.broker == nil {
+		return ""
+	}
+	remain, with := 0, 0
+	for _, v := range t.voters {
+		if t.caughtUp(v) {
+			with++
+		}
+		if v.broker == t.b || v.broker != nil && v.broker.takenDown && !t.let(v.id) {
+			continue
+		}
+		bad := v.since
+		if v.broker != nil && v.broker.badAt.After(bad) {
+			bad = v.broker.badAt
+		}
+		if t.caughtUp(v) || t.since(bad) <= knowable {
+			remain++
+		}
+	}
+	need := len(t.voters)/2 + 1
+	if len(t.voters) <= 2 {
+		need = len(t.voters) - 1
+	}
+	lost := with < len(t.voters)/2+1 || !slices.ContainsFunc(t.brokers, (*broker).answers)
+	if remain < need && (!t.undo || !lost) {
+		return fmt.Sprintf("%d caught-up voters remain and %d are needed", remain, need)
+	}
+	return ""
+}
+
+func (t takedown) controllerLast() string {
+	if t.undo || t.leader != t.b.id || t.since(t.elected) <= knowable {
+		return ""
+	}
+	for _, o := range t.brokers {
+		_, _, claimed := t.log.now().Claim(o.id)
+		if o != t.b && o.running && !o.takenDown && !claimed && !o.runs.equal(t.versions[t.manifest].wants) {
+			return fmt.Sprintf("it is the active controller, and broker %d is still to go", o.id)
+		}
+	}
+	return ""
+}
+
+func (t takedown) freshFacts() string {
+	f := t.a.facts
+	if age := t.since(f.Cluster.At); age > fresh && t.b.restarts == 0 && t.b.alive {
+		return fmt.Sprintf("the cluster was looked at %s ago", age)
+	}
+	if age := t.since(t.a.filesAt); age > knowable {
+		return fmt.Sprintf("the manifest was read %s ago", age)
+	}
+	if age := t.since(f.Log.At); !t.undo && age > fresh {
+		return fmt.Sprintf("the log was read %s ago", age)
+	}
+	if !t.undo && f.Cluster.At.Before(t.a.claimAt) {
+		return "the cluster was not looked at since the claim was won"
+	}
+	return ""
+}
+
+func (t takedown) twoViews() string {
+	if t.undo && (t.b.restarts > 0 || t.since(t.b.returned) <= knowable) {
+		return "" // fenced, as far as others know: it takes nothing away
+	}
+	n, other := 0, false
+	for _, v := range t.a.facts.Cluster.Views {
+		if len(v.Alive) > 0 && len(v.Topics) > 0 {
+			n++
+			other = other || v.Broker != t.b.id
+		}
+	}
+	if len(t.brokers) > 1 && (n < 2 || !other) && t.b.alive {
+		return fmt.Sprintf("by the word of %d brokers", n)
+	}
+	return ""
+}
+
+func (t takedown) claimStands() string {
+	if _, _, held := t.log.now().Claim(t.b.id); !t.undo && !held && t.since(t.unclaimed[t.b.id]) > knowable {
+		return "it has no claim"
+	}
+	return ""
+}
+
+func (t takedown) notPaused() string {
+	if !t.undo && t.log.now().Pause != nil && t.since(t.paused) > knowable {
+		return fmt.Sprintf("paused %s ago", t.since(t.paused))
+	}
+	return ""
+}
+
+func (t takedown) allRead() string {
+	if !t.undo && len(t.log.now().Foreign) > 0 && t.since(t.foreign) > knowable {
+		return fmt.Sprintf("the log cannot be understood since %s", t.since(t.foreign))
+	}
+	return ""
+}
+
+func (t takedown) agreed() string {
+	for _, o := range t.brokers {
+		if st, ok := t.log.now().Statuses[o.id]; !t.undo && o != t.b && (!ok || st.Manifest != t.manifest) && t.since(t.saidAt[o.id]) > knowable {
+			return fmt.Sprintf("for %s, while broker %d has %q", t.manifest, o.id, st.Manifest)
+		}
+	}
+	return ""
+}
+
+func (t takedown) unitSeen() string {
+	if t.a.facts.Unit.State == restart.UnitUnknown {
+		return "its unit cannot be seen"
+	}
+	return ""
+}
+
+func (t takedown) notHalted() string {
+	if _, ok := t.log.now().Halts[t.manifest]; ok && !t.undo && t.since(t.halted[t.manifest]) > knowable {
+		return fmt.Sprintf("%s was halted %s ago", t.manifest, t.since(t.halted[t.manifest]))
+	}
+	return ""
+}
+
+func (t takedown) fewVictims() string {
+	v := t.versions[t.a.file]
+	if v.bad != "" && !t.undo && len(v.victims) >= v.maxUnavailable && !slices.Contains(v.victims, t.b.id) {
+		return fmt.Sprintf("it follows %v into %s", v.victims, t.a.file)
+	}
+	return ""
+}
+
+func (t takedown) refusedBefore() string {
+	switch {
+	case t.undo:
+	case t.versions[t.manifest].refusedBy == t.b.id:
+		return "it cannot take the manifest"
+	case t.b.dynamic && t.since(t.b.dynamicAt) > time.Minute:
+		return "a dynamic configuration overrides what it gets"
+	}
+	return ""
+}
+
+func (t takedown) needed() string {
+	if !t.undo && t.b.runs.equal(t.versions[t.a.file].wants) && !t.requested && !t.a.journal.Hidden {
+		return "it runs what its file says, and nobody asked for a restart"
+	}
+	return ""
+}
+
+func (t takedown) probesClosed() string {
+	for _, name := range t.versions[t.manifest].absent {
+		for _, o := range t.agents {
+			if p := o.probes.ports[name]; p != nil && p.open && !t.undo {
+				return fmt.Sprintf("the probe of %s on broker %d is open, which is being taken away", name, o.id)
+			}
+		}
+	}
+	return ""
+}
+
+// judge keeps what the promises need to know of the past.
+type judge struct {
+	*run
+	paused, foreign   time.Time
+	requested         bool // a rolling restart, ever
+	halted            map[string]time.Time
+	unclaimed, saidAt map[int32]time.Time
+	wentDown          map[int32]time.Time // by its agent
+	letGo             map[int32]time.Time // claims taken away by an operator
+	careless          bool                // an operator did what costs a guarantee
+}
+
+func newJudge(r *run) *judge {
+	return &judge{
+		run: r, halted: map[string]time.Time{}, unclaimed: map[int32]time.Time{}, saidAt: map[int32]time.Time{}, wentDown: map[int32]time.Time{},
+		letGo: map[int32]time.Time{},
+	}
+}
+
+// let is true for a moment after an operator took a claim away: the others may
+// then go on before they can see that this broker goes, too. `release` says so.
+func (j *judge) let(id int32) bool {
+	at, ok := j.letGo[id]
+	return ok && j.since(at) <= 2*knowable
+}
+
+func (j *judge) releases(c restart.Claim) {
+	j.careless = true
+	j.letGo[c.Broker] = j.now.Add(appendPatience) // it may take that long to get there
+}
+
+// lostState is a state directory that is gone in the middle of anything.
+func (j *judge) lostState(*agent) { j.careless = true }
+
+// committed follows the log.
+func (j *judge) committed(r restart.Record) {
+	kind, rest, _ := strings.Cut(r.Key, "/")
+	v := j.log.now()
+	switch kind {
+	case "pause":
+		j.paused = j.now
+	case "halt":
+		j.halted[rest] = j.now
+		j.falseAlarm(rest, r)
+		if r.Value == nil && j.versions[rest] != nil {
+			j.versions[rest].victims = nil
+		}
+	case "restart":
+		j.requested = true
+	case "claim":
+		if r.Value == nil {
+			for _, a := range j.agents {
+				if _, _, held := v.Claim(a.id); !held && strings.HasPrefix(rest, fmt.Sprint(a.id, "/")) {
+					j.unclaimed[a.id] = j.now
+				}
+			}
+		}
+	case "status":
+		for _, st := range v.Statuses {
+			if was, ok := j.log.views[len(j.log.views)-2].Statuses[st.Broker]; !ok || was.Manifest != st.Manifest {
+				j.saidAt[st.Broker] = j.now
+			}
+		}
+	case "active":
+		if r.Value != nil {
+			j.activated(rest)
+		}
+	}
+	if was := j.log.views[len(j.log.views)-2]; len(v.Foreign) > 0 && len(was.Foreign) == 0 {
+		j.foreign = j.now
+	}
+}
+
+// falseAlarm is promise 5 from the other side: a manifest that works is halted
+// only when something has befallen the broker that tried it.
+func (j *judge) falseAlarm(hash string, r restart.Record) {
+	v := j.versions[hash]
+	if r.Value == nil || v == nil || v.bad != "" || j.careless {
+		return
+	}
+	for _, b := range j.brokers {
+		a := j.agents[b.id-1]
+		if _, _, held := j.log.now().Claim(b.id); held && a.journal.Step == restart.StepRestore && b.running && !b.frozen && b.struck.Before(j.wentDown[b.id]) && b.restarts == 0 {
+			if b.version != hash {
+				j.fail("promise 5, false alarm", "%s is halted, and broker %d never ran it", hash, b.id)
+			} else if b.ready && b.runs.equal(v.wants) && b.calm(j.now) {
+				j.fail("promise 5, false alarm", "%s is halted, and broker %d serves it well", hash, b.id)
+			}
+		}
+	}
+}
+
+// activated is promise 9: a listener's probes open when all brokers serve it.
+func (j *judge) activated(listener string) {
+	for _, b := range j.brokers {
+		if _, has := b.runs.listeners[listener]; b.running && !has {
+			j.fail("promise 9, activation", "%s is activated and broker %d does not have it", listener, b.id)
+		}
+	}
+}
+
+// announced is promise 8: a probe is held only through the agent's own restart.
+func (j *judge) announced(a *agent) {
+	switch a.journal.Step {
+	case restart.StepApply, restart.StepRestart, restart.StepProve:
+	default:
+		j.fail("promise 8, hold", "agent %d has probes held at step %q", a.id, a.journal.Step)
+	}
+}
+
+// closed is promise 6: what an agent does or forgets closes no probe of a
+// healthy broker.
+func (j *judge) closed(a *agent, name string) {
+	planned := !a.probes.planned.IsZero()
+	if j.log.now().Active[name] && j.broker(a.id).serves(name) && !planned && !slices.Contains(j.versions[a.manifest].absent, name) && a.offset > 0 {
+		j.fail("promise 6, probes", "the probe of %s on broker %d closes while it serves", name, a.id)
+	}
+}
+
+// restored is promise 4: what is put back has been proved.
+func (j *judge) restored(a *agent) {
+	if a.lastGood != "" && j.versions[a.lastGood].bad != "" {
+		j.fail("promise 4, last good", "broker %d gets %s back, which never ran", a.id, a.lastGood)
+	}
+}

@@ -1,0 +1,99 @@
+package sim
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// runs is how many seeds TestSimulation plays; SIM_RUNS says another number and
+// SIM_SEED plays one and tells its story.
+const runs = 150
+
+func TestSimulation(t *testing.T) {
+	if one := os.Getenv("SIM_SEED"); one != "" {
+		seed, err := strconv.ParseUint(one, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := play(seed, true)
+		t.Logf("seed %d\n%s", seed, r.tell())
+		if len(r.failures) > 0 {
+			t.Fatal(r.failures)
+		}
+		return
+	}
+	n, first := number(t, "SIM_RUNS", runs), number(t, "SIM_FIRST", 0)
+	for part := range uint64(2) {
+		t.Run(strconv.FormatUint(part, 10), func(t *testing.T) {
+			t.Parallel()
+			for seed := first + part; seed < first+n; seed += 2 {
+				if r := play(seed, false); len(r.failures) > 0 {
+					t.Fatalf("seed %d: %v\nagain: SIM_SEED=%d go test -run TestSimulation ./test/sim\n%s", seed, r.failures, seed, play(seed, true).tell())
+				}
+			}
+		})
+	}
+}
+
+func number(t *testing.T, name string, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+// TestSimulationReplays plays seeds twice.
+func TestSimulationReplays(t *testing.T) {
+	for seed := range uint64(20) {
+		a, b := play(seed, true), play(seed, true)
+		if a.tell() != b.tell() {
+			t.Fatalf("seed %d told two stories", seed)
+		}
+		if c := play(seed, false); len(c.failures) != len(a.failures) || !c.now.Equal(a.now) {
+			t.Fatalf("seed %d goes another way when nobody listens", seed)
+		}
+	}
+}
+
+func BenchmarkSimulation(b *testing.B) {
+	seed := uint64(0)
+	for b.Loop() {
+		play(seed, false)
+		seed++
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "seeds/s")
+}
+
+// TestSurvey plays many seeds and counts what goes wrong, for who works on the model.
+func TestSurvey(t *testing.T) {
+	if os.Getenv("SIM_SURVEY") == "" {
+		t.Skip()
+	}
+	n, first := number(t, "SIM_RUNS", runs), number(t, "SIM_FIRST", 0)
+	count, example := map[string]int{}, map[string]string{}
+	for seed := first; seed < first+n; seed++ {
+		if r := play(seed, false); len(r.failures) > 0 {
+			k, _, _ := strings.Cut(r.failures[0], ":")
+			if k == "liveness, a true reason" {
+				k = regexp.MustCompile(`\d+`).ReplaceAllString(r.failures[0], "N")[:60]
+			}
+			count[k]++
+			if example[k] == "" {
+				example[k] = fmt.Sprint(seed, " ", r.failures[0])
+			}
+		}
+	}
+	for k, c := range count {
+		t.Logf("%5d %s\n      %s", c, k, example[k])
+	}
+}

@@ -1,0 +1,189 @@
+package sim
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"example.com/kpls-agent/internal/restart"
+)
+
+// atTheEnd is promise 7 and liveness: the roll-out has ended, or every agent
+// shows a reason that is true, and what they wait for is not one another.
+func (j *judge) atTheEnd() {
+	if j.rest() {
+		j.ended()
+		return
+	}
+	waits := map[int32]int32{}
+	for _, a := range j.agents {
+		j.note("agent %d at the end: %s (%s) %s; step %q, file %s, dead %v", a.id, a.status.Phase, a.status.Reason.Code, a.status.Reason.Text, a.journal.Step, a.file, a.dead)
+	}
+	for _, a := range j.agents {
+		if a.dead {
+			continue
+		}
+		on, wrong := j.truth(a)
+		if wrong != "" {
+			j.fail("liveness, a true reason", "agent %d says %s (%s), and %s", a.id, a.status.Reason.Code, a.status.Reason.Text, wrong)
+		}
+		if on != 0 {
+			waits[a.id] = on
+		}
+	}
+	for id := range waits {
+		seen := map[int32]bool{}
+		for at := id; at != 0 && len(j.failures) == 0; at = waits[at] {
+			if seen[at] {
+				j.fail("liveness, deadlock", "agents wait for one another: %v", waits)
+			}
+			seen[at] = true
+		}
+	}
+	j.putBack()
+}
+
+// ended is what holds when all are done.
+func (j *judge) ended() {
+	for _, b := range j.brokers {
+		a := j.agents[b.id-1]
+		want := j.versions[j.latest].wants
+		if !b.runs.equal(want) {
+			j.fail("promise 7, end", "broker %d runs %v in the end, wanted is %v", b.id, b.runs, want)
+		}
+		if !a.probes.planned.IsZero() {
+			j.fail("promise 8, hold", "the probes of broker %d are still held", b.id)
+		}
+		for _, name := range j.versions[j.latest].names() {
+			stands := j.log.now().Pause != nil || len(j.log.now().Foreign) > 0 // nothing is activated then
+			if p := a.probes.ports[name]; !stands && (p == nil || !p.open) {
+				j.fail("promise 9, end", "the probe of %s on broker %d is closed in the end", name, b.id)
+			}
+		}
+	}
+}
+
+// putBack is promise 5: whom a bad manifest has hurt is put back by itself.
+func (j *judge) putBack() {
+	for name, v := range j.versions {
+		for _, id := range v.victims {
+			a, b := j.agents[id-1], j.broker(id)
+			if b.version == name && !j.careless && !a.dead && !a.full && !a.dbus && len(j.standing) == 0 {
+				j.fail("promise 5, put back", "broker %d was left with %s", id, name)
+			}
+		}
+	}
+}
+
+var namesBroker = regexp.MustCompile(`broker (\d+)`)
+
+// named is the broker that a text names, 0 for none.
+func named(text string) int32 {
+	if m := namesBroker.FindStringSubmatch(text); m != nil {
+		id, _ := strconv.Atoi(m[1])
+		return int32(id)
+	}
+	return 0
+}
+
+// truth judges what an agent says in the end. It returns the broker that the
+// agent waits for, and what makes its reason false.
+func (j *judge) truth(a *agent) (on int32, wrong string) {
+	b, st, v := j.broker(a.id), a.status, j.log.now()
+	must := func(holds bool, otherwise string) (int32, string) {
+		if holds {
+			return 0, ""
+		}
+		return 0, otherwise
+	}
+	other := named(st.Reason.Text)
+	known := other > 0 && int(other) <= len(j.brokers)
+	switch st.Reason.Code {
+	case restart.CodeInSync:
+		return must(b.runs.equal(j.versions[a.manifest].wants) || !b.running, "its process runs something else")
+	case restart.CodeUnitUnknown:
+		return must(a.dbus, "its unit can be seen")
+	case restart.CodeStopped:
+		return must(!b.running, "it runs")
+	case restart.CodeRefused:
+		return must(j.versions[a.manifest].refusedBy == a.id, "nothing refuses it")
+	case restart.CodeDynamicConfig:
+		return must(b.dynamic, "there is none")
+	case restart.CodePaused:
+		return must(v.Pause != nil, "nothing is paused")
+	case restart.CodeLogForeign:
+		return must(len(v.Foreign) > 0, "every record can be read")
+	case restart.CodeHalted:
+		_, halted := v.Halts[a.manifest]
+		return must(halted, "nothing is halted")
+	case restart.CodeAgentMissing:
+		return must(known && j.agents[other-1].dead, "that agent lives")
+	case restart.CodeAgentSilent:
+		if known && !j.broker(other).runs.equal(j.versions[a.manifest].wants) || known && !j.broker(other).running {
+			return must(j.agents[other-1].dead, "that agent lives")
+		}
+		return must(known && j.agents[other-1].journal.Step != restart.StepNone, "that broker is done")
+	case restart.CodeManifestDiffers:
+		if known && v.Statuses[other].ManifestFault == "" {
+			return must(j.agents[other-1].manifest != a.manifest || j.agents[other-1].dead || !j.log.up(), "they have the same, and could say so")
+		}
+		return 0, ""
+	case restart.CodeRefusedElsewhere:
+		return must(known && (j.versions[a.manifest].refusedBy == other || j.broker(other).dynamic), "that broker refuses nothing")
+	case restart.CodeOrder, restart.CodeClaimAhead:
+		if !known {
+			return 0, "it names nobody"
+		}
+		return other, j.notDone(a, other)
+	case restart.CodeGateBrokers:
+		return must(slices.ContainsFunc(j.brokers, func(o *broker) bool { return o != b && !o.alive }), "no broker is down")
+	case restart.CodeGatePartitions:
+		return must(j.short() != "" || j.othersClaim(a), "every partition has its replicas in sync")
+	case restart.CodeGateQuorum:
+		return must(j.leader < 0 || j.othersClaim(a) || slices.ContainsFunc(j.voters, func(v *voter) bool { return !j.caughtUp(v) }), "every voter is caught up")
+	case restart.CodeGateViews:
+		return must(slices.ContainsFunc(j.brokers, func(o *broker) bool { return !o.answers() || o.blank }), "every broker answers")
+	case restart.CodeFenced:
+		return must(!b.alive, "it is not fenced")
+	case restart.CodeCatchingUp, restart.CodeStalled:
+		return must(j.short() != "", "every partition has its replicas in sync")
+	case restart.CodeNeedsAPerson, restart.CodeNoAnswer, restart.CodeStarting, restart.CodeListener:
+		return must(!b.answers() || j.short() != "", "it serves and is in sync")
+	case restart.CodeRollingBack:
+		return must(j.short() != "" || slices.ContainsFunc(j.brokers, func(o *broker) bool { return !o.answers() || o.blank }), "all serve and are in sync")
+	case restart.CodeActionFailed:
+		return must(a.full || a.dbus || a.lastGood == "", "nothing is in the way of its steps")
+	case restart.CodeLogUnreadable:
+		return must(!j.log.up(), "the log can be read and written")
+	case restart.CodeProbesClosing:
+		return must(known && j.agents[other-1].dead, "all probes are closed, or can be")
+	default:
+		return 0, "that is no reason to end with"
+	}
+}
+
+// notDone says why it is false that a broker is not done, or "".
+func (j *judge) notDone(a *agent, id int32) string {
+	o, b := j.agents[id-1], j.broker(id)
+	_, _, claimed := j.log.now().Claim(id)
+	if o.dead || claimed || !b.running || o.status.Phase != restart.PhaseIdle || o.manifest != a.manifest || o.journal.Step != restart.StepNone {
+		return ""
+	}
+	return fmt.Sprintf("broker %d is done", id)
+}
+
+// othersClaim is true if another broker has a claim, and so counts as away.
+func (j *judge) othersClaim(a *agent) bool {
+	return slices.ContainsFunc(j.log.now().Claims, func(c restart.Claim) bool { return c.Broker != a.id })
+}
+
+// short names a partition that lacks an in-sync replica.
+func (j *judge) short() string {
+	for _, p := range j.partitions {
+		if len(p.isr) < len(p.replicas) {
+			return p.topic
+		}
+	}
+	return ""
+}

@@ -1,0 +1,136 @@
+package sim
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"example.com/kpls-agent/internal/restart"
+)
+
+// picture is the controllers' metadata at one instant.
+type picture struct {
+	at     time.Time
+	alive  []int32
+	topics []restart.Topic // never changed
+}
+
+// record keeps what the metadata is now, for those who see it later.
+func (c *cluster) record() {
+	p := picture{at: c.now, topics: make([]restart.Topic, 0, len(c.partitions))}
+	for _, b := range c.brokers {
+		if b.alive {
+			p.alive = append(p.alive, b.id)
+		}
+	}
+	for _, q := range c.partitions {
+		leader := int32(-1)
+		if len(q.isr) > 0 && c.broker(q.isr[0]).alive {
+			leader = q.isr[0]
+		}
+		p.topics = append(p.topics, restart.Topic{Name: q.topic, Partitions: []restart.Partition{{Leader: leader, Replicas: q.replicas, ISR: q.isr}}})
+	}
+	c.history = append(c.history, p)
+	if len(c.history) > 600 {
+		c.history = slices.Delete(c.history, 0, 200)
+	}
+}
+
+// seenBy is the picture that a broker's metadata shows: the one of a moment
+// ago, or an old one if it hears no controller; but none from before its own
+// return, since it serves only when it has read everything up to that.
+func (c *cluster) seenBy(b *broker) picture {
+	at := c.now.Add(-b.lag)
+	if b.deaf && at.After(b.deafAt) {
+		at = b.deafAt
+	}
+	if at.Before(b.returned) {
+		at = b.returned
+	}
+	for _, p := range slices.Backward(c.history) {
+		if !p.at.After(at) {
+			return p
+		}
+	}
+	return c.history[0]
+}
+
+// unanswered is how long an answer is waited for.
+const unanswered = 2500 * time.Millisecond
+
+// observe is what the agent of a broker learns when it asks the brokers: its own
+// first, then the next ones as on a ring, three in all. It takes as long as the
+// silent ones are waited for.
+func (c *cluster) observe(self int32, reach func(*broker) bool) (restart.ClusterFacts, time.Duration) {
+	f := restart.ClusterFacts{At: c.now, MinISR: map[string]int{}}
+	took := c.between(2, 30)
+	listed := c.listed(self, reach)
+	known := map[int32]bool{}
+	for i := range c.brokers {
+		b := c.brokers[(int(self)-1+i)%len(c.brokers)]
+		if len(f.Views) == 3 || !slices.Contains(listed, b.id) {
+			continue
+		}
+		if !b.answers() || !reach(b) {
+			if b.running {
+				took += unanswered
+			}
+			continue
+		}
+		p := c.seenBy(b)
+		v := restart.BrokerView{Broker: b.id, Alive: p.alive, Topics: p.topics}
+		if b.blank {
+			v = restart.BrokerView{Broker: b.id}
+		}
+		f.Views = append(f.Views, v)
+		for _, id := range v.Alive {
+			known[id] = true
+		}
+	}
+	for _, q := range c.partitions {
+		f.MinISR[q.topic] = q.need
+		for _, id := range q.replicas {
+			known[id] = true
+		}
+	}
+	if len(f.Views) == 0 {
+		f.Err, f.MinISR = "no broker answered", nil
+		return f, took
+	}
+	f.Brokers = slices.Sorted(maps.Keys(known))
+	f.Quorum, f.QuorumErr = c.quorum()
+	if f.Quorum == nil {
+		took += unanswered
+	}
+	return f, took
+}
+
+// listed is whom the first broker that answers calls alive.
+func (c *cluster) listed(self int32, reach func(*broker) bool) []int32 {
+	first := c.rng.IntN(len(c.brokers))
+	for i := range c.brokers {
+		b := c.brokers[(first+i)%len(c.brokers)]
+		if b.answers() && (b.id == self || reach(b)) {
+			return c.seenBy(b).alive
+		}
+	}
+	return nil
+}
+
+func (c *cluster) quorum() (*restart.Quorum, string) {
+	if c.leader < 0 {
+		return nil, "timed out"
+	}
+	q := &restart.Quorum{Leader: c.leader}
+	for _, v := range c.voters {
+		behind := time.Duration(0)
+		switch {
+		case !v.up():
+			behind = voterTimeout + c.since(v.since)
+		case !c.caughtUp(v):
+			behind = voterTimeout + time.Second
+		}
+		q.Voters = append(q.Voters, restart.Voter{ID: v.id, Behind: behind})
+	}
+	return q, ""
+}
