@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"example.com/kpls-agent/internal/restart"
+)
+
+const brokerFile = `# a broker
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:29092
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=INTERNAL
+listeners=INTERNAL://127.0.0.1:9092,CONTROLLER://127.0.0.1:29092
+advertised.listeners=INTERNAL://127.0.0.1:9092
+listener.security.protocol.map=INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs=data
+`
+
+const goodManifest = `version: 1
+cluster: c
+listeners:
+  EXTERNAL:
+    bind: 127.0.0.1:39092
+    security_protocol: PLAINTEXT
+    advertised: <broker_id>.example.com:<port>
+    probe_port: 39192
+brokers:
+  1: {ports: {EXTERNAL: 9093}}
+`
+
+// stateDir is a VM with a state directory of the given contents; nil is no such file.
+func stateDir(t testing.TB, found map[string][]byte) *Settings {
+	t.Helper()
+	dir := t.TempDir()
+	s := &Settings{StateDir: filepath.Join(dir, "state"), ServerProperties: filepath.Join(dir, "server.properties"), Manifest: filepath.Join(dir, "manifest.yaml")}
+	if err := os.Mkdir(s.StateDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write := func(path string, data []byte) {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(s.ServerProperties, []byte(brokerFile))
+	write(s.Manifest, []byte(goodManifest))
+	for name, data := range found {
+		if data != nil {
+			write(filepath.Join(s.StateDir, name), data)
+		}
+	}
+	return s
+}
+
+func contents(t testing.TB, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// TestJournals: one that cannot be read stops the agent with a word, and stays as it is.
+func TestJournals(t *testing.T) {
+	for _, test := range []struct{ name, journal, want string }{
+		{"of this version", `{"version":1,"step":"prove"}`, ""},
+		{"of a later version", `{"version":2}`, "cannot be read by this agent (version 2"},
+		{"of no version", `{}`, "version 0"},
+		{"cut short", `{"version":1,"st`, "unexpected end of JSON input"},
+		{"empty", ``, "unexpected end of JSON input"},
+		{"garbage", "\x00\xff", "invalid character"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := stateDir(t, map[string][]byte{"journal.json": []byte(test.journal)})
+			_, err := newFiles(s, 1, newStore(s, 1, slog.New(slog.DiscardHandler)))
+			switch {
+			case test.want == "" && err != nil:
+				t.Error(err)
+			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "delete it")):
+				t.Errorf("got %v, want %s", err, test.want)
+			}
+			if got := contents(t, filepath.Join(s.StateDir, "journal.json")); string(got) != test.journal {
+				t.Errorf("the journal is now %q", got)
+			}
+		})
+	}
+}
+
+// FuzzStateDir: whatever lies in the state directory, nothing panics, and
+// server.properties is at every moment the one that was, the one that the
+// manifest asks for, or the last good copy.
+func FuzzStateDir(f *testing.F) {
+	journal := []byte(`{"version":1,"step":"apply","target":"h","unproven":true,"before":{"EXTERNAL":"x"},"started":"2030-01-01T00:00:00Z"}`)
+	f.Add(journal, []byte(goodManifest), []byte(brokerFile), []byte("h\n"), []byte(`{"1":"127.0.0.1:9092"}`))
+	f.Add(journal[:40], []byte(goodManifest)[:50], []byte(brokerFile)[:60], []byte{}, []byte(`{"1":`))
+	f.Add([]byte(`{"version":2}`), []byte("version: 2\n"), []byte{}, []byte(nil), []byte(`[]`))
+	f.Add([]byte("\x00"), []byte("\xff\xfe"), []byte("\xef\xbb\xbflisteners=A://:1\n"), []byte("x"), []byte("null"))
+	f.Fuzz(func(t *testing.T, journal, manifest, lastGood, unproven, addresses []byte) {
+		s := stateDir(t, map[string][]byte{
+			"journal.json": journal, "manifest.yaml": manifest, lastGoodName: lastGood, unprovenName: unproven, "brokers.json": addresses,
+		})
+		loadAddresses(s)
+		st := newStore(s, 1, slog.New(slog.DiscardHandler))
+		files, err := newFiles(s, 1, st)
+		if err != nil {
+			if !bytes.Equal(contents(t, filepath.Join(s.StateDir, "journal.json")), journal) {
+				t.Fatal("a journal that cannot be read was changed")
+			}
+			return
+		}
+		st.update(os.ReadFile(s.Manifest))
+		wanted := [][]byte{[]byte(brokerFile)}
+		if m, _ := st.get(); m != nil {
+			if r, _, err := files.render(m); err == nil {
+				wanted = append(wanted, r.File)
+			}
+		}
+		if lastGood != nil {
+			wanted = append(wanted, lastGood)
+		}
+		whole := func(after string) {
+			now := contents(t, s.ServerProperties)
+			for _, w := range wanted {
+				if bytes.Equal(w, now) {
+					return
+				}
+			}
+			t.Fatalf("after %s server.properties is %q", after, now)
+		}
+		files.Manifest(restart.RunningFacts{})
+		files.LastGood()
+		applied := files.Apply()
+		whole("apply")
+		if good := contents(t, filepath.Join(s.StateDir, lastGoodName)); applied == nil && unproven == nil && !bytes.Equal(good, []byte(brokerFile)) {
+			t.Fatalf("the last good copy is %q", good)
+		}
+		if err := files.SaveJournal(restart.Journal{Version: restart.JournalVersion, Unproven: true}); err != nil {
+			t.Fatal(err)
+		}
+		_ = files.Restore() // without a last good copy there is none to restore
+		whole("restore")
+		if again, err := newFiles(s, 1, st); err != nil || !again.journal.Unproven {
+			t.Fatalf("what was saved is not what is read: %v", err)
+		}
+	})
+}

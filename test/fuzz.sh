@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Runs every fuzz target for TIME (such as 3m), one after the other. What one finds
+# goes into the testdata/fuzz of its package: keep it, it is a test from then on.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+time=${1:?usage: fuzz.sh TIME}
+for package in $(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do
+  for target in $(grep -rhoE --include='*_test.go' '^func (Fuzz[A-Za-z0-9]+)' "$package" | cut -c6- | sort); do
+    printf '== %s %s\n' "$package" "$target"
+    ${GO:-go} test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$package"
+  done
+done
