@@ -193,7 +193,9 @@ func (p worldProbes) Set(allowed []string) {
 	defer p.mu.Unlock()
 	p.allowed = allowed
 }
-func (p worldProbes) Begin()                   { p.mu.Lock(); defer p.mu.Unlock(); p.planned = true }
+
+func (p worldProbes) Begin() { p.mu.Lock(); defer p.mu.Unlock(); p.planned = true }
+
 func (p worldProbes) End()                     { p.mu.Lock(); defer p.mu.Unlock(); p.planned = false }
 func (p worldProbes) Changed() <-chan struct{} { return nil }
 
