@@ -24,9 +24,9 @@ import (
 
 // describeQuorum teaches a fake cluster, which has no quorum, to answer
 // DescribeQuorum with what answer returns.
-func describeQuorum(t testing.TB, c *kfake.Cluster, answer func() (kmsg.Response, error, bool)) {
+func describeQuorum(t testing.TB, c *kfake.Cluster, answer func() (kmsg.Response, error, bool), opts ...kgo.Opt) {
 	t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...))
+	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(c.ListenAddrs()...))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,7 +75,8 @@ type Machine struct {
 	moving    string    // what the catch-up looked like when it last changed
 	movedAt   time.Time
 	haltTried bool
-	kept      bool // the last good copy was made in this step
+	nonce     string // of the claim that was written and not seen since: repeated as it is, it counts once
+	kept      bool   // the last good copy was made in this step
 
 	unprotected   []string // as of unprotectedAt, since the walk over all partitions is long
 	unprotectedAt time.Time
@@ -97,6 +98,9 @@ func (m *Machine) Step(f Facts) Decision {
 	}
 	s := &step{m: m, f: &f, j: f.Journal, v: f.Log.View}
 	s.listen()
+	if _, _, held := s.v.Claim(m.opts.Self); held {
+		m.nonce = ""
+	}
 	s.target = f.Manifest.Hash
 	if s.v.Request != nil && s.target != "" {
 		s.target += "+" + s.v.Request.ID

@@ -318,8 +318,11 @@ func (s *step) claim(why string) Decision {
 		if s.tooSoon(ActAppend) {
 			return s.wait(PhaseWaiting, r, paceBlocked)
 		}
+		if s.m.nonce == "" {
+			s.m.nonce = s.m.opts.Nonce()
+		}
 		claim := Claim{Broker: s.m.opts.Self, Zone: s.zone(s.m.opts.Self), Target: s.target, At: s.f.Now}
-		return s.do(PhaseWaiting, r, Action{Kind: ActAppend, Records: []Record{NewClaim(claim, s.m.opts.Nonce())}}, 0)
+		return s.do(PhaseWaiting, r, Action{Kind: ActAppend, Records: []Record{NewClaim(claim, s.m.nonce)}}, 0)
 	}
 	r := because(CodeClaiming, "%s; checking the gates", why)
 	if !s.looked() {
