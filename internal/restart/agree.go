@@ -114,7 +114,7 @@ func (s *step) turn() *Reason {
 		if st.Reason.Code != CodeOrder && st.Reason.Code != CodeClaimAhead {
 			why += ": " + st.Reason.Text
 		}
-		return because(CodeOrder, "broker %d goes first (it is %s)", id, why)
+		return because(CodeOrder, "broker %d goes first (it is %s)%s", id, why, s.why(id))
 	}
 	return nil
 }

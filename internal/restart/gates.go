@@ -86,25 +86,16 @@ func (s *step) gateBrokers() *Reason {
 	return nil
 }
 
-// why adds which partitions a broker that is down leaves short.
+// why adds which partitions a broker that is away leaves short.
 func (s *step) why(id int32) string {
-	if len(s.f.Cluster.Views) == 0 {
+	if s.inAll(id) {
 		return ""
 	}
-	n, example := 0, ""
-	for _, t := range s.f.Cluster.Views[0].Topics {
-		for _, p := range t.Partitions {
-			if slices.Contains(p.Replicas, id) && !slices.Contains(p.ISR, id) {
-				if n++; example == "" {
-					example = fmt.Sprintf("%s-%d", t.Name, p.ID)
-				}
-			}
-		}
-	}
+	n := s.missing(id)
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" (%d partitions have a replica less, %s for one)", n, example)
+	return fmt.Sprintf(" (%d partitions lack it: %s)", n, s.example(id))
 }
 
 func (s *step) inAll(id int32) bool {

@@ -195,20 +195,20 @@ func (s *step) rejoined(p proof) proof {
 		s.m.moving, s.m.movedAt = now, f.Now
 	}
 	if stuck := f.Now.Sub(s.m.movedAt); s.m.opts.ProgressTimeout > 0 && stuck > s.m.opts.ProgressTimeout {
-		p.waiting = because(CodeStalled, "%d partitions are not in sync on this broker and none came in sync for %s (%s); see its server.log and disks", n, stuck.Round(time.Second), s.example())
+		p.waiting = because(CodeStalled, "%d partitions are not in sync on this broker and none came in sync for %s (%s); see its server.log and disks", n, stuck.Round(time.Second), s.example(s.m.opts.Self))
 		return p
 	}
-	p.waiting = because(CodeCatchingUp, "%d partitions are not in sync on this broker yet (%s)", n, s.example())
+	p.waiting = because(CodeCatchingUp, "%d partitions are not in sync on this broker yet (%s)", n, s.example(s.m.opts.Self))
 	return p
 }
 
-// example names a few partitions that this broker must still catch up with.
-func (s *step) example() string {
+// example names a few partitions in which a broker is a replica and not in sync.
+func (s *step) example(id int32) string {
 	var out []string
 	for _, v := range s.f.Cluster.Views {
 		for _, t := range v.Topics {
 			for _, p := range t.Partitions {
-				if slices.Contains(p.Replicas, s.m.opts.Self) && !slices.Contains(p.ISR, s.m.opts.Self) {
+				if slices.Contains(p.Replicas, id) && !slices.Contains(p.ISR, id) {
 					if len(out) == 3 {
 						return strings.Join(out, ", ") + ", ..."
 					}
