@@ -147,7 +147,7 @@ func (s *Systemd) refusal(err error) error {
 	if e, ok := errors.AsType[dbus.Error](err); ok {
 		switch e.Name {
 		case "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", "org.freedesktop.DBus.Error.AccessDenied":
-			return fmt.Errorf("restart %s: not permitted (%w); install the package's polkit rule in /usr/share/polkit-1/rules.d or /etc/polkit-1/rules.d, for this unit and for user %d, and see that polkit runs", s.o.Unit, err, os.Getuid())
+			return fmt.Errorf("restart %s: not permitted (%w); run `kpls-agent setup` as root, which permits it to the user of the service (this process runs as user %d), and see that polkit runs", s.o.Unit, err, os.Getuid())
 		case "org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.systemd1.LoadFailed":
 			return fmt.Errorf("restart %s: %w; name the broker's unit in the settings", s.o.Unit, err)
 		}

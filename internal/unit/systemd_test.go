@@ -219,7 +219,7 @@ func TestRestartNotPermitted(t *testing.T) {
 		return "", &dbus.Error{Name: "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", Body: []any{"Interactive authentication required."}}
 	}
 	err := s.Restart(t.Context())
-	if err == nil || !strings.HasPrefix(err.Error(), "restart kafka.service: not permitted (Interactive authentication required.); install the package's polkit rule") {
+	if err == nil || !strings.HasPrefix(err.Error(), "restart kafka.service: not permitted (Interactive authentication required.); run `kpls-agent setup` as root") {
 		t.Errorf("got %v", err)
 	}
 }
