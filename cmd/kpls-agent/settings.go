@@ -75,11 +75,7 @@ func (s SASLSettings) Secret() (string, error) {
 // names can be read. A missing file at the default place is an empty one; what is
 // wrong in the file comes as config.Faults with all of it.
 func LoadSettings(path string) (*Settings, error) {
-	data, err := os.ReadFile(path)
-	if err != nil && (path != defaultSettings || !errors.Is(err, fs.ErrNotExist)) {
-		return nil, fmt.Errorf("read the settings: %w; name the file with --settings", err)
-	}
-	s, err := ParseSettings(path, data)
+	s, err := loadSettingsAlone(path)
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +85,15 @@ func LoadSettings(path string) (*Settings, error) {
 		}
 	}
 	return s, nil
+}
+
+// loadSettingsAlone reads no other file than the settings.
+func loadSettingsAlone(path string) (*Settings, error) {
+	data, err := os.ReadFile(path)
+	if err != nil && (path != defaultSettings || !errors.Is(err, fs.ErrNotExist)) {
+		return nil, fmt.Errorf("read the settings: %w; name the file with --settings", err)
+	}
+	return ParseSettings(path, data)
 }
 
 // ParseSettings decodes settings; relative paths are relative to the file.

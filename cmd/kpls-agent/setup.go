@@ -62,7 +62,8 @@ func newSetup(s *shared) *cobra.Command {
 			if undo {
 				return u.undo(cmd.Context())
 			}
-			settings, err := LoadSettings(s.settingsPath)
+			// The password is the service's to read, perhaps from its own environment.
+			settings, err := loadSettingsAlone(s.settingsPath)
 			if err != nil {
 				return invalid(err)
 			}
@@ -149,8 +150,11 @@ func (u *setup) apply(ctx context.Context, path string, s *Settings) error {
 	if err != nil {
 		return err
 	}
-	if !u.changed {
+	switch {
+	case !u.changed:
 		u.say("nothing to change")
+	case reload && !u.dry:
+		u.say("the service has it after: systemctl restart kpls-agent")
 	}
 	for _, l := range w.left {
 		u.say("left to do: %s", l)
@@ -204,7 +208,7 @@ func (u *setup) did(format string, args ...any) bool {
 }
 
 func (u *setup) daemonReload(ctx context.Context) error {
-	if u.reload == nil || !u.did("have systemd read its units again; `systemctl restart kpls-agent` puts them into effect") {
+	if u.reload == nil || !u.did("have systemd read its units again") {
 		return nil
 	}
 	return u.reload(ctx)
@@ -286,7 +290,7 @@ func (u *setup) giveBack(o ownership) error {
 	if err != nil {
 		return err
 	}
-	if !u.did("give %s back to user %d", o.path, o.uid) {
+	if !u.did("give %s back to %s", o.path, userName(o.uid)) {
 		return nil
 	}
 	if err := os.Lchown(o.path, int(o.uid), -1); err != nil {

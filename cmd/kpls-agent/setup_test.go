@@ -70,7 +70,7 @@ func (m *machine) put(path, text string, mode os.FileMode) string {
 func (m *machine) apply() (string, int) {
 	m.t.Helper()
 	settings := filepath.Join(m.dir, "kpls-agent.yaml")
-	s, err := LoadSettings(settings)
+	s, err := loadSettingsAlone(settings)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -156,7 +156,8 @@ kafka: {sasl: {mechanism: PLAIN, username: x, password_file: secret/kafka.passwo
 let kpls-agent read DIR/secret/kafka.password
 write DIR/systemd/kpls-agent.service.d/10-setup.conf
 write DIR/polkit/50-kpls-agent.rules
-have systemd read its units again; `+"`systemctl restart kpls-agent`"+` puts them into effect`)
+have systemd read its units again
+the service has it after: systemctl restart kpls-agent`)
 	group := "# Its group, so that it stays Kafka's.\nSupplementaryGroups=SELF\n"
 	if os.Getgid() == 0 {
 		group = ""
@@ -211,7 +212,7 @@ polkit.addRule(function (action, subject) {
 	m.want("undo", said, `let kpls-agent no longer write in DIR/etc
 remove DIR/polkit/50-kpls-agent.rules
 remove DIR/systemd/kpls-agent.service.d/10-setup.conf
-have systemd read its units again; `+"`systemctl restart kpls-agent`"+` puts them into effect`)
+have systemd read its units again`)
 	if code != exitDone || m.rights(filepath.Join(m.dir, "etc")) != "---" {
 		t.Errorf("undo: exit %d", code)
 	}
@@ -248,6 +249,10 @@ func TestSetupLeft(t *testing.T) {
 		{
 			"no certificate", "server_properties: etc/server.properties\nkafka: {tls: {ca_file: ca.pem}}\n", func(m *machine) { m.put("etc/server.properties", "", 0o644) },
 			"left to do: lstat DIR/ca.pem: no such file or directory; put the file there that the settings name",
+		},
+		{
+			"no password", "server_properties: etc/server.properties\nkafka: {sasl: {mechanism: PLAIN, username: x, password_file: password}}\n", func(m *machine) { m.put("etc/server.properties", "", 0o644) },
+			"left to do: lstat DIR/password: no such file or directory; put the file there that the settings name",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
