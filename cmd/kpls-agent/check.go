@@ -151,7 +151,7 @@ func checkUnit(ctx context.Context, s *Settings, add func(string, error, string,
 }
 
 func checkKafka(ctx context.Context, s *Settings, n node, add func(string, error, string, int) bool) {
-	client, err := openKafka(s, n, slog.New(slog.DiscardHandler), nil, false)
+	client, err := openKafka(s, n, slog.New(slog.DiscardHandler), nil)
 	if !add("login to Kafka", err, "", exitFailed) {
 		return
 	}

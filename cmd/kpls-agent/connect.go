@@ -76,11 +76,11 @@ func login(s *Settings, protocol string) kafka.Login {
 	return l
 }
 
-// openKafka makes the client that all commands use.
-func openKafka(s *Settings, n node, log *slog.Logger, expect func() int, keep bool) (*kafka.Client, error) {
+// openKafka makes the client that all commands use; change adds what only the daemon has.
+func openKafka(s *Settings, n node, log *slog.Logger, change func(*kafka.Options)) (*kafka.Client, error) {
 	o := kafka.Options{
 		Seeds: s.Kafka.BootstrapServers, Login: login(s, n.InterBroker.SecurityProtocol),
-		Self: n.BrokerID, OwnAddress: n.address, Topic: s.Kafka.Topic, Expect: expect, Logger: log,
+		Self: n.BrokerID, OwnAddress: n.address, Topic: s.Kafka.Topic, Logger: log,
 	}
 	if len(o.Seeds) == 0 {
 		o.Seeds = []string{n.address}
@@ -90,8 +90,8 @@ func openKafka(s *Settings, n node, log *slog.Logger, expect func() int, keep bo
 			o.Seeds = append(o.Seeds, a)
 		}
 	}
-	if keep {
-		o.OnAddresses = saveAddresses(s, log)
+	if change != nil {
+		change(&o)
 	}
 	return kafka.Open(o)
 }
@@ -114,7 +114,7 @@ func connect(ctx context.Context, s *shared) (*connection, error) {
 	if err != nil {
 		return nil, invalid(err)
 	}
-	client, err := openKafka(settings, n, slog.New(slog.DiscardHandler), nil, false)
+	client, err := openKafka(settings, n, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return nil, invalid(err)
 	}

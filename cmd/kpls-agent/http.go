@@ -31,12 +31,9 @@ const stuckAfter = 6 * restart.BeatEvery
 func newRegistry(groups ...[]prometheus.Collector) (*prometheus.Registry, error) {
 	reg := prometheus.NewRegistry()
 	own := prometheus.WrapRegistererWithPrefix("kpls_agent_", reg)
-	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "build_info", Help: "1, with the agent's version."}, []string{"version"})
-	build.WithLabelValues(version).Set(1)
 	errs := []error{
 		reg.Register(collectors.NewGoCollector()),
 		reg.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})),
-		own.Register(build),
 	}
 	for _, group := range groups {
 		for _, c := range group {
@@ -44,6 +41,12 @@ func newRegistry(groups ...[]prometheus.Collector) (*prometheus.Registry, error)
 		}
 	}
 	return reg, errors.Join(errs...)
+}
+
+func buildInfo() []prometheus.Collector {
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "build_info", Help: "1, with the agent's version."}, []string{"version"})
+	build.WithLabelValues(version).Set(1)
+	return []prometheus.Collector{build}
 }
 
 // serveHTTP answers until ctx ends. Nothing it serves changes anything.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,21 +17,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/probe"
 	"example.com/kpls-agent/internal/restart"
 )
 
-var updateDocs = flag.Bool("update-docs", false, "write docs/metrics.md anew")
-
-const metricsHead = `# Metrics
-
-Served at ` + "`/metrics`" + ` of the agent's HTTP address (` + "`http.listen`" + `, ` + "`:9464`" + ` by default), beside ` + "`/readyz`" + `,
-` + "`/readyz/LISTENER`" + ` and ` + "`/healthz`" + `. Go's and the process's own metrics (` + "`go_*`, `process_*`" + `) come with them. This table is
-held equal to the code by a test.
-
-| metric | labels | meaning |
-| --- | --- | --- |
-`
+var updateDocs = flag.Bool("update-docs", false, "write the table of docs/metrics.md anew")
 
 // describe returns name, labels and help of every collector, as it describes itself.
 func describe(cs []prometheus.Collector) []string {
@@ -53,28 +45,42 @@ func describe(cs []prometheus.Collector) []string {
 	return rows
 }
 
-func TestMetricsAreDocumented(t *testing.T) {
+// measured is every collector of an agent.
+func measured(t *testing.T) []prometheus.Collector {
+	t.Helper()
 	prober := probe.New(probe.Options{Logger: slog.New(slog.DiscardHandler)})
-	want := metricsHead + "| `kpls_agent_build_info` | version | 1, with the agent's version. |\n" +
-		strings.Join(describe(restart.NewMetrics().Collectors()), "") + strings.Join(describe(prober.Collectors()), "")
-	const path = "../../docs/metrics.md"
-	if *updateDocs {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
+	return slices.Concat(buildInfo(), restart.NewMetrics().Collectors(), prober.Collectors(), kafka.NewMetrics().Collectors())
+}
+
+func TestMetricsAreDocumented(t *testing.T) {
+	var table strings.Builder
+	table.WriteString("| metric | labels | meaning |\n| --- | --- | --- |\n")
+	for _, row := range describe(measured(t)) {
+		table.WriteString(row)
 	}
+	const path = "../../docs/metrics.md"
+	const begin, end = "<!-- metrics: written by `go test ./cmd/kpls-agent -run Metrics -update-docs` -->\n\n", "\n<!-- end of metrics -->"
 	got, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(got) != want {
-		t.Errorf("docs/metrics.md differs from the code; run `go test ./cmd/kpls-agent -run Metrics -update-docs`. It should be\n%s", want)
+	before, rest, ok := strings.Cut(string(got), begin)
+	_, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatalf("%s lacks the marks %q and %q", path, begin, end)
+	}
+	want := before + begin + table.String() + end + after
+	if *updateDocs {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if string(got) != want {
+		t.Errorf("docs/metrics.md differs from the code; run `go test ./cmd/kpls-agent -run Metrics -update-docs`. Its table should be\n%s", table.String())
 	}
 }
 
 func TestMetricsLint(t *testing.T) {
-	prober := probe.New(probe.Options{Logger: slog.New(slog.DiscardHandler)})
-	reg, err := newRegistry(restart.NewMetrics().Collectors(), prober.Collectors())
+	reg, err := newRegistry(measured(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +102,7 @@ func TestServeHTTP(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	reg, err := newRegistry()
+	reg, err := newRegistry(buildInfo())
 	if err != nil {
 		t.Fatal(err)
 	}

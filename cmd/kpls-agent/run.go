@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/probe"
 	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/internal/unit"
@@ -70,12 +71,10 @@ func run(ctx context.Context, s *Settings, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	client, err := openKafka(s, n, log.With("component", "kafka"), func() int {
-		if m, _ := st.get(); m != nil {
-			return len(m.Brokers)
-		}
-		return 0
-	}, true)
+	asked := kafka.NewMetrics()
+	client, err := openKafka(s, n, log.With("component", "kafka"), func(o *kafka.Options) {
+		o.Metrics, o.OnAddresses, o.Expect = asked, saveAddresses(s, log), st.brokers
+	})
 	if err != nil {
 		return err
 	}
@@ -89,14 +88,14 @@ func run(ctx context.Context, s *Settings, log *slog.Logger) error {
 		OnListen: func(name string, l *net.TCPListener) { warn(log, "keep the probe socket", notifier.Store(name, l)) },
 		OnClose:  func(name string) { warn(log, "give the probe socket up", notifier.Forget(name)) },
 	})
-	t := newTargets(prober, st, n, s, log)
+	t := newTargets(prober, st, n, s, log, asked)
 	t.update()
 	c := &cluster{client: client, store: st, id: n.BrokerID, learned: func(v config.Version, running []config.Effective) {
 		f.learned(v, running)
 		t.learned(running)
 	}}
 	metrics := restart.NewMetrics()
-	reg, err := newRegistry(metrics.Collectors(), prober.Collectors())
+	reg, err := newRegistry(buildInfo(), metrics.Collectors(), prober.Collectors(), asked.Collectors())
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,14 @@ func (st *store) get() (*config.Manifest, string) {
 	return st.current, st.fault
 }
 
+// brokers is how many brokers the manifest's table has, 0 if it has none.
+func (st *store) brokers() int {
+	if m, _ := st.get(); m != nil {
+		return len(m.Brokers)
+	}
+	return 0
+}
+
 // update judges the manifest file as it is now. It returns whether anything changed.
 func (st *store) update(data []byte, err error) bool {
 	st.mu.Lock()

@@ -23,6 +23,7 @@ type targets struct {
 	id     int32
 	log    *slog.Logger
 	login  *kafka.Login // of the agent, for listeners that ask for one
+	asked  *kafka.Metrics
 
 	mu       sync.Mutex
 	running  []config.Effective
@@ -60,7 +61,7 @@ func (t *targets) update() {
 		}
 		check := kafka.ListenerCheck{
 			Addr: net.JoinHostPort(dialHost(bind), strconv.Itoa(bindPort)), Protocol: protocol, Broker: t.id,
-			AdvertisedHost: host, AdvertisedPort: port, Login: t.login,
+			AdvertisedHost: host, AdvertisedPort: port, Login: t.login, Metrics: t.asked,
 		}
 		key := fmt.Sprintf("%s %s %s:%d", check.Addr, protocol, host, port)
 		checker := t.checkers[key]
@@ -108,8 +109,8 @@ func dialHost(bind string) string {
 	return bind
 }
 
-func newTargets(p *probe.Prober, st *store, n node, s *Settings, log *slog.Logger) *targets {
-	t := &targets{prober: p, store: st, id: n.BrokerID, log: log, checkers: map[string]*kafka.Checker{}}
+func newTargets(p *probe.Prober, st *store, n node, s *Settings, log *slog.Logger, asked *kafka.Metrics) *targets {
+	t := &targets{prober: p, store: st, id: n.BrokerID, log: log, asked: asked, checkers: map[string]*kafka.Checker{}}
 	if s.Kafka.SASL.Mechanism != "" || s.Kafka.TLS.CertFile != "" {
 		l := login(s, n.InterBroker.SecurityProtocol)
 		t.login = &l

@@ -45,6 +45,8 @@ type Options struct {
 	OnAddresses func(map[int32]string)
 	// Dial replaces the network in tests; nil is TCP.
 	Dial DialFunc
+	// Metrics counts the requests; nil counts nothing.
+	Metrics *Metrics
 	// Logger must not be nil.
 	Logger *slog.Logger
 }
@@ -80,10 +82,10 @@ func Open(opts Options) (*Client, error) {
 	dial := dialer(opts.Dial, cfg)
 	c := &Client{
 		opts:      opts,
-		own:       &own{addr: opts.OwnAddress, dial: dial, mech: mech},
+		own:       &own{addr: opts.OwnAddress, dial: dial, mech: mech, m: opts.Metrics},
 		addresses: map[int32]string{},
 	}
-	c.kgo, err = kgo.NewClient(append(common(c.remember(dial), mech), kgo.SeedBrokers(opts.Seeds...))...)
+	c.kgo, err = kgo.NewClient(append(common(c.remember(dial), mech), kgo.SeedBrokers(opts.Seeds...), kgo.WithHooks(opts.Metrics))...)
 	if err != nil {
 		return nil, fmt.Errorf("make a Kafka client: %w", err)
 	}

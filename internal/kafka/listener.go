@@ -33,6 +33,8 @@ type ListenerCheck struct {
 	Login *Login
 	// ServerName is the name the certificate must be valid for; empty is AdvertisedHost.
 	ServerName string
+	// Metrics counts the requests; nil counts nothing.
+	Metrics *Metrics
 	// Dial replaces the network in tests; nil is TCP.
 	Dial DialFunc
 }
@@ -187,7 +189,7 @@ func (c *Checker) connect(ctx context.Context) error {
 			return nil
 		}
 	}
-	w, err := connect(ctx, dialer(c.check.Dial, cfg), c.check.Addr)
+	w, err := connect(ctx, dialer(c.check.Dial, cfg), c.check.Addr, c.check.Metrics)
 	if err != nil {
 		return err
 	}

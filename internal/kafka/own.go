@@ -20,6 +20,7 @@ type own struct {
 	addr string
 	dial DialFunc
 	mech sasl.Mechanism
+	m    *Metrics
 
 	mu   sync.Mutex // held through a question: they are asked one after another
 	wire *wire
@@ -40,7 +41,7 @@ func (o *own) do(ctx context.Context, f func(*wire) error) error {
 		}
 		o.drop()
 	}
-	w, err := connect(ctx, o.dial, o.addr)
+	w, err := connect(ctx, o.dial, o.addr, o.m)
 	if err != nil {
 		return err
 	}

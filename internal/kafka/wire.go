@@ -33,15 +33,16 @@ type wire struct {
 	versions map[int16]kmsg.ApiVersionsResponseApiKey
 	release  string // of Kafka, at the other end; empty if unknown
 	next     int32  // correlation id
+	m        *Metrics
 }
 
 // connect dials and asks for the API versions, which brokers answer before any login.
-func connect(ctx context.Context, dial DialFunc, addr string) (*wire, error) {
+func connect(ctx context.Context, dial DialFunc, addr string, m *Metrics) (*wire, error) {
 	conn, err := dial(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	w := &wire{conn: conn, versions: map[int16]kmsg.ApiVersionsResponseApiKey{}}
+	w := &wire{conn: conn, versions: map[int16]kmsg.ApiVersionsResponseApiKey{}, m: m}
 	resp, err := w.hello(ctx)
 	if err != nil {
 		_ = conn.Close()
@@ -161,6 +162,7 @@ func (w *wire) exchange(ctx context.Context, req kmsg.Request) ([]byte, error) {
 	defer stop()
 
 	w.next++
+	w.m.sent(req.Key())
 	out := kmsg.NewRequestFormatter(kmsg.FormatterClientID(clientID)).AppendRequest(nil, req, w.next)
 	if _, err := w.conn.Write(out); err != nil {
 		return nil, err

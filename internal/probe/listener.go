@@ -39,8 +39,8 @@ type listener struct {
 
 // transition is what the last log line said.
 type transition struct {
-	open, serving bool
-	fault         string // why the port cannot be opened
+	allowed, open, serving bool
+	fault                  string // why the port cannot be opened
 }
 
 // want is whether the port should be open.
@@ -245,7 +245,7 @@ const tellAnswers = 16
 
 // tell logs a transition, counts it, and signals the change.
 func (l *listener) tell() {
-	now := transition{open: l.sock != nil, serving: l.serving}
+	now := transition{allowed: l.mayOpen(), open: l.sock != nil, serving: l.serving}
 	if l.bindErr != nil {
 		now.fault = l.bindErr.Error()
 	}

@@ -21,10 +21,9 @@ const (
 )
 
 type metrics struct {
-	open, serving, bindFailed *prometheus.GaugeVec
-	answered                  *prometheus.CounterVec
-	transitions, checks       *prometheus.CounterVec
-	duration                  *prometheus.HistogramVec
+	allowed, open, serving, bindFailed *prometheus.GaugeVec
+	answered, transitions, checks      *prometheus.CounterVec
+	duration                           *prometheus.HistogramVec
 }
 
 func newMetrics() *metrics {
@@ -35,6 +34,7 @@ func newMetrics() *metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"listener"}, labels...))
 	}
 	return &metrics{
+		allowed:     gauge("probe_allowed", "1 while the listener is activated on all brokers, so that its probe port may be open."),
 		open:        gauge("probe_open", "1 while the listener's probe port is open."),
 		serving:     gauge("probe_serving", "1 while this broker is judged to serve the listener."),
 		bindFailed:  gauge("probe_bind_failed", "1 while the probe port should be open and cannot be, such as when another process holds it."),
@@ -51,11 +51,12 @@ func newMetrics() *metrics {
 // Collectors returns what the Prober measures, without a prefix.
 func (p *Prober) Collectors() []prometheus.Collector {
 	m := p.metrics
-	return []prometheus.Collector{m.open, m.serving, m.bindFailed, m.answered, m.transitions, m.checks, m.duration}
+	return []prometheus.Collector{m.allowed, m.open, m.serving, m.bindFailed, m.answered, m.transitions, m.checks, m.duration}
 }
 
 // introduce makes every series of a listener exist.
 func (m *metrics) introduce(listener string) {
+	m.allowed.WithLabelValues(listener)
 	m.open.WithLabelValues(listener)
 	m.serving.WithLabelValues(listener)
 	m.bindFailed.WithLabelValues(listener)
@@ -73,7 +74,7 @@ func (m *metrics) forget(listener string) {
 	of := prometheus.Labels{"listener": listener}
 	for _, v := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{m.open, m.serving, m.bindFailed, m.answered, m.transitions, m.checks, m.duration} {
+	}{m.allowed, m.open, m.serving, m.bindFailed, m.answered, m.transitions, m.checks, m.duration} {
 		v.DeletePartialMatch(of)
 	}
 }
@@ -87,6 +88,7 @@ func (m *metrics) judged(listener string, v verdict) {
 
 // set shows the state; was is the one shown before.
 func (m *metrics) set(listener string, was, now transition) {
+	m.allowed.WithLabelValues(listener).Set(number(now.allowed))
 	m.open.WithLabelValues(listener).Set(number(now.open))
 	m.serving.WithLabelValues(listener).Set(number(now.serving))
 	m.bindFailed.WithLabelValues(listener).Set(number(now.fault != ""))

@@ -814,9 +814,12 @@ func TestMetrics(t *testing.T) {
 	if problems, err := testutil.GatherAndLint(reg); err != nil || len(problems) > 0 {
 		t.Errorf("lint: %v %v", problems, err)
 	}
-	want := func(open, up, opened, answered int) {
+	want := func(allowed, open, up, opened, answered int) {
 		t.Helper()
 		text := fmt.Sprintf(`
+			# HELP kpls_agent_probe_allowed 1 while the listener is activated on all brokers, so that its probe port may be open.
+			# TYPE kpls_agent_probe_allowed gauge
+			kpls_agent_probe_allowed{listener="EXTERNAL"} %d
 			# HELP kpls_agent_probe_answered_total Probes answered, over TCP and HTTP.
 			# TYPE kpls_agent_probe_answered_total counter
 			kpls_agent_probe_answered_total{listener="EXTERNAL"} %d
@@ -828,17 +831,17 @@ func TestMetrics(t *testing.T) {
 			kpls_agent_probe_serving{listener="EXTERNAL"} %d
 			# HELP kpls_agent_probe_transitions_total Changes of the probe port (open, close) and of the judgement behind it (up, down).
 			# TYPE kpls_agent_probe_transitions_total counter
-			kpls_agent_probe_transitions_total{listener="EXTERNAL",to="close"} 0
+			kpls_agent_probe_transitions_total{listener="EXTERNAL",to="close"} %d
 			kpls_agent_probe_transitions_total{listener="EXTERNAL",to="down"} 0
 			kpls_agent_probe_transitions_total{listener="EXTERNAL",to="open"} %d
 			kpls_agent_probe_transitions_total{listener="EXTERNAL",to="up"} %d
-		`, answered, open, up, opened, up)
-		if err := testutil.GatherAndCompare(reg, strings.NewReader(text), "kpls_agent_probe_answered_total", "kpls_agent_probe_open",
+		`, allowed, answered, open, up, opened-open, opened, up)
+		if err := testutil.GatherAndCompare(reg, strings.NewReader(text), "kpls_agent_probe_allowed", "kpls_agent_probe_answered_total", "kpls_agent_probe_open",
 			"kpls_agent_probe_serving", "kpls_agent_probe_transitions_total"); err != nil {
 			t.Error(err)
 		}
 	}
-	want(0, 0, 0, 0)
+	want(0, 0, 0, 0, 0)
 	p.Set([]string{"EXTERNAL"})
 	start(t, p)
 	eventually(t, "it is open", func() bool { return facts(p, "EXTERNAL").Open })
@@ -846,7 +849,9 @@ func TestMetrics(t *testing.T) {
 		t.Fatal("refused")
 	}
 	eventually(t, "it is counted", func() bool { return facts(p, "EXTERNAL").Answered == 1 })
-	want(1, 1, 1, 1)
+	want(1, 1, 1, 1, 1)
+	p.Set(nil)
+	want(0, 0, 1, 1, 1)
 }
 
 func TestChangedIsSignalled(t *testing.T) {

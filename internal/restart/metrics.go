@@ -11,6 +11,8 @@ type Metrics struct {
 	phase    *prometheus.GaugeVec
 	since    prometheus.Gauge
 	blocked  *prometheus.GaugeVec
+	up       prometheus.Gauge
+	manifest *prometheus.GaugeVec
 	drift    prometheus.Gauge
 	claims   prometheus.Gauge
 	claimed  prometheus.Gauge
@@ -24,6 +26,7 @@ type Metrics struct {
 	restarts *prometheus.CounterVec
 	duration prometheus.Histogram
 	lastCode Code
+	lastHash string
 	last     Phase
 }
 
@@ -42,6 +45,8 @@ func NewMetrics() *Metrics {
 		phase:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "phase", Help: "1 for the phase this agent is in, 0 for the others."}, []string{"phase"}),
 		since:    gauge("phase_start_timestamp_seconds", "When the phase was entered, in seconds since the epoch."),
 		blocked:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "reason", Help: "1 for the reason this agent gives for what it does or does not do; docs/operations.md says what each means."}, []string{"reason"}),
+		up:       gauge("broker_up", "1 while the broker's process runs, as the service manager says; one that is being restarted counts."),
+		manifest: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "manifest_info", Help: "1, with the hash of the manifest in force, the first 12 digits; no series without a manifest."}, []string{"hash"}),
 		drift:    gauge("drift", "1 while the broker's process does not run what the manifest says."),
 		claims:   gauge("claims", "Live claims in the coordination log, of all brokers."),
 		claimed:  gauge("claimed", "1 while this broker has a claim in the coordination log."),
@@ -69,7 +74,7 @@ func NewMetrics() *Metrics {
 // Collectors returns what is to be registered.
 func (m *Metrics) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{
-		m.phase, m.since, m.blocked, m.drift, m.claims, m.claimed, m.paused, m.halted, m.pending, m.refused,
+		m.phase, m.since, m.blocked, m.up, m.manifest, m.drift, m.claims, m.claimed, m.paused, m.halted, m.pending, m.refused,
 		m.unprot, m.logRead, m.failures, m.restarts, m.duration,
 	}
 }
@@ -91,7 +96,13 @@ func (m *Metrics) observe(st Status, f Facts) {
 		m.blocked.WithLabelValues(string(st.Reason.Code)).Set(1)
 		m.lastCode = st.Reason.Code
 	}
+	if m.lastHash != st.Manifest {
+		m.manifest.Reset()
+		m.manifest.WithLabelValues(short(st.Manifest)).Set(1)
+		m.lastHash = st.Manifest
+	}
 	m.since.Set(seconds(st.Since))
+	m.up.Set(flag(st.Up))
 	m.drift.Set(flag(st.Drift))
 	v := f.Log.View
 	_, _, claimed := v.Claim(st.Broker)
