@@ -11,7 +11,7 @@ LINT = $(GO) tool -modfile=tools/golangci-lint/go.mod golangci-lint
 TEST = $(GO) test -race -shuffle=on
 
 .DEFAULT_GOAL := build
-.PHONY: build deb deb-test test e2e soak mutants vet lint fmt promtool demo bench setup clean help
+.PHONY: build deb deb-test test e2e soak mutants vet lint fmt prometheus demo bench setup clean help
 
 build: ## build bin/kpls-agent
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/kpls-agent ./cmd/kpls-agent
@@ -59,8 +59,8 @@ lint: ## golangci-lint with .golangci.yml, and functions that nothing calls
 fmt: ## format all Go files
 	$(LINT) fmt
 
-promtool: build ## let promtool judge the metrics of a running agent
-	test/promtool.sh bin/kpls-agent
+prometheus: setup ## metrics, rules and dashboard in a real Prometheus that scrapes real agents
+	$(TEST) -timeout 20m -v ./test/prometheus
 
 # Built and then run, not by `go run`, so that a signal reaches the program itself.
 demo: setup ## a roll-out, a bad manifest and its roll-back, live on one screen
