@@ -16,41 +16,68 @@ import (
 func (c *Client) quorum(ctx context.Context, broker int32) (*restart.Quorum, error) {
 	ctx, cancel := context.WithTimeout(ctx, quorumTimeout)
 	defer cancel()
-	part := kmsg.NewDescribeQuorumRequestTopicPartition()
-	topic := kmsg.NewDescribeQuorumRequestTopic()
-	topic.Topic = "__cluster_metadata"
-	topic.Partitions = append(topic.Partitions, part)
-	req := kmsg.NewPtrDescribeQuorumRequest()
-	req.Topics = append(req.Topics, topic)
-	resp, err := to[*kmsg.DescribeQuorumResponse](ctx, c.kgo, broker, req)
+	resp, err := to[*kmsg.DescribeQuorumResponse](ctx, c.kgo, broker, quorumRequest())
 	if err != nil {
 		return nil, err
 	}
 	return quorum(resp)
 }
 
+func quorumRequest() *kmsg.DescribeQuorumRequest {
+	part := kmsg.NewDescribeQuorumRequestTopicPartition()
+	topic := kmsg.NewDescribeQuorumRequestTopic()
+	topic.Topic = "__cluster_metadata"
+	topic.Partitions = append(topic.Partitions, part)
+	req := kmsg.NewPtrDescribeQuorumRequest()
+	req.Topics = append(req.Topics, topic)
+	return req
+}
+
 func quorum(resp *kmsg.DescribeQuorumResponse) (*restart.Quorum, error) {
+	p, err := quorumPartition(resp)
+	if err != nil {
+		return nil, err
+	}
+	leader := leaderClock(p)
+	q := &restart.Quorum{Leader: p.LeaderID}
+	for _, v := range p.CurrentVoters {
+		q.Voters = append(q.Voters, restart.Voter{ID: v.ReplicaID, Behind: behind(leader, v.LastCaughtUpTimestamp)})
+	}
+	return q, nil
+}
+
+func quorumPartition(resp *kmsg.DescribeQuorumResponse) (*kmsg.DescribeQuorumResponseTopicPartition, error) {
 	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
 		return nil, err
 	}
 	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
 		return nil, errors.New("the answer does not have the quorum")
 	}
-	p := resp.Topics[0].Partitions[0]
-	if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-		return nil, err
-	}
-	leader := int64(-1)
+	p := &resp.Topics[0].Partitions[0]
+	return p, kerr.ErrorForCode(p.ErrorCode)
+}
+
+// leaderClock returns the leader's clock when it answered, in ms since the
+// epoch: the leader is caught up with itself at any time. -1 for unknown.
+func leaderClock(p *kmsg.DescribeQuorumResponseTopicPartition) int64 {
 	for _, v := range p.CurrentVoters {
 		if v.ReplicaID == p.LeaderID {
-			leader = v.LastCaughtUpTimestamp
+			return v.LastCaughtUpTimestamp
 		}
 	}
-	q := &restart.Quorum{Leader: p.LeaderID}
-	for _, v := range p.CurrentVoters {
-		q.Voters = append(q.Voters, restart.Voter{ID: v.ReplicaID, Behind: behind(leader, v.LastCaughtUpTimestamp)})
+	return -1
+}
+
+func controllerClock(resp *kmsg.DescribeQuorumResponse) (int64, error) {
+	p, err := quorumPartition(resp)
+	if err != nil {
+		return -1, err
 	}
-	return q, nil
+	at := leaderClock(p)
+	if at < 0 {
+		return -1, errors.New("the controller does not tell its clock")
+	}
+	return at, nil
 }
 
 // behind returns how long before the leader a voter was caught up last; both in

@@ -29,6 +29,8 @@ type peer struct {
 	props    map[string]any
 	restart  func(p *peer) (result string, err *dbus.Error) // result "" never ends
 	subError bool
+	isolate  *dbus.Error // the answer to a restart in mode isolate
+	clock    any         // NTPSynchronized
 }
 
 type peerConn struct {
@@ -160,7 +162,20 @@ func (p *peer) call(c *peerConn, m *dbus.Message) {
 		}
 		p.mu.Unlock()
 		p.reply(c, m, props)
+	case "Get":
+		p.mu.Lock()
+		clock := p.clock
+		p.mu.Unlock()
+		if clock == nil {
+			p.refuse(c, m, &dbus.Error{Name: "org.freedesktop.DBus.Error.ServiceUnknown", Body: []any{"no timedated"}})
+			return
+		}
+		p.reply(c, m, dbus.MakeVariant(clock))
 	case "RestartUnit":
+		if mode, _ := m.Body[1].(string); mode == "isolate" {
+			p.refuse(c, m, p.isolate)
+			return
+		}
 		result, err := p.restart(p)
 		if err != nil {
 			p.refuse(c, m, err)

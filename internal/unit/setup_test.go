@@ -1,0 +1,123 @@
+package unit
+
+import (
+	"math"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/google/go-cmp/cmp"
+)
+
+// loaded are a unit's properties with systemd's own types.
+func loaded() map[string]any {
+	type command struct {
+		Path   string
+		Args   []string
+		Ignore bool
+		Times  [4]uint64
+	}
+	return map[string]any{
+		"LoadState": "loaded", "LoadError": struct{ Name, Message string }{"", ""}, "UnitFileState": "enabled", "FragmentPath": "/etc/systemd/system/kafka.service",
+		"Type": "simple", "Restart": "on-failure", "KillMode": "control-group", "KillSignal": int32(15), "RemainAfterExit": false,
+		"RefuseManualStart": false, "RefuseManualStop": false, "NeedDaemonReload": false,
+		"TimeoutStopUSec": uint64(330_000_000), "RestartUSec": uint64(5_000_000), "StartLimitIntervalUSec": uint64(10_000_000), "StartLimitBurst": uint32(5), "StartLimitAction": "none",
+		"SuccessExitStatus": struct{ Codes, Signals []int32 }{[]int32{143}, []int32{}},
+		"ExecStart":         []command{{Path: "/opt/kafka/bin/kafka-server-start.sh", Args: []string{"/opt/kafka/bin/kafka-server-start.sh", "/etc/kafka/server.properties"}}},
+		"MainPID":           uint32(0),
+	}
+}
+
+func TestSetup(t *testing.T) {
+	want := Setup{
+		LoadState: "loaded", UnitFileState: "enabled", Fragment: "/etc/systemd/system/kafka.service", Type: "simple", Restart: "on-failure",
+		KillMode: "control-group", KillSignal: 15, TimeoutStop: 330 * time.Second, SuccessExitStatus: []int{143},
+		RestartDelay: 5 * time.Second, StartLimitInterval: 10 * time.Second, StartLimitBurst: 5, StartLimitAction: "none",
+		Command: []string{"/opt/kafka/bin/kafka-server-start.sh", "/etc/kafka/server.properties"},
+	}
+	for _, c := range []struct {
+		name   string
+		change func(p map[string]any, want *Setup)
+	}{
+		{"a unit that is set up well", func(map[string]any, *Setup) {}},
+		{"no limit to a stop", func(p map[string]any, w *Setup) {
+			p["TimeoutStopUSec"], w.TimeoutStop = uint64(math.MaxUint64), Forever
+		}},
+		{"masked", func(p map[string]any, w *Setup) { p["LoadState"], w.LoadState = "masked", "masked" }},
+		{"a bad setting", func(p map[string]any, w *Setup) {
+			p["LoadState"], w.LoadState = "bad-setting", "bad-setting"
+			p["LoadError"], w.LoadError = struct{ Name, Message string }{"org.freedesktop.systemd1.BadUnitSetting", "no ExecStart="}, "no ExecStart="
+		}},
+		{"no start by hand", func(p map[string]any, w *Setup) { p["RefuseManualStart"], w.RefuseManual = true, true }},
+		{"no stop by hand", func(p map[string]any, w *Setup) { p["RefuseManualStop"], w.RefuseManual = true, true }},
+		{"changed on disk", func(p map[string]any, w *Setup) { p["NeedDaemonReload"], w.NeedDaemonReload = true, true }},
+		{"remains after exit", func(p map[string]any, w *Setup) { p["RemainAfterExit"], w.RemainAfterExit = true, true }},
+		{"a process that can be seen", func(p map[string]any, w *Setup) {
+			p["MainPID"], w.Command = uint32(os.Getpid()), os.Args
+		}},
+		{"a process that is gone", func(p map[string]any, _ *Setup) { p["MainPID"] = uint32(math.MaxInt32) }},
+		{"not there", func(p map[string]any, w *Setup) {
+			clear(p)
+			p["LoadState"] = "not-found"
+			*w = Setup{LoadState: "not-found"}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPeer(t)
+			s, _ := newSystemd(t, p)
+			props, want := loaded(), want
+			c.change(props, &want)
+			p.set(props)
+			got, err := s.Setup(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(want, got); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestMayRestart(t *testing.T) {
+	for _, c := range []struct{ name, message, want string }{
+		{"org.freedesktop.DBus.Error.InvalidArgs", "Isolate is only valid for start.", ""},
+		{"org.freedesktop.systemd1.NoIsolation", "Operation refused, unit may not be isolated.", ""},
+		{"org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", "Interactive authentication required.", "restart kafka.service: not permitted (Interactive authentication required.); install the package's polkit rule"},
+		{"org.freedesktop.DBus.Error.AccessDenied", "Access denied", "restart kafka.service: not permitted (Access denied); install"},
+		{"org.freedesktop.systemd1.NoSuchUnit", "Unit kafka.service not found.", "restart kafka.service: Unit kafka.service not found.; name the broker's unit"},
+	} {
+		p := newPeer(t)
+		s, _ := newSystemd(t, p)
+		p.isolate = &dbus.Error{Name: c.name, Body: []any{c.message}}
+		err := s.MayRestart(t.Context())
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.HasPrefix(err.Error(), c.want)) {
+			t.Errorf("%s: got %v, want %q", c.name, err, c.want)
+		}
+	}
+}
+
+func TestClockSynchronized(t *testing.T) {
+	p := newPeer(t)
+	s, _ := newSystemd(t, p)
+	for _, c := range []struct {
+		clock any
+		want  bool
+		err   string
+	}{
+		{true, true, ""},
+		{false, false, ""},
+		{"yes", false, `ask systemd whether the clock is synchronized: the answer is "yes"`},
+		{nil, false, "ask systemd whether the clock is synchronized: no timedated"},
+	} {
+		p.mu.Lock()
+		p.clock = c.clock
+		p.mu.Unlock()
+		got, err := s.ClockSynchronized(t.Context())
+		if got != c.want || (err == nil) != (c.err == "") || err != nil && err.Error() != c.err {
+			t.Errorf("%v: got %v, %v", c.clock, got, err)
+		}
+	}
+}
