@@ -6,24 +6,57 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
-	"example.com/kpls-agent/internal/config"
-	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/kafka"
+)
+
+// level says how much a finding matters.
+type level string
+
+const (
+	levelOK      level = "ok"
+	levelWarning level = "warning" // works, and may not some day
+	levelFault   level = "fault"   // does not work
 )
 
 // finding is one line of `check`.
 type finding struct {
-	What string `json:"what"`
-	OK   bool   `json:"ok"`
+	What  string `json:"what"`
+	Level level  `json:"level"`
+	// Text says what was found and, but for what is well, what to do.
 	Text string `json:"text,omitempty"`
+
+	code int // of the command, for a fault
+}
+
+func well(what, format string, args ...any) finding {
+	return finding{What: what, Level: levelOK, Text: fmt.Sprintf(format, args...)}
+}
+
+func doubtful(what, format string, args ...any) finding {
+	return finding{What: what, Level: levelWarning, Text: fmt.Sprintf(format, args...)}
+}
+
+func broken(what, format string, args ...any) finding {
+	return finding{What: what, Level: levelFault, Text: fmt.Sprintf(format, args...), code: exitFailed}
+}
+
+// judged is what has one way to be wrong.
+func judged(what string, err error, note string) finding {
+	if err != nil {
+		return broken(what, "%s", oneLine(err))
+	}
+	return well(what, "%s", note)
+}
+
+// ofFile makes a fault one of a file that is wrong.
+func ofFile(f finding) finding {
+	if f.Level == levelFault {
+		f.code = exitUsage
+	}
+	return f
 }
 
 func newCheck(s *shared) *cobra.Command {
@@ -31,8 +64,9 @@ func newCheck(s *shared) *cobra.Command {
 	var offline bool
 	c := &cobra.Command{
 		Use: "check", Short: "Check the manifest, the settings and this VM, and change nothing", Args: cobra.NoArgs,
-		Long: "Checks the settings, the manifest, server.properties, the rights on it, the unit, and the login to Kafka.\n" +
-			"Exits with 0 if all is well, 2 if a file is wrong, 1 if something else is.",
+		Long: "Checks the settings, the manifest, server.properties, the rights on it, the unit and the right to restart it,\n" +
+			"the ports, the login to Kafka and its rights, and the clock. Run it as the agent's user: rights are those of who asks.\n" +
+			"Exits with 0 if all is well but for warnings, 2 if a file is wrong, 1 if something else is.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "table" && output != "json" {
 				return invalid(fmt.Errorf("output %q is unknown; use table or json", output))
@@ -44,11 +78,11 @@ func newCheck(s *shared) *cobra.Command {
 			if manifest != "" {
 				settings.Manifest = manifest
 			}
-			findings, code := checkAll(cmd.Context(), settings, offline)
+			findings := checkAll(cmd.Context(), settings, offline)
 			if err := printFindings(s, findings, output); err != nil {
 				return err
 			}
-			if code != exitDone {
+			if code := codeOf(findings); code != exitDone {
 				return &exitError{code: code}
 			}
 			return nil
@@ -56,8 +90,16 @@ func newCheck(s *shared) *cobra.Command {
 	}
 	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
 	c.Flags().StringVar(&manifest, "manifest", "", "check this manifest `file` instead of the one in the settings")
-	c.Flags().BoolVar(&offline, "offline", false, "do not ask Kafka and the unit")
+	c.Flags().BoolVar(&offline, "offline", false, "do not ask Kafka, systemd and the ports")
 	return c
+}
+
+func codeOf(findings []finding) int {
+	code := exitDone
+	for _, f := range findings {
+		code = max(code, f.code)
+	}
+	return code
 }
 
 func printFindings(s *shared, findings []finding, output string) error {
@@ -66,12 +108,9 @@ func printFindings(s *shared, findings []finding, output string) error {
 		e.SetIndent("", "  ")
 		return e.Encode(findings)
 	}
+	words := map[level]string{levelOK: "ok", levelWarning: "warning", levelFault: "FAULT"}
 	for _, f := range findings {
-		word := "ok   "
-		if !f.OK {
-			word = "FAULT"
-		}
-		if _, err := fmt.Fprintf(s.stdout, "%s  %s%s\n", word, f.What, colon(f.Text)); err != nil {
+		if _, err := fmt.Fprintf(s.stdout, "%-7s  %s%s\n", words[f.Level], f.What, colon(f.Text)); err != nil {
 			return err
 		}
 	}
@@ -79,103 +118,60 @@ func printFindings(s *shared, findings []finding, output string) error {
 }
 
 // checkAll goes from what everything else stands on to what stands on it.
-func checkAll(ctx context.Context, s *Settings, offline bool) (findings []finding, code int) {
-	add := func(what string, err error, note string, bad int) bool {
-		f := finding{What: what, OK: err == nil, Text: note}
-		if err != nil {
-			f.Text = err.Error()
-			code = max(code, bad)
-		}
-		findings = append(findings, f)
-		return err == nil
-	}
-	n, err := readNode(s.ServerProperties)
-	known := add("server.properties", err, fmt.Sprintf("%s, broker %d, inter-broker listener %s at %s", s.ServerProperties, n.BrokerID, n.InterBroker.Name, n.address), exitUsage)
-	data, err := os.ReadFile(s.Manifest)
-	var m *config.Manifest
-	if err == nil {
-		m, err = config.ParseManifest(s.Manifest, data)
-	}
-	if add("manifest", err, s.Manifest, exitUsage) && known {
-		st := &store{settings: s, id: n.BrokerID, log: slog.New(slog.DiscardHandler), current: m}
-		if prev, err := os.ReadFile(st.path()); err == nil {
-			if p, err := config.ParseManifest(st.path(), prev); err == nil {
-				add("manifest after the one in force", config.CheckSuccession(p, m), "", exitUsage)
-			}
-		}
-		f := &files{settings: s, id: n.BrokerID, store: st}
-		r, _, err := f.render(m)
-		note := "nothing to change"
-		if err == nil && r.Changed {
-			note = "it changes server.properties; `kpls-agent plan` shows how"
-		}
-		add("manifest for this broker", err, note, exitUsage)
-	}
-	dir := filepath.Dir(s.ServerProperties)
-	if target, err := filepath.EvalSymlinks(s.ServerProperties); err == nil {
-		dir = filepath.Dir(target)
-	}
-	add("right to replace server.properties", writable(dir), dir, exitFailed)
-	add("state directory", writable(s.StateDir), s.StateDir, exitFailed)
-	if offline || !known {
-		return findings, code
-	}
+func checkAll(ctx context.Context, s *Settings, offline bool) []finding {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	checkUnit(ctx, s, add)
-	checkKafka(ctx, s, n, add)
-	return findings, code
-}
-
-func writable(dir string) error {
-	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
-		return fmt.Errorf("the folder %s cannot be written by this user (%w); files in it are replaced by rename, which needs that", dir, err)
+	quiet := slog.New(slog.DiscardHandler)
+	n, err := readNode(s.ServerProperties)
+	findings := []finding{checkNode(s, n, err)}
+	if err != nil {
+		return append(findings, checkPlaces(s)...)
 	}
-	return nil
-}
-
-func checkUnit(ctx context.Context, s *Settings, add func(string, error, string, int) bool) {
-	u, _, err := newUnit(s, slog.New(slog.DiscardHandler))
-	what := "unit " + s.Unit
-	if s.Unit == "" {
-		what = "commands"
+	st := &store{settings: s, id: n.BrokerID, log: quiet}
+	files := &files{settings: s, id: n.BrokerID, store: st}
+	desired, found := checkManifest(st, files)
+	findings = append(findings, found...)
+	findings = append(findings, checkPlaces(s)...)
+	if offline {
+		return findings
 	}
-	if err == nil {
-		if f := u.State(ctx); f.State == restart.UnitUnknown {
-			err = errors.New(f.Detail)
-		} else {
-			what += " is " + string(f.State)
-		}
-	}
-	add(what, err, "", exitFailed)
-}
-
-func checkKafka(ctx context.Context, s *Settings, n node, add func(string, error, string, int) bool) {
-	client, err := openKafka(s, n, slog.New(slog.DiscardHandler), nil)
-	if !add("login to Kafka", err, "", exitFailed) {
-		return
+	findings = append(findings, checkUnit(ctx, s)...)
+	client, err := openKafka(s, n, quiet, nil)
+	if err != nil {
+		return append(findings, judged("login to Kafka", err, ""))
 	}
 	defer client.Close()
-	version, err := client.Version(ctx)
-	if !add("broker answers", err, "Kafka "+version, exitFailed) {
-		return
-	}
-	_, err = client.BrokerConfig(ctx)
-	add("broker tells its configuration", err, "", exitFailed)
-	f := client.Observe(ctx)
-	if f.Err != "" {
-		err = errors.New(f.Err)
-	}
-	add("cluster can be seen", err, fmt.Sprintf("brokers %s, %d views in %s", joinIDs(f.Brokers), len(f.Views), f.Took.Round(time.Millisecond)), exitFailed)
-	if f.QuorumErr != "" {
-		add("quorum can be seen", errors.New(f.QuorumErr), "", exitFailed)
-	}
+	found, running := checkKafka(ctx, s, client)
+	findings = append(findings, found...)
+	findings = append(findings, checkPorts(ctx, s, desired, running)...)
+	return append(findings, checkControllerClock(ctx, client))
 }
 
-func joinIDs(ids []int32) string {
-	words := make([]string, len(ids))
-	for i, id := range ids {
-		words[i] = strconv.Itoa(int(id))
+// preflight tells the log at the start of the agent what is not well, as far as
+// the agent does not say it anyway, and returns. The broker may be about to
+// start beside it: it is waited for.
+func preflight(ctx context.Context, s *Settings, client *kafka.Client, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, preflightTimeout)
+	defer cancel()
+	tell := func(findings ...finding) {
+		for _, f := range findings {
+			switch f.Level {
+			case levelOK:
+			case levelWarning:
+				log.Warn("check", "what", f.What, "text", f.Text)
+			case levelFault:
+				log.Error("check", "what", f.What, "text", f.Text)
+			}
+		}
 	}
-	return strings.Join(words, ", ")
+	tell(checkPlaces(s)...)
+	tell(checkUnit(ctx, s)...)
+	if err := answers(ctx, client); err != nil {
+		if !errors.Is(ctx.Err(), context.Canceled) { // the agent ends
+			tell(judged("login to Kafka", err, ""))
+		}
+		return
+	}
+	found, _ := checkKafka(ctx, s, client)
+	tell(append(found, checkControllerClock(ctx, client))...)
 }

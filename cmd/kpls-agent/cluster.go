@@ -36,10 +36,7 @@ func (c *cluster) Running(ctx context.Context) restart.RunningFacts {
 		f.Err = err.Error()
 		return f
 	}
-	raw := make(map[string]config.RunningValue, len(entries))
-	for name, e := range entries {
-		raw[name] = config.RunningValue{Value: e.Value, Hidden: e.Hidden, Dynamic: e.Dynamic}
-	}
+	raw := runningValues(entries)
 	listeners, err := config.RunningListeners(raw)
 	if err == nil {
 		f.Listeners, err = config.RunningFingerprints(raw)
@@ -64,6 +61,14 @@ func (c *cluster) Running(ctx context.Context) restart.RunningFacts {
 	c.mu.Unlock()
 	c.learned(version, listeners)
 	return f
+}
+
+func runningValues(entries map[string]kafka.Entry) map[string]config.RunningValue {
+	raw := make(map[string]config.RunningValue, len(entries))
+	for name, e := range entries {
+		raw[name] = config.RunningValue{Value: e.Value, Hidden: e.Hidden, Dynamic: e.Dynamic}
+	}
+	return raw
 }
 
 func (c *cluster) version(ctx context.Context) (config.Version, error) {

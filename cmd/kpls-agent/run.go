@@ -140,6 +140,7 @@ func run(ctx context.Context, s *Settings, log *slog.Logger) error {
 		}, notifier, log)
 		return nil
 	})
+	g.Go(func() error { preflight(ctx, s, client, log); return nil })
 	part("ready", func(ctx context.Context) error {
 		announce(ctx, settled, notifier.Ready, log)
 		return nil

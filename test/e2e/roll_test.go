@@ -2,9 +2,11 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,6 +95,33 @@ func (b *bed) verify(host string) {
 	}
 }
 
+// check runs `kpls-agent check` beside a broker and an agent that are well.
+func (b *bed) check() {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), patience)
+	defer cancel()
+	out, errOut, code := b.fleet.Agents[0].Command(ctx, "check", "-o", "json")
+	var findings []struct{ What, Level, Text string }
+	if err := json.Unmarshal([]byte(out), &findings); err != nil || code != 0 || len(findings) == 0 {
+		b.Fatalf("check exited with %d: %v\n%s%s", code, err, out, errOut)
+	}
+	said := map[string]string{}
+	for _, f := range findings {
+		said[f.What] = f.Text
+		if f.Level != "ok" && f.What != "user" { // which may be root here
+			b.Errorf("%s: %s is a %s: %s", b.Name(), f.What, f.Level, f.Text)
+		}
+	}
+	for what, want := range map[string]string{
+		"port of EXTERNAL": "held by the broker", "probe port of EXTERNAL": "held by the agent", "port of the metrics": "held by the agent",
+		"rights in Kafka": "all that the agent needs", "clock": "of the active controller's",
+	} {
+		if !strings.Contains(said[what], want) {
+			b.Errorf("%s: %q, expected %q", what, said[what], want)
+		}
+	}
+}
+
 func TestAddExternal(t *testing.T) {
 	for _, version := range []string{"3.7.1", "3.9.1", "4.1.1"} {
 		t.Run(version, func(t *testing.T) { addExternal(t, version) })
@@ -126,6 +155,7 @@ func addExternal(t *testing.T, version string) {
 	}
 	b.togetherAfter(lb, restarts)
 	b.verify(host)
+	b.check()
 
 	for _, step := range []struct {
 		name string

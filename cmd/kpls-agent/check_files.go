@@ -1,0 +1,109 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/durable"
+)
+
+func checkNode(s *Settings, n node, err error) finding {
+	return ofFile(judged("server.properties", err, fmt.Sprintf("%s, broker %d, inter-broker listener %s at %s", s.ServerProperties, n.BrokerID, n.InterBroker.Name, n.address)))
+}
+
+// checkManifest checks the manifest, and what it makes of this broker.
+func checkManifest(st *store, f *files) (config.Desired, []finding) {
+	path := st.settings.Manifest
+	data, err := os.ReadFile(path)
+	var m *config.Manifest
+	if err == nil {
+		m, err = config.ParseManifest(path, data)
+	} else if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; put the manifest there, the agent does nothing without one", err)
+	}
+	findings := []finding{judgedFile("manifest", err, path)}
+	if err != nil {
+		return config.Desired{}, findings
+	}
+	if prev, err := os.ReadFile(st.path()); err == nil {
+		if p, err := config.ParseManifest(st.path(), prev); err == nil {
+			findings = append(findings, judgedFile("manifest after the one in force", config.CheckSuccession(p, m), ""))
+		}
+	}
+	r, desired, err := f.render(m)
+	note := "nothing to change"
+	if err == nil && r.Changed {
+		note = "it changes server.properties; `kpls-agent plan` shows how"
+	}
+	return desired, append(findings, judgedFile("manifest for this broker", err, note))
+}
+
+// judgedFile keeps the lines of a file's faults apart.
+func judgedFile(what string, err error, note string) finding {
+	if err != nil {
+		return ofFile(broken(what, "%s", err.Error()))
+	}
+	return well(what, "%s", note)
+}
+
+// checkPlaces checks what the agent must be able to write.
+func checkPlaces(s *Settings) []finding {
+	return []finding{
+		checkUser(os.Geteuid()),
+		judged("right to replace server.properties", durable.Replaceable(s.ServerProperties), s.ServerProperties),
+		judged("state directory", writable(s.StateDir), s.StateDir),
+		checkSpace("space for server.properties", filepath.Dir(s.ServerProperties)),
+		checkSpace("space in the state directory", s.StateDir),
+	}
+}
+
+func checkUser(uid int) finding {
+	if uid == 0 {
+		return doubtful("user", "root may do everything, so that this says nothing about the rights of the agent's user; run `runuser -u kpls-agent -- kpls-agent check`, or give the agent a user of its own")
+	}
+	return well("user", "uid %d", uid)
+}
+
+// writable asks for the right to a folder, or to make it.
+func writable(dir string) error {
+	if err := unix.Access(existing(dir), unix.W_OK|unix.X_OK); err != nil {
+		return fmt.Errorf("the folder %s cannot be written by this user (%w); give the agent's user the right, or name another one in the settings", existing(dir), err)
+	}
+	return nil
+}
+
+// existing is the folder, or the nearest one above that is there.
+func existing(dir string) string {
+	for {
+		_, err := os.Stat(dir)
+		up := filepath.Dir(dir)
+		if !errors.Is(err, fs.ErrNotExist) || up == dir {
+			return dir
+		}
+		dir = up
+	}
+}
+
+// spaceNeeded is far more than the agent ever writes there.
+const spaceNeeded = 16 << 20
+
+func checkSpace(what, dir string) finding {
+	var st unix.Statfs_t
+	if err := unix.Statfs(existing(dir), &st); err != nil {
+		return doubtful(what, "how much there is cannot be seen (%v)", err)
+	}
+	return judgeSpace(what, dir, st.Bavail*uint64(st.Bsize)) //nolint:gosec // never negative
+}
+
+func judgeSpace(what, dir string, free uint64) finding {
+	if free < spaceNeeded {
+		return doubtful(what, "the file system of %s has %d KiB left; free some space, or files cannot be replaced", dir, free>>10)
+	}
+	return well(what, "%d MiB", free>>20)
+}

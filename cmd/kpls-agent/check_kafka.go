@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/kafka"
+	"example.com/kpls-agent/internal/restart"
+)
+
+// preflightTimeout bounds the checks at the start of the agent, most of it for a
+// broker that is about to start as well.
+const preflightTimeout = 2 * time.Minute
+
+// answers waits until the own broker answers, and returns why it did not.
+func answers(ctx context.Context, client *kafka.Client) error {
+	for {
+		_, err := client.Version(ctx)
+		if err == nil {
+			return nil
+		}
+		timer := time.NewTimer(time.Second)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		case <-timer.C:
+		}
+	}
+}
+
+// checkKafka checks the login and what it allows, and returns the listeners that the broker runs.
+func checkKafka(ctx context.Context, s *Settings, client *kafka.Client) ([]finding, []config.Effective) {
+	version, err := client.Version(ctx)
+	findings := []finding{judged("login to Kafka", err, "Kafka "+version)}
+	if err != nil {
+		return findings, nil
+	}
+	entries, err := client.BrokerConfig(ctx)
+	var running []config.Effective
+	if err == nil {
+		running, err = config.RunningListeners(runningValues(entries))
+	}
+	findings = append(findings, judged("configuration of the broker", err, ""))
+	findings = append(findings, judgeView(client.Observe(ctx))...)
+	rights, err := client.Rights(ctx)
+	if err != nil {
+		return append(findings, judged("rights in Kafka", err, "")), running
+	}
+	return append(findings, judgeRights(rights, s.Kafka.Topic, s.Kafka.SASL.Username)...), running
+}
+
+func judgeView(f restart.ClusterFacts) []finding {
+	var err error
+	if f.Err != "" {
+		err = errors.New(f.Err)
+	}
+	findings := []finding{judged("cluster", err, fmt.Sprintf("brokers %s, %d views in %s", joinIDs(f.Brokers), len(f.Views), f.Took.Round(time.Millisecond)))}
+	if f.QuorumErr != "" {
+		findings = append(findings, broken("quorum", "%s", f.QuorumErr))
+	}
+	return findings
+}
+
+// judgeRights names the command for each right that lacks.
+func judgeRights(r kafka.Rights, topic, user string) []finding {
+	principal := "User:" + user
+	if user == "" {
+		principal = "the agent's principal"
+	}
+	grant := func(ops []string, on string) string {
+		return fmt.Sprintf("kafka-acls --bootstrap-server ... --add --allow-principal %q --operation %s %s", principal, strings.Join(ops, " --operation "), on)
+	}
+	var findings []finding
+	if len(r.Cluster) > 0 {
+		findings = append(findings, broken("rights on the cluster", "%s may not %s; %s", principal, strings.Join(r.Cluster, " and "), grant(r.Cluster, "--cluster")))
+	}
+	switch {
+	case r.NoTopic && len(r.Topic) > 0:
+		findings = append(findings, doubtful("rights on the coordination topic", "topic %s is not there yet, and %s may not Create topics on the cluster; if it may create this one, all is well, else %s", topic, principal, grant(r.Topic, "--topic "+topic)))
+	case len(r.Topic) > 0:
+		findings = append(findings, broken("rights on the coordination topic", "%s may not %s; %s", principal, strings.Join(r.Topic, " and "), grant(r.Topic, "--topic "+topic)))
+	}
+	if n := len(r.Hidden); n > 0 {
+		findings = append(findings, broken("topics that the agent sees", "%d topics with replicas on this broker are hidden from %s (%s), so that no restart takes care of them; %s",
+			n, principal, few(r.Hidden), grant([]string{"Describe", "DescribeConfigs"}, "--topic '*'")))
+	}
+	if len(findings) == 0 {
+		return []finding{well("rights in Kafka", "all that the agent needs")}
+	}
+	return findings
+}
+
+func few(names []string) string {
+	const most = 5
+	if len(names) > most {
+		return strings.Join(names[:most], ", ") + ", ..."
+	}
+	return strings.Join(names, ", ")
+}
+
+func checkControllerClock(ctx context.Context, client *kafka.Client) finding {
+	return judgeClock(client.ClockDifference(ctx))
+}
+
+func joinIDs(ids []int32) string {
+	words := make([]string, len(ids))
+	for i, id := range ids {
+		words[i] = strconv.Itoa(int(id))
+	}
+	return strings.Join(words, ", ")
+}

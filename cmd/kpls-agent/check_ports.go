@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"example.com/kpls-agent/internal/config"
+)
+
+// checkPorts asks for every port of the manifest, and for that of the metrics,
+// whether it is free or ours.
+func checkPorts(ctx context.Context, s *Settings, d config.Desired, running []config.Effective) []finding {
+	agent := askNeighbour(ctx, s.HTTPListen)
+	var findings []finding
+	for _, e := range d.Endpoints {
+		findings = append(findings,
+			judgePort("port of "+e.Name, bindable(ctx, e.BindHost, e.BindPort), e.BindPort, ours(running, e.BindPort), "the broker"),
+			judgePort("probe port of "+e.Name, bindable(ctx, e.ProbeHost, e.ProbePort), e.ProbePort, agent.open(e.Name), "the agent"))
+	}
+	host, port, err := net.SplitHostPort(s.HTTPListen)
+	number, errPort := strconv.Atoi(port)
+	if err = errors.Join(err, errPort); err != nil {
+		return append(findings, judged("port of the metrics", err, ""))
+	}
+	return append(findings, judgePort("port of the metrics", bindable(ctx, host, number), number, agent.runs(), "the agent"))
+}
+
+// judgePort says what it means that a port could be bound, or not. Its holder is
+// ours or a stranger.
+func judgePort(what string, err error, port int, ours bool, holder string) finding {
+	switch {
+	case err == nil:
+		return well(what, "%d is free", port)
+	case ours:
+		return well(what, "%d is held by %s", port, holder)
+	case errors.Is(err, syscall.EADDRINUSE):
+		return broken(what, "another process holds %d, and not %s; see `ss -ltnp sport = :%d`, end that or choose another port", port, holder, port)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return broken(what, "the address is none of this machine's (%v); correct it in the manifest or the settings", err)
+	case errors.Is(err, syscall.EACCES) && holder == "the broker":
+		return well(what, "%d is not for this user to bind, which says nothing about Kafka's", port)
+	}
+	return broken(what, "%d cannot be bound (%v)", port, err)
+}
+
+// bindable binds a port for an instant.
+func bindable(ctx context.Context, host string, port int) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
+
+// neighbour is the agent that runs here, as its metrics show it; empty if none answers.
+type neighbour string
+
+func (n neighbour) runs() bool { return strings.Contains(string(n), "\nkpls_agent_build_info{") }
+
+// open is true if the agent keeps the probe port of the listener open.
+func (n neighbour) open(listener string) bool {
+	return strings.Contains(string(n), fmt.Sprintf("\nkpls_agent_probe_open{listener=%q} 1\n", listener))
+}
+
+// askNeighbour asks the agent that may run here.
+func askNeighbour(ctx context.Context, listen string) neighbour {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(dialHost(host), port)+"/metrics", nil)
+	if err != nil {
+		return ""
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "" // as a rule: nobody listens
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20))
+	if err != nil {
+		return ""
+	}
+	return neighbour("\n" + string(body))
+}

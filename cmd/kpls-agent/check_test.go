@@ -1,0 +1,451 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"example.com/kpls-agent/internal/kafka"
+	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/unit"
+)
+
+// goodUnit is a unit with nothing to say about.
+func goodUnit() unit.Setup {
+	return unit.Setup{
+		LoadState: "loaded", UnitFileState: "enabled", Fragment: "/etc/systemd/system/kafka.service", Type: "simple", Restart: "on-failure",
+		KillMode: "control-group", KillSignal: 15, TimeoutStop: 330 * time.Second, SuccessExitStatus: []int{143},
+		RestartDelay: 5 * time.Second, StartLimitInterval: 10 * time.Second, StartLimitBurst: 5, StartLimitAction: "none",
+	}
+}
+
+func TestJudgeSetup(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*unit.Setup)
+		what   string // of the one finding that is not well
+		level  level
+		says   string
+	}{
+		{name: "a good unit", change: func(*unit.Setup) {}},
+		{name: "no limit to a stop", change: func(u *unit.Setup) { u.TimeoutStop = unit.Forever }},
+		{name: "a static unit", change: func(u *unit.Setup) { u.UnitFileState = "static" }},
+		{name: "no automatic restart", change: func(u *unit.Setup) { u.Restart = "no" }},
+		{name: "a killed main process only", change: func(u *unit.Setup) { u.KillMode = "mixed" }},
+		{name: "no start limit", change: func(u *unit.Setup) { u.StartLimitInterval, u.StartLimitBurst = 0, 5 }},
+		{name: "SIGINT", change: func(u *unit.Setup) { u.KillSignal = 2 }},
+		{"masked", func(u *unit.Setup) { u.LoadState = "masked" }, "unit kafka.service", levelFault, "`systemctl unmask kafka.service`"},
+		{"not there", func(u *unit.Setup) { *u = unit.Setup{LoadState: "not-found"} }, "unit kafka.service", levelFault, "name the broker's unit as `unit` in the settings"},
+		{"a bad file", func(u *unit.Setup) { u.LoadState, u.LoadError = "bad-setting", "no ExecStart=" }, "unit kafka.service", levelFault, "(bad-setting: no ExecStart=)"},
+		{"not by hand", func(u *unit.Setup) { u.RefuseManual = true }, "unit kafka.service", levelFault, "RefuseManualStart="},
+		{"changed on disk", func(u *unit.Setup) { u.NeedDaemonReload = true }, "unit kafka.service", levelWarning, "`systemctl daemon-reload`"},
+		{"disabled", func(u *unit.Setup) { u.UnitFileState = "disabled" }, "start at boot", levelWarning, "`systemctl enable kafka.service`"},
+		{"oneshot", func(u *unit.Setup) { u.Type = "oneshot" }, "process of the unit", levelFault, "Type=simple"},
+		{"remains", func(u *unit.Setup) { u.RemainAfterExit = true }, "process of the unit", levelFault, "RemainAfterExit=yes"},
+		{"forking", func(u *unit.Setup) { u.Type = "forking" }, "process of the unit", levelWarning, "without -daemon"},
+		{"not killed", func(u *unit.Setup) { u.KillMode = "none" }, "way to stop", levelFault, "remove KillMode="},
+		{"killed", func(u *unit.Setup) { u.KillSignal = 9 }, "way to stop", levelFault, "SIGTERM"},
+		{"systemd's default time", func(u *unit.Setup) { u.TimeoutStop = 90 * time.Second }, "time to stop", levelWarning, "kills the broker 1m30s after"},
+		{"a second too little", func(u *unit.Setup) { u.TimeoutStop = 329 * time.Second }, "time to stop", levelWarning, "TimeoutStopSec=330"},
+		{"143 is a failure", func(u *unit.Setup) { u.SuccessExitStatus = nil }, "exit status", levelWarning, "SuccessExitStatus=143"},
+		{"the machine reboots", func(u *unit.Setup) { u.StartLimitAction = "reboot" }, "automatic restarts", levelWarning, "StartLimitAction=reboot"},
+		{
+			"two starts an hour", func(u *unit.Setup) { u.Restart, u.StartLimitBurst, u.StartLimitInterval = "no", 2, time.Hour },
+			"automatic restarts", levelWarning, "allows 2 starts in 1h0m0s",
+		},
+		{
+			"five starts an hour, quickly used up", func(u *unit.Setup) { u.Restart, u.StartLimitInterval = "always", time.Hour },
+			"automatic restarts", levelWarning, "set RestartSec=721",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			u := goodUnit()
+			c.change(&u)
+			expect(t, judgeSetup("kafka.service", u), c.what, c.level, c.says)
+		})
+	}
+}
+
+// expect demands that exactly one finding, or none, is not well.
+func expect(t *testing.T, findings []finding, what string, l level, says string) {
+	t.Helper()
+	found := false
+	for _, f := range findings {
+		switch {
+		case f.Level == levelOK:
+		case f.What == what && f.Level == l && strings.Contains(f.Text, says):
+			found = true
+		default:
+			t.Errorf("%s %s: %s", f.Level, f.What, f.Text)
+		}
+		if (f.code != exitDone) != (f.Level == levelFault) {
+			t.Errorf("%s is a %s with code %d", f.What, f.Level, f.code)
+		}
+	}
+	if found != (what != "") {
+		t.Errorf("no %s %q that says %q in %+v", l, what, says, findings)
+	}
+}
+
+func TestJudgeCommand(t *testing.T) {
+	dir := t.TempDir()
+	path, link := filepath.Join(dir, "server.properties"), filepath.Join(dir, "link.properties")
+	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Symlink(path, link)); err != nil {
+		t.Fatal(err)
+	}
+	const what = "command line of the broker"
+	for _, c := range []struct {
+		name    string
+		command []string
+		level   level
+		says    string
+	}{
+		{"as it should be", []string{"kafka-server-start.sh", path}, "", ""},
+		{"a link to the file", []string{"java", "-cp", "x", "kafka.Kafka", link}, "", ""},
+		{"an override of something else", []string{"kafka-server-start.sh", path, "--override", "log.retention.hours=1"}, "", ""},
+		{"a relative path, which cannot be judged", []string{"kafka-server-start.sh", "config/server.properties"}, "", ""},
+		{"listeners", []string{"kafka-server-start.sh", path, "--override", "listeners=PLAINTEXT://:9092"}, levelFault, "--override listeners beats"},
+		{"in one word", []string{"java", "kafka.Kafka", path, "--override=advertised.listeners=A://b:1"}, levelFault, "--override advertised.listeners beats"},
+		{"the protocols", []string{"java", path, "--override", "a=b", "--override", "listener.security.protocol.map=A:SSL"}, levelFault, "listener.security.protocol.map"},
+		{"a listener's own", []string{"java", path, "--override", "listener.name.external.ssl.keystore.password=x"}, levelFault, "listener.name.external.ssl.keystore.password beats"},
+		{"another file", []string{"kafka-server-start.sh", "/opt/kafka/config/server.properties"}, levelFault, "is started with /opt/kafka/config/server.properties, and the settings name " + path},
+		{"cut short", []string{"kafka-server-start.sh", path, "--override"}, "", ""},
+		{"not seen", nil, levelWarning, "cannot be seen"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := what
+			if c.level == "" {
+				w = ""
+			}
+			f := judgeCommand(c.command, path)
+			expect(t, []finding{f}, w, c.level, c.says)
+			if strings.Contains(f.Text, "password=x") {
+				t.Error("it shows a value that may be secret")
+			}
+		})
+	}
+}
+
+func TestJudgeClock(t *testing.T) {
+	const what = "clock"
+	for _, c := range []struct {
+		ahead, uncertain time.Duration
+		err              error
+		level            level
+		says             string
+	}{
+		{3 * time.Millisecond, 2 * time.Millisecond, nil, levelOK, "within 5ms of the active controller's"},
+		{-3 * time.Second, 2 * time.Second, nil, levelOK, "within 5s"},
+		{5 * time.Second, 0, nil, levelWarning, "5s ahead of"},
+		{-5 * time.Second, 0, nil, levelWarning, "5s behind"},
+		{31 * time.Second, 10 * time.Millisecond, nil, levelFault, "30.99s ahead of"},
+		{-time.Hour, 0, nil, levelFault, "1h0m0s behind"},
+		{0, 0, errors.New("no\nquorum"), levelWarning, "no quorum"},
+	} {
+		f := judgeClock(c.ahead, c.uncertain, c.err)
+		if f.What != what || f.Level != c.level || !strings.Contains(f.Text, c.says) {
+			t.Errorf("%s %s %v: %+v", c.ahead, c.uncertain, c.err, f)
+		}
+	}
+	for _, c := range []struct {
+		synchronized bool
+		err          error
+		level        level
+		says         string
+	}{
+		{true, nil, levelOK, ""},
+		{false, nil, levelWarning, "systemd-timesyncd or chrony"},
+		{false, errors.New("no timedated"), levelWarning, "no timedated; see `timedatectl`"},
+	} {
+		if f := judgeSynchronized(c.synchronized, c.err); f.Level != c.level || !strings.Contains(f.Text, c.says) {
+			t.Errorf("%v %v: %+v", c.synchronized, c.err, f)
+		}
+	}
+}
+
+func TestJudgeRights(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		rights kafka.Rights
+		user   string
+		what   string
+		level  level
+		says   string
+	}{
+		{name: "all"},
+		{name: "may make its topic", rights: kafka.Rights{NoTopic: true}},
+		{
+			"none on the cluster",
+			kafka.Rights{Cluster: []string{"Describe", "DescribeConfigs"}},
+			"agent", "rights on the cluster", levelFault,
+			`User:agent may not Describe and DescribeConfigs; kafka-acls --bootstrap-server ... --add --allow-principal "User:agent" --operation Describe --operation DescribeConfigs --cluster`,
+		},
+		{"not on its topic", kafka.Rights{Topic: []string{"Write"}}, "", "rights on the coordination topic", levelFault, `"the agent's principal" --operation Write --topic __kpls_agent`},
+		{"no topic yet", kafka.Rights{NoTopic: true, Topic: []string{"Create"}}, "agent", "rights on the coordination topic", levelWarning, "--operation Create --topic __kpls_agent"},
+		{"hidden topics", kafka.Rights{Hidden: []string{"a", "b", "c", "d", "e", "f"}}, "agent", "topics that the agent sees", levelFault, "6 topics with replicas on this broker are hidden from User:agent (a, b, c, d, e, ...)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			expect(t, judgeRights(c.rights, kafka.DefaultTopic, c.user), c.what, c.level, c.says)
+		})
+	}
+}
+
+func TestJudgeView(t *testing.T) {
+	whole := restart.ClusterFacts{Brokers: []int32{1, 2}, Views: make([]restart.BrokerView, 2)}
+	expect(t, judgeView(whole), "", "", "")
+	blind := whole
+	blind.Err = "no broker is registered"
+	expect(t, judgeView(blind), "cluster", levelFault, "no broker is registered")
+	leaderless := whole
+	leaderless.QuorumErr = "ask broker 2 for the quorum: no answer"
+	expect(t, judgeView(leaderless), "quorum", levelFault, "no answer")
+}
+
+func TestJudgeState(t *testing.T) {
+	for _, state := range []restart.UnitState{restart.UnitRunning, restart.UnitStarting, restart.UnitStopping, restart.UnitStopped, restart.UnitFailed} {
+		expect(t, []finding{judgeState("commands", restart.UnitFacts{State: state})}, "", "", "")
+	}
+	expect(t, []finding{judgeState("commands", restart.UnitFacts{State: restart.UnitUnknown, Detail: "the status command fails"})}, "commands", levelFault, "the status command fails")
+}
+
+func TestJudgePort(t *testing.T) {
+	const what = "port of EXTERNAL"
+	for _, c := range []struct {
+		err    error
+		ours   bool
+		holder string
+		level  level
+		says   string
+	}{
+		{nil, false, "the broker", levelOK, "39092 is free"},
+		{syscall.EADDRINUSE, true, "the broker", levelOK, "39092 is held by the broker"},
+		{syscall.EADDRINUSE, false, "the agent", levelFault, "another process holds 39092, and not the agent; see `ss -ltnp sport = :39092`"},
+		{syscall.EADDRNOTAVAIL, false, "the agent", levelFault, "none of this machine's"},
+		{syscall.EACCES, false, "the broker", levelOK, "says nothing about Kafka's"},
+		{syscall.EACCES, false, "the agent", levelFault, "cannot be bound"},
+	} {
+		f := judgePort(what, c.err, 39092, c.ours, c.holder)
+		if f.What != what || f.Level != c.level || !strings.Contains(f.Text, c.says) {
+			t.Errorf("%v %v: %+v", c.err, c.ours, f)
+		}
+	}
+}
+
+// A port that is held is told from a free one, and a running agent's from a stranger's.
+func TestPortsOfANeighbour(t *testing.T) {
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().(*net.TCPAddr)
+	if err := bindable(t.Context(), "127.0.0.1", addr.Port); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("held: %v", err)
+	}
+	l.Close()
+	if err := bindable(t.Context(), "127.0.0.1", addr.Port); err != nil {
+		t.Errorf("free: %v", err)
+	}
+	if n := askNeighbour(t.Context(), addr.String()); n.runs() || n.open("EXTERNAL") {
+		t.Errorf("nobody runs: %q", n)
+	}
+	reg, err := newRegistry(buildInfo())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- serveHTTP(ctx, addr.String(), reg, http.NotFoundHandler(), &pulse{}, slog.New(slog.DiscardHandler))
+	}()
+	defer func() { cancel(); <-done }()
+	for deadline := time.Now().Add(30 * time.Second); !askNeighbour(t.Context(), addr.String()).runs(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the agent is never seen")
+		}
+	}
+	n := neighbour("\nkpls_agent_probe_open{listener=\"A\"} 1\nkpls_agent_probe_open{listener=\"B\"} 0\n")
+	if !n.open("A") || n.open("B") || n.open("C") {
+		t.Errorf("the ports of %q", n)
+	}
+}
+
+func TestCheckPlaces(t *testing.T) {
+	dir := t.TempDir()
+	s := &Settings{ServerProperties: filepath.Join(dir, "server.properties"), StateDir: filepath.Join(dir, "not", "there", "yet")}
+	if err := os.WriteFile(s.ServerProperties, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var whats []string
+	for _, f := range checkPlaces(s) {
+		whats = append(whats, f.What)
+		if f.Level == levelFault {
+			t.Errorf("%+v", f)
+		}
+	}
+	want := []string{"user", "right to replace server.properties", "state directory", "space for server.properties", "space in the state directory"}
+	if d := cmp.Diff(want, whats); d != "" {
+		t.Error(d)
+	}
+	s.ServerProperties = filepath.Join(dir, "gone")
+	if f := checkPlaces(s)[1]; f.Level != levelFault || !strings.Contains(f.Text, "no such file") {
+		t.Errorf("%+v", f)
+	}
+	if f := checkUser(0); f.Level != levelWarning || !strings.Contains(f.Text, "runuser -u kpls-agent -- kpls-agent check") {
+		t.Errorf("%+v", f)
+	}
+	if f := checkUser(998); f.Level != levelOK {
+		t.Errorf("%+v", f)
+	}
+	if f := judgeSpace("space", "/etc", spaceNeeded-1); f.Level != levelWarning || f.Text != "the file system of /etc has 16383 KiB left; free some space, or files cannot be replaced" {
+		t.Errorf("%+v", f)
+	}
+	if f := judgeSpace("space", "/etc", spaceNeeded); f.Level != levelOK {
+		t.Errorf("%+v", f)
+	}
+}
+
+const checkedProperties = `process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:29092
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=INTERNAL
+listeners=INTERNAL://127.0.0.1:9092,CONTROLLER://127.0.0.1:29092
+advertised.listeners=INTERNAL://127.0.0.1:9092
+listener.security.protocol.map=INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs=/var/lib/kafka
+`
+
+const checkedManifest = `version: 1
+cluster: c
+listeners:
+  EXTERNAL:
+    bind: 127.0.0.1:39092
+    security_protocol: PLAINTEXT
+    advertised: <broker_id>.kafka.example.com:<port>
+    probe_port: 39192
+brokers:
+  1: {ports: {EXTERNAL: 9093}}
+`
+
+// checked runs the command on files of its own.
+func checked(t *testing.T, properties, manifest string, args ...string) (string, int) {
+	t.Helper()
+	dir := t.TempDir()
+	settings := filepath.Join(dir, "kpls-agent.yaml")
+	for path, text := range map[string]string{
+		settings:                                "manifest: manifest.yaml\nserver_properties: server.properties\nstate_dir: state\ncommands: {restart: [\"false\"], status: [sh, -c, exit 3]}\n",
+		filepath.Join(dir, "server.properties"): properties, filepath.Join(dir, "manifest.yaml"): manifest,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out, errOut bytes.Buffer
+	code := execute(t.Context(), append([]string{"check", "--settings", settings}, args...), strings.NewReader(""), &out, &errOut)
+	return strings.ReplaceAll(out.String()+errOut.String(), dir, "DIR"), code
+}
+
+func TestCheckOffline(t *testing.T) {
+	out, code := checked(t, checkedProperties, checkedManifest, "--offline")
+	if code != exitDone || strings.Contains(out, "FAULT") || !strings.Contains(out, "ok       manifest for this broker: it changes server.properties; `kpls-agent plan` shows how\n") {
+		t.Errorf("exit %d:\n%s", code, out)
+	}
+	out, code = checked(t, checkedProperties, "version: 2\n", "--offline")
+	if code != exitUsage || !regexp.MustCompile(`(?m)^FAULT    manifest: (?s:.*)DIR/manifest.yaml:1:10: version: `).MatchString(out) {
+		t.Errorf("exit %d:\n%s", code, out)
+	}
+	out, code = checked(t, "node.id=x\n", checkedManifest, "--offline")
+	if code != exitUsage || !strings.Contains(out, "FAULT    server.properties: ") {
+		t.Errorf("exit %d:\n%s", code, out)
+	}
+	out, code = checked(t, checkedProperties, checkedManifest, "--offline", "-o", "json")
+	var findings []map[string]any
+	if err := json.Unmarshal([]byte(out), &findings); err != nil || code != exitDone {
+		t.Fatalf("exit %d, %v:\n%s", code, err, out)
+	}
+	for _, f := range findings {
+		if f["what"] == "" || f["level"] != "ok" && f["level"] != "warning" {
+			t.Errorf("%v", f)
+		}
+	}
+}
+
+// Without a broker the rest is checked all the same.
+func TestCheckWithoutABroker(t *testing.T) {
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	port := l.Addr().(*net.TCPAddr).Port
+	unused, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unused.Close()
+	properties := strings.ReplaceAll(checkedProperties, "127.0.0.1:9092", unused.Addr().String())
+	manifest := strings.Replace(checkedManifest, "probe_port: 39192", fmt.Sprintf("probe_port: %d", port), 1)
+	out, code := checked(t, properties, manifest)
+	if code != exitFailed {
+		t.Errorf("exit %d", code)
+	}
+	for _, want := range []string{
+		"ok       commands: stopped\n", "FAULT    login to Kafka: ", fmt.Sprintf("FAULT    probe port of EXTERNAL: another process holds %d, and not the agent", port),
+		"warning  clock: ",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no line %q in\n%s", want, out)
+		}
+	}
+}
+
+// At its start the agent logs what is not well, waits for its broker in the
+// background, and says nothing of a broker that it does not wait for any more.
+func TestPreflight(t *testing.T) {
+	dir := t.TempDir()
+	s := &Settings{
+		ServerProperties: filepath.Join(dir, "gone"), StateDir: dir, Commands: CommandSettings{[]string{"false"}, []string{"sh", "-c", "exit 3"}},
+		Kafka: KafkaSettings{BootstrapServers: []string{"127.0.0.1:1"}, Topic: kafka.DefaultTopic}, // nobody listens there
+	}
+	run := func(ctx context.Context) string {
+		var out bytes.Buffer
+		log := slog.New(slog.NewTextHandler(&out, nil))
+		client, err := openKafka(s, node{address: "127.0.0.1:1"}, log, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		preflight(ctx, s, client, log)
+		return out.String()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	out := run(ctx)
+	for _, want := range []string{`level=ERROR msg=check what="right to replace server.properties" text="replace `, `level=ERROR msg=check what="login to Kafka"`} {
+		if strings.Count(out, want) != 1 {
+			t.Errorf("no line %q in\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "what=commands") || strings.Contains(out, `"state directory"`) {
+		t.Errorf("it says what is well:\n%s", out)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if out := run(ended); strings.Contains(out, "login to Kafka") {
+		t.Errorf("it complains about its own end:\n%s", out)
+	}
+}

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/unit"
+)
+
+// stopNeeded is how long a stop may take: Kafka waits 5 minutes for the
+// controller to move its leaderships away before it stops all the same
+// (BrokerServer.shutdown), and flushes its logs then.
+const stopNeeded = 330 * time.Second
+
+// checkUnit checks the broker's service.
+func checkUnit(ctx context.Context, s *Settings) []finding {
+	u, _, err := newUnit(s, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return []finding{judged("commands", err, "")}
+	}
+	systemd, ok := u.(*unit.Systemd)
+	if !ok {
+		return []finding{judgeState("commands", u.State(ctx))}
+	}
+	defer systemd.Close()
+	setup, err := systemd.Setup(ctx)
+	if err != nil {
+		return []finding{judged("unit "+s.Unit, err, "")}
+	}
+	findings := judgeSetup(s.Unit, setup)
+	if codeOf(findings) != exitDone && setup.LoadState != "loaded" {
+		return findings
+	}
+	return append(findings,
+		judgeState("state of the unit", u.State(ctx)),
+		judgeCommand(setup.Command, s.ServerProperties),
+		judged("right to restart the unit", systemd.MayRestart(ctx), ""),
+		judgeSynchronized(systemd.ClockSynchronized(ctx)),
+	)
+}
+
+// judgeState takes every state for well that the service manager can tell: a
+// broker may be stopped.
+func judgeState(what string, f restart.UnitFacts) finding {
+	if f.State == restart.UnitUnknown {
+		return broken(what, "%s", f.Detail)
+	}
+	return well(what, "%s", f.State)
+}
+
+// judgeSetup judges the unit's settings, each on its own; one that is not loaded has none.
+func judgeSetup(name string, u unit.Setup) []finding {
+	loaded := judgeLoaded(name, u)
+	if u.LoadState != "loaded" {
+		return []finding{loaded}
+	}
+	return []finding{loaded, judgeBoot(name, u), judgeProcess(name, u), judgeKill(name, u), judgeStopTime(name, u), judgeExitStatus(name, u), judgeRestarts(name, u)}
+}
+
+func judgeLoaded(name string, u unit.Setup) finding {
+	what := "unit " + name
+	switch {
+	case u.LoadState == "masked":
+		return broken(what, "is masked, so that nobody can start it; `systemctl unmask %s`", name)
+	case u.LoadState == "not-found":
+		return broken(what, "is not there; name the broker's unit as `unit` in the settings")
+	case u.LoadState != "loaded":
+		return broken(what, "is not loaded (%s: %s); mend its file, then `systemctl daemon-reload`", u.LoadState, u.LoadError)
+	case u.RefuseManual:
+		return broken(what, "cannot be restarted by anybody; remove RefuseManualStart= and RefuseManualStop= from it")
+	case u.NeedDaemonReload:
+		return doubtful(what, "its file has changed since systemd read it; `systemctl daemon-reload`")
+	}
+	return well(what, "%s", u.Fragment)
+}
+
+func judgeBoot(name string, u unit.Setup) finding {
+	const what = "start at boot"
+	if u.UnitFileState == "disabled" {
+		return doubtful(what, "the unit is disabled, so that the broker stays down after a reboot; `systemctl enable %s`", name)
+	}
+	return well(what, "%s", u.UnitFileState)
+}
+
+// judgeProcess asks whether systemd sees the broker's process come and go.
+func judgeProcess(name string, u unit.Setup) finding {
+	const what = "process of the unit"
+	switch {
+	case u.Type == "oneshot" || u.RemainAfterExit:
+		return broken(what, "with Type=oneshot or RemainAfterExit=yes systemd does not see the broker end; let the unit run it in the foreground, with Type=simple and without -daemon (`systemctl edit --full %s`)", name)
+	case u.Type == "forking":
+		return doubtful(what, "with Type=forking systemd guesses which process is the broker; run it in the foreground, with Type=simple and without -daemon (`systemctl edit --full %s`)", name)
+	}
+	return well(what, "Type=%s", u.Type)
+}
+
+// The signals at which a JVM runs its shutdown hooks: HUP, INT and TERM.
+var politeSignals = []int{1, 2, 15}
+
+func judgeKill(name string, u unit.Setup) finding {
+	const what = "way to stop"
+	switch {
+	case u.KillMode == "none":
+		return broken(what, "with KillMode=none a restart does not end the old process, and the new one finds its ports taken; remove KillMode= (`systemctl edit --full %s`)", name)
+	case !slices.Contains(politeSignals, u.KillSignal):
+		return broken(what, "at signal %d Kafka makes no controlled shutdown; remove KillSignal= from the unit, so that it gets SIGTERM (`systemctl edit --full %s`)", u.KillSignal, name)
+	}
+	return well(what, "KillMode=%s, signal %d", u.KillMode, u.KillSignal)
+}
+
+func judgeStopTime(name string, u unit.Setup) finding {
+	const what = "time to stop"
+	switch {
+	case u.TimeoutStop == unit.Forever:
+		return well(what, "no limit")
+	case u.TimeoutStop < stopNeeded:
+		return doubtful(what, "systemd kills the broker %s after it asked it to stop, and a controlled shutdown may take 5 minutes and the time to flush the logs; set TimeoutStopSec=%d or more (`systemctl edit %s`), or a stop in bad times ends in a log recovery", u.TimeoutStop, int(stopNeeded.Seconds()), name)
+	}
+	return well(what, "%s", u.TimeoutStop)
+}
+
+func judgeExitStatus(name string, u unit.Setup) finding {
+	const what = "exit status"
+	const bySIGTERM = 143 // of a JVM
+	if !slices.Contains(u.SuccessExitStatus, bySIGTERM) {
+		return doubtful(what, "a broker that was stopped exits with %d, which systemd takes for a failure; set SuccessExitStatus=%d (`systemctl edit %s`), or every stop shows as a failed unit", bySIGTERM, bySIGTERM, name)
+	}
+	return well(what, "%d is success", bySIGTERM)
+}
+
+// judgeRestarts asks whether systemd leaves a start for a roll-back. A broker
+// that fails over a manifest is started by a roll-out, by Restart= again, and
+// then by the roll-back; beyond its limit systemd refuses every start.
+func judgeRestarts(name string, u unit.Setup) finding {
+	const what = "automatic restarts"
+	const startsOfARollOut = 3 // the roll-out's, the roll-back's, and one by hand
+	limited := u.StartLimitBurst > 0 && u.StartLimitInterval > 0
+	again := u.Restart != "no" && u.Restart != ""
+	switch {
+	case limited && u.StartLimitAction != "none" && u.StartLimitAction != "":
+		return doubtful(what, "a broker that fails over a manifest may bring about StartLimitAction=%s; remove it (`systemctl edit --full %s`), the agent puts such a broker back by itself", u.StartLimitAction, name)
+	case limited && u.StartLimitBurst < startsOfARollOut && u.StartLimitInterval > time.Minute:
+		return doubtful(what, "systemd allows %d starts in %s, so that it may refuse the one of a roll-back; set StartLimitBurst=5 (`systemctl edit %s`)", u.StartLimitBurst, u.StartLimitInterval, name)
+	case limited && again && u.StartLimitInterval > time.Minute && time.Duration(u.StartLimitBurst)*u.RestartDelay < u.StartLimitInterval:
+		return doubtful(what, "with Restart=%s a broker that fails over a manifest may use up its %d starts in %s, and systemd then refuses the one of the roll-back; set RestartSec=%d, or a shorter StartLimitIntervalSec= (`systemctl edit %s`)",
+			u.Restart, u.StartLimitBurst, u.StartLimitInterval, int((u.StartLimitInterval/time.Duration(u.StartLimitBurst)).Seconds())+1, name)
+	}
+	return well(what, "Restart=%s", u.Restart)
+}
+
+// judgeCommand looks for what the broker's command line takes away from server.properties.
+func judgeCommand(command []string, properties string) finding {
+	const what = "command line of the broker"
+	for i, arg := range command {
+		value, one := strings.CutPrefix(arg, "--override=")
+		if !one && arg == "--override" && i+1 < len(command) {
+			value = command[i+1]
+		}
+		key, _, _ := strings.Cut(value, "=")
+		if manages(strings.TrimSpace(key)) {
+			return broken(what, "--override %s beats server.properties, so that the manifest has no effect; remove it from the unit, and put what is not the manifest's into server.properties", key)
+		}
+	}
+	for _, arg := range command[min(1, len(command)):] {
+		if strings.HasSuffix(arg, ".properties") && filepath.IsAbs(arg) && !sameFile(arg, properties) {
+			return broken(what, "the broker is started with %s, and the settings name %s; correct `server_properties` in the settings", arg, properties)
+		}
+	}
+	if len(command) == 0 {
+		return doubtful(what, "cannot be seen; an --override on it would beat server.properties")
+	}
+	return well(what, "no --override of a listener")
+}
+
+// manages is true for the properties that the agent writes.
+func manages(key string) bool {
+	return key == "listeners" || key == "advertised.listeners" || key == "listener.security.protocol.map" || strings.HasPrefix(key, "listener.name.")
+}
+
+func sameFile(a, b string) bool {
+	resolved := func(path string) string {
+		if r, err := filepath.EvalSymlinks(path); err == nil {
+			return r
+		}
+		return filepath.Clean(path)
+	}
+	return resolved(a) == resolved(b)
+}
+
+// judgeSynchronized is about NTP. What the agents need of their clocks is little:
+// an agent counts as silent by the time of its last record.
+func judgeSynchronized(synchronized bool, err error) finding {
+	const what = "clock synchronization"
+	switch {
+	case err != nil:
+		return doubtful(what, "%s; see `timedatectl`", oneLine(err))
+	case !synchronized:
+		return doubtful(what, "the system's clock is not kept right by NTP or the like; run a time service, such as systemd-timesyncd or chrony: agents with clocks far apart take each other for silent")
+	}
+	return well(what, "by the system")
+}
+
+// clockOff and clockFar: logs can be read side by side, and a healthy agent is not taken for silent.
+const clockOff, clockFar = 2 * time.Second, 30 * time.Second
+
+// judgeClock is about this machine's clock beside the active controller's.
+func judgeClock(ahead, uncertain time.Duration, err error) finding {
+	const what = "clock"
+	if err != nil {
+		return doubtful(what, "%s", oneLine(err))
+	}
+	where, off := "ahead of", ahead.Abs()
+	if ahead < 0 {
+		where = "behind"
+	}
+	off = max(0, off-uncertain).Round(time.Millisecond)
+	switch {
+	case off > clockFar:
+		return broken(what, "this machine is %s %s the active controller; set its clock right: an agent is taken for silent after a minute without a record, and roll-outs wait for it", off, where)
+	case off > clockOff:
+		return doubtful(what, "this machine is %s %s the active controller; run a time service, such as systemd-timesyncd or chrony", off, where)
+	}
+	return well(what, "within %s of the active controller's", (ahead.Abs() + uncertain).Round(time.Millisecond))
+}
