@@ -51,9 +51,7 @@ shared() { # shared DIR: what is the same on every architecture
   changelog | gzip -9n >"$doc/changelog.gz"
   install -m 0644 packaging/examples/* "$doc/examples"
   install -m 0644 packaging/*.schema.json "$1/usr/share/kpls-agent"
-  if [ -d packaging/prometheus ]; then
-    cp -r packaging/prometheus "$1/usr/share/kpls-agent"
-  fi
+  cp -r packaging/prometheus packaging/grafana "$1/usr/share/kpls-agent"
   for name in kpls-agent.1 kpls-agent.yaml.5; do
     gzip -9n <"packaging/man/$name" >"$1/usr/share/man/man${name##*.}/$name.gz"
   done

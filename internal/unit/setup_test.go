@@ -85,8 +85,8 @@ func TestMayRestart(t *testing.T) {
 	for _, c := range []struct{ name, message, want string }{
 		{"org.freedesktop.DBus.Error.InvalidArgs", "Isolate is only valid for start.", ""},
 		{"org.freedesktop.systemd1.NoIsolation", "Operation refused, unit may not be isolated.", ""},
-		{"org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", "Interactive authentication required.", "restart kafka.service: not permitted (Interactive authentication required.); install the package's polkit rule"},
-		{"org.freedesktop.DBus.Error.AccessDenied", "Access denied", "restart kafka.service: not permitted (Access denied); install"},
+		{"org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", "Interactive authentication required.", "restart kafka.service: not permitted (Interactive authentication required.); run `kpls-agent setup` as root"},
+		{"org.freedesktop.DBus.Error.AccessDenied", "Access denied", "restart kafka.service: not permitted (Access denied); run"},
 		{"org.freedesktop.systemd1.NoSuchUnit", "Unit kafka.service not found.", "restart kafka.service: Unit kafka.service not found.; name the broker's unit"},
 	} {
 		p := newPeer(t)

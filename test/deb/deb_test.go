@@ -123,6 +123,9 @@ func TestContents(t *testing.T) {
 	for _, example := range []string{"kafka-format.service", "kafka.service", "kpls-agent.yaml", "manifest.yaml", "user-data"} {
 		want = append(want, "/usr/share/doc/kpls-agent/examples/"+example)
 	}
+	for _, file := range []string{"prometheus/kpls-agent.alerts.yml", "prometheus/kpls-agent.recording.yml", "prometheus/prometheus.example.yml", "grafana/kpls-agent.json"} {
+		want = append(want, "/usr/share/kpls-agent/"+file)
+	}
 	for arch, path := range built {
 		var names []string
 		for line := range strings.SplitSeq(strings.TrimSpace(output(t, "env", "TZ=UTC", "dpkg-deb", "-c", path)), "\n") {
