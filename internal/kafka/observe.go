@@ -51,7 +51,11 @@ func (c *Client) observe(ctx context.Context, f *restart.ClusterFacts) string {
 			break
 		}
 		view, err := c.view(ctx, id, f.Views)
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			view, err = c.view(ctx, id, f.Views) // the connection may have been of an earlier process of the broker
+		}
 		if err != nil {
+			f.NoAnswer = append(f.NoAnswer, id)
 			failures = append(failures, fmt.Errorf("ask broker %d for its view of the cluster: %w", id, explain(err)))
 			continue
 		}

@@ -188,12 +188,35 @@ func TestObserveWithBrokersAway(t *testing.T) {
 	if d := cmp.Diff([]int32{0, 3}, views(f)); d != "" || f.Err != "" {
 		t.Errorf("%s%s", d, f.Err)
 	}
+	if d := cmp.Diff([]int32{1, 2}, f.NoAnswer); d != "" {
+		t.Errorf("who does not answer:\n%s", d)
+	}
 	c.ControlKey(3, func(kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		return nil, kerr.UnknownServerError, true
 	})
 	if f = cl.Observe(within(t)); f.Err == "" || len(f.Views) != 0 {
 		t.Errorf("%d views, %q", len(f.Views), f.Err)
+	}
+}
+
+// A connection to an earlier process of a broker says nothing about this one.
+func TestObserveAsksTwice(t *testing.T) {
+	c := newCluster(t, 3)
+	cl := open(t, c)
+	var mu sync.Mutex
+	cut := map[int32]bool{}
+	c.ControlKey(3, func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		mu.Lock()
+		defer mu.Unlock()
+		first := r.(*kmsg.MetadataRequest).Topics == nil && !cut[c.CurrentNode()]
+		cut[c.CurrentNode()] = cut[c.CurrentNode()] || first
+		return nil, kerr.UnknownServerError, first
+	})
+	f := cl.Observe(within(t))
+	if d := cmp.Diff([]int32{0, 1, 2}, views(f)); d != "" || len(f.NoAnswer) > 0 || len(cut) != 3 {
+		t.Errorf("%s no answer from %v, cut %v", d, f.NoAnswer, cut)
 	}
 }
 

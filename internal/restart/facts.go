@@ -110,6 +110,10 @@ type ClusterFacts struct {
 	Took  time.Duration
 	Err   string
 	Views []BrokerView
+	// NoAnswer lists brokers that are said to be alive, were asked for their view and
+	// did not give it: one that was killed is missed by the others only after some
+	// seconds (broker.session.timeout.ms, 9 s).
+	NoAnswer []int32
 	// Quorum is nil where it could not be learnt; QuorumErr says why.
 	Quorum    *Quorum
 	QuorumErr string

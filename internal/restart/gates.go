@@ -91,6 +91,9 @@ func (s *step) why(id int32) string {
 	if s.inAll(id) {
 		return ""
 	}
+	if s.noAnswer(id) {
+		return " (it is registered, and does not answer)"
+	}
 	n := s.missing(id)
 	if n == 0 {
 		return ""
@@ -98,7 +101,14 @@ func (s *step) why(id int32) string {
 	return fmt.Sprintf(" (%d partitions lack it: %s)", n, s.example(id))
 }
 
+// noAnswer is true for a broker that should have answered and did not.
+func (s *step) noAnswer(id int32) bool { return slices.Contains(s.f.Cluster.NoAnswer, id) }
+
+// inAll is true for a broker that is alive in the eyes of every view, its own included if it was asked.
 func (s *step) inAll(id int32) bool {
+	if s.noAnswer(id) {
+		return false
+	}
 	for _, v := range s.f.Cluster.Views {
 		if !slices.Contains(v.Alive, id) {
 			return false
@@ -112,8 +122,8 @@ func (s *step) inAny(id int32) bool {
 }
 
 // gatePartitions: no partition that this broker keeps in sync may come below
-// its min.insync.replicas, counting every claimed broker as away, in the eyes
-// of every view. A topic that can never pass is gateUnprotected's.
+// its min.insync.replicas, counting every claimed broker and every one that does
+// not answer as away, in the eyes of every view. A topic that can never pass is gateUnprotected's.
 func (s *step) gatePartitions() *Reason {
 	self, claimed := s.m.opts.Self, s.claimed()
 	n, example := 0, ""
@@ -129,7 +139,7 @@ func (s *step) gatePartitions() *Reason {
 				}
 				left := 0
 				for _, id := range p.ISR {
-					if id != self && !slices.Contains(claimed, id) {
+					if id != self && !slices.Contains(claimed, id) && !s.noAnswer(id) {
 						left++
 					}
 				}
@@ -202,6 +212,8 @@ func (s *step) gateQuorum() *Reason {
 	for _, v := range q.Voters {
 		switch {
 		case v.ID == self || slices.Contains(claimed, v.ID):
+		case s.noAnswer(v.ID):
+			behind = append(behind, v.ID)
 		case v.caughtUp():
 			remain++
 		default:

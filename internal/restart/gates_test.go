@@ -70,6 +70,16 @@ func TestGates(t *testing.T) {
 			f.Manifest.MaxUnavailable = 2
 		}, "", ""},
 		{"a broker of the table that never was", func(f *Facts) { f.Manifest.Zones[4] = "b" }, CodeGateBrokers, "broker 4 is down"},
+		{"a broker that is said to be alive and does not answer", func(f *Facts) { f.Cluster.NoAnswer = []int32{3} }, CodeGateBrokers, "broker 3 is down; nothing is restarted until it is back (it is registered, and does not answer)"},
+		{"does not answer, two may be away", func(f *Facts) {
+			f.Cluster.NoAnswer, f.Manifest.MaxUnavailable = []int32{3}, 2
+		}, CodeGatePartitions, "orders-0 has 3 in-sync replicas"},
+		{"does not answer, two may be away, nothing is kept", func(f *Facts) {
+			f.Cluster.NoAnswer, f.Manifest.MaxUnavailable = []int32{3}, 2
+			for i := range f.Cluster.Views {
+				f.Cluster.Views[i].Topics = f.Cluster.Views[i].Topics[1:]
+			}
+		}, CodeGateQuorum, "not caught up: 3"},
 		{"this broker is away already", func(f *Facts) {
 			for i := range f.Cluster.Views {
 				f.Cluster.Views[i].Alive = []int32{2}

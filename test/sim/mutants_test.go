@@ -13,7 +13,7 @@ var mutants = []mutant{
 	{"claimed brokers do not count against max_unavailable", "gates.go", `len(down)+len(claimed)+1 <=`, `len(down)+1 <=`},
 	{"partitions are looked at in one view", "gates.go", "	n, example := 0, \"\"\n	for _, v := range s.f.Cluster.Views {", "	n, example := 0, \"\"\n	for _, v := range s.f.Cluster.Views[:1] {"},
 	{"a partition may come one below its minimum", "gates.go", `if left < need {`, `if left < need-1 {`},
-	{"claimed brokers count as in sync", "gates.go", `if id != self && !slices.Contains(claimed, id) {`, `if id != self {`},
+	{"claimed brokers count as in sync", "gates.go", `if id != self && !slices.Contains(claimed, id) && !s.noAnswer(id) {`, `if id != self && !s.noAnswer(id) {`},
 	{"no majority of voters is needed", "gates.go", `if remain < need {`, `if false {`},
 	{"a voter that is behind counts", "gates.go", `v.Behind >= 0 && v.Behind < voterLag`, `v.Behind >= 0`},
 	{"a manifest that differs elsewhere is no matter", "agree.go", `case st.Manifest != s.f.Manifest.Hash:`, `case false:`},

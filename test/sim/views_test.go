@@ -75,6 +75,7 @@ func (c *cluster) observe(self int32, reach func(*broker) bool) (restart.Cluster
 			if b.running {
 				took += unanswered
 			}
+			f.NoAnswer = append(f.NoAnswer, b.id)
 			continue
 		}
 		p := c.seenBy(b)
