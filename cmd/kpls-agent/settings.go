@@ -16,6 +16,9 @@ import (
 // defaultSettings is where a package's agent looks.
 const defaultSettings = "/etc/kpls-agent/kpls-agent.yaml"
 
+// stateDirectory is the default of state_dir, and what systemd makes for the service.
+const stateDirectory = "/var/lib/kpls-agent"
+
 // Settings is this VM's own file. An empty or missing file is valid.
 type Settings struct {
 	Manifest         string

@@ -16,7 +16,7 @@ func settingsShape() *config.Shape {
 	return &config.Shape{Kind: config.KindObject, Fields: []config.Field{
 		{Name: "manifest", Default: "/etc/kpls-agent/manifest.yaml", Doc: "The manifest, the same bytes on every broker VM.", Shape: pathShape()},
 		{Name: "server_properties", Default: "/etc/kafka/server.properties", Doc: "The broker's configuration file. The agent must be able to write its folder.", Shape: pathShape()},
-		{Name: "state_dir", Default: "/var/lib/kpls-agent", Doc: "Where the agent keeps what must survive a crash.", Shape: pathShape()},
+		{Name: "state_dir", Default: stateDirectory, Doc: "Where the agent keeps what must survive a crash.", Shape: pathShape()},
 		{Name: "unit", Default: "kafka.service", Doc: "The broker's systemd unit.", Shape: config.Shape{Kind: config.KindString, Pattern: regexp.MustCompile(`^[A-Za-z0-9:_.@\\-]{1,240}\.service$`), Want: "the name of a systemd unit, such as kafka.service"}},
 		{Name: "commands", Unset: "`unit` is used", Doc: "Instead of `unit`, where there is no systemd. No shell is involved.", Shape: objectShape(
 			config.Field{Name: "restart", Required: true, Doc: "Stops the broker if it runs, starts it, and exits with 0 once the new process runs.", Shape: argvShape()},

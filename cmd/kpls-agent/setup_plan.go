@@ -38,10 +38,9 @@ type record struct {
 // wanted is all that the settings ask for.
 type wanted struct {
 	record  record
-	unit    string // "" with commands
-	folder  string // of server.properties; "" while there is none
-	private bool   // folder is in a home
-	group   string // of server.properties, if the agent has to be in it
+	unit    string   // "" with commands
+	folders []string // to be written
+	group   string   // of server.properties, if the agent has to be in it
 	left    []string
 }
 
@@ -54,14 +53,21 @@ func plan(path string, s *Settings, who account, old record) wanted {
 		}
 	}
 	w.broker(s.ServerProperties, who, old)
+	if s.StateDir != stateDirectory {
+		w.state(s.StateDir, who)
+	}
 	tls, sasl := s.Kafka.TLS, s.Kafka.SASL
 	for _, secret := range []string{sasl.PasswordFile, tls.KeyFile, tls.CertFile, tls.CAFile} {
 		if secret == "" {
 			continue
 		}
-		if target, err := filepath.EvalSymlinks(secret); err != nil {
+		target, err := filepath.EvalSymlinks(secret)
+		switch {
+		case err != nil:
 			w.left = append(w.left, fmt.Sprintf("%v; put the file there that the settings name", err))
-		} else {
+		case inHome(filepath.Dir(target)):
+			w.left = append(w.left, fmt.Sprintf("%s is in a home, where the service sees nothing but the folder of server.properties; move it to /etc/kpls-agent", target))
+		default:
 			w.reach(target, read, who, who.gid)
 		}
 	}
@@ -87,8 +93,6 @@ func (w *wanted) broker(path string, who account, old record) {
 		w.left = append(w.left, err.Error())
 		return
 	}
-	w.folder = filepath.Dir(file)
-	w.private = slices.ContainsFunc([]string{"/home/", "/root/", "/run/user/"}, func(home string) bool { return strings.HasPrefix(w.folder+"/", home) })
 	if uid == who.uid {
 		uid = 0
 		for _, o := range old.owners {
@@ -106,7 +110,27 @@ func (w *wanted) broker(path string, who account, old record) {
 	} else {
 		gid = who.gid
 	}
-	w.reach(w.folder, read|write|enter, who, gid)
+	w.writes(filepath.Dir(file), who, gid)
+}
+
+// state adds a state directory other than the one that systemd makes.
+func (w *wanted) state(path string, who account) {
+	folder, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		w.left = append(w.left, fmt.Sprintf("%v; make the state directory: install -d -m 0750 -o %s -g %s %s, then run `kpls-agent setup` again", err, who.name, who.name, path))
+		return
+	}
+	w.writes(folder, who, who.gid)
+}
+
+func (w *wanted) writes(folder string, who account, gid uint32) {
+	w.folders = append(w.folders, folder)
+	w.reach(folder, read|write|enter, who, gid)
+}
+
+// inHome is true for what ProtectHome= hides.
+func inHome(folder string) bool {
+	return slices.ContainsFunc([]string{"/home/", "/root/", "/run/user/"}, func(home string) bool { return strings.HasPrefix(folder+"/", home) })
 }
 
 // unreadable says why the agent cannot read a file, or why not all who read it now
@@ -126,7 +150,9 @@ func unreadable(perm fs.FileMode, gid uint32) string {
 // group that the agent is in beside its own.
 func (w *wanted) reach(path string, r rights, who account, gid uint32) {
 	var chain []grant
-	for dir := filepath.Dir(path); !w.hidden(path) && dir != "/"; dir = filepath.Dir(dir) {
+	// What the drop-in mounts into an empty home stands in folders of systemd's.
+	mounted := slices.Contains(w.folders, path) && inHome(path)
+	for dir := filepath.Dir(path); dir != "/" && !mounted; dir = filepath.Dir(dir) {
 		chain = append(chain, grant{enter, dir})
 	}
 	for _, g := range append(chain, grant{r, path}) {
@@ -135,9 +161,6 @@ func (w *wanted) reach(path string, r rights, who account, gid uint32) {
 		}
 	}
 }
-
-// hidden is true for what the drop-in mounts into an empty home: the folders above are systemd's.
-func (w *wanted) hidden(path string) bool { return w.private && path == w.folder }
 
 // lacks is true unless the agent has the rights without setup's help.
 func lacks(path string, r rights, who account, gid uint32) bool {
@@ -202,12 +225,17 @@ func dropIn(path string, w wanted, version int) string {
 		fmt.Fprintf(&b, "\n[Unit]\n# At the first boot server.properties is right before the broker starts.\nBefore=%s\n", w.unit)
 	}
 	b.WriteString("\n[Service]\n")
-	if w.folder != "" {
+	if len(w.folders) > 0 {
 		b.WriteString("# The folder of server.properties, which is replaced by rename.\n")
-		if w.private {
-			fmt.Fprintf(&b, "ProtectHome=tmpfs\nBindPaths=%s\n", word("-"+w.folder))
+	}
+	if slices.ContainsFunc(w.folders, inHome) {
+		b.WriteString("ProtectHome=tmpfs\n")
+	}
+	for _, folder := range w.folders {
+		if inHome(folder) {
+			fmt.Fprintf(&b, "BindPaths=%s\n", word("-"+folder))
 		} else {
-			fmt.Fprintf(&b, "ReadWritePaths=%s\n", word("-"+w.folder))
+			fmt.Fprintf(&b, "ReadWritePaths=%s\n", word("-"+folder))
 		}
 	}
 	if w.group != "" {

@@ -251,6 +251,10 @@ func TestSetupLeft(t *testing.T) {
 			"left to do: lstat DIR/ca.pem: no such file or directory; put the file there that the settings name",
 		},
 		{
+			"no state directory", "server_properties: etc/server.properties\nstate_dir: srv/state\n", func(m *machine) { m.put("etc/server.properties", "", 0o644) },
+			"left to do: lstat DIR/srv: no such file or directory; make the state directory: install -d -m 0750 -o kpls-agent -g kpls-agent DIR/srv/state, then run `kpls-agent setup` again",
+		},
+		{
 			"no password", "server_properties: etc/server.properties\nkafka: {sasl: {mechanism: PLAIN, username: x, password_file: password}}\n", func(m *machine) { m.put("etc/server.properties", "", 0o644) },
 			"left to do: lstat DIR/password: no such file or directory; put the file there that the settings name",
 		},
@@ -267,6 +271,18 @@ func TestSetupLeft(t *testing.T) {
 				t.Error("the polkit rule was not written")
 			}
 		})
+	}
+}
+
+func TestSetupStateDirectory(t *testing.T) {
+	m := newMachine(t)
+	m.put("etc/server.properties", "", 0o644)
+	m.put("srv/state/journal.json", "", 0o600)
+	m.put("kpls-agent.yaml", "server_properties: etc/server.properties\nstate_dir: srv/state\n", 0o644)
+	said, code := m.apply()
+	state := filepath.Join(m.dir, "srv/state")
+	if code != exitDone || m.rights(state) != "rwx" || !strings.Contains(m.file(m.u.dropIn), "ReadWritePaths=\"-DIR/etc\"\nReadWritePaths=\"-DIR/srv/state\"\n") {
+		t.Errorf("exit %d, rights %s, said:\n%s\n%s", code, m.rights(state), said, m.file(m.u.dropIn))
 	}
 }
 
@@ -291,8 +307,8 @@ func TestDropIn(t *testing.T) {
 		"nothing is there yet": {wanted{unit: "kafka.service"}, 0, "Before=kafka.service\n\n[Service]\n"},
 		"systemd 253":          {wanted{}, 253, "\n[Service]\n"},
 		"systemd 254":          {wanted{}, 254, "\nFileDescriptorStorePreserve=yes\n"},
-		"an odd path":          {wanted{folder: `/opt/my "kafka"/100%`}, 0, `ReadWritePaths="-/opt/my \"kafka\"/100%%"` + "\n"},
-		"a home":               {wanted{folder: "/home/azureuser/config", private: true, group: "azureuser"}, 0, "ProtectHome=tmpfs\nBindPaths=\"-/home/azureuser/config\"\n# Its group, so that it stays Kafka's.\nSupplementaryGroups=azureuser\n"},
+		"an odd path":          {wanted{folders: []string{`/opt/my "kafka"/100%`}}, 0, `ReadWritePaths="-/opt/my \"kafka\"/100%%"` + "\n"},
+		"a home":               {wanted{folders: []string{"/home/azureuser/config", "/srv/state"}, group: "azureuser"}, 0, "ProtectHome=tmpfs\nBindPaths=\"-/home/azureuser/config\"\nReadWritePaths=\"-/srv/state\"\n# Its group, so that it stays Kafka's.\nSupplementaryGroups=azureuser\n"},
 	} {
 		if got := dropIn("settings", c.w, c.version); !strings.HasSuffix(got, c.want) {
 			t.Errorf("%s:\n%s\nwant at the end:\n%s", name, got, c.want)
