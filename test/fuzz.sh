@@ -4,9 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 time=${1:?usage: fuzz.sh TIME}
-for package in $(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do
-  for target in $(grep -rhoE --include='*_test.go' '^func (Fuzz[A-Za-z0-9]+)' "$package" | cut -c6- | sort); do
-    printf '== %s %s\n' "$package" "$target"
-    ${GO:-go} test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$package"
-  done
+grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9]+' . | sort | while IFS=: read -r file target; do
+  package=${file%/*} target=${target#func }
+  printf '== %s %s\n' "$package" "$target"
+  ${GO:-go} test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$package" </dev/null
 done
