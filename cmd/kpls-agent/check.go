@@ -143,8 +143,7 @@ func checkAll(ctx context.Context, s *Settings, offline bool) []finding {
 	defer client.Close()
 	found, running := checkKafka(ctx, s, client)
 	findings = append(findings, found...)
-	findings = append(findings, checkPorts(ctx, s, desired, running)...)
-	return append(findings, checkControllerClock(ctx, client))
+	return append(findings, checkPorts(ctx, s, desired, running)...)
 }
 
 // preflight tells the log at the start of the agent what is not well, as far as
@@ -173,5 +172,5 @@ func preflight(ctx context.Context, s *Settings, client *kafka.Client, log *slog
 		return
 	}
 	found, _ := checkKafka(ctx, s, client)
-	tell(append(found, checkControllerClock(ctx, client))...)
+	tell(found...)
 }

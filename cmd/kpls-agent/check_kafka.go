@@ -34,7 +34,8 @@ func answers(ctx context.Context, client *kafka.Client) error {
 	}
 }
 
-// checkKafka checks the login and what it allows, and returns the listeners that the broker runs.
+// checkKafka checks the login and what it allows, and the clock by that of Kafka;
+// it returns the listeners that the broker runs.
 func checkKafka(ctx context.Context, s *Settings, client *kafka.Client) ([]finding, []config.Effective) {
 	version, err := client.Version(ctx)
 	findings := []finding{judged("login to Kafka", err, "Kafka "+version)}
@@ -48,6 +49,7 @@ func checkKafka(ctx context.Context, s *Settings, client *kafka.Client) ([]findi
 	}
 	findings = append(findings, judged("configuration of the broker", err, ""))
 	findings = append(findings, judgeView(client.Observe(ctx))...)
+	findings = append(findings, judgeClock(client.ClockDifference(ctx)))
 	rights, err := client.Rights(ctx)
 	if err != nil {
 		return append(findings, judged("rights in Kafka", err, "")), running
@@ -102,10 +104,6 @@ func few(names []string) string {
 		return strings.Join(names[:most], ", ") + ", ..."
 	}
 	return strings.Join(names, ", ")
-}
-
-func checkControllerClock(ctx context.Context, client *kafka.Client) finding {
-	return judgeClock(client.ClockDifference(ctx))
 }
 
 func joinIDs(ids []int32) string {

@@ -33,7 +33,7 @@ func checkUnit(ctx context.Context, s *Settings) []finding {
 		return []finding{judged("unit "+s.Unit, err, "")}
 	}
 	findings := judgeSetup(s.Unit, setup)
-	if codeOf(findings) != exitDone && setup.LoadState != "loaded" {
+	if setup.LoadState != "loaded" {
 		return findings
 	}
 	return append(findings,
