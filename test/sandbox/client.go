@@ -24,6 +24,14 @@ func (c *Cluster) Bootstrap() []string {
 	return addrs
 }
 
+func (c *Cluster) brokerIDs() []int32 {
+	var ids []int32
+	for _, b := range c.Brokers {
+		ids = append(ids, b.ID)
+	}
+	return ids
+}
+
 // NewClient returns a client over the inter-broker listener; the caller must close it.
 func (c *Cluster) NewClient(opts ...kgo.Opt) (*kgo.Client, error) {
 	return kgo.NewClient(append([]kgo.Opt{

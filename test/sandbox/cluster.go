@@ -175,7 +175,7 @@ func (c *Cluster) Tool(ctx context.Context, class string, args ...string) *exec.
 
 // buildBrokerctl builds the program through which other processes control the brokers.
 func buildBrokerctl(ctx context.Context, dir string) (string, error) {
-	root, err := moduleRoot()
+	root, err := ModuleRoot()
 	if err != nil {
 		return "", err
 	}

@@ -70,7 +70,7 @@ const pomFormat = `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVers
 // them from Maven Central into .cache/kafka-VERSION under the module's root, or
 // under the directory that KPLS_CACHE names; callers in other processes wait.
 func Libs(ctx context.Context, version string) (string, error) {
-	cache, err := cacheDir()
+	cache, err := CacheDir()
 	if err != nil {
 		return "", err
 	}
@@ -78,7 +78,7 @@ func Libs(ctx context.Context, version string) (string, error) {
 	if haveLibs(dir, version) {
 		return dir, nil
 	}
-	unlock, err := lockFile(dir + ".lock")
+	unlock, err := LockFile(dir + ".lock")
 	if err != nil {
 		return "", err
 	}
@@ -97,11 +97,11 @@ func ClassPath(libs string) string {
 	return filepath.Join(libs, "config") + string(os.PathListSeparator) + filepath.Join(libs, "*")
 }
 
-// cacheDir is where fetched files are kept between runs.
-func cacheDir() (string, error) {
+// CacheDir is where fetched files are kept between runs.
+func CacheDir() (string, error) {
 	dir := os.Getenv("KPLS_CACHE")
 	if dir == "" {
-		root, err := moduleRoot()
+		root, err := ModuleRoot()
 		if err != nil {
 			return "", err
 		}
@@ -110,8 +110,8 @@ func cacheDir() (string, error) {
 	return filepath.Abs(dir)
 }
 
-// moduleRoot is the next directory upwards that holds a go.mod.
-func moduleRoot() (string, error) {
+// ModuleRoot is the next directory upwards that holds a go.mod.
+func ModuleRoot() (string, error) {
 	wd, err := os.Getwd()
 	if err != nil {
 		return "", err
@@ -174,8 +174,8 @@ func fetchLibs(ctx context.Context, dir, version string) error {
 	return os.Rename(part, dir)
 }
 
-// lockFile takes an exclusive lock that other processes respect and that ends with this process.
-func lockFile(path string) (unlock func(), err error) {
+// LockFile takes an exclusive lock that other processes respect and that ends with this process.
+func LockFile(path string) (unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}

@@ -138,11 +138,10 @@ func (w *Watcher) lookAtISR(ctx context.Context) {
 		if !accepts(ctx, b.Internal()) {
 			continue
 		}
-		response, err := metadata(ctx, b.Internal(), nil)
+		away, err := OutOfSync(ctx, b.Internal(), nil, w.cluster.brokerIDs())
 		if err != nil {
 			continue
 		}
-		away := w.outOfSync(response)
 		for _, b := range w.cluster.Brokers {
 			w.note(w.synced, b.ID, !slices.Contains(away, b.ID))
 		}
@@ -155,16 +154,21 @@ func (w *Watcher) lookAtISR(ctx context.Context) {
 	}
 }
 
-// outOfSync are the brokers that are not listed, or are missing from an ISR.
-func (w *Watcher) outOfSync(response *kmsg.MetadataResponse) []int32 {
+// OutOfSync asks whoever answers at addr which of these brokers it does not list,
+// or sees missing from an in-sync set. dial may be nil.
+func OutOfSync(ctx context.Context, addr string, dial DialFunc, brokers []int32) ([]int32, error) {
+	response, err := metadata(ctx, addr, dial)
+	if err != nil {
+		return nil, err
+	}
 	var away []int32
-	for _, b := range w.cluster.Brokers {
-		listed := slices.ContainsFunc(response.Brokers, func(m kmsg.MetadataResponseBroker) bool { return m.NodeID == b.ID })
-		if !listed || missing(response, b.ID) {
-			away = append(away, b.ID)
+	for _, id := range brokers {
+		listed := slices.ContainsFunc(response.Brokers, func(m kmsg.MetadataResponseBroker) bool { return m.NodeID == id })
+		if !listed || missing(response, id) {
+			away = append(away, id)
 		}
 	}
-	return away
+	return away, nil
 }
 
 func missing(response *kmsg.MetadataResponse, id int32) bool {

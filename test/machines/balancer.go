@@ -1,0 +1,158 @@
+package machines
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"example.com/kpls-agent/test/sandbox"
+)
+
+// firstPort is the load balancer's port that leads to broker 1; the others follow.
+const firstPort = 9093
+
+// Probing says how a load balancer probes, by TCP on the brokers' probe port.
+type Probing struct {
+	Interval   time.Duration
+	Fall, Rise int // failed probes in a row that take a broker out, good ones that bring it back
+}
+
+// Azure is the fastest that Azure's load balancer can do, Fast is for tests without patience.
+var (
+	Azure = Probing{Interval: 5 * time.Second, Fall: 2, Rise: 2}
+	Fast  = Probing{Interval: 500 * time.Millisecond, Fall: 2, Rise: 2}
+)
+
+// Balancer is the load balancer: its ports 9093 to 9095 lead to the EXTERNAL
+// listener of b1 to b3, each as long as the broker's probe answers.
+type Balancer struct {
+	bed  *Bed
+	stop func() error
+
+	mu      sync.Mutex
+	changes map[int32][]sandbox.Change // guarded by mu
+}
+
+// HAProxy starts HAProxy: a proxy with connections of its own.
+func (b *Bed) HAProxy(ctx context.Context, p Probing) (*Balancer, error) {
+	l := &Balancer{bed: b, changes: map[int32][]sandbox.Change{}}
+	config := filepath.Join(dir, "haproxy.cfg")
+	if err := os.WriteFile(config, []byte(b.haproxyConfig(p)), 0o600); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	cmd := b.LB.Command(ctx, "haproxy", "-db", "-f", config)
+	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	read := make(chan struct{})
+	go func() { defer close(read); l.follow(out) }()
+	l.stop = func() error {
+		cancel()
+		<-read
+		_ = cmd.Wait() // it was killed
+		return nil
+	}
+	return l, b.listening(ctx, l)
+}
+
+// haproxyConfig leaves a connection to a broker that refuses without a second try, as a balancer of packets does.
+func (b *Bed) haproxyConfig(p Probing) string {
+	var text strings.Builder
+	fmt.Fprintf(&text, `global
+  log stdout format raw local0
+defaults
+  mode tcp
+  log global
+  option log-health-checks
+  retries 0
+  timeout connect 2s
+  timeout check 2s
+  timeout client 10m
+  timeout server 10m
+  default-server check port %s inter %dms fall %d rise %d
+`, ProbePort, p.Interval.Milliseconds(), p.Fall, p.Rise)
+	for i, m := range b.Machines {
+		fmt.Fprintf(&text, "listen %s\n  bind :%d\n  server %s %s\n", m.Name, firstPort+i, m.Name, m.External())
+	}
+	return text.String()
+}
+
+// follow reads HAProxy's log: "Server b1/b1 is DOWN, ..." for a change, and
+// "Health check for server b1/b1 succeeded, ..." for the first state of all.
+func (l *Balancer) follow(log io.Reader) {
+	for lines := bufio.NewScanner(log); lines.Scan(); {
+		line := lines.Text()
+		for _, m := range l.bed.Machines {
+			name := fmt.Sprintf("erver %s/%s ", m.Name, m.Name)
+			_, what, found := strings.Cut(line, name)
+			if !found {
+				continue
+			}
+			switch {
+			case strings.HasPrefix(what, "is UP"), strings.HasPrefix(what, "succeeded") && l.unknown(m.ID):
+				l.note(m.ID, true)
+			case strings.HasPrefix(what, "is DOWN"):
+				l.note(m.ID, false)
+			}
+		}
+	}
+}
+
+// listening waits until HAProxy has its ports.
+func (b *Bed) listening(ctx context.Context, l *Balancer) error {
+	for deadline := time.Now().Add(20 * time.Second); ; pause() {
+		if b.LB.Accepts(ctx, "127.0.0.1:"+strconv.Itoa(firstPort+Brokers-1)) {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return errors.Join(errors.New("haproxy does not listen; see what it says by: haproxy -c -f "+filepath.Join(dir, "haproxy.cfg")), l.Close())
+		}
+	}
+}
+
+func (l *Balancer) unknown(id int32) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.changes[id]) == 0
+}
+
+func (l *Balancer) note(id int32, up bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.changes[id] = append(l.changes[id], sandbox.Change{At: time.Now(), Up: up})
+}
+
+// Up is true while the balancer sends clients to a broker.
+func (l *Balancer) Up(id int32) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.changes[id]
+	return len(c) > 0 && c[len(c)-1].Up
+}
+
+// Close ends the balancer. It may be called twice.
+func (l *Balancer) Close() error {
+	if l.stop == nil {
+		return nil
+	}
+	stop := l.stop
+	l.stop = nil
+	return stop()
+}
