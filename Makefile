@@ -11,7 +11,7 @@ LINT = $(GO) tool -modfile=tools/golangci-lint/go.mod golangci-lint
 TEST = $(GO) test -race -shuffle=on
 
 .DEFAULT_GOAL := build
-.PHONY: build deb deb-test test e2e soak mutants vet lint fmt prometheus demo bench setup clean help
+.PHONY: build deb deb-test test brokers e2e soak mutants vet lint fmt prometheus demo bench setup clean help
 
 build: ## build bin/kpls-agent
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/kpls-agent ./cmd/kpls-agent
@@ -29,10 +29,16 @@ test: setup vet ## all tests; the last ones on real brokers, fetched by Maven
 	$(TEST) -timeout 10m ./cmd/... ./internal/...
 	$(GO) test -shuffle=on -timeout 10m ./test/sim
 	@test/setup.sh deb
-	$(TEST) -timeout 40m -p 1 $$($(GO) list ./test/... | grep -v /test/sim)
+	$(TEST) -timeout 40m -p 1 $$($(GO) list ./test/... | grep -vE '/test/(sim|system)$$')
 
-e2e: setup ## only the tests on real brokers
+brokers: setup ## only the tests on real brokers
 	$(TEST) -timeout 40m -p 1 -v ./test/e2e
+
+# Built and then run, so that a signal reaches the test, which then removes its machines.
+e2e: setup deb ## as root: the package on three machines with systemd, and every fault
+	@test/setup-machines.sh
+	$(GO) test -race -c -o bin/e2e ./test/system
+	@cd test/system && exec ../../bin/e2e -test.v -test.failfast -test.timeout 20m
 
 # SEEDS and FUZZ say how many seeds, and how long each fuzz target.
 SEEDS ?= 100000

@@ -1,0 +1,2 @@
+// Package system proves the package of the agent on virtual machines.
+package system
