@@ -40,6 +40,11 @@ type brokerRow struct {
 	Silent bool      `json:"silent"`
 }
 
+// atRest is true for a broker of which there is nothing to tell.
+func (b brokerRow) atRest() bool {
+	return b.Phase == restart.PhaseIdle && !b.Drift && !b.Silent && b.ManifestFault == ""
+}
+
 // newReport makes the report of a view as of now.
 func newReport(v *restart.View, now time.Time) report {
 	r := report{At: now, Pause: v.Pause, Request: v.Request, Brokers: []brokerRow{}}
@@ -96,8 +101,13 @@ func (r report) json(w io.Writer) error {
 	return e.Encode(r)
 }
 
-// table prints one line a broker, and above it what holds for all.
-func (r report) table(w io.Writer) error {
+// table prints one line a broker, and above it what holds for all. With more
+// brokers than rows those at rest are only counted; 0 rows are enough for any number.
+func (r report) table(w io.Writer, rows int) error {
+	if len(r.Brokers) == 0 {
+		_, err := fmt.Fprintln(w, "no agent has reported yet")
+		return err
+	}
 	fmt.Fprintf(w, "cluster %s   manifest %s   %s%s\n", orDash(r.Cluster), orElse(short(r.Manifest), "differs"), r.State, r.listeners())
 	if r.Pause != nil {
 		fmt.Fprintf(w, "paused by %s since %s ago%s\n", r.Pause.By, elapsed(r.At.Sub(r.Pause.At)), colon(r.Pause.Why))
@@ -113,7 +123,12 @@ func (r report) table(w io.Writer) error {
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "BROKER\tZONE\tPHASE\tFOR\tMANIFEST\tDRIFT\tPROBES\tWHY")
+	quiet := 0
 	for _, b := range r.Brokers {
+		if rows > 0 && len(r.Brokers) > rows && b.atRest() {
+			quiet++
+			continue
+		}
 		why := b.Reason.Text
 		if b.Silent {
 			why = fmt.Sprintf("nothing heard for %s; before that: %s", elapsed(r.At.Sub(b.Seen)), why)
@@ -125,6 +140,9 @@ func (r report) table(w io.Writer) error {
 	}
 	if err := t.Flush(); err != nil {
 		return err
+	}
+	if quiet > 0 {
+		fmt.Fprintf(w, "and %d brokers at rest\n", quiet)
 	}
 	if u := r.unprotected(); len(u) > 0 {
 		fmt.Fprintf(w, "not protected in any restart, since they have no more replicas than min.insync.replicas: %s\n", strings.Join(u, ", "))

@@ -22,7 +22,7 @@ func TestReportTable(t *testing.T) {
 	}))
 	add(restart.NewClaim(restart.Claim{Broker: 1, At: now.Add(-time.Minute)}, "n"))
 	var b strings.Builder
-	if err := newReport(v, now).table(&b); err != nil {
+	if err := newReport(v, now).table(&b, 0); err != nil {
 		t.Fatal(err)
 	}
 	want := `cluster kafka-pls   manifest 3fa9c1d2e4b5   rolling
@@ -33,6 +33,45 @@ not protected in any restart, since they have no more replicas than min.insync.r
 `
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
+// TestReportOfMany: a screen that is too small for all brokers shows those at work.
+func TestReportOfMany(t *testing.T) {
+	now := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	v := restart.NewView()
+	for id := range int32(300) {
+		st := restart.Status{Broker: id, Manifest: "h", Phase: restart.PhaseIdle, Since: now}
+		if id == 250 {
+			st.Phase, st.Drift = restart.PhaseStarting, true
+		}
+		r := restart.NewStatus(st)
+		r.Offset, r.Time = v.Next, now
+		v.Fold(r)
+	}
+	var b strings.Builder
+	if err := newReport(v, now).table(&b, 40); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.String(); strings.Count(got, "\n") != 4 || !strings.Contains(got, "\n250 ") || !strings.Contains(got, "\nand 299 brokers at rest\n") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+func TestScreen(t *testing.T) {
+	scr := screen{width: 20, height: 5}
+	const text = "short\n1  waiting  broker 2 goes first\nxxxxxxxxxxxxxxxxxxxxxxxxx\n"
+	if got, want := scr.wrap(text), "short\n1  waiting  broker 2\n        goes first\nxxxxxxxxxxxxxxxxxxxx\n        xxxxx\n"; got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if got, want := scr.page(text), "short\n1  waiting  broker 2\n        goes first\n... and 2 lines more, which `kpls-agent status` shows\n"; got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if got := scr.page("a\nb\nc\nd\n"); got != "a\nb\nc\nd\n" {
+		t.Errorf("what fits is cut: %q", got)
+	}
+	if got, want := redraw("a\nb\n", 3), "\x1b[3Aa\x1b[K\nb\x1b[K\n\x1b[J"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"example.com/kpls-agent/internal/restart"
 )
@@ -35,7 +34,7 @@ func newStatus(s *shared) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return show(s, view, output)
+			return show(s, view, output, screenOf(s))
 		},
 	}
 	c.Flags().BoolVarP(&watch, "watch", "w", false, "go on and show every change")
@@ -43,16 +42,20 @@ func newStatus(s *shared) *cobra.Command {
 	return c
 }
 
-func show(s *shared, v *restart.View, output string) error {
+func show(s *shared, v *restart.View, output string, scr screen) error {
 	r := newReport(v, time.Now())
 	if output == "json" {
 		return r.json(s.stdout)
 	}
-	if len(r.Brokers) == 0 {
-		_, err := fmt.Fprintln(s.stdout, "no agent has reported yet")
+	if scr.width == 0 {
+		return r.table(s.stdout, 0)
+	}
+	var b strings.Builder
+	if err := r.table(&b, 0); err != nil {
 		return err
 	}
-	return r.table(s.stdout)
+	_, err := fmt.Fprint(s.stdout, scr.wrap(b.String()))
+	return err
 }
 
 // watchStatus redraws in place on a terminal, and prints each picture below the
@@ -69,16 +72,22 @@ func watchStatus(ctx context.Context, s *shared, output string) error {
 	if err != nil {
 		return err
 	}
-	inPlace := output == "table" && isTerminal(s)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	lines, last := 0, int64(-1)
 	for {
-		facts := c.log.Facts()
+		facts, scr := c.log.Facts(), screenOf(s)
+		inPlace := output == "table" && scr.width > 0
 		if inPlace || facts.View.Next != last {
 			last = facts.View.Next
 			var b strings.Builder
-			if err := show(&shared{stdout: &b}, facts.View, output); err != nil {
+			r := newReport(facts.View, time.Now())
+			if output == "json" {
+				err = r.json(&b)
+			} else {
+				err = r.table(&b, scr.height-overhead)
+			}
+			if err != nil {
 				return err
 			}
 			if facts.Err != "" {
@@ -86,11 +95,8 @@ func watchStatus(ctx context.Context, s *shared, output string) error {
 			}
 			text := b.String()
 			if inPlace {
-				text = clip(text, s)
-				if lines > 0 {
-					fmt.Fprintf(s.stdout, "\x1b[%dA\x1b[J", lines)
-				}
-				lines = strings.Count(text, "\n")
+				text = scr.page(text)
+				text, lines = redraw(text, lines), strings.Count(text, "\n")
 			}
 			if _, err := fmt.Fprint(s.stdout, text); err != nil {
 				return err
@@ -103,30 +109,4 @@ func watchStatus(ctx context.Context, s *shared, output string) error {
 		case <-c.log.Changed():
 		}
 	}
-}
-
-type fder interface{ Fd() uintptr }
-
-func isTerminal(s *shared) bool {
-	f, ok := s.stdout.(fder)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-// clip cuts lines at the terminal's width: a wrapped line would spoil the redrawing.
-func clip(text string, s *shared) string {
-	width := 120
-	if f, ok := s.stdout.(fder); ok {
-		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
-			width = w
-		}
-	}
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		r := []rune(strings.TrimSuffix(line, "\n"))
-		if len(r) > width && width > 1 {
-			r = append(r[:width-1], '…')
-		}
-		b.WriteString(string(r) + "\n")
-	}
-	return b.String()
 }
