@@ -100,8 +100,23 @@ func (s *step) before(a int32, aUp bool, b int32, bUp bool) bool {
 // turn returns why it is not this broker's turn, or nil: everyone before it in
 // the order is done, or goes at the same time in the same zone.
 func (s *step) turn() *Reason {
+	ahead := s.ahead()
+	if len(ahead) == 0 {
+		return nil
+	}
+	st := s.v.Statuses[ahead[0]]
+	why := string(st.Phase)
+	if st.Reason.Code != CodeOrder && st.Reason.Code != CodeClaimAhead {
+		why += ": " + st.Reason.Text
+	}
+	return because(CodeOrder, "broker %d goes first (it is %s)%s", ahead[0], why, s.why(ahead[0]))
+}
+
+// ahead returns the brokers that go before this one and not together with it.
+func (s *step) ahead() []int32 {
 	others, _ := s.others()
 	self := s.m.opts.Self
+	var out []int32
 	for _, id := range others {
 		st := s.v.Statuses[id]
 		if s.done(st) || !s.before(id, st.Up, self, s.up()) {
@@ -110,13 +125,9 @@ func (s *step) turn() *Reason {
 		if _, _, claimed := s.v.Claim(id); claimed && s.together(id) {
 			continue
 		}
-		why := string(st.Phase)
-		if st.Reason.Code != CodeOrder && st.Reason.Code != CodeClaimAhead {
-			why += ": " + st.Reason.Text
-		}
-		return because(CodeOrder, "broker %d goes first (it is %s)%s", id, why, s.why(id))
+		out = append(out, id)
 	}
-	return nil
+	return out
 }
 
 // together is true if two brokers may be away at the same time as far as the manifest is concerned.

@@ -271,7 +271,7 @@ func (l *Loop) tell(st Status) {
 	}
 	l.last = st
 	l.o.Metrics.observe(st, l.facts)
-	if same(st, l.posted) && time.Since(l.postAt) < Heartbeat(len(l.facts.Log.View.Statuses)) {
+	if !Due(st, l.posted, time.Since(l.postAt), len(l.facts.Log.View.Statuses)) {
 		return
 	}
 	select {
@@ -282,10 +282,22 @@ func (l *Loop) tell(st Status) {
 	l.posted, l.postAt = st, time.Now()
 }
 
-// same is true if others learn nothing new from b after a.
+// Due is true if a status is to be told after another one that was told some
+// time ago: others learn something new from it, or it is time for a sign of life.
+//
+// Whom one waits for changes with every hand-over, and all who wait would tell
+// it at once, to all: in a large cluster that can wait for the next sign of life.
+func Due(st, told Status, ago time.Duration, agents int) bool {
+	if ago >= Heartbeat(agents) || !same(st, told) {
+		return true
+	}
+	return st.Reason.Text != told.Reason.Text && (!st.Reason.Code.queueing() || ago >= Heartbeat(agents)-Heartbeat(0))
+}
+
+// same is true if others learn nothing new from b after a, but for the words.
 func same(a, b Status) bool {
 	return a.Cluster == b.Cluster && a.Manifest == b.Manifest && a.Target == b.Target && a.Phase == b.Phase &&
-		a.Reason == b.Reason && a.Up == b.Up && a.Drift == b.Drift && a.Passed == b.Passed &&
+		a.Reason.Code == b.Reason.Code && a.Up == b.Up && a.Drift == b.Drift && a.Passed == b.Passed &&
 		slices.Equal(a.Serving, b.Serving) && slices.Equal(a.Open, b.Open) && slices.Equal(a.Unprotected, b.Unprotected) &&
 		a.Invocation == b.Invocation && a.Zone == b.Zone && a.ManifestFault == b.ManifestFault
 }

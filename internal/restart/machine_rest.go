@@ -292,7 +292,9 @@ func (s *step) drifting() Decision {
 		if _, _, held := s.v.Claim(s.m.opts.Self); held {
 			return s.drop(PhaseWaiting, r) // the active controller has moved here: to the end of the queue
 		}
-		return s.observe(PhaseWaiting, r, paceWaiting)
+		// Only the order among the next ones hangs on what the cluster looks like. All
+		// who wait look at it once a second together, however many they are.
+		return s.observe(PhaseWaiting, r, paceWaiting*time.Duration(len(s.ahead())))
 	}
 	if r := s.queue(); r != nil {
 		if d, ok := s.takeover(); ok {

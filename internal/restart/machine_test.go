@@ -285,3 +285,54 @@ func TestWhoKnowsNothingLeavesProbesAlone(t *testing.T) {
 		t.Error("a journal that says none is a word")
 	}
 }
+
+func TestDue(t *testing.T) {
+	told := Status{Phase: PhaseWaiting, Reason: Reason{CodeOrder, "broker 1 goes first"}}
+	text, code := told, told
+	text.Reason.Text, code.Reason.Code = "broker 2 goes first", CodePaused
+	for _, c := range []struct {
+		name   string
+		st     Status
+		ago    time.Duration
+		agents int
+		want   bool
+	}{
+		{"nothing new", told, 14 * time.Second, 3, false},
+		{"a sign of life", told, 15 * time.Second, 3, true},
+		{"a sign of life of many", told, 299 * time.Second, 300, false},
+		{"another reason", code, 0, 300, true},
+		{"whom it waits for, in a small cluster", text, 0, 3, true},
+		{"whom it waits for, in a large one", text, 200 * time.Second, 300, false},
+		{"the same, with time", text, 285 * time.Second, 300, true},
+	} {
+		if got := Due(c.st, told, c.ago, c.agents); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
+// All who wait look at the cluster once in 10 s divided by their place: however
+// many they are, together about once a second.
+func TestWaitingLooksSeldom(t *testing.T) {
+	looks := 0
+	for ahead := 1; ahead <= 300; ahead++ {
+		f := claiming()
+		f.Log.View.Claims = nil
+		f.Manifest.Zones = map[int32]string{1: "b"}
+		for id := range int32(ahead) {
+			f.Manifest.Zones[id+2] = "a"
+			f.Log.View.Statuses[id+2] = Status{Broker: id + 2, Cluster: "c", Manifest: "h", Target: "h", Phase: PhaseWaiting, Drift: true, Up: true, Seen: f.Now}
+		}
+		f.Manifest.Zones[2], f.Manifest.Zones[3] = "a", "a"
+		f.Cluster.Quorum.Leader = 1000
+		f.Log.View.Statuses[3] = Status{Broker: 3, Cluster: "c", Manifest: "h", Target: "h", Phase: PhaseWaiting, Drift: true, Up: true, Seen: f.Now}
+		d := settle(machine(), &f)
+		if d.Status.Reason.Code != CodeOrder {
+			t.Fatalf("%d ahead: %+v", ahead, d.Status.Reason)
+		}
+		looks += int(100 * time.Second / d.Wake)
+	}
+	if looks > 100 {
+		t.Errorf("%d looks in 100 s", looks)
+	}
+}

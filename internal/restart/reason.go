@@ -69,6 +69,9 @@ const (
 	CodeNeedsAPerson Code = "needs_a_person"
 )
 
+// queueing is true for who waits for other brokers only.
+func (c Code) queueing() bool { return c == CodeOrder || c == CodeClaimAhead }
+
 func because(code Code, format string, args ...any) *Reason {
 	return &Reason{Code: code, Text: fmt.Sprintf(format, args...)}
 }

@@ -3,7 +3,6 @@ package sim
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"example.com/kpls-agent/internal/restart"
@@ -198,7 +197,7 @@ func (a *agent) step() {
 
 // publish appends the newest status in the background, as the shell does.
 func (a *agent) publish(st restart.Status) {
-	if alike(st, a.posted) && a.since(a.postAt) < restart.Heartbeat(len(a.facts.Log.View.Statuses)) {
+	if !restart.Due(st, a.posted, a.since(a.postAt), len(a.facts.Log.View.Statuses)) {
 		return
 	}
 	a.posted, a.postAt, a.pending = st, a.now, &st
@@ -236,13 +235,6 @@ func (a *agent) write(life int, records ...restart.Record) write {
 		records: records, skew: a.skew, alive: func() bool { return a.life == life },
 		reach: func(b *broker) bool { return a.reaches(b) && !a.silent },
 	}
-}
-
-// alike is true if others learn nothing new from b after a.
-func alike(a, b restart.Status) bool {
-	return a.Manifest == b.Manifest && a.Target == b.Target && a.Phase == b.Phase && a.Reason == b.Reason && a.Up == b.Up &&
-		a.Drift == b.Drift && a.Passed == b.Passed && a.Invocation == b.Invocation &&
-		slices.Equal(a.Serving, b.Serving) && slices.Equal(a.Open, b.Open)
 }
 
 // carryOut does one action: it takes time, its effect comes somewhere in it,

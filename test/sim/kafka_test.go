@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"example.com/kpls-agent/internal/restart"
 )
 
 // The model of a Kafka cluster in KRaft mode: what its brokers and controllers
@@ -68,9 +70,11 @@ func (b *broker) calm(now time.Time) bool {
 // answers is true if requests to it are answered.
 func (b *broker) answers() bool { return b.running && b.ready && !b.frozen }
 
-// partition is one partition; every one is a topic of its own.
+// partition is one partition of a topic.
 type partition struct {
 	topic    string
+	id       int32
+	at       int // place of its topic in every view
 	replicas []int32
 	isr      []int32 // replaced, never changed
 	need     int     // min.insync.replicas
@@ -95,7 +99,12 @@ func (v *voter) up() bool {
 type cluster struct {
 	*world
 	brokers    []*broker
-	partitions []*partition // the last one is the coordination log
+	partitions []*partition           // the last one is the coordination log
+	hosted     map[int32][]*partition // by replica
+	topics     []restart.Topic        // as they are now; what it holds is replaced, never changed
+	stale      map[int]bool           // topics of which something has changed
+	byTopic    [][]*partition
+	minISR     map[string]int
 	voters     []*voter
 	history    []picture
 	leader     int32     // of the quorum, -1 for none
@@ -162,6 +171,7 @@ func (c *cluster) setISR(p *partition, isr []int32) {
 		}
 	}
 	p.isr = isr
+	c.stale[p.at] = true
 }
 
 // leave fences a broker. The last in-sync replica of a partition stays.
@@ -170,7 +180,7 @@ func (c *cluster) leave(b *broker) {
 		return
 	}
 	b.alive, b.left = false, c.now
-	for _, p := range c.partitions {
+	for _, p := range c.hosted[b.id] {
 		if len(p.isr) > 1 && slices.Contains(p.isr, b.id) {
 			c.setISR(p, slices.DeleteFunc(slices.Clone(p.isr), func(id int32) bool { return id == b.id }))
 		}
@@ -270,12 +280,37 @@ func (c *cluster) rejoin(b *broker) {
 		}
 	})
 	at := time.Duration(0)
-	for _, p := range c.partitions {
-		if slices.Contains(p.replicas, b.id) && !slices.Contains(p.isr, b.id) {
+	for _, p := range c.hosted[b.id] {
+		if !slices.Contains(p.isr, b.id) {
 			at += c.between(c.perPartition[0], c.perPartition[1])
 			c.catchUp(b, p, at)
 		}
 	}
+}
+
+// layOut makes the topics of what was placed.
+func (c *cluster) layOut() {
+	c.hosted, c.stale = map[int32][]*partition{}, map[int]bool{}
+	for _, p := range c.partitions {
+		slices.Sort(p.replicas)
+		p.isr, p.out, p.short = p.replicas, map[int32]time.Time{}, map[int32]bool{}
+		for _, id := range p.replicas {
+			c.hosted[id] = append(c.hosted[id], p)
+		}
+		if p.at = len(c.topics) - 1; p.at < 0 || c.topics[p.at].Name != p.topic {
+			c.topics = append(c.topics, restart.Topic{Name: p.topic})
+			p.at++
+		}
+		t := &c.topics[p.at]
+		p.id = int32(len(t.Partitions))
+		t.Partitions = append(t.Partitions, c.shown(p))
+		c.minISR[p.topic] = p.need
+	}
+	c.byTopic = make([][]*partition, len(c.topics))
+	for _, p := range c.partitions {
+		c.byTopic[p.at] = append(c.byTopic[p.at], p)
+	}
+	c.record()
 }
 
 func (c *cluster) catchUp(b *broker, p *partition, d time.Duration) {

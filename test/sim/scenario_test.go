@@ -40,7 +40,7 @@ func (v *version) runs() config {
 func (r *run) shape() {
 	n := []int{1, 2, 3, 3, 3, 4, 5, 6}[r.rng.IntN(8)]
 	zones := min(n, []int{1, 2, 3, 3}[r.rng.IntN(4)])
-	c := &cluster{world: r.world, leader: 1, keepsSessions: r.oneIn(3), freezes: r.oneIn(6), perPartition: [2]int{20, 800}}
+	c := &cluster{world: r.world, leader: 1, minISR: map[string]int{}, keepsSessions: r.oneIn(3), freezes: r.oneIn(6), perPartition: [2]int{20, 800}}
 	if r.oneIn(5) {
 		c.perPartition = [2]int{2000, 20000}
 	}
@@ -52,7 +52,7 @@ func (r *run) shape() {
 	r.cluster = c
 	r.placeVoters(n)
 	r.placePartitions(n)
-	c.record()
+	c.layOut()
 }
 
 // placeVoters: all brokers vote, or three of them, or three nodes of their own.
@@ -95,10 +95,6 @@ func (r *run) placePartitions(n int) {
 		log.replicas = append(log.replicas, r.brokers[i].id)
 	}
 	r.partitions = append(r.partitions, log)
-	for _, p := range r.partitions {
-		slices.Sort(p.replicas)
-		p.isr, p.out, p.short = p.replicas, map[int32]time.Time{}, map[int32]bool{}
-	}
 }
 
 // manifests writes one to three manifests and has them handed out.

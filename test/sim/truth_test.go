@@ -151,7 +151,7 @@ func (j *judge) truth(a *agent) (on int32, wrong string) {
 	case restart.CodeNeedsAPerson, restart.CodeNoAnswer, restart.CodeStarting, restart.CodeListener:
 		return must(!b.answers() || j.short() != "", "it serves and is in sync")
 	case restart.CodeRollingBack:
-		return must(j.short() != "" || slices.ContainsFunc(j.brokers, func(o *broker) bool { return !o.answers() || o.blank }), "all serve and are in sync")
+		return must(a.dbus || j.short() != "" || slices.ContainsFunc(j.brokers, func(o *broker) bool { return !o.answers() || o.blank }), "all serve and are in sync")
 	case restart.CodeActionFailed:
 		return must(a.full || a.dbus || a.lastGood == "", "nothing is in the way of its steps")
 	case restart.CodeLogUnreadable:

@@ -17,23 +17,37 @@ type picture struct {
 
 // record keeps what the metadata is now, for those who see it later.
 func (c *cluster) record() {
-	p := picture{at: c.now, topics: make([]restart.Topic, 0, len(c.partitions))}
+	p := picture{at: c.now}
 	for _, b := range c.brokers {
 		if b.alive {
 			p.alive = append(p.alive, b.id)
 		}
 	}
-	for _, q := range c.partitions {
-		leader := int32(-1)
-		if len(q.isr) > 0 && c.broker(q.isr[0]).alive {
-			leader = q.isr[0]
+	if len(c.stale) > 0 {
+		c.topics = slices.Clone(c.topics)
+		for _, at := range slices.Sorted(maps.Keys(c.stale)) {
+			t := &c.topics[at]
+			t.Partitions = make([]restart.Partition, 0, len(c.byTopic[at]))
+			for _, q := range c.byTopic[at] {
+				t.Partitions = append(t.Partitions, c.shown(q))
+			}
 		}
-		p.topics = append(p.topics, restart.Topic{Name: q.topic, Partitions: []restart.Partition{{Leader: leader, Replicas: q.replicas, ISR: q.isr}}})
+		clear(c.stale)
 	}
+	p.topics = c.topics
 	c.history = append(c.history, p)
 	if len(c.history) > 600 {
 		c.history = slices.Delete(c.history, 0, 200)
 	}
+}
+
+// shown is a partition as the metadata has it.
+func (c *cluster) shown(p *partition) restart.Partition {
+	leader := int32(-1)
+	if c.broker(p.isr[0]).alive {
+		leader = p.isr[0]
+	}
+	return restart.Partition{ID: p.id, Leader: leader, Replicas: p.replicas, ISR: p.isr}
 }
 
 // seenBy is the picture that a broker's metadata shows: the one of a moment
@@ -62,7 +76,7 @@ const unanswered = 2500 * time.Millisecond
 // first, then the next ones as on a ring, three in all. It takes as long as the
 // silent ones are waited for.
 func (c *cluster) observe(self int32, reach func(*broker) bool) (restart.ClusterFacts, time.Duration) {
-	f := restart.ClusterFacts{At: c.now, MinISR: map[string]int{}}
+	f := restart.ClusterFacts{At: c.now, MinISR: c.minISR}
 	took := c.between(2, 30)
 	listed := c.listed(self, reach)
 	known := map[int32]bool{}
@@ -88,11 +102,8 @@ func (c *cluster) observe(self int32, reach func(*broker) bool) (restart.Cluster
 			known[id] = true
 		}
 	}
-	for _, q := range c.partitions {
-		f.MinISR[q.topic] = q.need
-		for _, id := range q.replicas {
-			known[id] = true
-		}
+	for id := range c.hosted {
+		known[id] = true
 	}
 	if len(f.Views) == 0 {
 		f.Err, f.MinISR = "no broker answered", nil
