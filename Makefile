@@ -40,6 +40,7 @@ e2e: setup deb ## as root: the package on three machines with systemd, and every
 	$(GO) test -race -c -o bin/e2e ./test/system
 	@cd test/system && exec ../../bin/e2e -test.v -test.failfast -test.timeout 20m
 
+.PHONY: fleet
 # SEEDS and FUZZ say how many seeds, and how long each fuzz target.
 SEEDS ?= 100000
 FUZZ  ?= 3m
@@ -47,6 +48,9 @@ soak: ## the simulation for an hour, every deliberate fault, and the fuzz target
 	SIM_RUNS=$(SEEDS) $(GO) test -count=1 -timeout 6h -run '^TestSimulation$$' ./test/sim
 	SIM_MUTANTS=look $(GO) test -count=1 -timeout 2h -run '^TestMutants$$' ./test/sim
 	test/fuzz.sh $(FUZZ)
+
+fleet: ## roll out over hundreds of simulated brokers, and write the table of docs/simulation.md
+	SIM_FLEET=1 $(GO) test -count=1 -timeout 2h -v -run '^TestLargeFleet$$' ./test/sim
 
 mutants: ## find every deliberate fault, and write the table of docs/simulation.md
 	SIM_MUTANTS=write $(GO) test -count=1 -timeout 2h -v -run '^TestMutants$$' ./test/sim

@@ -7,4 +7,5 @@ var (
 	EntryOf   = entry
 	ReleaseOf = release
 	KnownOf   = known
+	ValuesOf  = valuesOf
 )

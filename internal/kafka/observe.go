@@ -234,7 +234,12 @@ func (c *Client) topicConfigs(ctx context.Context, broker int32, property string
 	if err != nil {
 		return nil, err
 	}
-	out := make(map[string]string, len(topics))
+	return valuesOf(resp, property)
+}
+
+// valuesOf takes one property of each topic out of an answer.
+func valuesOf(resp *kmsg.DescribeConfigsResponse, property string) (map[string]string, error) {
+	out := make(map[string]string, len(resp.Resources))
 	for _, r := range resp.Resources {
 		switch err := kerr.ErrorForCode(r.ErrorCode); {
 		case errors.Is(err, kerr.UnknownTopicOrPartition):

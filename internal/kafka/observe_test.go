@@ -359,12 +359,76 @@ func decodeViews(tb testing.TB, raw []byte) []restart.BrokerView {
 	return out
 }
 
-// Three views of 200,000 partitions, decoded and converted; peak_MiB is the
-// most heap seen, garbage included.
+// bigConfigs is the encoded answer about min.insync.replicas of as many topics.
+func bigConfigs(topics int) []byte {
+	m := kmsg.NewPtrDescribeConfigsResponse()
+	m.Version = 4
+	for n := range topics {
+		r := kmsg.NewDescribeConfigsResponseResource()
+		r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeTopic, "topic-"+strconv.Itoa(n)
+		c := kmsg.NewDescribeConfigsResponseResourceConfig()
+		c.Name, c.Value, c.Source = "min.insync.replicas", new("2"), kmsg.ConfigSourceDefaultConfig
+		r.Configs = append(r.Configs, c)
+		m.Resources = append(m.Resources, r)
+	}
+	return m.AppendTo(nil)
+}
+
+// What gates cost on 200 brokers and 200,000 partitions, from the bytes of the
+// answers to the verdict: three views and the configurations decoded and
+// converted, and all gates judged.
+func BenchmarkGates200x200k(b *testing.B) {
+	raw, configs := bigAnswer(200, 200_000), bigConfigs(2_000)
+	view := restart.NewView()
+	for id := range int32(200) {
+		view.Fold(restart.NewStatus(restart.Status{Broker: id, Manifest: "h", Target: "h", Phase: restart.PhaseIdle, Up: true}))
+	}
+	facts := restart.Facts{Now: time.Now(), Log: restart.LogFacts{At: time.Now(), View: view}}
+	facts.Manifest = restart.ManifestFacts{Hash: "h", Table: true, Zones: map[int32]string{}, MaxUnavailable: 1}
+	facts.Cluster = restart.ClusterFacts{At: time.Now(), Quorum: &restart.Quorum{Leader: 1001, Voters: []restart.Voter{{ID: 1001}, {ID: 1002}, {ID: 1003}}}}
+	for id := range int32(200) {
+		facts.Manifest.Zones[id] = strconv.Itoa(int(id % 3))
+		facts.Cluster.Brokers = append(facts.Cluster.Brokers, id)
+	}
+	b.SetBytes(int64(len(raw)*3 + len(configs)))
+	b.ReportAllocs()
+	measured(b, func() {
+		facts.Cluster.Views = decodeViews(b, raw)
+		resp := kmsg.NewPtrDescribeConfigsResponse()
+		resp.Version = 4
+		if err := resp.ReadFrom(slices.Clone(configs)); err != nil {
+			b.Fatal(err)
+		}
+		values, err := kafka.ValuesOf(resp, "min.insync.replicas")
+		if err != nil {
+			b.Fatal(err)
+		}
+		facts.Cluster.MinISR = make(map[string]int, len(values))
+		for name, value := range values {
+			if facts.Cluster.MinISR[name], err = strconv.Atoi(value); err != nil {
+				b.Fatal(err)
+			}
+		}
+		plan := restart.NewPlan(7, facts)
+		for _, g := range plan.Gates {
+			if want := g.Name == restart.CodeGatePartitions; g.Passes == want {
+				b.Fatalf("gate %s: %s", g.Name, g.Blocked)
+			}
+		}
+	})
+}
+
+// Only the decoding of three views.
 func BenchmarkObserve200x200k(b *testing.B) {
 	raw := bigAnswer(200, 200_000)
 	b.SetBytes(int64(len(raw) * 3))
 	b.ReportAllocs()
+	measured(b, func() { runtime.KeepAlive(decodeViews(b, raw)) })
+}
+
+// measured repeats what is measured; peak_MiB is the most heap seen, garbage included.
+func measured(b *testing.B, do func()) {
+	b.Helper()
 	runtime.GC()
 	var peak atomic.Uint64
 	stop, done := make(chan struct{}), make(chan struct{})
@@ -382,8 +446,7 @@ func BenchmarkObserve200x200k(b *testing.B) {
 		}
 	}()
 	for b.Loop() {
-		views := decodeViews(b, raw)
-		runtime.KeepAlive(views)
+		do()
 	}
 	close(stop)
 	<-done

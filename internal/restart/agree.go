@@ -17,7 +17,7 @@ func (s *step) agreed() *Reason {
 		return because(CodeClusterUnknown, "the brokers of the cluster are not known yet: the manifest has no table of them and no broker has answered")
 	}
 	if s.f.Manifest.Table {
-		for _, id := range append(others, s.m.opts.Self) {
+		for _, id := range slices.Concat(others, []int32{s.m.opts.Self}) {
 			if _, ok := s.f.Manifest.Zones[id]; !ok {
 				return because(CodeNotInManifest, "broker %d belongs to the cluster and is not in the manifest; add it to `brokers`", id)
 			}

@@ -160,6 +160,7 @@ type step struct {
 	j      Journal
 	v      *View
 	target string
+	rest   []int32 // what others returned
 }
 
 // wait does nothing but say why, and looks again after at most wake.
@@ -267,6 +268,10 @@ func differs(running, want map[string]string, absent []string) string {
 // others returns the brokers that there are beside this one, ascending, and
 // whether that is known: from the manifest's table, and from the cluster.
 func (s *step) others() ([]int32, bool) {
+	known := s.f.Manifest.Table || len(s.f.Cluster.Brokers) > 0
+	if s.rest != nil {
+		return s.rest, known
+	}
 	ids := map[int32]bool{}
 	for id := range s.f.Manifest.Zones {
 		ids[id] = true
@@ -275,7 +280,9 @@ func (s *step) others() ([]int32, bool) {
 		ids[id] = true
 	}
 	delete(ids, s.m.opts.Self)
-	return slices.Sorted(maps.Keys(ids)), s.f.Manifest.Table || len(s.f.Cluster.Brokers) > 0
+	s.rest = slices.AppendSeq(make([]int32, 0, len(ids)), maps.Keys(ids))
+	slices.Sort(s.rest)
+	return s.rest, known
 }
 
 func (s *step) maxUnavailable() int { return max(1, s.f.Manifest.MaxUnavailable) }

@@ -126,6 +126,7 @@ func (a *agent) readOn() {
 			})
 			return
 		}
+		a.load.fetches++
 		a.read()
 		if a.facts.Log.At.IsZero() {
 			a.facts.Log.At = asked
@@ -135,7 +136,7 @@ func (a *agent) readOn() {
 }
 
 func (a *agent) read() {
-	a.offset, a.facts.Log.Err = len(a.log.views)-1, ""
+	a.offset, a.facts.Log.Err = a.log.end(), ""
 	a.facts.Log.View = a.log.as(a.offset, a.skew)
 	if c, _, ok := a.facts.Log.View.Claim(a.id); ok && c.Key != a.claimKey {
 		a.claimKey, a.claimAt = c.Key, a.now
@@ -156,6 +157,7 @@ func (a *agent) gather() {
 		a.facts.Probes = a.probeFacts()
 	}
 	a.facts.Now = a.now
+	a.load.steps++
 }
 
 func (a *agent) readFiles() {
@@ -322,6 +324,7 @@ func (a *agent) effect(do restart.Action, done func(error)) {
 			done(err)
 		})
 	case restart.ActObserve:
+		a.load.looks++
 		f, took := a.observe(a.id, a.reaches)
 		a.after(took, func() {
 			if a.life == life {
@@ -331,6 +334,7 @@ func (a *agent) effect(do restart.Action, done func(error)) {
 			done(nil)
 		})
 	case restart.ActRunning:
+		a.load.asks++
 		f := restart.RunningFacts{At: a.now}
 		took := a.between(1, 10)
 		switch {

@@ -72,7 +72,7 @@ var faults = []fault{
 		r.record()
 		return func() {
 			delete(p.short, b.id)
-			r.catchUp(b, p, r.between(100, 3000))
+			r.catchUp(b, []*partition{p}, r.between(100, 3000))
 		}
 	}, true},
 	{"no replica of the broker catches up", func(_ *run, _ *agent, b *broker) func() {

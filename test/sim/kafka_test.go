@@ -111,9 +111,11 @@ type cluster struct {
 	elected    time.Time // when it became that
 	electing   bool
 	// Properties of this cluster's Kafka.
-	keepsSessions bool   // KAFKA-19047: no registration while an old session lasts
-	freezes       bool   // KAFKA-19586: some freeze after they have come back
-	perPartition  [2]int // catch-up, in milliseconds for a partition
+	keepsSessions bool          // KAFKA-19047: no registration while an old session lasts
+	freezes       bool          // KAFKA-19586: some freeze after they have come back
+	perPartition  [2]int        // catch-up, in milliseconds for a partition
+	together      int           // so many of them at once; 0 is one
+	perView       time.Duration // how long it takes to get and decode one view
 	// told is called when a broker's process has changed, onStart when one
 	// starts: it says what server.properties makes of it.
 	told    func(*broker)
@@ -279,13 +281,18 @@ func (c *cluster) rejoin(b *broker) {
 			b.takenDown = false
 		}
 	})
-	at := time.Duration(0)
+	at, behind := time.Duration(0), []*partition{}
 	for _, p := range c.hosted[b.id] {
-		if !slices.Contains(p.isr, b.id) {
-			at += c.between(c.perPartition[0], c.perPartition[1])
-			c.catchUp(b, p, at)
+		if slices.Contains(p.isr, b.id) {
+			continue
+		}
+		at += c.between(c.perPartition[0], c.perPartition[1])
+		if behind = append(behind, p); len(behind) >= c.together {
+			c.catchUp(b, behind, at)
+			behind = nil
 		}
 	}
+	c.catchUp(b, behind, at)
 }
 
 // layOut makes the topics of what was placed.
@@ -313,19 +320,29 @@ func (c *cluster) layOut() {
 	c.record()
 }
 
-func (c *cluster) catchUp(b *broker, p *partition, d time.Duration) {
+func (c *cluster) catchUp(b *broker, behind []*partition, d time.Duration) {
+	if len(behind) == 0 {
+		return
+	}
 	epoch := b.epoch
 	c.after(d, func() {
-		switch {
-		case b.epoch != epoch || !b.alive || slices.Contains(p.isr, b.id):
-		case b.slow || p.short[b.id]:
-			c.catchUp(b, p, 2*time.Second)
-		default:
-			isr := append(slices.Clone(p.isr), b.id)
-			slices.Sort(isr)
-			c.setISR(p, isr)
-			c.record()
+		if b.epoch != epoch || !b.alive {
+			return
 		}
+		var later []*partition
+		for _, p := range behind {
+			switch {
+			case slices.Contains(p.isr, b.id):
+			case b.slow || p.short[b.id]:
+				later = append(later, p)
+			default:
+				isr := append(slices.Clone(p.isr), b.id)
+				slices.Sort(isr)
+				c.setISR(p, isr)
+			}
+		}
+		c.record()
+		c.catchUp(b, later, 2*time.Second)
 	})
 }
 

@@ -14,8 +14,9 @@ const appendPatience = 5 * time.Second
 // coordLog is the coordination topic: one partition, replicated like any other.
 type coordLog struct {
 	*cluster
-	// views[n] is the log folded up to offset n. A view is never changed again.
+	// views[n] is the log folded up to offset base+n. A view is never changed again.
 	views  []*restart.View
+	base   int
 	leader int32
 	ready  time.Time // a new leader answers from then on
 	// uncertain lets some appends end with an error, whatever they did.
@@ -31,6 +32,17 @@ func newCoordLog(c *cluster) *coordLog {
 }
 
 func (l *coordLog) now() *restart.View { return l.views[len(l.views)-1] }
+
+// end is the offset of the next record.
+func (l *coordLog) end() int { return l.base + len(l.views) - 1 }
+
+// forget drops views that nobody will ask for any more.
+func (l *coordLog) forget(before int) {
+	if n := min(before-l.base, len(l.views)-2); n > 0 {
+		l.views = append([]*restart.View(nil), l.views[n:]...)
+		l.base += n
+	}
+}
 
 // up is true if a record can be written and read: the leader is there, and so
 // are all in-sync replicas, which acks=all waits for.
@@ -121,7 +133,7 @@ func (l *coordLog) try(w write, until time.Time, done func(error)) {
 func (l *coordLog) commit(w write) {
 	for _, r := range w.records {
 		v := l.now().Clone()
-		r.Offset, r.Time = int64(len(l.views)-1), l.cluster.now.Add(l.clock(l.leader))
+		r.Offset, r.Time = int64(l.end()), l.cluster.now.Add(l.clock(l.leader))
 		v.Fold(r)
 		if w.skew != 0 && strings.HasPrefix(r.Key, "claim/") {
 			for i := range v.Claims {
@@ -138,7 +150,7 @@ func (l *coordLog) commit(w write) {
 // as is the view up to an offset in the eyes of a VM whose clock is off: the
 // records have other clocks' times.
 func (l *coordLog) as(offset int, skew time.Duration) *restart.View {
-	v := l.views[offset]
+	v := l.views[offset-l.base]
 	if skew == 0 {
 		return v
 	}

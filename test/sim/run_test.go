@@ -36,6 +36,7 @@ type run struct {
 	scripted time.Time
 	standing []string // what stays wrong for ever
 	nonces   int
+	load     load
 
 	// Chances.
 	faulty    bool
@@ -55,6 +56,24 @@ func play(seed uint64, telling bool) *run {
 	if r.oneIn(4) {
 		r.newer = r.brokers[r.rng.IntN(len(r.brokers))].id
 	}
+	r.setUp()
+	r.manifests()
+	r.note("%d brokers, %d voters, controller %d, faults %v, balancer %v, sessions kept %v, freezes %v", len(r.brokers), len(r.voters), r.leader, r.faulty, r.balancer, r.keepsSessions, r.freezes)
+	for _, p := range r.partitions {
+		r.note("%s: replicas %v, min.insync.replicas %d", p.topic, p.replicas, p.need)
+	}
+	r.begin()
+	r.operators()
+	if r.faulty {
+		r.crashes, r.pauses, r.slowReads, r.log.uncertain = r.rng.IntN(6), r.rng.IntN(2), r.oneIn(2), r.oneIn(2)
+		r.trouble()
+	}
+	r.untilTheEnd()
+	return r
+}
+
+// setUp makes the log, the judge and the VMs of a cluster that is laid out.
+func (r *run) setUp() {
 	r.log = newCoordLog(r.cluster)
 	r.judge = newJudge(r)
 	r.told, r.onStart, r.log.committed = r.onChange, r.process, r.onCommit
@@ -63,24 +82,16 @@ func play(seed uint64, telling bool) *run {
 		h := &host{id: b.id, file: "v0"}
 		r.agents = append(r.agents, &agent{run: r, host: h, probes: probes{ports: map[string]*probe{}}})
 	}
-	r.manifests()
-	r.note("%d brokers, %d voters, controller %d, faults %v, balancer %v, sessions kept %v, freezes %v", len(r.brokers), len(r.voters), r.leader, r.faulty, r.balancer, r.keepsSessions, r.freezes)
-	for _, p := range r.partitions {
-		r.note("%s: replicas %v, min.insync.replicas %d", p.topic, p.replicas, p.need)
-	}
+}
+
+// begin starts the brokers' processes and the agents.
+func (r *run) begin() {
 	for _, b := range r.brokers {
 		b.runs, b.version, _ = r.process(b)
 	}
 	for _, a := range r.agents {
 		a.live()
 	}
-	r.operators()
-	if r.faulty {
-		r.crashes, r.pauses, r.slowReads, r.log.uncertain = r.rng.IntN(6), r.rng.IntN(2), r.oneIn(2), r.oneIn(2)
-		r.trouble()
-	}
-	r.untilTheEnd()
-	return r
 }
 
 // schedule puts something into the script: the story does not end before it.
@@ -171,6 +182,8 @@ func (r *run) onChange(b *broker) {
 }
 
 func (r *run) onCommit(rec restart.Record) {
+	r.load.records++
+	r.load.bytes += len(rec.Key) + len(rec.Value)
 	r.judge.committed(rec)
 	for _, a := range r.agents {
 		a.readOn()

@@ -120,10 +120,9 @@ func (j *judge) truth(a *agent) (on int32, wrong string) {
 	case restart.CodeAgentMissing:
 		return must(known && j.agents[other-1].dead, "that agent lives")
 	case restart.CodeAgentSilent:
-		if known && !j.broker(other).runs.equal(j.versions[a.manifest].wants) || known && !j.broker(other).running {
-			return must(j.agents[other-1].dead, "that agent lives")
-		}
-		return must(known && j.agents[other-1].journal.Step != restart.StepNone, "that broker is done")
+		last := v.Statuses[other]
+		finished := last.Up && !last.Drift && last.Target == st.Target && (last.Phase == restart.PhaseIdle || last.Phase == restart.PhaseSoaking)
+		return must(known && j.agents[other-1].dead && !finished, "that agent lives, or has said that all is done")
 	case restart.CodeManifestDiffers:
 		if known && v.Statuses[other].ManifestFault == "" {
 			return must(j.agents[other-1].manifest != a.manifest || j.agents[other-1].dead || !j.log.up(), "they have the same, and could say so")

@@ -98,6 +98,7 @@ func (c *cluster) observe(self int32, reach func(*broker) bool) (restart.Cluster
 			v = restart.BrokerView{Broker: b.id}
 		}
 		f.Views = append(f.Views, v)
+		took += c.perView
 		for _, id := range v.Alive {
 			known[id] = true
 		}
