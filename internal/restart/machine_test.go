@@ -239,6 +239,16 @@ func TestUndoKeepsTheMajority(t *testing.T) {
 	}
 }
 
+// A process that kept ending may have been started on the last good file, and serve.
+func TestUndoAsksForWhatServesAgain(t *testing.T) {
+	f := going(StepUndo)
+	f.Unit.Restarts = 4
+	f.Cluster.Views[0].Topics[0].Partitions[0].ISR = []int32{1, 2}
+	if d := settle(machine(), &f); d.Status.Reason.Code != CodeGatePartitions {
+		t.Errorf("got %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+}
+
 // A newer manifest may allow less than the one under which another broker went down.
 func TestMaxUnavailableShrinks(t *testing.T) {
 	f := claiming()

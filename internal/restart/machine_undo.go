@@ -65,7 +65,8 @@ func (s *step) undoRestart() Decision {
 		return s.wait(PhaseRollback, s.unseen(), paceBlocked)
 	}
 	notAfter := s.f.Now.Add(fresh)
-	if s.f.Unit.State == UnitRunning && s.f.Unit.Restarts == 0 {
+	// So is one that kept ending until the service manager started it on the good file.
+	if s.f.Unit.State == UnitRunning {
 		if s.f.Cluster.At.Before(s.m.processAt) {
 			return s.observe(PhaseRollback, r, 0)
 		}

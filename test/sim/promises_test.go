@@ -144,7 +144,7 @@ func (t takedown) controllerLast() string {
 
 func (t takedown) freshFacts() string {
 	f := t.a.facts
-	if age := t.since(f.Cluster.At); age > fresh && t.b.restarts == 0 && t.b.alive {
+	if age := t.since(f.Cluster.At); age > fresh && t.b.alive {
 		return fmt.Sprintf("the cluster was looked at %s ago", age)
 	}
 	if age := t.since(t.a.filesAt); age > knowable {
@@ -160,7 +160,7 @@ func (t takedown) freshFacts() string {
 }
 
 func (t takedown) twoViews() string {
-	if t.undo && (t.b.restarts > 0 || t.since(t.b.returned) <= knowable) {
+	if t.undo && t.since(t.b.returned) <= knowable {
 		return "" // fenced, as far as others know: it takes nothing away
 	}
 	n, other := 0, false

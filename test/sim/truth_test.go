@@ -147,7 +147,9 @@ func (j *judge) truth(a *agent) (on int32, wrong string) {
 		return must(!b.alive, "it is not fenced")
 	case restart.CodeCatchingUp, restart.CodeStalled:
 		return must(j.short() != "", "every partition has its replicas in sync")
-	case restart.CodeNeedsAPerson, restart.CodeNoAnswer, restart.CodeStarting, restart.CodeListener:
+	case restart.CodeNeedsAPerson:
+		return must(!b.answers() || b.blank || j.short() != "", "it serves and is in sync")
+	case restart.CodeNoAnswer, restart.CodeStarting, restart.CodeListener:
 		return must(!b.answers() || j.short() != "", "it serves and is in sync")
 	case restart.CodeRollingBack:
 		return must(a.dbus || j.short() != "" || slices.ContainsFunc(j.brokers, func(o *broker) bool { return !o.answers() || o.blank }), "all serve and are in sync")
