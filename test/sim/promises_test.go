@@ -59,7 +59,7 @@ func (j *judge) takesDown(a *agent) {
 		return // it takes nothing away
 	}
 	for _, o := range j.brokers {
-		if o != t.b && (o.takenDown && !j.let(o.id) || !o.alive && j.since(o.left) > knowable) {
+		if o != t.b && (o.takenDown && !j.let(o.id) || j.gone(t.b, o)) {
 			t.away = append(t.away, o.id)
 		}
 	}
@@ -69,6 +69,31 @@ func (j *judge) takesDown(a *agent) {
 			j.fail(p.name, "broker %d is taken down: %s", a.id, wrong)
 		}
 	}
+}
+
+// gone is true if a broker is away and the agent of another one can know: it
+// is fenced; or it is one of those that are asked first, and does not answer.
+func (j *judge) gone(asker, o *broker) bool {
+	if !o.alive {
+		return j.since(o.left) > knowable
+	}
+	if o.answers() || j.since(o.badAt) <= knowable {
+		return false
+	}
+	answers := 0
+	for i := range j.brokers {
+		b := j.brokers[(int(asker.id)-1+i)%len(j.brokers)]
+		if answers == 3 {
+			return false
+		}
+		if b == o {
+			return true
+		}
+		if b.answers() && b.alive {
+			answers++
+		}
+	}
+	return false
 }
 
 func (t takedown) maxUnavailable() string {
@@ -87,7 +112,7 @@ func (t takedown) inSync() string {
 		for _, id := range p.replicas {
 			o := t.broker(id)
 			in := slices.Contains(p.isr, id) || t.since(p.out[id]) <= knowable
-			if o != t.b && in && (!o.takenDown || t.let(id)) {
+			if o != t.b && in && (!o.takenDown || t.let(id)) && !t.gone(t.b, o) {
 				left++
 			}
 		}
