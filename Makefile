@@ -11,7 +11,7 @@ LINT = $(GO) tool -modfile=tools/golangci-lint/go.mod golangci-lint
 TEST = $(GO) test -race -shuffle=on
 
 .DEFAULT_GOAL := build
-.PHONY: build deb deb-test test brokers e2e soak mutants vet lint fmt prometheus demo bench setup clean help
+.PHONY: build deb deb-test test brokers e2e soak fleet mutants vet lint fmt prometheus demo bench setup clean help
 
 build: ## build bin/kpls-agent
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/kpls-agent ./cmd/kpls-agent
@@ -40,7 +40,6 @@ e2e: setup deb ## as root: the package on three machines with systemd, and every
 	$(GO) test -race -c -o bin/e2e ./test/system
 	@cd test/system && exec ../../bin/e2e -test.v -test.failfast -test.timeout 20m
 
-.PHONY: fleet
 # SEEDS and FUZZ say how many seeds, and how long each fuzz target.
 SEEDS ?= 100000
 FUZZ  ?= 3m
