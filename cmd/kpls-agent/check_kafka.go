@@ -54,7 +54,7 @@ func checkKafka(ctx context.Context, s *Settings, client *kafka.Client) ([]findi
 	if err != nil {
 		return append(findings, judged("rights in Kafka", err, "")), running
 	}
-	return append(findings, judgeRights(rights, s.Kafka.Topic, s.Kafka.SASL.Username)...), running
+	return append(findings, judgeRights(rights, s.Kafka.Topic, s.Kafka.user())...), running
 }
 
 func judgeView(f restart.ClusterFacts) []finding {

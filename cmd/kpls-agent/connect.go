@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -17,6 +20,7 @@ import (
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/durable"
 	"example.com/kpls-agent/internal/kafka"
+	"example.com/kpls-agent/internal/login"
 	"example.com/kpls-agent/internal/restart"
 )
 
@@ -62,25 +66,39 @@ func saveAddresses(s *Settings, log *slog.Logger) func(map[int32]string) {
 	}
 }
 
-// login is the settings' login; without one, the inter-broker listener's protocol.
-func login(s *Settings, protocol string) kafka.Login {
+// kafkaLogin is the settings' login; without one, the inter-broker listener's protocol.
+func kafkaLogin(s *Settings, protocol string) kafka.Login {
 	k := s.Kafka
-	l := kafka.Login{
-		Protocol: k.SecurityProtocol,
-		CAFile:   k.TLS.CAFile, CertFile: k.TLS.CertFile, KeyFile: k.TLS.KeyFile, ServerName: k.TLS.ServerName,
-		Mechanism: k.SASL.Mechanism, User: k.SASL.Username, Password: k.SASL.Secret,
+	if k.Client != nil {
+		return clientLogin(k.Client)
 	}
-	if l.Protocol == "" {
-		l.Protocol = protocol
+	return kafka.Login{
+		Protocol:    cmp.Or(k.SecurityProtocol, protocol),
+		Roots:       func() (*x509.CertPool, error) { return login.PEMRoots(k.TLS.CAFile) },
+		Certificate: func() (*tls.Certificate, error) { return login.PEMCertificate(k.TLS.CertFile, k.TLS.KeyFile) },
+		ServerName:  k.TLS.ServerName,
+		Mechanism:   k.SASL.Mechanism, User: k.SASL.user,
 	}
-	return l
+}
+
+// clientLogin is the login of a client.properties.
+func clientLogin(c *login.Client) kafka.Login {
+	return kafka.Login{Protocol: c.Protocol, Roots: c.Roots, Certificate: c.Certificate, AnyName: c.AnyName, Mechanism: c.Mechanism, User: c.User}
 }
 
 // openKafka makes the client that all commands use; change adds what only the daemon has.
 func openKafka(s *Settings, n node, log *slog.Logger, change func(*kafka.Options)) (*kafka.Client, error) {
+	c := s.Kafka.Client
+	if c != nil && c.Protocol != n.InterBroker.SecurityProtocol {
+		return nil, fmt.Errorf("%s is for a listener with %s, and the inter-broker listener %s, which the agent talks to, has %s; name a file for that one as kafka.client_properties",
+			c.Path, c.Protocol, n.InterBroker.Name, n.InterBroker.SecurityProtocol)
+	}
 	o := kafka.Options{
-		Seeds: s.Kafka.BootstrapServers, Login: login(s, n.InterBroker.SecurityProtocol),
+		Seeds: s.Kafka.BootstrapServers, Login: kafkaLogin(s, n.InterBroker.SecurityProtocol),
 		Self: n.BrokerID, OwnAddress: n.address, Topic: s.Kafka.Topic, Logger: log,
+	}
+	if len(o.Seeds) == 0 && c != nil {
+		o.Seeds = slices.Clone(c.Bootstrap)
 	}
 	if len(o.Seeds) == 0 {
 		o.Seeds = []string{n.address}

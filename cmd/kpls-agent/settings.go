@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/login"
 )
 
 // defaultSettings is where a package's agent looks.
@@ -43,9 +44,23 @@ type CommandSettings struct{ Restart, Status []string }
 type KafkaSettings struct {
 	BootstrapServers []string
 	Topic            string
-	SecurityProtocol string // empty: that of the inter-broker listener
+	ClientProperties string        // a file; instead of the three below
+	Client           *login.Client // what it says
+	SecurityProtocol string        // empty: that of the inter-broker listener
 	TLS              TLSSettings
 	SASL             SASLSettings
+}
+
+// user is the name of the agent's user, empty if it has none.
+func (k KafkaSettings) user() string {
+	if k.Client == nil || k.Client.Mechanism == "" {
+		return k.SASL.Username
+	}
+	name, _, err := k.Client.User()
+	if err != nil {
+		return "" // every login reports it
+	}
+	return name
 }
 
 // TLSSettings name PEM files.
@@ -53,6 +68,11 @@ type TLSSettings struct{ CAFile, CertFile, KeyFile, ServerName string }
 
 // SASLSettings name the user, and where the password is, never the password itself.
 type SASLSettings struct{ Mechanism, Username, PasswordFile, PasswordEnv string }
+
+func (s SASLSettings) user() (name, password string, err error) {
+	password, err = s.Secret()
+	return s.Username, password, err
+}
 
 // Secret reads the password. It is read each time it is needed, so that it can
 // be changed under a running agent, and it is kept nowhere.
@@ -74,13 +94,18 @@ func (s SASLSettings) Secret() (string, error) {
 	return password, nil
 }
 
-// LoadSettings reads the settings file, and makes sure that the password it
-// names can be read. A missing file at the default place is an empty one; what is
-// wrong in the file comes as config.Faults with all of it.
+// LoadSettings reads the settings file, and makes sure that the client
+// properties or the password it names can be read. A missing file at the default
+// place is an empty one; what is wrong in the file comes as config.Faults with all of it.
 func LoadSettings(path string) (*Settings, error) {
 	s, err := loadSettingsAlone(path)
 	if err != nil {
 		return nil, err
+	}
+	if path := s.Kafka.ClientProperties; path != "" {
+		if s.Kafka.Client, err = login.ReadClient(path); err != nil {
+			return nil, err
+		}
 	}
 	if s.Kafka.SASL.Mechanism != "" {
 		if _, err := s.Kafka.SASL.Secret(); err != nil {
@@ -118,7 +143,7 @@ func ParseSettings(path string, data []byte) (*Settings, error) {
 		Unit:     text(root.Get("unit")),
 		Commands: CommandSettings{list(root.Get("commands").Get("restart")), list(root.Get("commands").Get("status"))},
 		Kafka: KafkaSettings{
-			BootstrapServers: list(kafka.Get("bootstrap_servers")), Topic: text(kafka.Get("topic")), SecurityProtocol: text(kafka.Get("security_protocol")),
+			BootstrapServers: list(kafka.Get("bootstrap_servers")), Topic: text(kafka.Get("topic")), ClientProperties: file(kafka.Get("client_properties")), SecurityProtocol: text(kafka.Get("security_protocol")),
 			TLS:  TLSSettings{file(tls.Get("ca_file")), file(tls.Get("cert_file")), file(tls.Get("key_file")), text(tls.Get("server_name"))},
 			SASL: SASLSettings{text(sasl.Get("mechanism")), text(sasl.Get("username")), file(sasl.Get("password_file")), text(sasl.Get("password_env"))},
 		},
@@ -148,7 +173,10 @@ func (s *Settings) check(doc *config.Document) {
 		doc.Fault(unit, "stands beside commands; keep one of the two")
 	}
 	kafka := root.Get("kafka")
-	tls, sasl, protocol := kafka.Get("tls"), kafka.Get("sasl"), kafka.Get("security_protocol")
+	tls, sasl, protocol, client := kafka.Get("tls"), kafka.Get("sasl"), kafka.Get("security_protocol"), kafka.Get("client_properties")
+	if client.Given && (tls.Given || sasl.Given || protocol.Given) {
+		doc.Fault(client, "stands beside security_protocol, tls or sasl, which it replaces; keep one of the two ways")
+	}
 	if tls.Given && !tls.Bad && tls.Get("cert_file").Given != tls.Get("key_file").Given {
 		doc.Fault(tls, "has only one of cert_file and key_file; they belong together")
 	}

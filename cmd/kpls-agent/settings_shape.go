@@ -46,6 +46,7 @@ func kafkaFields() []config.Field {
 	return []config.Field{
 		{Name: "bootstrap_servers", Unset: "the inter-broker listener of server.properties, and the addresses learnt before", Doc: "Addresses of brokers to begin with.", Shape: config.Shape{Kind: config.KindList, AtLeast: 1, Want: "at least one HOST:PORT", Elem: &address}},
 		{Name: "topic", Default: "__kpls_agent", Doc: "The coordination topic; the same for all agents of a cluster.", Shape: config.Shape{Kind: config.KindString, Pattern: regexp.MustCompile(`^[A-Za-z0-9._-]{1,200}$`), Want: "the name of a topic, 1 to 200 letters, digits, `.`, `_` or `-`"}},
+		{Name: "client_properties", Unset: "`security_protocol`, `tls` and `sasl`", Doc: "Instead of these three: the file that Kafka's own tools take for `--command-config`. Its `bootstrap.servers` serve where `bootstrap_servers` is missing.", Shape: pathShape()},
 		{Name: "security_protocol", Unset: "that of the inter-broker listener", Doc: "The listener's security protocol, in any case.", Shape: config.Shape{Kind: config.KindString, Enum: []string{"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"}, Fold: true}},
 		{Name: "tls", Unset: "the system's certificates", Doc: "PEM files for SSL and SASL_SSL.", Shape: objectShape(
 			config.Field{Name: "ca_file", Unset: "the system's certificates", Doc: "Certificates that may sign the brokers'.", Shape: pathShape()},

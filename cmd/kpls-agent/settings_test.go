@@ -91,8 +91,10 @@ func TestSettingsValues(t *testing.T) {
 	commands.Unit = ""
 	commands.Commands = CommandSettings{[]string{"/usr/local/bin/kafka", "restart"}, []string{"/usr/local/bin/kafka", "status"}}
 	commands.Kafka.SASL = SASLSettings{Mechanism: "PLAIN", Username: "agent", PasswordEnv: "KAFKA_PASSWORD"}
+	client := defaults()
+	client.Kafka.ClientProperties = "/etc/agent/kafka/client.properties"
 	for name, want := range map[string]*Settings{
-		"empty": defaults(), "comments": defaults(), "commands": commands,
+		"empty": defaults(), "client": client, "comments": defaults(), "commands": commands,
 		"everything": {
 			Manifest: "/etc/agent/conf/manifest.yaml", ServerProperties: "/opt/kafka/config/server.properties", StateDir: "/srv/kpls-agent",
 			Unit: "kafka@1.service",
@@ -129,11 +131,16 @@ func TestLoadSettings(t *testing.T) {
 	t.Setenv("KPLS_TEST_PASSWORD", "hunter2")
 	write("password", "hunter2\r\n")
 	write("empty", "\n")
+	const jaas = "sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required username=\"agent\" password=\"hunter2\";\n"
+	write("client", "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\n"+jaas)
+	write("kerberos", "security.protocol=SASL_PLAINTEXT\n"+jaas)
+	const client, kerberos = "kafka: {client_properties: client}\n", "kafka: {client_properties: kerberos}\n"
 	sasl := func(where string) string {
 		return "kafka: {sasl: {mechanism: PLAIN, username: x, " + where + "}}\n"
 	}
 	for name, want := range map[string]string{
 		"":                                       "",
+		client:                                   "hunter2",
 		sasl("password_file: password"):          "hunter2",
 		sasl("password_env: KPLS_TEST_PASSWORD"): "hunter2",
 	} {
@@ -144,7 +151,7 @@ func TestLoadSettings(t *testing.T) {
 		if want == "" {
 			continue
 		}
-		if got, err := s.Kafka.SASL.Secret(); err != nil || got != want {
+		if _, got, err := kafkaLogin(s, "").User(); err != nil || got != want {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
 		var b bytes.Buffer
@@ -155,6 +162,7 @@ func TestLoadSettings(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
+		kerberos:                               dir + "/kerberos: sasl.mechanism is not set, which means GSSAPI (Kerberos) to Kafka, and that is not supported; give the agent a user with PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
 		sasl("password_file: gone"):            "read the password: open " + dir + "/gone: no such file or directory; name a readable file as kafka.sasl.password_file",
 		sasl("password_file: empty"):           "read the password: " + dir + "/empty is empty; write the password into it, or name another file as kafka.sasl.password_file",
 		sasl("password_env: KPLS_TEST_UNSET_"): "read the password: the environment variable KPLS_TEST_UNSET_ is not set; set it for the agent, or name another as kafka.sasl.password_env",

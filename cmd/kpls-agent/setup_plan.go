@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"example.com/kpls-agent/internal/login"
 )
 
 // grant is a right on one path that an access control list gives.
@@ -56,8 +58,11 @@ func plan(path string, s *Settings, who account, old record) wanted {
 	if s.StateDir != stateDirectory {
 		w.state(s.StateDir, who)
 	}
-	tls, sasl := s.Kafka.TLS, s.Kafka.SASL
-	for _, secret := range []string{sasl.PasswordFile, tls.KeyFile, tls.CertFile, tls.CAFile} {
+	secrets, err := secretFiles(&s.Kafka)
+	if err != nil {
+		w.left = append(w.left, err.Error())
+	}
+	for _, secret := range secrets {
 		if secret == "" {
 			continue
 		}
@@ -72,6 +77,19 @@ func plan(path string, s *Settings, who account, old record) wanted {
 		}
 	}
 	return w
+}
+
+// secretFiles are those of the login; with an error, as far as they are known.
+func secretFiles(k *KafkaSettings) ([]string, error) {
+	files := []string{k.SASL.PasswordFile, k.TLS.KeyFile, k.TLS.CertFile, k.TLS.CAFile, k.ClientProperties}
+	if k.ClientProperties == "" {
+		return files, nil
+	}
+	c, err := login.ReadClient(k.ClientProperties)
+	if c != nil {
+		files = append(files, c.Files...)
+	}
+	return files, err
 }
 
 // broker adds what server.properties needs.

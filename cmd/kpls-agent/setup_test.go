@@ -402,3 +402,22 @@ func TestACLAllows(t *testing.T) {
 		}
 	}
 }
+
+// What client.properties names is for the service to read as well.
+func TestSetupClientProperties(t *testing.T) {
+	m := newMachine(t)
+	m.put("etc/server.properties", "", 0o644)
+	store := m.put("tls/trust.pem", "no store", 0o600)
+	client := m.put("client.properties", "security.protocol=SSL\nssl.truststore.location="+store+"\n", 0o600)
+	m.put("kpls-agent.yaml", "server_properties: etc/server.properties\nkafka: {client_properties: client.properties}\n", 0o644)
+	said, code := m.apply()
+	want := "left to do: DIR/client.properties:2: ssl.truststore.location: DIR/tls/trust.pem is none of PEM, JKS and PKCS12; convert it with keytool -importkeystore -deststoretype PKCS12"
+	if code != exitFailed || !strings.Contains(said, want) {
+		t.Errorf("exit %d, said:\n%s", code, said)
+	}
+	for _, path := range []string{client, store} {
+		if got := m.rights(path); got != "r--" {
+			t.Errorf("the service has the rights %s on %s", got, path)
+		}
+	}
+}

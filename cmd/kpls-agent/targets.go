@@ -111,8 +111,9 @@ func dialHost(bind string) string {
 
 func newTargets(p *probe.Prober, st *store, n node, s *Settings, log *slog.Logger, asked *kafka.Metrics) *targets {
 	t := &targets{prober: p, store: st, id: n.BrokerID, log: log, asked: asked, checkers: map[string]*kafka.Checker{}}
-	if s.Kafka.SASL.Mechanism != "" || s.Kafka.TLS.CertFile != "" {
-		l := login(s, n.InterBroker.SecurityProtocol)
+	c := s.Kafka.Client
+	if s.Kafka.SASL.Mechanism != "" || s.Kafka.TLS.CertFile != "" || c != nil && c.Protocol != "PLAINTEXT" {
+		l := kafkaLogin(s, n.InterBroker.SecurityProtocol)
 		t.login = &l
 	}
 	return t

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/kafka"
+	"example.com/kpls-agent/internal/login"
 )
 
 type verifyOptions struct {
@@ -23,6 +25,7 @@ type verifyOptions struct {
 	manifest, listener string
 	user, mechanism    string
 	passwordFile, ca   string
+	client             string
 	output             string
 }
 
@@ -63,6 +66,10 @@ func newVerify(s *shared) *cobra.Command {
 	f.StringVar(&o.mechanism, "mechanism", "SCRAM-SHA-512", "SASL mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
 	f.StringVar(&o.passwordFile, "password-file", "", "`file` with the user's password")
 	f.StringVar(&o.ca, "ca-file", "", "PEM `file` with the certificates that may sign the brokers'")
+	f.StringVar(&o.client, "client-properties", "", "Kafka client properties `file` with the customer's login, instead of --user, --mechanism, --password-file and --ca-file")
+	c.MarkFlagsMutuallyExclusive("client-properties", "user")
+	c.MarkFlagsMutuallyExclusive("client-properties", "password-file")
+	c.MarkFlagsMutuallyExclusive("client-properties", "ca-file")
 	f.StringVarP(&o.output, "output", "o", "table", "table or json")
 	_ = c.MarkFlagRequired("bootstrap") // fails only for a flag that does not exist
 	return c
@@ -98,12 +105,32 @@ func (o verifyOptions) options(s *shared) (kafka.VerifyOptions, error) {
 		v.Want[b.ID] = net.JoinHostPort(e.AdvertisedHost, strconv.Itoa(e.AdvertisedPort))
 		v.Login.Protocol = e.SecurityProtocol
 	}
-	if strings.HasPrefix(v.Login.Protocol, "SASL_") {
-		v.Login.Mechanism, v.Login.User = o.mechanism, o.user
-		v.Login.Password = SASLSettings{PasswordFile: o.passwordFile}.Secret
+	if v.Login, err = o.login(v.Login.Protocol); err != nil {
+		return v, err
 	}
-	v.Login.CAFile = o.ca
 	return v, o.mapping(&v)
+}
+
+// login is the customer's.
+func (o verifyOptions) login(protocol string) (kafka.Login, error) {
+	if o.client != "" {
+		c, err := login.ReadClient(o.client)
+		if err != nil {
+			return kafka.Login{}, err
+		}
+		if c.Protocol != protocol {
+			return kafka.Login{}, fmt.Errorf("%s is for a listener with %s, and the manifest's has %s; correct security.protocol", o.client, c.Protocol, protocol)
+		}
+		return clientLogin(c), nil
+	}
+	l := kafka.Login{Protocol: protocol, Roots: func() (*x509.CertPool, error) { return login.PEMRoots(o.ca) }}
+	if strings.HasPrefix(protocol, "SASL_") {
+		if o.user == "" || o.passwordFile == "" {
+			return l, fmt.Errorf("a listener with %s needs a user; name one with --user and --password-file, or with --client-properties", protocol)
+		}
+		l.Mechanism, l.User = o.mechanism, SASLSettings{Username: o.user, PasswordFile: o.passwordFile}.user
+	}
+	return l, nil
 }
 
 // pick finds the listener that customers use.

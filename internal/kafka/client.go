@@ -71,15 +71,14 @@ func Open(opts Options) (*Client, error) {
 	if opts.Topic == "" {
 		opts.Topic = DefaultTopic
 	}
-	cfg, err := opts.Login.tlsConfig()
-	if err != nil {
-		return nil, fmt.Errorf("log in to Kafka: %w", err)
+	if err := opts.Login.check(); err != nil {
+		return nil, fmt.Errorf("log in to Kafka: %w", explain(err))
 	}
 	mech, err := opts.Login.mechanism()
 	if err != nil {
 		return nil, fmt.Errorf("log in to Kafka: %w", err)
 	}
-	dial := dialer(opts.Dial, cfg)
+	dial := dialer(opts.Dial, opts.Login)
 	c := &Client{
 		opts:      opts,
 		own:       &own{addr: opts.OwnAddress, dial: dial, mech: mech, m: opts.Metrics},

@@ -3,6 +3,8 @@ package kafka_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"log/slog"
 	"net"
 	"strings"
@@ -20,22 +22,20 @@ import (
 
 func TestOpenChecksTheLogin(t *testing.T) {
 	ca := newAuthority(t)
-	_, certFile, keyFile := ca.issue(t, "agent")
 	for _, tt := range []struct {
 		name  string
 		login kafka.Login
 		want  string
 	}{
 		{"none", kafka.Login{}, ""},
-		{"TLS", kafka.Login{Protocol: "SSL", CAFile: ca.file, CertFile: certFile, KeyFile: keyFile}, ""},
-		{"SCRAM", kafka.Login{Protocol: "SASL_SSL", Mechanism: "SCRAM-SHA-512", User: "u", Password: password("p")}, ""},
+		{"TLS", kafka.Login{Protocol: "SSL", Roots: ca.roots, Certificate: always(ca.issue(t, "agent"))}, ""},
+		{"SCRAM", kafka.Login{Protocol: "SASL_SSL", Mechanism: "SCRAM-SHA-512", User: user("u", "p")}, ""},
 		{"protocol", kafka.Login{Protocol: "TLS"}, `security protocol "TLS" is unknown; use PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL`},
-		{"mechanism", kafka.Login{Protocol: "SASL_SSL", Mechanism: "GSSAPI", User: "u", Password: password("p")}, `SASL mechanism "GSSAPI" is not supported; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512`},
+		{"mechanism", kafka.Login{Protocol: "SASL_SSL", Mechanism: "GSSAPI", User: user("u", "p")}, `SASL mechanism "GSSAPI" is not supported; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512`},
 		{"user", kafka.Login{Protocol: "SASL_PLAINTEXT", Mechanism: "PLAIN"}, "security protocol SASL_PLAINTEXT needs a user and a password"},
-		{"no CA", kafka.Login{Protocol: "SSL", CAFile: "/nowhere/ca.pem"}, "read CA file: open /nowhere/ca.pem: no such file or directory"},
-		{"empty CA", kafka.Login{Protocol: "SSL", CAFile: keyFile}, "read CA file: " + keyFile + " holds no PEM certificate"},
-		{"half", kafka.Login{Protocol: "SSL", CertFile: certFile}, "a client certificate needs both its certificate file and its key file"},
-		{"swapped", kafka.Login{Protocol: "SSL", CertFile: keyFile, KeyFile: certFile}, "read client certificate: "},
+		{"no CA", kafka.Login{Protocol: "SSL", Roots: func() (*x509.CertPool, error) { return nil, errors.New("no file") }}, "no file"},
+		{"no certificate", kafka.Login{Protocol: "SSL", Certificate: func() (*tls.Certificate, error) { return nil, errors.New("no file") }}, "no file"},
+		{"old", kafka.Login{Protocol: "SSL", Certificate: always(ca.issue(t, "agent", expired))}, "the agent's own certificate (CN=agent) has expired at "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cl, err := kafka.Open(kafka.Options{Seeds: []string{"127.0.0.1:1"}, Login: tt.login, Logger: slog.New(slog.DiscardHandler)})
@@ -76,7 +76,7 @@ func hangUp(t *testing.T) string {
 // Every way to fail at the door says what to do about it, and none tells the password.
 func TestErrorsSayWhatToDo(t *testing.T) {
 	ca := newAuthority(t)
-	cert, _, _ := ca.issue(t, "elsewhere.example")
+	cert := ca.issue(t, "elsewhere.example")
 	plain := hangUp(t)
 	sasl := newCluster(t, 1, kfake.EnableSASL(), kfake.Superuser("SCRAM-SHA-256", "agent", "right-secret"))
 	sasl.ControlKey(36, func(r kmsg.Request) (kmsg.Response, error, bool) {
@@ -93,10 +93,13 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		return resp, nil, true
 	})
 	secure := newCluster(t, 1, kfake.TLS(&tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}))
+	pool, _ := ca.roots()
+	old := newCluster(t, 1, kfake.TLS(&tls.Config{Certificates: []tls.Certificate{ca.issue(t, "b0.example", expired)}, MinVersion: tls.VersionTLS12}))
+	mutual := newCluster(t, 1, kfake.TLS(&tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, MinVersion: tls.VersionTLS13}))
 	denied := newCluster(t, 1)
 	denied.Fault(kfake.Fault{Keys: []kmsg.Key{19}, Err: kerr.TopicAuthorizationFailed, Count: -1})
 	login := func(mechanism string) kafka.Login {
-		return kafka.Login{Protocol: "SASL_PLAINTEXT", Mechanism: mechanism, User: "agent", Password: password("wrong-secret")}
+		return kafka.Login{Protocol: "SASL_PLAINTEXT", Mechanism: mechanism, User: user("agent", "wrong-secret")}
 	}
 	for _, tt := range []struct {
 		name  string
@@ -110,8 +113,11 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{"no login", sasl.ListenAddrs()[0], kafka.Login{}, "the listener may expect TLS or a login: correct the security protocol in the agent's settings"},
 		{"TLS to a plain listener", plain, kafka.Login{Protocol: "SSL"}, "the listener may not speak TLS: correct the security protocol in the agent's settings"},
 		{"plain to a TLS listener", secure.ListenAddrs()[0], kafka.Login{}, ""},
-		{"unknown authority", secure.ListenAddrs()[0], kafka.Login{Protocol: "SSL"}, "the broker's certificate is not trusted: correct the CA file or the server name in the agent's settings"},
-		{"other name", secure.ListenAddrs()[0], kafka.Login{Protocol: "SSL", CAFile: ca.file}, "the broker's certificate is not trusted: correct the CA file or the server name in the agent's settings"},
+		{"unknown authority", secure.ListenAddrs()[0], kafka.Login{Protocol: "SSL", ServerName: "elsewhere.example"}, "add the certificate of who signed it to the CA file or trust store of the agent's settings, or give the broker one that is signed by an authority there"},
+		{"other name", secure.ListenAddrs()[0], kafka.Login{Protocol: "SSL", Roots: ca.roots}, "give the broker a certificate with this name among its subjectAltNames"},
+		{"old certificate", old.ListenAddrs()[0], kafka.Login{Protocol: "SSL", Roots: ca.roots, ServerName: "b0.example"}, "renew the broker's certificate, and see that the clocks of both machines are right"},
+		{"our certificate", mutual.ListenAddrs()[0], kafka.Login{Protocol: "SSL", Roots: ca.roots, AnyName: true}, "the broker does not accept our side of TLS: give the agent a certificate that is valid and signed by one of the broker's ssl.truststore"},
+		{"any name, unknown authority", secure.ListenAddrs()[0], kafka.Login{Protocol: "SSL", AnyName: true}, "is signed by an authority there"},
 		{"no rights", denied.ListenAddrs()[0], kafka.Login{}, "give the agent's Kafka user the ACLs Describe and DescribeConfigs on the cluster and on topic *, and Create, Read and Write on its own topic"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -139,13 +145,13 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 
 func TestLogin(t *testing.T) {
 	ca := newAuthority(t)
-	cert, _, _ := ca.issue(t, "b0.example")
+	cert := ca.issue(t, "b0.example")
 	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"} {
 		t.Run(mechanism, func(t *testing.T) {
 			c := newCluster(t, 3, kfake.EnableSASL(), kfake.Superuser(mechanism, "agent", "secret"),
 				kfake.TLS(&tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}))
 			cl := open(t, c, func(o *kafka.Options) {
-				o.Login = kafka.Login{Protocol: "SASL_SSL", CAFile: ca.file, ServerName: "b0.example", Mechanism: mechanism, User: "agent", Password: password("secret")}
+				o.Login = kafka.Login{Protocol: "SASL_SSL", Roots: ca.roots, ServerName: "b0.example", Mechanism: mechanism, User: user("agent", "secret")}
 			})
 			mustAppend(t, run(t, cl), claim(1, "a"))
 			if _, err := cl.BrokerConfig(within(t)); err != nil {

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -29,6 +30,7 @@ func advise(err error) string {
 	var (
 		hangUp    *kgo.ErrFirstReadEOF
 		trust     *tls.CertificateVerificationError
+		expired   *expiredError
 		handshake *handshakeError
 		network   *net.OpError
 	)
@@ -44,9 +46,11 @@ func advise(err error) string {
 	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
 		return acls
 	case errors.As(err, &trust):
-		return "the broker's certificate is not trusted: correct the CA file or the server name in the agent's settings"
+		return certificateAdvice(trust.Err, "the agent's settings")
+	case errors.As(err, &expired):
+		return "renew it; it is read anew for each connection, without a restart"
 	case errors.As(err, &network) && network.Op == remoteAlert:
-		return "the broker does not accept our side of TLS: correct the client certificate in the agent's settings"
+		return "the broker does not accept our side of TLS: give the agent a certificate that is valid and signed by one of the broker's ssl.truststore"
 	case errors.As(err, &handshake):
 		return "the listener may not speak TLS: correct the security protocol in the agent's settings"
 	case errors.As(err, &hangUp):
@@ -55,6 +59,26 @@ func advise(err error) string {
 		return "no answer came in time: check that the broker runs and is not overloaded"
 	case errors.As(err, &network):
 		return "check that the broker runs and that the address is the one of its inter-broker listener"
+	}
+	return ""
+}
+
+// certificateAdvice is about a broker's certificate; trusts is what says whom we trust.
+func certificateAdvice(err error, trusts string) string {
+	var (
+		name    x509.HostnameError
+		signer  x509.UnknownAuthorityError
+		invalid x509.CertificateInvalidError
+	)
+	switch {
+	case errors.As(err, &name):
+		return "give the broker a certificate with this name among its subjectAltNames"
+	case errors.As(err, &signer):
+		return "add the certificate of who signed it to the CA file or trust store of " + trusts + ", or give the broker one that is signed by an authority there"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "renew the broker's certificate, and see that the clocks of both machines are right"
+	case errors.As(err, &invalid):
+		return "give the broker another certificate, for use by servers"
 	}
 	return ""
 }

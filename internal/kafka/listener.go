@@ -1,9 +1,9 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -48,7 +48,8 @@ type CertificateError struct {
 
 // Error implements error.
 func (e *CertificateError) Error() string {
-	return fmt.Sprintf("the listener at %s shows a certificate that is not valid for %s: %v; clients that verify names will refuse it", e.Addr, e.Name, e.Err)
+	next := cmp.Or(certificateAdvice(e.Err, "the client"), "correct the agent's settings")
+	return fmt.Sprintf("the certificate that the listener at %s shows is in doubt for %s: %v; clients that verify it will refuse the broker: %s", e.Addr, e.Name, e.Err, next)
 }
 
 // Unwrap returns what is wrong with the certificate.
@@ -178,18 +179,7 @@ func (c *Checker) question(ctx context.Context) error {
 // a CA, that is the name in it; with one, all of it.
 func (c *Checker) connect(ctx context.Context) error {
 	c.cert = nil
-	cfg, err := c.login().tlsConfig()
-	if err != nil {
-		return err
-	}
-	if cfg != nil {
-		cfg.InsecureSkipVerify = true
-		cfg.VerifyConnection = func(s tls.ConnectionState) error {
-			c.cert = c.judge(s.PeerCertificates, cfg.RootCAs)
-			return nil
-		}
-	}
-	w, err := connect(ctx, dialer(c.check.Dial, cfg), c.check.Addr, c.check.Metrics)
+	w, err := connect(ctx, secured(c.check.Dial, c.tlsConfig), c.check.Addr, c.check.Metrics)
 	if err != nil {
 		return err
 	}
@@ -198,16 +188,34 @@ func (c *Checker) connect(ctx context.Context) error {
 	return w.login(ctx, mech)
 }
 
-func (c *Checker) judge(chain []*x509.Certificate, roots *x509.CertPool) error {
-	if c.check.Login == nil {
-		return chain[0].VerifyHostname(c.name())
+// tlsConfig accepts every certificate of the broker and notes what is wrong with
+// it. What is wrong with our own files makes no broker unfit to serve, either.
+func (c *Checker) tlsConfig(string) (*tls.Config, error) {
+	login := c.login()
+	cfg, err := Login{Protocol: login.Protocol}.tlsConfig(c.name())
+	if err != nil || cfg == nil {
+		return cfg, err
 	}
-	opts := x509.VerifyOptions{DNSName: c.name(), Roots: roots, Intermediates: x509.NewCertPool()}
-	for _, cert := range chain[1:] {
-		opts.Intermediates.AddCert(cert)
+	cfg.GetClientCertificate = func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		if cert, err := login.clientCertificate(info); err == nil {
+			return cert, nil
+		}
+		return &tls.Certificate{}, nil
 	}
-	_, err := chain[0].Verify(opts)
-	return err
+	cfg.InsecureSkipVerify = true
+	cfg.VerifyConnection = func(s tls.ConnectionState) error {
+		if c.check.Login == nil {
+			c.cert = s.PeerCertificates[0].VerifyHostname(c.name())
+			return nil
+		}
+		roots, err := login.roots()
+		if err == nil {
+			err = verifyChain(s.PeerCertificates, roots, c.name())
+		}
+		c.cert = err
+		return nil
+	}
+	return cfg, nil
 }
 
 // wantsCertificate is true if the broker ended a TLS handshake over our

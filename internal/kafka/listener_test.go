@@ -8,13 +8,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"io"
 	"math/big"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,12 +29,11 @@ import (
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
-	file string // PEM
 }
 
 func newAuthority(t testing.TB) *authority {
 	t.Helper()
-	a := &authority{file: filepath.Join(t.TempDir(), "ca.pem")}
+	a := &authority{}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -54,19 +50,17 @@ func newAuthority(t testing.TB) *authority {
 	if a.cert, err = x509.ParseCertificate(der); err != nil {
 		t.Fatal(err)
 	}
-	writePEM(t, a.file, "CERTIFICATE", der)
 	return a
 }
 
-func writePEM(t testing.TB, path, kind string, der []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
+func (a *authority) roots() (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	return pool, nil
 }
 
-// issue returns a certificate for a name, and its files.
-func (a *authority) issue(t testing.TB, name string) (cert tls.Certificate, certFile, keyFile string) {
+// issue returns a certificate for a name.
+func (a *authority) issue(t testing.TB, name string, change ...func(*x509.Certificate)) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -77,25 +71,28 @@ func (a *authority) issue(t testing.TB, name string) (cert tls.Certificate, cert
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
+	for _, f := range change {
+		f(tmpl)
+	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, &key.PublicKey, a.key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	writePEM(t, certFile, "CERTIFICATE", der)
-	raw, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writePEM(t, keyFile, "PRIVATE KEY", raw)
-	if cert, err = tls.LoadX509KeyPair(certFile, keyFile); err != nil {
-		t.Fatal(err)
-	}
-	return cert, certFile, keyFile
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-func password(p string) func() (string, error) { return func() (string, error) { return p, nil } }
+func expired(c *x509.Certificate) {
+	c.NotBefore, c.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
+}
+
+// always is a certificate that never changes.
+func always(c tls.Certificate) func() (*tls.Certificate, error) {
+	return func() (*tls.Certificate, error) { return &c, nil }
+}
+
+func user(name, password string) func() (string, string, error) {
+	return func() (string, string, error) { return name, password, nil }
+}
 
 // check is of broker 0 of a fake cluster, as it advertises itself.
 func check(t testing.TB, c *kfake.Cluster, protocol string) kafka.ListenerCheck {
@@ -186,7 +183,7 @@ func TestCheckerKeepsItsConnection(t *testing.T) {
 func TestCheckTLS(t *testing.T) {
 	noLeaks(t)
 	ca := newAuthority(t)
-	cert, _, _ := ca.issue(t, "b0.example")
+	cert := ca.issue(t, "b0.example")
 	c := newCluster(t, 1, kfake.TLS(&tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}))
 	good := check(t, c, "SSL")
 	if err := kafka.CheckListener(within(t), good); err != nil {
@@ -199,13 +196,17 @@ func TestCheckTLS(t *testing.T) {
 		t.Errorf("a certificate for another name: %v", err)
 	}
 	known := good
-	known.Login = &kafka.Login{CAFile: ca.file}
+	known.Login = &kafka.Login{Roots: ca.roots}
 	if err := kafka.CheckListener(within(t), known); err != nil {
 		t.Error(err)
 	}
-	known.Login = &kafka.Login{CAFile: newAuthority(t).file}
+	known.Login = &kafka.Login{Roots: newAuthority(t).roots}
 	if err := kafka.CheckListener(within(t), known); !errors.As(err, &doubt) {
 		t.Errorf("a certificate of another authority: %v", err)
+	}
+	known.Login = &kafka.Login{Roots: func() (*x509.CertPool, error) { return nil, errors.New("no file") }}
+	if err := kafka.CheckListener(within(t), known); !errors.As(err, &doubt) || !strings.HasSuffix(err.Error(), ": correct the agent's settings") {
+		t.Errorf("what is wrong with our files makes no broker unfit: %v", err)
 	}
 	plain := good
 	plain.Protocol = "PLAINTEXT"
@@ -217,7 +218,7 @@ func TestCheckTLS(t *testing.T) {
 // A listener that wants a client certificate serves, whether we have one or not.
 func TestCheckMutualTLS(t *testing.T) {
 	ca := newAuthority(t)
-	cert, certFile, keyFile := ca.issue(t, "b0.example")
+	cert := ca.issue(t, "b0.example")
 	pool := x509.NewCertPool()
 	pool.AddCert(ca.cert)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -230,12 +231,15 @@ func TestCheckMutualTLS(t *testing.T) {
 		if err := kafka.CheckListener(within(t), k); err != nil && version == tls.VersionTLS13 {
 			t.Errorf("without a certificate: %v", err)
 		}
-		_, otherCert, otherKey := newAuthority(t).issue(t, "agent")
-		k.Login = &kafka.Login{CAFile: ca.file, CertFile: otherCert, KeyFile: otherKey}
+		k.Login = &kafka.Login{Roots: ca.roots, Certificate: always(newAuthority(t).issue(t, "agent"))}
 		if err := kafka.CheckListener(within(t), k); err != nil {
 			t.Errorf("TLS %x, with a certificate that is not accepted: %v", version, err)
 		}
-		k.Login = &kafka.Login{CAFile: ca.file, CertFile: certFile, KeyFile: keyFile}
+		k.Login = &kafka.Login{Roots: ca.roots, Certificate: always(ca.issue(t, "agent", expired))}
+		if err := kafka.CheckListener(within(t), k); err != nil && version == tls.VersionTLS13 {
+			t.Errorf("with a certificate that has expired: %v", err)
+		}
+		k.Login = &kafka.Login{Roots: ca.roots, Certificate: always(cert)}
 		if err := kafka.CheckListener(within(t), k); err != nil {
 			t.Errorf("TLS %x, with a certificate: %v", version, err)
 		}
@@ -257,7 +261,7 @@ func TestCheckSASL(t *testing.T) {
 			if err := kafka.CheckListener(within(t), k); err != nil || logins.Load() != 0 {
 				t.Errorf("without a login: %v, %d logins", err, logins.Load())
 			}
-			k.Login = &kafka.Login{Mechanism: mechanism, User: "agent", Password: password("secret")}
+			k.Login = &kafka.Login{Mechanism: mechanism, User: user("agent", "secret")}
 			if err := kafka.CheckListener(within(t), k); err != nil || logins.Load() != 1 {
 				t.Errorf("with a login: %v, %d logins", err, logins.Load())
 			}
@@ -273,7 +277,7 @@ func TestCheckSASL(t *testing.T) {
 				resp.ErrorCode = kerr.SaslAuthenticationFailed.Code
 				return resp, nil, true
 			})
-			k.Login = &kafka.Login{Mechanism: mechanism, User: "agent", Password: password("wrong")}
+			k.Login = &kafka.Login{Mechanism: mechanism, User: user("agent", "wrong")}
 			checker := kafka.NewChecker(k)
 			defer checker.Close()
 			for range 3 {

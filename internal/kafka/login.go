@@ -1,13 +1,12 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -18,66 +17,118 @@ import (
 )
 
 // Login says how to talk to a listener and who we are. The zero value is
-// PLAINTEXT without a user.
+// PLAINTEXT without a user. What formats certificates and passwords are kept in
+// is the caller's business: it gives functions, and each is asked anew for every
+// connection, so that what was renewed needs no restart. Nothing is kept.
 type Login struct {
 	// Protocol is the listener's security protocol: PLAINTEXT, SSL,
 	// SASL_PLAINTEXT or SASL_SSL. Empty is PLAINTEXT.
 	Protocol string
-	// CAFile holds the certificates (PEM) that may sign the broker's; empty trusts the system's.
-	CAFile string
-	// CertFile and KeyFile (PEM) identify us to a listener with
-	// ssl.client.auth. They are read again for every connection, so that a
-	// renewed certificate needs no restart.
-	CertFile, KeyFile string
+	// Roots returns who may sign the broker's certificate. Without it, or with a
+	// nil pool, that are the system's.
+	Roots func() (*x509.CertPool, error)
+	// Certificate identifies us to a listener with ssl.client.auth. Without it, or
+	// with a nil one, we have none.
+	Certificate func() (*tls.Certificate, error)
 	// ServerName replaces the dialled host in the check of the broker's certificate.
 	ServerName string
+	// AnyName accepts a broker's certificate whatever name is in it, if one of
+	// Roots has signed it.
+	AnyName bool
 	// Mechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
 	Mechanism string
-	User      string
-	// Password is asked for each time a connection logs in, and never kept.
-	Password func() (string, error)
+	// User returns the user's name and password.
+	User func() (name, password string, err error)
 }
 
 func (l Login) usesTLS() bool  { return l.Protocol == "SSL" || l.Protocol == "SASL_SSL" }
 func (l Login) usesSASL() bool { return strings.HasPrefix(l.Protocol, "SASL_") }
 
-// tlsConfig returns nil for a protocol without TLS.
-func (l Login) tlsConfig() (*tls.Config, error) {
+// check finds out now what would be wrong with the first connection.
+func (l Login) check() error {
+	cfg, err := l.tlsConfig("")
+	if err != nil {
+		return err
+	}
+	if cfg != nil {
+		if _, err = cfg.GetClientCertificate(nil); err != nil {
+			return err
+		}
+	}
+	_, err = l.mechanism()
+	return err
+}
+
+// tlsConfig is for a connection to a host; nil for a protocol without TLS.
+func (l Login) tlsConfig(host string) (*tls.Config, error) {
 	if !slices.Contains([]string{"", "PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"}, l.Protocol) {
 		return nil, fmt.Errorf("security protocol %q is unknown; use PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL", l.Protocol)
 	}
 	if !l.usesTLS() {
 		return nil, nil //nolint:nilnil // nil is the configuration of a listener without TLS
 	}
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: l.ServerName}
-	if l.CAFile != "" {
-		pem, err := os.ReadFile(l.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("read CA file: %w", err)
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("read CA file: %s holds no PEM certificate", l.CAFile)
-		}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cmp.Or(l.ServerName, host), GetClientCertificate: l.clientCertificate}
+	var err error
+	if cfg.RootCAs, err = l.roots(); err != nil {
+		return nil, err
 	}
-	if (l.CertFile == "") != (l.KeyFile == "") {
-		return nil, errors.New("a client certificate needs both its certificate file and its key file")
-	}
-	if l.CertFile != "" {
-		if _, err := l.certificate(nil); err != nil {
-			return nil, err
+	if l.AnyName {
+		cfg.InsecureSkipVerify = true // of the name, which stands in for all of it
+		cfg.VerifyConnection = func(s tls.ConnectionState) error {
+			if err := verifyChain(s.PeerCertificates, cfg.RootCAs, ""); err != nil {
+				return &tls.CertificateVerificationError{UnverifiedCertificates: s.PeerCertificates, Err: err}
+			}
+			return nil
 		}
-		cfg.GetClientCertificate = l.certificate
 	}
 	return cfg, nil
 }
 
-func (l Login) certificate(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-	cert, err := tls.LoadX509KeyPair(l.CertFile, l.KeyFile)
-	if err != nil {
-		return nil, fmt.Errorf("read client certificate: %w", err)
+func (l Login) roots() (*x509.CertPool, error) {
+	if l.Roots == nil {
+		return nil, nil //nolint:nilnil // the system's, as crypto/tls has it
 	}
-	return &cert, nil
+	return l.Roots()
+}
+
+// verifyChain checks a broker's certificates, and the name if there is one.
+func verifyChain(chain []*x509.Certificate, roots *x509.CertPool, name string) error {
+	opts := x509.VerifyOptions{DNSName: name, Roots: roots, Intermediates: x509.NewCertPool()}
+	for _, cert := range chain[1:] {
+		opts.Intermediates.AddCert(cert)
+	}
+	_, err := chain[0].Verify(opts)
+	return err
+}
+
+// clientCertificate is asked when a listener wants to know who we are. One that
+// has expired is refused here: what the broker says of it is no more than that it
+// does not like it.
+func (l Login) clientCertificate(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	if l.Certificate == nil {
+		return &tls.Certificate{}, nil
+	}
+	cert, err := l.Certificate()
+	if err != nil || cert == nil {
+		return &tls.Certificate{}, err
+	}
+	leaf := cert.Leaf
+	if leaf == nil && len(cert.Certificate) > 0 {
+		if leaf, err = x509.ParseCertificate(cert.Certificate[0]); err != nil {
+			return nil, fmt.Errorf("read our certificate: %w", err)
+		}
+	}
+	if leaf != nil && time.Now().After(leaf.NotAfter) {
+		return nil, &expiredError{leaf}
+	}
+	return cert, nil
+}
+
+// expiredError is about our own certificate.
+type expiredError struct{ cert *x509.Certificate }
+
+func (e *expiredError) Error() string {
+	return fmt.Sprintf("the agent's own certificate (%s) has expired at %s", e.cert.Subject, e.cert.NotAfter.UTC().Format(time.RFC3339))
 }
 
 // mechanism returns nil for a protocol without SASL.
@@ -85,14 +136,14 @@ func (l Login) mechanism() (sasl.Mechanism, error) {
 	if !l.usesSASL() {
 		return nil, nil //nolint:nilnil // nil is the mechanism of a listener without SASL
 	}
-	if l.User == "" || l.Password == nil {
+	if l.User == nil {
 		return nil, fmt.Errorf("security protocol %s needs a user and a password", l.Protocol)
 	}
 	switch l.Mechanism {
 	case "PLAIN":
 		return plain.Plain(func(context.Context) (plain.Auth, error) {
-			pass, err := l.Password()
-			return plain.Auth{User: l.User, Pass: pass}, err
+			name, password, err := l.User()
+			return plain.Auth{User: name, Pass: password}, err
 		}), nil
 	case "SCRAM-SHA-256":
 		return scram.Sha256(l.scramAuth), nil
@@ -103,8 +154,8 @@ func (l Login) mechanism() (sasl.Mechanism, error) {
 }
 
 func (l Login) scramAuth(context.Context) (scram.Auth, error) {
-	pass, err := l.Password()
-	return scram.Auth{User: l.User, Pass: pass}, err
+	name, password, err := l.User()
+	return scram.Auth{User: name, Pass: password}, err
 }
 
 // DialFunc opens a connection; it is (*net.Dialer).DialContext, or a test's own network.
@@ -114,23 +165,29 @@ type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 // neighbourhood; one that does not answer within this is away.
 const dialTimeout = 1500 * time.Millisecond
 
-// dialer returns a dial function that speaks TLS where cfg is not nil.
-func dialer(base DialFunc, cfg *tls.Config) DialFunc {
+// dialer returns a dial function that speaks TLS where the login says so.
+func dialer(base DialFunc, login Login) DialFunc {
+	return secured(base, login.tlsConfig)
+}
+
+// secured speaks TLS with what config returns for a host, unless that is nil.
+func secured(base DialFunc, config func(host string) (*tls.Config, error)) DialFunc {
 	if base == nil {
 		base = (&net.Dialer{}).DialContext
 	}
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 		defer cancel()
+		host, _, _ := net.SplitHostPort(addr)
+		cfg, err := config(host)
+		if err != nil {
+			return nil, err
+		}
 		conn, err := base(ctx, network, addr)
 		if err != nil || cfg == nil {
 			return conn, err
 		}
-		own := cfg.Clone()
-		if own.ServerName == "" {
-			own.ServerName, _, _ = net.SplitHostPort(addr)
-		}
-		secure := tls.Client(conn, own)
+		secure := tls.Client(conn, cfg)
 		if err := secure.HandshakeContext(ctx); err != nil {
 			_ = conn.Close()
 			return nil, &handshakeError{addr, err}

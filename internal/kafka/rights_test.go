@@ -61,7 +61,7 @@ func TestRights(t *testing.T) {
 			}
 			fake := newCluster(t, 1, kfake.EnableSASL(), kfake.EnableACLs(), kfake.SeedTopics(1, topics...), kfake.User("PLAIN", "agent", "secret", acls...))
 			cl := open(t, fake, func(o *kafka.Options) {
-				o.Login = kafka.Login{Protocol: "SASL_PLAINTEXT", Mechanism: "PLAIN", User: "agent", Password: func() (string, error) { return "secret", nil }}
+				o.Login = kafka.Login{Protocol: "SASL_PLAINTEXT", Mechanism: "PLAIN", User: user("agent", "secret")}
 			})
 			got, err := cl.Rights(within(t))
 			if err != nil {

@@ -86,9 +86,8 @@ func Verify(ctx context.Context, o VerifyOptions) ([]VerifyRow, error) {
 }
 
 func (o VerifyOptions) client() (*kgo.Client, error) {
-	cfg, err := o.Login.tlsConfig()
-	if err != nil {
-		return nil, fmt.Errorf("log in as the customer: %w", err)
+	if err := o.Login.check(); err != nil {
+		return nil, fmt.Errorf("log in as the customer: %w", explain(err))
 	}
 	mech, err := o.Login.mechanism()
 	if err != nil {
@@ -101,7 +100,7 @@ func (o VerifyOptions) client() (*kgo.Client, error) {
 	mapped := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		return base(ctx, network, o.mapped(addr))
 	}
-	cl, err := kgo.NewClient(append(common(dialer(mapped, cfg), mech), kgo.SeedBrokers(o.Bootstrap...))...)
+	cl, err := kgo.NewClient(append(common(dialer(mapped, o.Login), mech), kgo.SeedBrokers(o.Bootstrap...))...)
 	if err != nil {
 		return nil, fmt.Errorf("make a Kafka client: %w", err)
 	}

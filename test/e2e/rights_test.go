@@ -57,7 +57,7 @@ func TestRights(t *testing.T) {
 	defer root.Close()
 	agent, err := kafka.Open(kafka.Options{
 		Seeds: []string{addr}, Self: c.Brokers[0].ID, OwnAddress: addr, Logger: slog.New(slog.DiscardHandler),
-		Login: kafka.Login{Protocol: "SASL_PLAINTEXT", Mechanism: "PLAIN", User: "agent", Password: func() (string, error) { return "secret", nil }},
+		Login: kafka.Login{Protocol: "SASL_PLAINTEXT", Mechanism: "PLAIN", User: func() (string, string, error) { return "agent", "secret", nil }},
 	})
 	if err != nil {
 		t.Fatal(err)
