@@ -211,10 +211,13 @@ func (r planReport) text() string {
 	for _, w := range r.Warnings {
 		fmt.Fprintln(&b, "warning:", w)
 	}
-	if r.Drift == "" {
-		b.WriteString("process: runs what the manifest says\n")
-	} else {
+	switch {
+	case r.Drift != "":
 		fmt.Fprintf(&b, "process: %s\n", r.Drift)
+	case r.NoAnswer != "":
+		fmt.Fprintf(&b, "process: does not tell what it runs: %s\n", r.NoAnswer)
+	default:
+		b.WriteString("process: runs what the manifest says\n")
 	}
 	if len(r.Order) > 0 {
 		fmt.Fprintf(&b, "restarts, in this order: %s\n", strings.Trim(strings.ReplaceAll(fmt.Sprint(r.Order), " ", ", "), "[]"))

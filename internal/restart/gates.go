@@ -98,7 +98,7 @@ func (s *step) why(id int32) string {
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" (%d partitions lack it: %s)", n, s.example(id))
+	return fmt.Sprintf(" (without it are %s: %s)", partitions(n), s.example(id))
 }
 
 // noAnswer is true for a broker that should have answered and did not.
@@ -159,7 +159,7 @@ func (s *step) gatePartitions() *Reason {
 		if len(claimed) > 0 {
 			also = fmt.Sprintf("; broker %s holds a claim and counts as away", ids(claimed))
 		}
-		return because(CodeGatePartitions, "%d partitions would come below min.insync.replicas without this broker: %s%s", n, example, also)
+		return because(CodeGatePartitions, "%s would come below min.insync.replicas without this broker: %s%s", partitions(n), example, also)
 	}
 	return nil
 }
@@ -237,6 +237,13 @@ func behindText(list []int32) string {
 		return ""
 	}
 	return "; not caught up: " + ids(list)
+}
+
+func partitions(n int) string {
+	if n == 1 {
+		return "1 partition"
+	}
+	return fmt.Sprintf("%d partitions", n)
 }
 
 func orNot(s, otherwise string) string {

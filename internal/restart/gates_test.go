@@ -89,7 +89,7 @@ func TestGates(t *testing.T) {
 			}
 			f.Cluster.Quorum.Voters[2].Behind = 0
 		}, "", ""},
-		{"a partition at its minimum", func(f *Facts) { f.Cluster.Views[1].Topics[0].Partitions[1].ISR = []int32{1, 2} }, CodeGatePartitions, "1 partitions would come below min.insync.replicas without this broker: orders-1 has 2 in-sync replicas (1, 2) and needs 2"},
+		{"a partition at its minimum", func(f *Facts) { f.Cluster.Views[1].Topics[0].Partitions[1].ISR = []int32{1, 2} }, CodeGatePartitions, "1 partition would come below min.insync.replicas without this broker: orders-1 has 2 in-sync replicas (1, 2) and needs 2"},
 		{"a partition below its minimum that we hold", func(f *Facts) { f.Cluster.Views[1].Topics[0].Partitions[1].ISR = []int32{1} }, CodeGatePartitions, "orders-1"},
 		{"a partition at its minimum that we are not in", func(f *Facts) { f.Cluster.Views[1].Topics[0].Partitions[1].ISR = []int32{2, 3} }, "", ""},
 		{"a claimed broker counts as away", func(f *Facts) { claimOf(f, 3); f.Manifest.MaxUnavailable = 2 }, CodeGatePartitions, "orders-0 has 3 in-sync replicas"},
@@ -235,5 +235,20 @@ func TestViewFold(t *testing.T) {
 	}
 	if c.Pause == nil || len(c.Halts) != 1 || !c.Active["EXTERNAL"] {
 		t.Error("a clone changed with its original")
+	}
+}
+
+// TestPlanWithoutAnswers: what could not be asked does not look as if all were well.
+func TestPlanWithoutAnswers(t *testing.T) {
+	f := cluster3()
+	f.Running, f.Cluster = RunningFacts{At: f.Now, Err: "connection refused"}, ClusterFacts{At: f.Now, Err: "connection refused"}
+	p := NewPlan(1, f)
+	if p.Drift != "" || p.NoAnswer != "connection refused" {
+		t.Errorf("drift %q, no answer %q", p.Drift, p.NoAnswer)
+	}
+	for _, g := range p.Gates {
+		if g.Passes {
+			t.Errorf("%s passes", g.Name)
+		}
 	}
 }

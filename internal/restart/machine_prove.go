@@ -195,10 +195,10 @@ func (s *step) rejoined(p proof) proof {
 		s.m.moving, s.m.movedAt = now, f.Now
 	}
 	if stuck := f.Now.Sub(s.m.movedAt); s.m.opts.ProgressTimeout > 0 && stuck > s.m.opts.ProgressTimeout {
-		p.waiting = because(CodeStalled, "%d partitions are not in sync on this broker and none came in sync for %s (%s); see its server.log and disks", n, stuck.Round(time.Second), s.example(s.m.opts.Self))
+		p.waiting = because(CodeStalled, "%s not in sync on this broker, and none came in sync for %s (%s); see its server.log and disks", partitions(n), stuck.Round(time.Second), s.example(s.m.opts.Self))
 		return p
 	}
-	p.waiting = because(CodeCatchingUp, "%d partitions are not in sync on this broker yet (%s)", n, s.example(s.m.opts.Self))
+	p.waiting = because(CodeCatchingUp, "%s not in sync on this broker yet (%s)", partitions(n), s.example(s.m.opts.Self))
 	return p
 }
 

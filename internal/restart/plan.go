@@ -4,8 +4,11 @@ import "sort"
 
 // Plan is what would be done and what is in the way, as of some facts.
 type Plan struct {
-	// Drift says how the process differs from the manifest; empty is not at all.
+	// Drift says how the process differs from the manifest; empty is not at all, or,
+	// with NoAnswer, that this is not known.
 	Drift string `json:"drift,omitempty"`
+	// NoAnswer says why the process could not be asked what it runs.
+	NoAnswer string `json:"no_answer,omitempty"`
 	// Order is the brokers still to be restarted, in the order in which they will go.
 	Order []int32 `json:"order"`
 	// Gates are all gates with what blocks them, as for a restart of this broker now.
@@ -32,7 +35,7 @@ func NewPlan(self int32, f Facts) Plan {
 	if s.v.Request != nil && s.target != "" {
 		s.target += "+" + s.v.Request.ID
 	}
-	p := Plan{Drift: s.drift(), Order: []int32{}, Unprotected: s.unprotected()}
+	p := Plan{Drift: s.drift(), NoAnswer: f.Running.Err, Order: []int32{}, Unprotected: s.unprotected()}
 	others, _ := s.others()
 	up := map[int32]bool{self: s.up()}
 	if p.Drift != "" {
@@ -55,6 +58,8 @@ func NewPlan(self int32, f Facts) Plan {
 		r := GateResult{Name: g.Name, Passes: g.Blocked == nil}
 		if g.Blocked != nil {
 			r.Blocked = g.Blocked.Text
+		} else if len(f.Cluster.Views) == 0 {
+			r.Passes, r.Blocked = false, "not known, since the cluster cannot be seen"
 		}
 		p.Gates = append(p.Gates, r)
 	}
