@@ -53,19 +53,26 @@ func TestOperators(t *testing.T) {
 	b.rolled(good)
 	b.once(starts)
 
-	starts, files = b.starts(), b.files()
-	b.order("restart")
-	b.wait("every broker has been restarted", func(r fleet.Report) bool {
-		now := b.starts()
-		return r.State == "idle" && now[1] > starts[1] && now[2] > starts[2] && now[3] > starts[3]
-	})
-	b.once(starts)
+	files = b.files()
+	b.restartAll()
 	for id, text := range b.files() {
 		if text != files[id] {
 			t.Errorf("a restart without a change changed the file of broker %d", id)
 		}
 	}
 	b.released()
+}
+
+// restartAll asks for a rolling restart and waits for its end.
+func (b *bed) restartAll() {
+	b.Helper()
+	starts := b.starts()
+	b.order("restart")
+	b.wait("every broker has been restarted", func(r fleet.Report) bool {
+		now := b.starts()
+		return r.State == "idle" && now[1] > starts[1] && now[2] > starts[2] && now[3] > starts[3]
+	})
+	b.once(starts)
 }
 
 // released takes the claim of an agent away that died right after it.

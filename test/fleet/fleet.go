@@ -111,16 +111,16 @@ func (f *Fleet) WriteManifest(text string) error {
 
 // ManifestOptions vary the manifest of the published procedure's example.
 type ManifestOptions struct {
-	FirstPort   int    // advertised port of broker 1; 0 is 9093
-	External2   bool   // a second listener
-	Absent      string // a listener to be taken away
-	Soak        string // default 0s
-	Extra       string // lines of YAML in the EXTERNAL block, indented by four
-	Protocol    string // default PLAINTEXT
-	BindPort    int    // default 39092
-	Rollout     string // lines of YAML in the rollout block, indented by two
-	WithoutLast bool   // leave the last broker out of the table
-	Cluster     string // default sandbox
+	FirstPort    int    // advertised port of broker 1; 0 is 9093
+	External2    bool   // a second listener
+	Absent       string // a listener to be taken away
+	Soak         string // default 0s
+	Extra        string // lines of YAML in the EXTERNAL block, indented by four
+	Protocol     string // default PLAINTEXT
+	BindPort     int    // default 39092
+	LoadBalancer string // the load_balancer block in one line
+	WithoutLast  bool   // leave the last broker out of the table
+	Cluster      string // default sandbox
 }
 
 // Manifest is the manifest of the published procedure's example for this cluster.
@@ -160,7 +160,10 @@ func (f *Fleet) Manifest(o ManifestOptions) string {
 	if o.Absent != "" {
 		fmt.Fprintf(&b, "absent: [%s]\n", o.Absent)
 	}
-	fmt.Fprintf(&b, "rollout:\n  soak: %s\n%s", def(o.Soak, "0s"), o.Rollout)
+	fmt.Fprintf(&b, "rollout:\n  soak: %s\n", def(o.Soak, "0s"))
+	if o.LoadBalancer != "" {
+		fmt.Fprintf(&b, "load_balancer: %s\n", o.LoadBalancer)
+	}
 	return b.String()
 }
 
@@ -323,6 +326,16 @@ func (a *Agent) Done() <-chan struct{} {
 	defer a.mu.Unlock()
 	return a.done
 }
+
+// Stopped is true while the process is stopped (SIGSTOP).
+func (a *Agent) Stopped() bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", a.Pid()))
+	_, state, _ := strings.Cut(string(stat), ") ") // behind the program's name
+	return err == nil && strings.HasPrefix(state, "T")
+}
+
+// Continue lets a stopped agent go on.
+func (a *Agent) Continue() error { return syscall.Kill(a.Pid(), syscall.SIGCONT) }
 
 // Kill ends the agent with SIGKILL.
 func (a *Agent) Kill() {

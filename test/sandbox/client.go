@@ -54,6 +54,66 @@ func (c *Cluster) CreateTopic(ctx context.Context, name string, partitions int32
 	return c.WaitFullISR(ctx)
 }
 
+// Partition is one partition as a broker's metadata has it.
+type Partition struct {
+	Leader        int32
+	Replicas, ISR []int32
+}
+
+// Partition asks any broker for one partition.
+func (c *Cluster) Partition(ctx context.Context, topic string, partition int32) (Partition, error) {
+	details, err := kadm.NewClient(c.client).ListTopics(ctx, topic)
+	if err != nil {
+		return Partition{}, fmt.Errorf("describe topic %s: %w", topic, err)
+	}
+	p, ok := details[topic].Partitions[partition]
+	if !ok {
+		return Partition{}, fmt.Errorf("describe topic %s: no partition %d", topic, partition)
+	}
+	return Partition{Leader: p.Leader, Replicas: p.Replicas, ISR: p.ISR}, nil
+}
+
+// Reassign begins to give a partition other replicas, as
+// kafka-reassign-partitions.sh --execute does. The first is the preferred leader.
+func (c *Cluster) Reassign(ctx context.Context, topic string, partition int32, replicas ...int32) error {
+	var request kadm.AlterPartitionAssignmentsReq
+	request.Assign(topic, partition, replicas)
+	responses, err := kadm.NewClient(c.client).AlterPartitionAssignments(ctx, request)
+	if err == nil {
+		err = responses.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("reassign %s-%d to %v: %w", topic, partition, replicas, err)
+	}
+	return nil
+}
+
+// ElectPreferred makes a partition's first replica its leader.
+func (c *Cluster) ElectPreferred(ctx context.Context, topic string, partition int32) error {
+	set := make(kadm.TopicsSet)
+	set.Add(topic, partition)
+	results, err := kadm.NewClient(c.client).ElectLeaders(ctx, kadm.ElectPreferredReplica, set)
+	if err == nil {
+		err = results[topic][partition].Err
+	}
+	if err != nil && !errors.Is(err, kerr.ElectionNotNeeded) {
+		return fmt.Errorf("elect the preferred leader of %s-%d: %w", topic, partition, err)
+	}
+	return nil
+}
+
+// SetTopic sets a topic's own configuration.
+func (c *Cluster) SetTopic(ctx context.Context, topic, key, value string) error {
+	responses, err := kadm.NewClient(c.client).AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: key, Value: &value}}, topic)
+	if err == nil && len(responses) == 1 {
+		err = responses[0].Err
+	}
+	if err != nil {
+		return fmt.Errorf("alter %s of topic %s: %w", key, topic, err)
+	}
+	return nil
+}
+
 // Endpoint is a broker as one answer to a Metadata request names it.
 type Endpoint struct {
 	Host string
