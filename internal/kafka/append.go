@@ -130,7 +130,7 @@ func (l *Log) send(ctx context.Context, mark string, records []restart.Record) e
 	case errors.Is(err, kerr.NotLeaderForPartition), errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
 		l.lost(p)
 	}
-	return err
+	return needs(err, "Write on topic "+l.topic)
 }
 
 // errNewProducer asks for a repetition under a new producer id.
@@ -145,7 +145,7 @@ func (l *Log) register(ctx context.Context) error {
 		err = kerr.ErrorForCode(resp.ErrorCode)
 	}
 	if err != nil {
-		return fmt.Errorf("ask for a producer id: %w", err)
+		return fmt.Errorf("ask for a producer id: %w", needs(err, "Write on topic "+l.topic))
 	}
 	l.producer = producer{id: resp.ProducerID, epoch: resp.ProducerEpoch}
 	return nil

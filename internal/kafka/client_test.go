@@ -118,7 +118,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{"old certificate", old.ListenAddrs()[0], kafka.Login{Protocol: "SSL", Roots: ca.roots, ServerName: "b0.example"}, "renew the broker's certificate, and see that the clocks of both machines are right"},
 		{"our certificate", mutual.ListenAddrs()[0], kafka.Login{Protocol: "SSL", Roots: ca.roots, AnyName: true}, "the broker does not accept our side of TLS: give the agent a certificate that is valid and signed by one of the broker's ssl.truststore"},
 		{"any name, unknown authority", secure.ListenAddrs()[0], kafka.Login{Protocol: "SSL", AnyName: true}, "is signed by an authority there"},
-		{"no rights", denied.ListenAddrs()[0], kafka.Login{}, "give the agent's Kafka user the ACLs Describe and DescribeConfigs on the cluster and on topic *, and Create, Read and Write on its own topic"},
+		{"no rights", denied.ListenAddrs()[0], kafka.Login{}, "give the agent's Kafka user the ACL Create on topic __kpls_agent"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			noLeaks(t)

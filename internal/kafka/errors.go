@@ -12,8 +12,35 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// acls is what the agent's user needs on a cluster with an authorizer.
-const acls = "give the agent's Kafka user the ACLs Describe and DescribeConfigs on the cluster and on topic *, and Create, Read and Write on its own topic"
+// deniedError is a refusal by the cluster's authorizer.
+type deniedError struct {
+	err error
+	acl string // that would have allowed it: operation and resource
+}
+
+func (e *deniedError) Error() string { return e.err.Error() }
+func (e *deniedError) Unwrap() error { return e.err }
+
+// denied is true for a refusal by the cluster's authorizer.
+func denied(err error) bool {
+	return errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.ClusterAuthorizationFailed)
+}
+
+// needs says which ACL a request needs, if that is why it failed.
+func needs(err error, acl string) error {
+	if denied(err) {
+		return &deniedError{err, acl}
+	}
+	return err
+}
+
+// The ACLs that no error of a topic names.
+const (
+	seesCluster = "Describe on the cluster"
+	seesBrokers = "DescribeConfigs on the cluster"
+	seesTopics  = "Describe on topic *"
+	readsTopics = "DescribeConfigs on topic *"
+)
 
 // explain adds to an error of Kafka, TLS or the network what can be done about it.
 func explain(err error) error {
@@ -28,6 +55,7 @@ const remoteAlert = "remote error"
 
 func advise(err error) string {
 	var (
+		lacks     *deniedError
 		hangUp    *kgo.ErrFirstReadEOF
 		trust     *tls.CertificateVerificationError
 		expired   *expiredError
@@ -43,8 +71,10 @@ func advise(err error) string {
 		return "the listener does not offer this SASL mechanism: correct it in the agent's settings"
 	case errors.Is(err, kerr.IllegalSaslState):
 		return "the listener does not expect a login: correct the security protocol in the agent's settings"
-	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
-		return acls
+	case errors.As(err, &lacks):
+		return "give the agent's Kafka user the ACL " + lacks.acl
+	case denied(err):
+		return "give the Kafka user the ACL that the request needs"
 	case errors.As(err, &trust):
 		return certificateAdvice(trust.Err, "the agent's settings")
 	case errors.As(err, &expired):

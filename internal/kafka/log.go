@@ -164,7 +164,7 @@ func (l *Log) listEnd(ctx context.Context, p place) (int64, error) {
 	if err = kerr.ErrorForCode(end.ErrorCode); errors.Is(err, kerr.NotLeaderForPartition) || errors.Is(err, kerr.UnknownTopicOrPartition) {
 		l.lost(p)
 	}
-	return end.Offset, err
+	return end.Offset, needs(err, "Read on topic "+l.topic)
 }
 
 // pause waits, and returns false if the context ended first.

@@ -70,6 +70,9 @@ func (c *Client) observe(ctx context.Context, f *restart.ClusterFacts) string {
 	if err != nil {
 		text = fmt.Sprintf("ask broker %d for min.insync.replicas: %s", asked, explain(err))
 	}
+	if err := c.seesAll(ctx, f.Views[0]); err != nil {
+		text = explain(err).Error()
+	}
 	f.Quorum, err = c.quorum(ctx, asked)
 	if err != nil {
 		f.QuorumErr = fmt.Sprintf("ask broker %d for the quorum: %s", asked, explain(err))
@@ -77,6 +80,28 @@ func (c *Client) observe(ctx context.Context, f *restart.ClusterFacts) string {
 	f.Brokers = known(f.Views)
 	c.forget(f.Brokers)
 	return text
+}
+
+// seesAll makes sure that no topic with a replica on the own broker is kept from
+// us: Metadata names only those that our user may Describe, and says nothing of
+// the others, which the restart would hit as well.
+func (c *Client) seesAll(ctx context.Context, view restart.BrokerView) error {
+	if view.Broker != c.opts.Self {
+		return nil // it is away, and takes nothing more away
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	hidden, err := c.hiddenBeside(ctx, func(name string) bool {
+		_, ok := slices.BinarySearchFunc(view.Topics, name, func(t restart.Topic, name string) int { return strings.Compare(t.Name, name) })
+		return ok
+	})
+	if err != nil {
+		return fmt.Errorf("compare the topics of the own broker with those that the agent's user may see: %w", err)
+	}
+	if len(hidden) > 0 {
+		return &deniedError{fmt.Errorf("%d topics with replicas on this broker are hidden from the agent's user, such as %s", len(hidden), hidden[0]), seesTopics}
+	}
+	return nil
 }
 
 func orText(err error, otherwise string) string {
@@ -245,7 +270,7 @@ func valuesOf(resp *kmsg.DescribeConfigsResponse, property string) (map[string]s
 		case errors.Is(err, kerr.UnknownTopicOrPartition):
 			continue
 		case err != nil:
-			return nil, fmt.Errorf("topic %s: %w", r.ResourceName, err)
+			return nil, fmt.Errorf("topic %s: %w", r.ResourceName, needs(err, readsTopics))
 		}
 		for _, cfg := range r.Configs {
 			if cfg.Name == property && cfg.Value != nil {

@@ -109,7 +109,7 @@ func (c *Client) BrokerConfig(ctx context.Context) (map[string]Entry, error) {
 			return err
 		}
 		entries, err = brokerEntries(resp, name)
-		return err
+		return needs(err, seesBrokers)
 	})
 	if errors.Is(err, kerr.InvalidRequest) {
 		return nil, fmt.Errorf("ask broker %s at %s for its configuration: another broker answers there (%w); correct the broker id or the address in the agent's settings", name, c.opts.OwnAddress, err)

@@ -20,7 +20,8 @@ func (c *Client) quorum(ctx context.Context, broker int32) (*restart.Quorum, err
 	if err != nil {
 		return nil, err
 	}
-	return quorum(resp)
+	q, err := quorum(resp)
+	return q, needs(err, seesCluster)
 }
 
 func quorumRequest() *kmsg.DescribeQuorumRequest {

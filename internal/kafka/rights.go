@@ -112,31 +112,50 @@ func (c *Client) topicRights(ctx context.Context, r *Rights, onCluster int32) er
 }
 
 // hidden returns the topics that have a replica on the own broker and that
-// Metadata leaves out: it names only those that the user may Describe.
+// Metadata leaves out, since the user may not Describe them.
 func (c *Client) hidden(ctx context.Context) ([]string, error) {
-	there, err := c.stored(ctx)
-	if err != nil {
-		return nil, err
-	}
 	resp, err := to[*kmsg.MetadataResponse](ctx, c.kgo, c.opts.Self, kmsg.NewPtrMetadataRequest()) // no topics named: all
 	if err != nil {
 		return nil, err
 	}
+	shown := map[string]bool{}
 	for _, t := range resp.Topics {
 		if t.Topic != nil {
-			delete(there, *t.Topic)
+			shown[*t.Topic] = true
 		}
 	}
-	if len(there) == 0 {
-		return nil, nil
-	}
-	// A topic that was deleted between the two questions is not hidden.
-	still, err := c.stored(ctx)
+	return c.hiddenBeside(ctx, func(name string) bool { return shown[name] })
+}
+
+// hiddenBeside returns the topics with a replica on the own broker that are not
+// shown, and not just deleted.
+func (c *Client) hiddenBeside(ctx context.Context, shown func(string) bool) ([]string, error) {
+	there, err := c.stored(ctx)
 	if err != nil {
 		return nil, err
 	}
-	maps.DeleteFunc(there, func(name string, _ bool) bool { return !still[name] })
-	return slices.Sorted(maps.Keys(there)), nil
+	maps.DeleteFunc(there, func(name string, _ bool) bool { return shown(name) })
+	if len(there) == 0 {
+		return nil, nil
+	}
+	req := kmsg.NewPtrMetadataRequest()
+	for name := range there {
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = new(name)
+		req.Topics = append(req.Topics, topic)
+	}
+	resp, err := to[*kmsg.MetadataResponse](ctx, c.kgo, c.opts.Self, req)
+	if err != nil {
+		return nil, err
+	}
+	var hidden []string
+	for _, t := range resp.Topics {
+		if t.Topic != nil && errors.Is(kerr.ErrorForCode(t.ErrorCode), kerr.TopicAuthorizationFailed) {
+			hidden = append(hidden, *t.Topic)
+		}
+	}
+	slices.Sort(hidden)
+	return hidden, nil
 }
 
 // stored returns the topics with data on the own broker's disks, which
@@ -147,7 +166,7 @@ func (c *Client) stored(ctx context.Context) (map[string]bool, error) {
 		err = kerr.ErrorForCode(resp.ErrorCode)
 	}
 	if err != nil {
-		return nil, err
+		return nil, needs(err, seesCluster)
 	}
 	topics := map[string]bool{}
 	for _, dir := range resp.Dirs {

@@ -153,7 +153,7 @@ func (l *Log) poll(ctx context.Context, p place) error {
 	got, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Offset: from, Topic: l.topic}, part, kgo.DefaultDecompressor(), nil)
 	switch {
 	case got.Err != nil:
-		return fmt.Errorf("at offset %d: %w", from, got.Err)
+		return fmt.Errorf("at offset %d: %w", from, needs(got.Err, "Read on topic "+l.topic))
 	case len(part.RecordBatches) > 0 && next <= from:
 		return fmt.Errorf("the records at offset %d cannot be decoded", from)
 	case len(part.RecordBatches) == 0:

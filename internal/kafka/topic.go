@@ -36,7 +36,7 @@ func (l *Log) locate(ctx context.Context) (place, error) {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return place{}, l.create(ctx, len(resp.Brokers))
 	case err != nil:
-		return place{}, fmt.Errorf("find the coordination topic %s: %w", l.topic, explain(err))
+		return place{}, fmt.Errorf("find the coordination topic %s: %w", l.topic, explain(needs(err, "Read on topic "+l.topic)))
 	case len(t.Partitions) != 1:
 		return place{}, fmt.Errorf("the coordination topic %s has %d partitions and must have one; delete it, and an agent makes it anew", l.topic, len(t.Partitions))
 	}
@@ -83,7 +83,7 @@ func (l *Log) create(ctx context.Context, alive int) error {
 	case errors.Is(err, kerr.TopicAlreadyExists):
 		return errAgain
 	case err != nil:
-		return fmt.Errorf("create the coordination topic %s: %w", l.topic, explain(err))
+		return fmt.Errorf("create the coordination topic %s: %w", l.topic, explain(needs(err, "Create on topic "+l.topic)))
 	}
 	l.c.opts.Logger.Info("created the coordination topic", "topic", l.topic, "replicas", replicas)
 	return errAgain
