@@ -24,7 +24,8 @@ type agent struct {
 	life    int // counts lives: what was scheduled for an earlier one is dropped
 	dead    bool
 	kept    bool // it stays dead until its fault ends
-	cutOff  bool // it reaches no broker but its own
+	cutOff  bool // other brokers do not tell it what the cluster looks like
+	cutLog  bool // nor does it reach the log's leader
 	blind   bool // it reads nothing of the log
 	silent  bool // it cannot write to the log
 
@@ -81,7 +82,11 @@ func (a *agent) rebirth(d time.Duration) {
 	})
 }
 
-func (a *agent) reaches(b *broker) bool { return b.id == a.id || !a.cutOff }
+// asks is true if a broker tells this agent what the cluster looks like.
+func (a *agent) asks(b *broker) bool { return b.id == a.id || !a.cutOff }
+
+// reaches is true if a broker, as the log's leader, can be read from and written to.
+func (a *agent) reaches(b *broker) bool { return b.id == a.id || !a.cutLog }
 
 // poke lets the agent decide again within d.
 func (a *agent) poke(d time.Duration) {
@@ -325,7 +330,7 @@ func (a *agent) effect(do restart.Action, done func(error)) {
 		})
 	case restart.ActObserve:
 		a.load.looks++
-		f, took := a.observe(a.id, a.reaches)
+		f, took := a.observe(a.id, a.asks)
 		a.after(took, func() {
 			if a.life == life {
 				f.Took = took

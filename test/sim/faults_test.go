@@ -118,9 +118,9 @@ var faults = []fault{
 		a.dbus, a.nojob, a.unitSeen = true, r.oneIn(2), true
 		return func() { a.dbus, a.nojob, a.unitSeen = false, false, true }
 	}, true},
-	{"the agent reaches its own broker only", func(_ *run, a *agent, _ *broker) func() {
-		a.cutOff = true
-		return func() { a.cutOff = false }
+	{"only its own broker answers the agent", func(r *run, a *agent, _ *broker) func() {
+		a.cutOff, a.cutLog = true, r.oneIn(2)
+		return func() { a.cutOff, a.cutLog = false, false }
 	}, false},
 	{"the agent cannot read the log", func(_ *run, a *agent, _ *broker) func() {
 		a.blind = true

@@ -44,19 +44,22 @@ func TestMutants(t *testing.T) {
 		t.Skip("part of `make soak`")
 	}
 	most := number(t, "SIM_RUNS", 4000)
-	var table strings.Builder
-	table.WriteString("| fault | in | noticed by | after seeds |\n| --- | --- | --- | --- |\n")
-	for _, m := range mutants {
-		promise, seeds := m.hunt(t, most)
-		if promise == "" {
-			t.Errorf("%s (%s): %d seeds went well with it", m.name, m.file, most)
-			continue
+	rows := make([]string, len(mutants))
+	t.Run("all", func(t *testing.T) {
+		for i, m := range mutants {
+			t.Run(m.name, func(t *testing.T) {
+				t.Parallel()
+				promise, seeds := m.hunt(t, most)
+				if promise == "" {
+					t.Fatalf("%s: %d seeds went well with it", m.file, most)
+				}
+				t.Logf("%s, after %d seeds", promise, seeds)
+				rows[i] = fmt.Sprintf("| %s | `%s` | %s | %d |\n", m.name, m.file, promise, seeds)
+			})
 		}
-		t.Logf("%-60s %-40s %d", m.name, promise, seeds)
-		fmt.Fprintf(&table, "| %s | `%s` | %s | %d |\n", m.name, m.file, promise, seeds)
-	}
+	})
 	if how == "write" && !t.Failed() {
-		writeBetween(t, document, "mutants", table.String())
+		writeBetween(t, document, "mutants", "| fault | in | noticed by | after seeds |\n| --- | --- | --- | --- |\n"+strings.Join(rows, ""))
 	}
 }
 
@@ -92,8 +95,7 @@ func (m mutant) hunt(t *testing.T, most uint64) (promise string, seeds int) {
 	}
 	found := firstFailure.FindStringSubmatch(string(out))
 	if found == nil {
-		t.Errorf("%s: %v\n%.2000s", m.name, err, out)
-		return "", 0
+		t.Fatalf("%v\n%.2000s", err, out)
 	}
 	if _, err := fmt.Sscan(found[1], &seeds); err != nil {
 		t.Fatal(err)
