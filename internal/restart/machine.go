@@ -70,6 +70,7 @@ type Machine struct {
 	claimedAt time.Time // when this life first saw it in the log
 	heard     map[int32]heard
 	step      Step      // of the journal last seen; what follows is of that step only
+	stepAt    time.Time // when this life first saw it
 	issued    time.Time // when this life last asked for a restart of the unit
 	healthy   time.Time // since when the restarted broker has been healthy without a break
 	moving    string    // what the catch-up looked like when it last changed
@@ -94,6 +95,7 @@ func (m *Machine) Step(f Facts) Decision {
 		m.process, m.processAt, m.healthy = f.Unit.Invocation, f.Now, time.Time{}
 	}
 	if f.Journal.Step != m.step {
+		m.stepAt = f.Now
 		m.step, m.issued, m.healthy, m.moving, m.haltTried, m.kept = f.Journal.Step, time.Time{}, time.Time{}, "", false, false
 	}
 	s := &step{m: m, f: &f, j: f.Journal, v: f.Log.View}

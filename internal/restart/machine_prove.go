@@ -143,7 +143,12 @@ func (s *step) examine(want map[string]string, absent []string) proof {
 		return hold(PhaseStarting, ActNone, because(CodeUnitUnknown, "the broker's unit cannot be seen: %s", u.Detail))
 	}
 	// By what this life has seen itself: the journal's time is of a clock that may have been set since.
-	late := s.m.opts.StartTimeout > 0 && f.Now.Sub(s.m.processAt) > s.m.opts.StartTimeout
+	// And only since it has been asked: with a full disk the proof begins late.
+	began := s.m.processAt
+	if s.m.stepAt.After(began) {
+		began = s.m.stepAt
+	}
+	late := s.m.opts.StartTimeout > 0 && f.Now.Sub(began) > s.m.opts.StartTimeout
 	if f.Running.Err != "" || f.Running.At.Before(s.m.processAt) {
 		if late {
 			return fail("the broker did not answer within %s (%s)", s.m.opts.StartTimeout, f.Running.Err)

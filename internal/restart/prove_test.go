@@ -84,6 +84,20 @@ func TestNoAnswerForTooLong(t *testing.T) {
 	}
 }
 
+// While the step could not be written down, nobody asked the process anything.
+func TestProofThatBeginsLate(t *testing.T) {
+	m := NewMachine(Options{Self: 1, StartTimeout: time.Minute})
+	f := proving()
+	f.Journal.Step = StepRestart
+	m.Step(f)
+	f.after(10 * time.Minute) // of a full disk
+	f.Journal.Step = StepProve
+	f.Running.At = time.Time{}
+	if d := m.Step(f); d.Status.Reason.Code != CodeStarting {
+		t.Errorf("put back unasked: %+v", d.Status)
+	}
+}
+
 func TestStalledIsNotPutBack(t *testing.T) {
 	m := NewMachine(Options{Self: 1, StartTimeout: time.Minute, ProgressTimeout: time.Minute})
 	f := proving()

@@ -22,6 +22,7 @@ type agent struct {
 	*host
 	machine *restart.Machine
 	life    int // counts lives: what was scheduled for an earlier one is dropped
+	born    time.Time
 	dead    bool
 	kept    bool // it stays dead until its fault ends
 	cutOff  bool // other brokers do not tell it what the cluster looks like
@@ -51,6 +52,7 @@ type agent struct {
 // live begins a life.
 func (a *agent) live() {
 	a.life++
+	a.born = a.now
 	a.dead, a.busy, a.posting, a.reading, a.pending, a.stuck = false, false, false, false, nil, 0
 	a.machine = restart.NewMachine(restart.Options{
 		Self: a.id, Agent: "sim", StartTimeout: startTimeout, ProgressTimeout: progressTimeout, Takeover: takeoverAfter,
@@ -306,8 +308,11 @@ func (a *agent) effect(do restart.Action, done func(error)) {
 	case restart.ActNone:
 		soon(nil)
 	case restart.ActSave:
+		was := a.journal.Step
 		err := a.saveJournal(do.Journal)
 		if err == nil {
+			a.judge.moved(a, was)
+			a.spring(a)
 			a.facts.Journal = do.Journal
 		}
 		soon(err)

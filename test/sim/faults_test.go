@@ -165,29 +165,48 @@ var faults = []fault{
 	}, true},
 }
 
-// trouble schedules some faults.
+// trouble schedules some faults. A third of them lies in wait until an agent has
+// written down that it is about to do something to its broker, and strikes there.
 func (r *run) trouble() {
 	for range r.rng.IntN(5) {
 		f := faults[r.rng.IntN(len(faults))]
 		a := r.agents[r.rng.IntN(len(r.agents))]
 		lasts, forever := r.between(2000, 150000), f.stays && r.oneIn(6)
-		r.schedule(r.between(1000, 300000), func() {
-			r.note("fault on %d: %s, for %s", a.id, f.name, lasts)
-			end := f.begin(r, a, r.broker(a.id))
-			switch {
-			case end == nil:
-				r.note("which is not possible now")
-			case forever:
-				r.note("for ever")
-				r.standing = append(r.standing, f.name)
-			default:
-				r.schedule(lasts, func() {
-					r.note("ends on %d: %s", a.id, f.name)
-					end()
-				})
-			}
+		if at := r.between(1000, 300000); r.oneIn(3) {
+			r.after(at, func() {
+				r.ambush = append(r.ambush, func(a *agent) { r.strike(f, a, lasts, forever) })
+			})
+		} else {
+			r.schedule(at, func() { r.strike(f, a, lasts, forever) })
+		}
+	}
+}
+
+func (r *run) strike(f fault, a *agent, lasts time.Duration, forever bool) {
+	r.note("fault on %d: %s, for %s", a.id, f.name, lasts)
+	end := f.begin(r, a, r.broker(a.id))
+	switch {
+	case end == nil:
+		r.note("which is not possible now")
+	case forever:
+		r.note("for ever")
+		r.standing = append(r.standing, f.name)
+	default:
+		r.schedule(lasts, func() {
+			r.note("ends on %d: %s", a.id, f.name)
+			end()
 		})
 	}
+}
+
+// spring lets a fault strike that lies in wait for an agent at a critical step.
+func (r *run) spring(a *agent) {
+	if len(r.ambush) == 0 || a.journal.Step == restart.StepNone || a.journal.Step == restart.StepProve {
+		return
+	}
+	strike := r.ambush[0]
+	r.ambush = r.ambush[1:]
+	r.after(r.between(0, 60), func() { strike(a) })
 }
 
 // kill ends a process without warning; its service manager does not start it again.

@@ -7,7 +7,7 @@ type mutant struct{ name, file, old, new string }
 // mutants is the list to add to: gates, agreement, order, claims, freshness,
 // the steps of a restart, the proof, the way back, what a new life remembers.
 var mutants = []mutant{
-	{"one view of the cluster is enough", "gates.go", `min(2, 1+len(others)), len(others) == 0`, `min(1, 1+len(others)), true`},
+	{"a broker that does not answer is there", "gates.go", `return slices.Contains(s.f.Cluster.NoAnswer, id)`, `return false`},
 	{"empty metadata is taken for a picture", "gates.go", `if len(v.Alive) == 0 || len(v.Topics) == 0 {`, `if false {`},
 	{"brokers that are down do not count", "gates.go", `if !s.inAny(s.m.opts.Self) || len(down)`, `if down = nil; !s.inAny(s.m.opts.Self) || len(down)`},
 	{"claimed brokers do not count against max_unavailable", "gates.go", `len(down)+len(claimed)+1 <=`, `len(down)+1 <=`},
@@ -46,7 +46,6 @@ var mutants = []mutant{
 	{"the claim is not looked at again", "machine_restart.go", `; !held {`, `; !held && false {`},
 	{"a unit that cannot be seen is down", "machine_restart.go", `if f.Unit.State == UnitUnknown {`, `if false {`},
 	{"a restart may come at any time after it was decided on", "machine_restart.go", `earlier(f.Log.At, f.Cluster.At).Add(fresh)`, `f.Now.Add(time.Hour)`},
-	{"the restart is not written down before it happens", "machine_restart.go", "	if j.Step == StepApply {\n		return s.saveStep(StepRestart", "	if false {\n		return s.saveStep(StepRestart"},
 	{"the probes stay held", "machine_prove.go", `return s.do(PhaseSoaking, because(CodeSoaking, "healthy; the probes say the truth again"), Action{Kind: ActEnd}, 0)`, `s.m.begun = time.Time{}`},
 	{"a process that ended is waited for", "machine_prove.go", `case u.State == UnitFailed || u.State`, `case u.State`},
 	{"a process that keeps ending is waited for", "machine_prove.go", `case u.Restarts > s.j.Restarts || s.j.Starts > maxStarts:`, `case false:`},

@@ -401,6 +401,28 @@ func (j *judge) closed(a *agent, name string) {
 	}
 }
 
+// moved judges a step that an agent has written down: what it took for proved,
+// and how long it took a failure for none.
+func (j *judge) moved(a *agent, was restart.Step) {
+	b := j.broker(a.id)
+	switch now := a.journal.Step; {
+	case was == restart.StepProve && now == restart.StepNone:
+		if !b.runs.equal(j.versions[a.file].wants) && !b.dynamic && b.running {
+			j.fail("promise 5, proof", "broker %d is taken for proved and runs %v", a.id, b.runs)
+		}
+		for _, p := range j.hosted[a.id] {
+			if !slices.Contains(p.isr, a.id) && j.since(p.out[a.id]) > knowable {
+				j.fail("promise 5, proof", "broker %d is taken for proved and is not in sync in %s", a.id, p.topic)
+			}
+		}
+	case was == restart.StepProve && now == restart.StepRestore:
+		// An agent may hang for 90 s, and then needs a moment.
+		if b.failed && b.badAt.After(a.born) && j.since(b.badAt) > startTimeout-10*time.Second {
+			j.fail("promise 5, at once", "broker %d ended %s ago", a.id, j.since(b.badAt))
+		}
+	}
+}
+
 // restored is promise 4: what is put back has been proved.
 func (j *judge) restored(a *agent) {
 	if a.lastGood != "" && j.versions[a.lastGood].bad != "" {

@@ -37,6 +37,7 @@ type run struct {
 	standing []string // what stays wrong for ever
 	nonces   int
 	load     load
+	ambush   []func(*agent) // faults that wait for a step
 
 	// Chances.
 	faulty    bool
