@@ -30,9 +30,10 @@ type Machine struct {
 	libs  string // Kafka's jars
 	group group
 
-	mu  sync.Mutex
-	pid int           // guarded by mu; of systemd-nspawn, 0 while the machine is off
-	off chan struct{} // guarded by mu; closed when the machine has gone off
+	mu   sync.Mutex
+	pid  int           // guarded by mu; of systemd-nspawn, 0 while the machine is off
+	off  chan struct{} // guarded by mu; closed when the machine has gone off
+	boot int           // guarded by mu; how often it was booted
 }
 
 // prepare makes the machine's disks, with the given files by path.
@@ -121,6 +122,7 @@ func (m *Machine) spawn(console *os.File) (*exec.Cmd, error) {
 	}
 	m.mu.Lock()
 	m.pid = cmd.Process.Pid
+	m.boot++
 	m.mu.Unlock()
 	return cmd, nil
 }
@@ -129,6 +131,13 @@ func (m *Machine) setPID(pid int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.pid = pid
+}
+
+// Boots is how often the machine has been booted.
+func (m *Machine) Boots() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.boot
 }
 
 // leader is the machine's PID 1, as the host sees it.
@@ -188,6 +197,21 @@ func (m *Machine) WaitUp(ctx context.Context) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// Reboot asks the machine to reboot and returns once the new boot has begun.
+func (m *Machine) Reboot(ctx context.Context) error {
+	before := m.Boots()
+	if _, err := m.Output(ctx, "systemctl", "--no-block", "reboot"); err != nil {
+		return err
+	}
+	for m.Boots() == before {
+		if ctx.Err() != nil {
+			return fmt.Errorf("reboot %s: %w", m.Name, ctx.Err())
+		}
+		pause()
+	}
+	return nil
 }
 
 // kill ends every process of the machine.

@@ -12,6 +12,11 @@ func TestSystem(t *testing.T) {
 		{"story", story},
 		{"agents killed at rest", killedAtRest},
 		{"package upgraded in mid roll-out", upgraded},
+		{"hardening", hardening},
+		{"polkit", polkit},
+		{"an administrator's choices", choices},
+		{"package removed and purged", removed},
+		{"first boot", firstBoot},
 	} {
 		if !t.Run(step.name, func(t *testing.T) { step.run(&system{t, bed}) }) && step.name == "story" {
 			t.Fatal("there is nothing to go on with")
