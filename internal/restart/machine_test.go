@@ -249,6 +249,21 @@ func TestUndoAsksForWhatServesAgain(t *testing.T) {
 	}
 }
 
+// A process that does not come up on the last good file either needs a person,
+// also where something else has failed before: the log was away.
+func TestUndoThatDoesNotComeUp(t *testing.T) {
+	f := going(StepUndo)
+	f.Failed = &ActionError{Kind: ActAppend, Err: "no leader", At: f.Now, Count: 3}
+	m := machine()
+	if d := settle(m, &f); d.Do.Kind != ActRestart {
+		t.Fatalf("got %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	f.Unit.State = UnitFailed
+	if d := settle(m, &f); d.Do.Kind != ActSave || d.Do.Journal.Step != StepProveUndo {
+		t.Errorf("got %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+}
+
 // A newer manifest may allow less than the one under which another broker went down.
 func TestMaxUnavailableShrinks(t *testing.T) {
 	f := claiming()

@@ -53,7 +53,7 @@ func (s *step) restore() Decision {
 
 func (s *step) undoRestart() Decision {
 	r := s.rollingBack("restarting on the last good server.properties")
-	if s.f.Unit.Invocation != s.j.Invocation && s.f.Unit.Invocation != "" || s.ended() && !s.m.issued.IsZero() && s.f.Failed == nil {
+	if s.f.Unit.Invocation != s.j.Invocation && s.f.Unit.Invocation != "" || s.ended() && !s.m.issued.IsZero() && (s.f.Failed == nil || s.f.Failed.Kind != ActRestart) {
 		return s.saveStep(StepProveUndo, PhaseRollback, r, func(j *Journal) {
 			// The service manager may have started it on the last good file itself.
 			j.Invocation, j.Starts, j.Started, j.Restarts = s.f.Unit.Invocation, 1, s.f.Now, s.f.Unit.Restarts

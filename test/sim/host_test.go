@@ -133,11 +133,13 @@ func (r *run) restartUnit(h *host, done func(error)) {
 		stop = r.between(5, 50)
 	}
 	r.after(stop, func() {
-		if b.epoch != epoch {
+		if b.epoch != epoch && b.running { // somebody was quicker
 			done(nil)
 			return
 		}
-		r.exit(b, true)
+		if b.running {
+			r.exit(b, true)
+		}
 		r.launch(b, "its agent")
 		r.after(10*time.Millisecond, func() { done(nil) })
 	})

@@ -228,6 +228,7 @@ func (c *cluster) launch(b *broker, by string) {
 	}
 	b.starts++
 	b.epoch++
+	b.stopping = false
 	b.running, b.ready, b.failed, b.stopped, b.frozen, b.started = true, false, false, false, false, c.now
 	bad := ""
 	b.runs, b.version, bad = c.onStart(b)

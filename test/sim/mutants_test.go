@@ -41,7 +41,7 @@ var mutants = []mutant{
 	{"a removal does not wait for the probes", "machine_rest.go", `if r := s.closing(); r != nil {`, `if r := s.closing(); r != nil && false {`},
 	{"a rolling restart never ends", "machine_rest.go", `s.j.Request == q.ID && s.everyoneDone()`, `false && s.everyoneDone()`},
 	{"a claim is taken from who is in a restart", "machine_rest.go", "		switch st.Phase {\n		case PhaseWaiting, PhaseClaimed, PhaseIdle, PhaseSoaking, PhaseBalancer:\n		default:\n			continue\n		}\n", ""},
-	{"a claim is taken from who is not silent", "machine_rest.go", `!ok || s.silence(st) < long || s.f.Now.Sub(s.m.heard[c.Broker].at) < long ||`, `!ok ||`},
+	{"a claim is taken from who is not silent", "machine_rest.go", `s.silence(st) < long || s.f.Now.Sub(s.m.heard[c.Broker].at) < long ||`, `long < 0 ||`},
 	{"the gates are checked once only", "machine_restart.go", `if b := s.blocked(); b != nil {`, `if b := s.blocked(); b != nil && false {`},
 	{"the claim is not looked at again", "machine_restart.go", `; !held {`, `; !held && false {`},
 	{"a unit that cannot be seen is down", "machine_restart.go", `if f.Unit.State == UnitUnknown {`, `if false {`},
