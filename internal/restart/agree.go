@@ -58,8 +58,19 @@ func (s *step) silent() time.Duration { return 4 * Heartbeat(len(s.v.Statuses)) 
 
 // done is true if a broker needs nothing any more for the target, as its agent said last.
 func (s *step) done(st Status) bool {
-	_, _, claimed := s.v.Claim(st.Broker)
-	return s.finished(st) && !claimed
+	return s.finished(st) && !s.holds(st.Broker)
+}
+
+// holds is true if a broker has a claim. It is asked for every broker, and in a
+// large zone every other one may have one.
+func (s *step) holds(broker int32) bool {
+	if s.held == nil {
+		s.held = make(map[int32]bool, len(s.v.Claims))
+		for i := range s.v.Claims {
+			s.held[s.v.Claims[i].Broker] = true
+		}
+	}
+	return s.held[broker]
 }
 
 // finished is done but for a claim that is still to be given back.
@@ -122,7 +133,7 @@ func (s *step) ahead() []int32 {
 		if s.done(st) || !s.before(id, st.Up, self, s.up()) {
 			continue
 		}
-		if _, _, claimed := s.v.Claim(id); claimed && s.together(id) {
+		if s.holds(id) && s.together(id) {
 			continue
 		}
 		out = append(out, id)

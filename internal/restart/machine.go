@@ -162,7 +162,8 @@ type step struct {
 	j      Journal
 	v      *View
 	target string
-	rest   []int32 // what others returned
+	rest   []int32        // what others returned
+	held   map[int32]bool // brokers with a claim
 }
 
 // wait does nothing but say why, and looks again after at most wake.
