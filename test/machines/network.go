@@ -61,6 +61,12 @@ func connect(ctx context.Context, all map[string]*Host) error {
 		return err
 	}
 	for _, h := range all {
+		// What cloud-init writes into /etc/sysctl.d on a VM; a container may not set it.
+		if err := h.within(func() error {
+			return os.WriteFile("/proc/sys/net/ipv4/ip_local_reserved_ports", []byte(ExternalPort+","+ProbePort), 0o644)
+		}); err != nil {
+			return fmt.Errorf("reserve the ports of %s: %w", h.Name, err)
+		}
 		own := fmt.Sprintf("link set lo up\naddr add %s/24 dev eth0\nlink set eth0 up\n", h.Addr)
 		if err := ip(ctx, own, "-n", h.netns()); err != nil {
 			return err
