@@ -149,6 +149,9 @@ func (r *run) rest() bool {
 			return false
 		}
 	}
+	if v.Request != nil && r.since(r.changed) < restful/2 { // somebody has yet to say that it is done
+		return false
+	}
 	return len(v.Claims) == 0
 }
 

@@ -46,6 +46,9 @@ func (j *judge) atTheEnd() {
 
 // ended is what holds when all are done.
 func (j *judge) ended() {
+	if j.log.now().Request != nil {
+		j.fail("liveness, request", "every broker was restarted, and the rolling restart has not ended")
+	}
 	for _, b := range j.brokers {
 		a := j.agents[b.id-1]
 		want := j.versions[j.latest].wants
