@@ -1,11 +1,8 @@
 package sim
 
 import (
-	"fmt"
 	"os"
-	"regexp"
 	"strconv"
-	"strings"
 	"testing"
 )
 
@@ -72,28 +69,4 @@ func BenchmarkSimulation(b *testing.B) {
 		seed++
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "seeds/s")
-}
-
-// TestSurvey plays many seeds and counts what goes wrong, for who works on the model.
-func TestSurvey(t *testing.T) {
-	if os.Getenv("SIM_SURVEY") == "" {
-		t.Skip()
-	}
-	n, first := number(t, "SIM_RUNS", runs), number(t, "SIM_FIRST", 0)
-	count, example := map[string]int{}, map[string]string{}
-	for seed := first; seed < first+n; seed++ {
-		if r := play(seed, false); len(r.failures) > 0 {
-			k, _, _ := strings.Cut(r.failures[0], ":")
-			if k == "liveness, a true reason" {
-				k = regexp.MustCompile(`\d+`).ReplaceAllString(r.failures[0], "N")[:60]
-			}
-			count[k]++
-			if example[k] == "" {
-				example[k] = fmt.Sprint(seed, " ", r.failures[0])
-			}
-		}
-	}
-	for k, c := range count {
-		t.Logf("%5d %s\n      %s", c, k, example[k])
-	}
 }
