@@ -29,6 +29,34 @@ func announce(ctx context.Context, settled <-chan struct{}, ready func() error, 
 	<-ctx.Done()
 }
 
+// nodeEvery is how often a server.properties that cannot be used is looked at again.
+const nodeEvery = 5 * time.Second
+
+// awaitNode waits until server.properties names a broker: Kafka is often installed
+// after the agent, and an agent that ends is only started again every other second.
+// It tells each new reason, and beats meanwhile. The error is that of ctx.
+func awaitNode(ctx context.Context, path string, beat func(), tell func(why error)) (node, error) {
+	tick := time.NewTicker(nodeEvery)
+	defer tick.Stop()
+	told := ""
+	for {
+		n, err := readNode(path)
+		if err == nil {
+			return n, nil
+		}
+		if err.Error() != told {
+			told = err.Error()
+			tell(err)
+		}
+		beat()
+		select {
+		case <-ctx.Done():
+			return node{}, ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
 // newBeat feeds the watchdog from the loop that does the work, and shows its status.
 func newBeat(p *pulse, notifier *unit.Notifier, log *slog.Logger) func(restart.Status) {
 	var last restart.Reason

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -96,4 +97,36 @@ func TestBeat(t *testing.T) {
 	if fed := len(told) - 3; fed < 1 || fed > 3 {
 		t.Errorf("fed %d times", fed)
 	}
+}
+
+// TestAwaitNode: the agent waits for Kafka's file, tells each reason once, and beats.
+func TestAwaitNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "server.properties")
+		var told []string
+		beats := 0
+		got := make(chan node, 1)
+		go func() {
+			n, err := awaitNode(t.Context(), path, func() { beats++ }, func(why error) { told = append(told, why.Error()) })
+			if err != nil {
+				t.Error(err)
+			}
+			got <- n
+		}()
+		time.Sleep(time.Minute + time.Second) // between two looks
+		write := func(text string) {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		write("process.roles=controller\nnode.id=1\n")
+		write(brokerFile)
+		if n := <-got; n.BrokerID != 1 {
+			t.Errorf("the broker is %+v", n)
+		}
+		if len(told) != 2 || !strings.Contains(told[0], "no such file or directory; name the broker's file as server_properties") || beats < 20 {
+			t.Errorf("%d beats, told %q", beats, told)
+		}
+	})
 }

@@ -52,19 +52,23 @@ func newLogger(s *Settings, w io.Writer) *slog.Logger {
 
 // run is the daemon. It returns nil when ctx has ended.
 func run(ctx context.Context, s *Settings, log *slog.Logger) error {
-	n, err := readNode(s.ServerProperties)
+	notifier, err := unit.NewNotifier()
 	if err != nil {
 		return err
+	}
+	n, err := awaitNode(ctx, s.ServerProperties, func() { warn(log, "tell systemd", notifier.Watchdog()) }, func(why error) {
+		log.Warn("idle until server.properties can be used", "err", why)
+		warn(log, "tell systemd", notifier.Status("idle: "+why.Error()))
+		warn(log, "tell systemd", notifier.Ready())
+	})
+	if err != nil {
+		return nil //nolint:nilerr // the agent was told to end
 	}
 	if err := os.MkdirAll(s.StateDir, 0o750); err != nil {
 		return fmt.Errorf("make the state directory: %w; name another one as state_dir", err)
 	}
 	log = log.With("broker_id", n.BrokerID)
 	log.Info("agent starts", "version", version, "server_properties", s.ServerProperties)
-	notifier, err := unit.NewNotifier()
-	if err != nil {
-		return err
-	}
 	st := newStore(s, n.BrokerID, log)
 	st.update(os.ReadFile(s.Manifest))
 	f, err := newFiles(s, n.BrokerID, st)

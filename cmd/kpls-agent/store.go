@@ -73,7 +73,11 @@ func (st *store) update(data []byte, err error) bool {
 	}
 	if err != nil {
 		st.fault = oneLine(st.explain(err))
-		if st.fault != wasFault {
+		switch {
+		case st.fault == wasFault:
+		case errors.Is(err, fs.ErrNotExist) && st.current == nil: // the agent was installed, and that is all
+			st.log.Info("idle until there is a manifest", "file", st.settings.Manifest)
+		default:
 			st.log.Error("manifest is not taken over", "file", st.settings.Manifest, "err", st.fault, "in_force", st.hash())
 		}
 		return st.fault != wasFault
