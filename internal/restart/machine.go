@@ -19,7 +19,7 @@ const (
 
 	// quick is how long a look at the cluster may take and still be repeated at
 	// any pace: it is a small cluster, or a broker that has just begun to answer.
-	quick = 250 * time.Millisecond
+	quick = 100 * time.Millisecond
 
 	paceProve   = 50 * time.Millisecond // while a broker comes back
 	paceSoak    = time.Second           // while it must stay healthy
