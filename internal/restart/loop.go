@@ -312,7 +312,16 @@ func (l *Loop) publish(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case st := <-l.posts:
-			for pause := postRetry; l.post(ctx, st) != nil && ctx.Err() == nil; pause = min(2*pause, postRetryMax) {
+			told := false
+			for pause := postRetry; ; pause = min(2*pause, postRetryMax) {
+				err := l.post(ctx, st)
+				if err == nil || ctx.Err() != nil {
+					break
+				}
+				if !told { // others can only say that nothing is heard of this agent
+					l.o.Logger.Warn("the other agents cannot be told the status", "err", err)
+					told = true
+				}
 				st = l.newer(ctx, st, pause)
 			}
 		}

@@ -1,6 +1,7 @@
 package restart_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 
 // world is a one-broker cluster in fake time: everything a loop reaches.
 type world struct {
+	log       bytes.Buffer // of the loop
 	mu        sync.Mutex
 	view      *restart.View
 	offset    int64
@@ -210,7 +212,7 @@ func (w *world) loop(crash func(string)) *restart.Loop {
 	return restart.NewLoop(restart.LoopOptions{
 		Machine: restart.Options{Self: 1, Agent: "t", StartTimeout: time.Minute, ProgressTimeout: time.Minute, Takeover: time.Minute, Nonce: func() string { return time.Now().String() }},
 		Journal: w.journal, Log: w, Cluster: w, Unit: worldUnit{w}, Files: w, Probes: worldProbes{w},
-		Manifest: make(chan struct{}), Logger: slog.New(slog.DiscardHandler), Metrics: restart.NewMetrics(), Crash: crash,
+		Manifest: make(chan struct{}), Logger: slog.New(slog.NewTextHandler(&w.log, nil)), Metrics: restart.NewMetrics(), Crash: crash,
 		Settled: func() {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -307,6 +309,22 @@ func TestLoopSettles(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Who cannot write to the log is silent to all others, so its own log must say why, once.
+func TestLoopSaysThatItCannotTell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.appendErr = errors.New("not authorized")
+		ctx, cancel := context.WithCancel(t.Context())
+		done := w.start(ctx, nil)
+		time.Sleep(10 * time.Minute)
+		cancel()
+		<-done
+		if n := strings.Count(w.log.String(), `msg="the other agents cannot be told the status" err="not authorized"`); n != 1 {
+			t.Errorf("said %d times:\n%s", n, w.log.String())
+		}
+	})
 }
 
 // TestStuckLoopDoesNotBeat: nothing else feeds the watchdog for it.
