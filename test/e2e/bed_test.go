@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"example.com/kpls-agent/test/fleet"
 	"example.com/kpls-agent/test/sandbox"
@@ -27,6 +28,7 @@ type bed struct {
 	*sandbox.Cluster
 	fleet *fleet.Fleet
 	watch *sandbox.Watcher
+	login []kgo.Opt // of clients on the inter-broker listener
 }
 
 // agentBinary is built once for all tests of the package.
@@ -70,7 +72,16 @@ func newCluster(t *testing.T, o sandbox.Options) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bed{T: t, Cluster: c}
+	return startCluster(t, c, o.Client...)
+}
+
+// startCluster starts a cluster that was made already. login is how clients log
+// in to its inter-broker listener.
+func startCluster(t *testing.T, c *sandbox.Cluster, login ...kgo.Opt) *bed {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	b := &bed{T: t, Cluster: c, login: login}
 	dir := t.TempDir() // before the clean-up below, which reads in it
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -86,6 +97,7 @@ func newCluster(t *testing.T, o sandbox.Options) *bed {
 	if err := c.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
+	var err error
 	if b.fleet, err = fleet.New(c, agentBinary, dir); err != nil {
 		t.Fatal(err)
 	}

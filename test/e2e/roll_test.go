@@ -36,7 +36,7 @@ func newTraffic(b *bed) *traffic {
 	}
 	lctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	t := &traffic{b: b, stop: stop, done: make(chan struct{})}
-	load := sandbox.NewLoad(sandbox.LoadOptions{Bootstrap: b.Bootstrap(), Topic: topic, Partitions: 12, Rate: 200})
+	load := sandbox.NewLoad(sandbox.LoadOptions{Bootstrap: b.Bootstrap(), Client: b.login, Topic: topic, Partitions: 12, Rate: 200})
 	go func() {
 		defer close(t.done)
 		t.load, t.err = load.Run(lctx)

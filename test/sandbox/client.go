@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -38,7 +39,7 @@ func (c *Cluster) NewClient(opts ...kgo.Opt) (*kgo.Client, error) {
 		kgo.SeedBrokers(c.Bootstrap()...),
 		kgo.MetadataMinAge(100 * time.Millisecond),
 		kgo.DialTimeout(2 * time.Second),
-	}, opts...)...)
+	}, slices.Concat(c.opts.Client, opts)...)...)
 }
 
 // CreateTopic creates a topic; configs are its own configuration and may be nil.
@@ -134,8 +135,8 @@ func Metadata(ctx context.Context, addr string, dial DialFunc) (map[int32]Endpoi
 	return endpoints, nil
 }
 
-func metadata(ctx context.Context, addr string, dial DialFunc) (*kmsg.MetadataResponse, error) {
-	opts := []kgo.Opt{kgo.SeedBrokers(addr), kgo.DialTimeout(2 * time.Second), kgo.RequestRetries(0)}
+func metadata(ctx context.Context, addr string, dial DialFunc, more ...kgo.Opt) (*kmsg.MetadataResponse, error) {
+	opts := append([]kgo.Opt{kgo.SeedBrokers(addr), kgo.DialTimeout(2 * time.Second), kgo.RequestRetries(0)}, more...)
 	if dial != nil {
 		opts = append(opts, kgo.Dialer(dial))
 	}
@@ -158,12 +159,12 @@ func metadata(ctx context.Context, addr string, dial DialFunc) (*kmsg.MetadataRe
 func (c *Cluster) WaitServing(ctx context.Context) error {
 	return c.wait(ctx, "every broker names every broker", func(ctx context.Context) error {
 		for _, b := range c.Brokers {
-			endpoints, err := Metadata(ctx, b.Internal(), nil)
+			seen, err := metadata(ctx, b.Internal(), nil, c.opts.Client...)
 			if err != nil {
 				return err
 			}
-			if len(endpoints) != len(c.Brokers) {
-				return fmt.Errorf("broker %d names %d of %d brokers", b.ID, len(endpoints), len(c.Brokers))
+			if len(seen.Brokers) != len(c.Brokers) {
+				return fmt.Errorf("broker %d names %d of %d brokers", b.ID, len(seen.Brokers), len(c.Brokers))
 			}
 		}
 		return nil
@@ -175,7 +176,7 @@ func (c *Cluster) WaitServing(ctx context.Context) error {
 func (c *Cluster) WaitFullISR(ctx context.Context) error {
 	return c.wait(ctx, "every replica is in sync", func(ctx context.Context) error {
 		for _, b := range c.Brokers {
-			if err := fullISR(ctx, b); err != nil {
+			if err := c.fullISR(ctx, b); err != nil {
 				return err
 			}
 		}
@@ -183,8 +184,8 @@ func (c *Cluster) WaitFullISR(ctx context.Context) error {
 	})
 }
 
-func fullISR(ctx context.Context, b *Broker) error {
-	response, err := metadata(ctx, b.Internal(), nil)
+func (c *Cluster) fullISR(ctx context.Context, b *Broker) error {
+	response, err := metadata(ctx, b.Internal(), nil, c.opts.Client...)
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,11 @@ type Options struct {
 	Heap string
 	// Properties, where set, gives a node's additional properties; they win over the sandbox's own.
 	Properties func(id int32) map[string]string
+	// Client is how to log in to the inter-broker listener, where Properties make
+	// it another one than PLAINTEXT.
+	Client []kgo.Opt
+	// Format has further arguments of the command that formats a node's storage.
+	Format []string
 	// Logf, where set, gets a line for each long step.
 	Logf func(format string, args ...any)
 }
@@ -158,7 +163,7 @@ func (c *Cluster) prepare(b *Broker) error {
 var jvmFlags = []string{"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"}
 
 func (c *Cluster) formatNode(ctx context.Context, b *Broker) error {
-	cmd := c.Tool(ctx, "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", b.Properties())
+	cmd := c.Tool(ctx, "kafka.tools.StorageTool", append([]string{"format", "-t", clusterID, "-c", b.Properties()}, c.opts.Format...)...)
 	cmd.Dir = b.Dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("format node %d: %w\n%s", b.ID, err, out)

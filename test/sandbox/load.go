@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -15,6 +16,8 @@ type LoadOptions struct {
 	Bootstrap []string
 	// Dial opens the connections; nil dials as is.
 	Dial DialFunc
+	// Client is how to log in, where that is needed; it may replace Dial.
+	Client []kgo.Opt
 	// Topic must exist. Partitions is how many it has.
 	Topic      string
 	Partitions int32
@@ -37,7 +40,7 @@ func (o LoadOptions) client(opts ...kgo.Opt) (*kgo.Client, error) {
 		kgo.SeedBrokers(o.Bootstrap...),
 		kgo.Dialer(o.Dial),
 		kgo.MetadataMinAge(100 * time.Millisecond), // judge the cluster, not the client's patience
-	}, opts...)...)
+	}, slices.Concat(o.Client, opts)...)...)
 }
 
 // deliveryTimeout is the Java producer's delivery.timeout.ms: a record that took longer has failed.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"example.com/kpls-agent/test/sandbox/supervise"
@@ -138,7 +139,7 @@ func (w *Watcher) lookAtISR(ctx context.Context) {
 		if !accepts(ctx, b.Internal()) {
 			continue
 		}
-		away, err := OutOfSync(ctx, b.Internal(), nil, w.cluster.brokerIDs())
+		away, err := outOfSync(ctx, b.Internal(), nil, w.cluster.brokerIDs(), w.cluster.opts.Client...)
 		if err != nil {
 			continue
 		}
@@ -157,7 +158,11 @@ func (w *Watcher) lookAtISR(ctx context.Context) {
 // OutOfSync asks whoever answers at addr which of these brokers it does not list,
 // or sees missing from an in-sync set. dial may be nil.
 func OutOfSync(ctx context.Context, addr string, dial DialFunc, brokers []int32) ([]int32, error) {
-	response, err := metadata(ctx, addr, dial)
+	return outOfSync(ctx, addr, dial, brokers)
+}
+
+func outOfSync(ctx context.Context, addr string, dial DialFunc, brokers []int32, login ...kgo.Opt) ([]int32, error) {
+	response, err := metadata(ctx, addr, dial, login...)
 	if err != nil {
 		return nil, err
 	}
