@@ -184,6 +184,11 @@ func addExternal(t *testing.T, version string) {
 			}
 		}
 	}
+	for i := range b.Brokers {
+		if changes := lb.Changes(i); len(changes) != 1 {
+			t.Errorf("held probes stay open through planned restarts, and the balancer saw broker %d change: %v", i+1, changes)
+		}
+	}
 	b.adopted(manifest)
 }
 
