@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -145,6 +146,13 @@ func (l *Balancer) Up(id int32) bool {
 	defer l.mu.Unlock()
 	c := l.changes[id]
 	return len(c) > 0 && c[len(c)-1].Up
+}
+
+// Changes are all changes of a broker between in and out, oldest first.
+func (l *Balancer) Changes(id int32) []sandbox.Change {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.changes[id])
 }
 
 // Close ends the balancer. It may be called twice.

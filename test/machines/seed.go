@@ -72,8 +72,6 @@ func (m *Machine) seed() (map[string]string, error) {
 		units + "kafka-format.service":               string(format),
 		dropIns + "kafka-format.service.d/jars.conf": startStorage,
 		units + "multi-user.target.d/kafka.conf":     "[Unit]\nWants=kafka.service kafka-format.service\n",
-		// Else the kernel may give the broker's port to an outgoing connection while the broker is restarted.
-		"etc/sysctl.d/60-kafka.conf": "net.ipv4.ip_local_reserved_ports=" + ExternalPort + "," + ProbePort + "\n",
 	}, nil
 }
 

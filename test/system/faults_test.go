@@ -1,8 +1,12 @@
 package system
 
 import (
+	"context"
+	"slices"
 	"strings"
+	"time"
 
+	"example.com/kpls-agent/test/fleet"
 	"example.com/kpls-agent/test/machines"
 	"example.com/kpls-agent/test/sandbox"
 )
@@ -12,6 +16,18 @@ func (s *system) fault() *traffic {
 	s.Helper()
 	s.haproxy(machines.Fast)
 	return s.start(sandbox.NewLoad(s.through()), true)
+}
+
+// orElse runs a command on a VM if the test has failed before it took its fault back.
+func (s *system) orElse(m *machines.Machine, command string) {
+	s.Cleanup(func() {
+		if s.Failed() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(s.Context()), time.Minute)
+			defer cancel()
+			_, err := m.Output(ctx, "sh", "-c", command)
+			s.Log(command, err)
+		}
+	})
 }
 
 // rolledBy ends a fault in which the agents restart each broker, times times all together.
@@ -31,18 +47,160 @@ func killedAtRest(s *system) {
 	t.rolledBy(0)
 }
 
-func upgraded(s *system) {
+// killedAndUpgraded: agents die in every phase of a restart, and then are upgraded.
+func killedAndUpgraded(s *system) {
 	t := s.fault()
 	end := s.rollOut()
-	first := s.turn("restarting")
-	for _, m := range []*machines.Machine{first, s.other(first), s.other(s.other(first))} {
+	for _, phase := range []string{"restarting", "starting", "soaking"} {
+		m := s.turn(nil, phase)
+		s.on(m, "systemctl kill --signal=KILL kpls-agent")
+		s.on(s.other(m), "systemctl kill --signal=KILL kpls-agent")
+	}
+	for _, m := range s.Machines {
 		s.on(m, "DEBIAN_FRONTEND=noninteractive apt-get -qq install -y "+newer)
 	}
 	end()
-	t.rolledBy(machines.Brokers)
+	t.judge()
 	for _, m := range s.Machines {
+		// The next life may ask once more for the restart that systemd is about to do already.
+		if n := s.starts(m, t.begun); n != 1 {
+			s.Errorf("the broker on %s was started %d times", m.Name, n)
+		}
 		if v := s.on(m, "dpkg-query -W kpls-agent"); !strings.Contains(v, "newer") {
 			s.Errorf("%s runs %s", m.Name, v)
 		}
 	}
+}
+
+// frozenAndSilent: while a VM hangs in its turn nobody else is touched; and the
+// roll-out does not end without an agent that is gone, and says so.
+func frozenAndSilent(s *system) {
+	t := s.fault()
+	t.interrupted = true
+	end := s.rollOut()
+	m := s.turn(nil, "restarting")
+	gone := s.other(m)
+	t.silenced = gone.ID
+	s.on(gone, "systemctl stop kpls-agent")
+	s.orElse(gone, "systemctl start kpls-agent")
+	if err := m.Freeze(); err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() { _ = m.Thaw() }) // once more does no harm
+	time.Sleep(60 * time.Second)       // the fault itself
+	if r := s.restarts(t.begun); len(r) != 1 {
+		s.Errorf("while %s was frozen: restarts %v", m.Name, r)
+	}
+	if err := m.Thaw(); err != nil {
+		s.Fatal(err)
+	}
+	s.wait("the others wait for "+gone.Name+" and say so", func(r fleet.Report) bool {
+		return r.State == "waiting" && r.Row(gone.ID).Silent && r.Row(gone.ID).Drift && len(r.Claims) == 0
+	})
+	s.on(gone, "systemctl start kpls-agent")
+	end()
+	t.judge()
+}
+
+// rebooted: one VM in its turn, then another one out of its turn, while a third
+// one is down for its restart.
+func rebooted(s *system) {
+	t := s.fault()
+	t.interrupted = true
+	end := s.rollOut()
+	m := s.turn(nil, "restarting")
+	if err := m.Reboot(s.Context()); err != nil {
+		s.Fatal(err)
+	}
+	if err := s.other(s.turn(m, "restarting")).Reboot(s.Context()); err != nil {
+		s.Fatal(err)
+	}
+	end()
+	t.judge()
+}
+
+func cut(s *system) {
+	t := s.fault()
+	t.interrupted = true
+	end := s.rollOut()
+	m := s.turn(nil, "restarting")
+	if err := m.Cut(s.Context()); err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() { _ = m.Mend(context.WithoutCancel(s.Context())) }) // once more does no harm
+	time.Sleep(20 * time.Second)                                         // the fault itself
+	if r := s.restarts(t.begun); len(r) != 1 {
+		s.Errorf("while %s was cut off: restarts %v", m.Name, r)
+	}
+	if err := m.Mend(s.Context()); err != nil {
+		s.Fatal(err)
+	}
+	end()
+	t.judge()
+}
+
+// diskFull: a broker fails in the middle of a roll-out, and nobody else is taken
+// down until somebody has made room and started it.
+func diskFull(s *system) {
+	t := s.fault()
+	t.interrupted = true
+	end := s.rollOut()
+	m := s.turn(nil, "restarting")
+	full := s.other(m)
+	s.on(full, "dd if=/dev/zero of=/var/lib/kafka/full bs=1M 2>/dev/null; true")
+	s.orElse(full, "rm -f /var/lib/kafka/full; systemctl reset-failed kafka; systemctl start kafka")
+	s.until("the broker on "+full.Name+" has failed", func() bool {
+		out, err := full.Output(s.Context(), "systemctl", "show", "--property=ActiveState,NRestarts", "kafka.service")
+		return err == nil && (strings.Contains(out, "failed") || !strings.Contains(out, "NRestarts=0"))
+	})
+	before := len(s.restarts(t.begun))
+	s.wait("somebody says that it waits for "+full.Name, func(r fleet.Report) bool {
+		return slices.ContainsFunc(r.Brokers, func(row fleet.Row) bool {
+			return row.Broker != full.ID && strings.Contains(row.Reason.Text, "broker "+full.Name[1:])
+		})
+	})
+	s.Logf("%s", s.on(m, "kpls-agent status"))
+	s.on(full, "rm /var/lib/kafka/full; systemctl reset-failed kafka; systemctl start kafka")
+	s.Logf("restarts before room was made: %d", before)
+	end()
+	t.judge()
+}
+
+// repairs: what only a person can mend holds the roll-out up, each agent says
+// what it is, and the roll-out goes on by itself afterwards. What a person writes
+// into server.properties stays, unless it is the agent's to say.
+func repairs(s *system) {
+	t := s.fault()
+	ruleless, masked, edited := s.Machines[0], s.Machines[1], s.Machines[2]
+	s.on(ruleless, "rm /etc/polkit-1/rules.d/50-kpls-agent.rules")
+	s.orElse(ruleless, "kpls-agent setup")
+	s.on(masked, "systemctl mask kafka.service")
+	s.orElse(masked, "systemctl unmask kafka.service")
+	end := s.rollOut()
+	const file = "/etc/kafka/server.properties"
+	before := s.on(edited, "cat "+file)
+	s.on(edited, "sed -i 's/tidbcloud.com:909/tidbcloud.com:919/' "+file+" && echo 'num.io.threads=7' >>"+file)
+
+	mend := map[*machines.Machine]struct{ says, by string }{
+		ruleless: {"polkit", "kpls-agent setup"},
+		masked:   {"masked", "systemctl unmask kafka.service"},
+	}
+	for len(mend) > 0 {
+		s.wait("an agent says what is missing", func(r fleet.Report) bool {
+			for m, repair := range mend {
+				if text := r.Row(m.ID).Reason.Text; strings.Contains(text, repair.says) {
+					s.Logf("%s says: %s", m.Name, text)
+					s.on(m, repair.by)
+					delete(mend, m)
+					return true
+				}
+			}
+			return false
+		})
+	}
+	end()
+	if now := s.on(edited, "cat "+file); now != before+"num.io.threads=7\n" {
+		s.Errorf("%s has\n%s\nbefore:\n%s", edited.Name, now, before)
+	}
+	t.judge()
 }

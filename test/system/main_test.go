@@ -2,6 +2,7 @@ package system
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -24,6 +25,7 @@ func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
+		begun := time.Now()
 		if err := build(ctx); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
@@ -35,7 +37,8 @@ func TestMain(m *testing.M) {
 		})
 		code := m.Run()
 		forget()
-		if err := bed.Close(); err != nil {
+		measured("all of this test", time.Since(begun).Minutes(), "min", "", "")
+		if err := errors.Join(bed.Close(), report()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
@@ -70,5 +73,12 @@ func build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return serve(bed, filepath.Dir(deb))
+	measured("image, network and disks of the machines", time.Since(begin).Seconds(), "s", "", "the image is made once and kept")
+	if info, err := os.Stat(deb); err == nil {
+		measured("package", float64(info.Size())/(1<<20), "MiB", "", filepath.Base(deb))
+	}
+	if err := serve(bed, filepath.Dir(deb)); err != nil {
+		return errors.Join(err, bed.Close())
+	}
+	return nil
 }

@@ -3,6 +3,9 @@ package system
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"net/url"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -19,20 +22,25 @@ func story(s *system) {
 		t.Fatal(err)
 	}
 	defer lb.Close()
-	stop, err := s.Prometheus(t.Context())
+	rules, err := filepath.Abs(filepath.Join("..", "..", "packaging", "prometheus"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stop()
+	stop, err := s.Prometheus(t.Context(), filepath.Join(rules, "kpls-agent.alerts.yml"), filepath.Join(rules, "kpls-agent.recording.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
 
 	begun := time.Now()
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s.createTopic()
+	measured("three machines switched on to three brokers serving", time.Since(begun).Seconds(), "s", "", "with cloud-init beside it")
 	traffic := s.start(sandbox.NewLoad(s.within()), false) // the probes open when all brokers serve
 	s.settled()
-	t.Logf("switched on to EXTERNAL on three brokers: %.1f s", time.Since(begun).Seconds())
+	measured("three machines switched on to EXTERNAL on all brokers", time.Since(begun).Seconds(), "s", "", "soak 2 s")
 	restarts := traffic.judge()
 	if len(restarts) != machines.Brokers {
 		t.Errorf("%d restarts for %d brokers: %v", len(restarts), machines.Brokers, restarts)
@@ -61,18 +69,38 @@ func (s *system) verify() {
 	}
 }
 
-// scraped waits until Prometheus has seen all agents at rest.
+// scraped waits until Prometheus has seen all agents at rest, and expects that no
+// alert fires or is about to.
 func (s *system) scraped() {
 	s.Helper()
 	s.until("Prometheus has seen three agents at rest", func() bool {
-		text, err := s.get(machines.PrometheusAddr, "/api/v1/query?query=sum(up*on(instance)kpls_agent_phase%7Bphase=%22idle%22%7D)")
-		var answer struct {
-			Data struct {
-				Result []struct {
-					Value [2]any `json:"value"`
-				} `json:"result"`
-			} `json:"data"`
-		}
-		return err == nil && json.Unmarshal([]byte(text), &answer) == nil && len(answer.Data.Result) == 1 && answer.Data.Result[0].Value[1] == "3"
+		value, err := s.query(`sum(up * on(instance) kpls_agent_phase{phase="idle"})`)
+		return err == nil && value == "3"
 	})
+	if value, err := s.query(`count(ALERTS) or vector(0)`); err != nil || value != "0" {
+		text, _ := s.get(machines.PrometheusAddr, "/api/v1/alerts") // what there is to see
+		s.Errorf("%s alerts, %v: %s", value, err, text)
+	}
+}
+
+// query asks Prometheus for one number.
+func (s *system) query(expr string) (string, error) {
+	text, err := s.get(machines.PrometheusAddr, "/api/v1/query?query="+url.QueryEscape(expr))
+	if err != nil {
+		return "", err
+	}
+	var answer struct {
+		Data struct {
+			Result []struct {
+				Value [2]any `json:"value"`
+			} `json:"result"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal([]byte(text), &answer); err != nil {
+		return "", err
+	}
+	if len(answer.Data.Result) != 1 {
+		return "", fmt.Errorf("%s has %d results", expr, len(answer.Data.Result))
+	}
+	return fmt.Sprint(answer.Data.Result[0].Value[1]), nil
 }

@@ -1,0 +1,96 @@
+package system
+
+import (
+	"context"
+	"regexp"
+	"strings"
+	"time"
+
+	"example.com/kpls-agent/test/machines"
+	"example.com/kpls-agent/test/sandbox"
+)
+
+// planned are the lines of the manifest that say what a probe does through a planned restart.
+var planned = regexp.MustCompile(`(?m)^    (during_restart|hold_limit|drain): .*\n`)
+
+// during sets these lines for EXTERNAL.
+func (s *system) during(lines ...string) {
+	s.Helper()
+	s.manifest(func(text string) string {
+		text = planned.ReplaceAllString(text, "")
+		for _, l := range lines {
+			text = strings.Replace(text, "    probe_port: ", "    "+l+"\n    probe_port: ", 1)
+		}
+		return text
+	})
+	s.settled()
+}
+
+func (s *system) nftables(p machines.Probing) *machines.Balancer {
+	s.Helper()
+	return s.balancer(func(ctx context.Context) (*machines.Balancer, error) { return s.NFTables(ctx, p) })
+}
+
+// unseen expects that the balancer saw nothing of a roll-out.
+func (s *system) unseen(lb *machines.Balancer, begun time.Time) {
+	s.Helper()
+	for _, m := range s.Machines {
+		for _, c := range lb.Changes(m.ID) {
+			if c.At.After(begun) {
+				s.Errorf("the balancer took %s in or out at %s (up: %v)", m.Name, c.At.Format("15:04:05.000"), c.Up)
+			}
+		}
+	}
+}
+
+// waitedFor expects that the balancer took each broker out, and had it back
+// before the next one was restarted.
+func (s *system) waitedFor(lb *machines.Balancer, restarts []restart) {
+	s.Helper()
+	for i, r := range restarts {
+		var down, up time.Time
+		for _, c := range lb.Changes(r.broker) {
+			// A probe that is closed first is seen to be so before the restart.
+			if !c.Up && down.IsZero() && c.At.After(r.at.Add(-15*time.Second)) {
+				down = c.At
+			}
+			if c.Up && !down.IsZero() && up.IsZero() {
+				up = c.At
+			}
+		}
+		if down.IsZero() || up.IsZero() {
+			s.Errorf("the balancer never took b%d out and in again: %v", r.broker, lb.Changes(r.broker))
+			continue
+		}
+		s.Logf("the balancer saw b%d down for %.1f s", r.broker, up.Sub(down).Seconds())
+		if i+1 < len(restarts) && restarts[i+1].at.Before(up) {
+			s.Errorf("b%d was restarted at %s, the balancer had b%d back at %s only", restarts[i+1].broker,
+				restarts[i+1].at.Format("15:04:05.000"), r.broker, up.Format("15:04:05.000"))
+		}
+	}
+}
+
+// held: with Azure's fastest probe a held port hides the roll-out from the
+// balancer, and a changefeed goes on through it.
+func held(s *system) {
+	s.during()
+	lb := s.haproxy(machines.Azure)
+	t := s.start(s.changefeed(), false)
+	s.rollOut()()
+	t.rolledBy(machines.Brokers)
+	s.unseen(lb, t.begun)
+}
+
+func (s *system) changefeed() runner {
+	o := s.through()
+	o.Rate = 500
+	return sandbox.NewChangefeed(o)
+}
+
+func closedFlows(s *system) {
+	s.during("during_restart: close", "drain: 2s")
+	lb := s.nftables(machines.Fast)
+	t := s.start(sandbox.NewLoad(s.through()), false)
+	s.rollOut()()
+	s.waitedFor(lb, t.judge())
+}
