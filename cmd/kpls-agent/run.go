@@ -62,7 +62,7 @@ func run(ctx context.Context, s *Settings, log *slog.Logger) error {
 		warn(log, "tell systemd", notifier.Ready())
 	})
 	if err != nil {
-		return nil //nolint:nilerr // the agent was told to end
+		return nil // the agent was told to end
 	}
 	if err := os.MkdirAll(s.StateDir, 0o750); err != nil {
 		return fmt.Errorf("make the state directory: %w; name another one as state_dir", err)

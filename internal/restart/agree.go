@@ -38,6 +38,8 @@ func (s *step) agreed() *Reason {
 			return because(CodeManifestDiffers, "broker %d has manifest %s, this broker has %s; put the same file on both", id, short(st.Manifest), short(s.f.Manifest.Hash))
 		case st.Phase == PhaseRefused:
 			return because(CodeRefusedElsewhere, "broker %d cannot take the manifest: %s", id, st.Reason.Text)
+		case st.Target == "":
+			return because(CodeManifestDiffers, "broker %d has yet to see what the manifest means for it (it is %s: %s)", id, st.Phase, st.Reason.Text)
 		case st.Target != s.target:
 			return because(CodeManifestDiffers, "broker %d has not seen the request for a rolling restart yet", id)
 		case !s.finished(st) && s.quiet(st):

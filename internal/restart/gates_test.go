@@ -134,6 +134,11 @@ func TestAgreement(t *testing.T) {
 		{"never heard of", func(f *Facts) { delete(f.Log.View.Statuses, 3) }, CodeAgentMissing, "broker 3"},
 		{"another manifest", func(f *Facts) { s := ok(2); s.Manifest = "other"; f.Log.View.Statuses[2] = s }, CodeManifestDiffers, "broker 2 has manifest other, this broker has h"},
 		{"another cluster", func(f *Facts) { s := ok(2); s.Cluster = "x"; f.Log.View.Statuses[2] = s }, CodeManifestDiffers, `serves cluster "x"`},
+		{"not judged there", func(f *Facts) {
+			s := ok(2)
+			s.Target, s.Reason.Text = "", "looking at the process for the new manifest"
+			f.Log.View.Statuses[2] = s
+		}, CodeManifestDiffers, "broker 2 has yet to see what the manifest means for it (it is idle: looking at the process"},
 		{"refused there", func(f *Facts) {
 			s := ok(2)
 			s.Phase, s.Reason.Text = PhaseRefused, "port 39092 is taken"

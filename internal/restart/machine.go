@@ -63,6 +63,7 @@ type Machine struct {
 	since time.Time
 
 	judged    string    // target for which the process was last asked what it runs
+	judgedAt  time.Time // when it was asked
 	process   string    // invocation of the process last seen
 	processAt time.Time // when this life first saw it
 	begun     time.Time // when the probes were told of a planned restart; zero: they were not
@@ -211,7 +212,7 @@ func (s *step) observe(p Phase, r *Reason, pace time.Duration) Decision {
 func (s *step) status(p Phase, r Reason) Status {
 	st := Status{
 		Version: RecordVersion, Broker: s.m.opts.Self, Agent: s.m.opts.Agent,
-		Cluster: s.f.Manifest.Cluster, Manifest: s.f.Manifest.Hash, Target: s.target,
+		Cluster: s.f.Manifest.Cluster, Manifest: s.f.Manifest.Hash, Target: s.judged(),
 		Phase: p, Since: s.m.since, Reason: r, Drift: s.drift() != "" || s.j.Step != StepNone && s.j.Step != StepProve,
 		Up: s.up(), Passed: s.j.Passed, Invocation: s.f.Unit.Invocation,
 		Zone: s.f.Manifest.Zones[s.m.opts.Self], ManifestFault: s.f.Manifest.Fault,
@@ -226,6 +227,15 @@ func (s *step) status(p Phase, r Reason) Status {
 	}
 	st.Unprotected = s.unprotected()
 	return st
+}
+
+// judged is the target once it is known what it means for this broker: others
+// must not begin with it before, since what can be refused is refused first.
+func (s *step) judged() string {
+	if s.j.Step == StepNone && s.up() && (s.m.judged != s.target || s.f.Running.Err != "" || s.f.Running.At.Before(s.m.judgedAt)) {
+		return ""
+	}
+	return s.target
 }
 
 func (s *step) up() bool {

@@ -42,7 +42,7 @@ func (s *step) atRest() Decision {
 		// What the process runs is asked anew for every process, and now and then.
 		if f.Running.At.Before(s.m.processAt) || f.Running.Err != "" {
 			r := because(CodeNoAnswer, "the broker does not tell its configuration: %s", orNot(f.Running.Err, "not asked yet"))
-			s.m.judged = s.target
+			s.m.judged, s.m.judgedAt = s.target, f.Now
 			return s.look(PhaseUnknown, r, ActRunning, f.Running.At, paceBlocked)
 		}
 		if !s.j.Served {
@@ -50,7 +50,7 @@ func (s *step) atRest() Decision {
 		}
 		if s.m.judged != s.target {
 			// What the process runs may have got a dynamic value since it was last asked.
-			s.m.judged = s.target
+			s.m.judged, s.m.judgedAt = s.target, f.Now
 			return s.do(s.phaseNow(), because(CodeClusterUnknown, "looking at the process for the new manifest"), Action{Kind: ActRunning}, 0)
 		}
 		if len(f.Running.Dynamic) > 0 {

@@ -361,3 +361,18 @@ func TestWaitingLooksSeldom(t *testing.T) {
 		t.Errorf("%d looks in 100 s", looks)
 	}
 }
+
+// TestTargetIsToldOnceJudged: others must not begin with a manifest before this
+// broker knows whether it can take it.
+func TestTargetIsToldOnceJudged(t *testing.T) {
+	f, m := claiming(), machine()
+	f.Now = f.Now.Add(time.Second)
+	d := m.Step(f)
+	if d.Do.Kind != ActRunning || d.Status.Manifest != "h" || d.Status.Target != "" {
+		t.Fatalf("before the process was asked: %+v", d)
+	}
+	f.Running.At, f.Running.Dynamic = f.Now, []string{"listeners"}
+	if d = m.Step(f); d.Status.Phase != PhaseRefused || d.Status.Target != "h" {
+		t.Errorf("after it: %+v", d)
+	}
+}
