@@ -14,6 +14,7 @@ import (
 // TestBadManifests: what can be known before a restart is refused before it;
 // what only the restart proves wrong hurts one broker, which is put back.
 func TestBadManifests(t *testing.T) {
+	t.Parallel()
 	b := newBed(t, sandbox.Options{})
 	files, starts := b.files(), b.starts()
 

@@ -38,6 +38,7 @@ var crashUndo = []string{
 // TestKilledAtEveryStep kills agents with SIGKILL at every step of a roll-out,
 // each life at the next one, and of a roll-back: it ends right each time.
 func TestKilledAtEveryStep(t *testing.T) {
+	t.Parallel()
 	b := newCluster(t, sandbox.Options{})
 	load := newTraffic(b)
 	manifest := b.fleet.Manifest(fleet.ManifestOptions{})

@@ -23,6 +23,7 @@ import (
 // the cluster is whole again the roll-out ends by itself. A producer and a
 // consumer run all the time.
 func TestIncidents(t *testing.T) {
+	t.Parallel()
 	b := newBed(t, sandbox.Options{Properties: func(int32) map[string]string {
 		// A throttled replica gets its first bytes, and no more within this window.
 		return map[string]string{"replication.quota.window.size.seconds": "3600"}

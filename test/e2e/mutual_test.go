@@ -36,6 +36,7 @@ func (a *authority) keytool(args ...string) {
 // TestMutualTLS: a broker whose listeners know everybody by their certificates;
 // the agent's are in JKS stores that its client.properties names.
 func TestMutualTLS(t *testing.T) {
+	t.Parallel()
 	ca := newAuthority(t)
 	const expired, expiredPort = "EXPIRED", 9099
 	properties := map[string]string{
@@ -83,11 +84,12 @@ func TestMutualTLS(t *testing.T) {
 
 	// A certificate that is not for the advertised name stops no roll-out: who
 	// verifies names is the clients' business. It is said.
-	_, host := balance(b, sandbox.ForwarderOptions{Interval: 200 * time.Millisecond})
+	lb, host := balance(b, sandbox.ForwarderOptions{Interval: 200 * time.Millisecond})
 	external := fleet.ManifestOptions{Protocol: "SSL", Extra: "    properties:\n      ssl.client.auth: none\n      ssl.keystore.location: " + ca.pem("external.pem", leaf("external", "b1.elsewhere.example")) + "\n"}
 	manifest := b.fleet.Manifest(external)
 	b.give(manifest)
 	b.rolled(manifest)
+	b.until("the balancer has found the broker", func() bool { return lb.Up(0) })
 	const rename = "give the broker a certificate with this name among its subjectAltNames"
 	b.until("the agent tells that the certificate is for another name", func() bool {
 		log, err := os.ReadFile(b.fleet.Agents[0].Log())

@@ -23,6 +23,7 @@ func (b *bed) order(args ...string) string {
 // TestOperators: an agent that is missing, pause and resume, a restart without a
 // change, and the claim of a dead agent.
 func TestOperators(t *testing.T) {
+	t.Parallel()
 	b := newCluster(t, sandbox.Options{})
 	files, starts := b.files(), b.starts()
 	good := b.fleet.Manifest(fleet.ManifestOptions{})

@@ -17,6 +17,7 @@ import (
 // TestRights has Kafka's own authorizer tell what the agent's user lacks, while
 // one right after the other is given to it.
 func TestRights(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	const listener, port = "AGENT", 9099

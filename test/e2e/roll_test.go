@@ -131,8 +131,12 @@ func (b *bed) check() {
 }
 
 func TestAddExternal(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"3.7.1", "3.9.1", "4.1.1"} {
-		t.Run(version, func(t *testing.T) { addExternal(t, version) })
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			addExternal(t, version)
+		})
 	}
 }
 

@@ -38,6 +38,7 @@ func scramClient(ca *authority, user, password string) string {
 // with Kafka's own authorizer; the agents have a user with the fewest ACLs, and
 // EXTERNAL comes with TLS and logins of its own.
 func TestSecured(t *testing.T) {
+	t.Parallel()
 	ca := newAuthority(t)
 	properties := map[string]string{
 		"listener.security.protocol.map":                        "INTERNAL:SASL_SSL,CONTROLLER:SSL",
