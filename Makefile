@@ -11,7 +11,7 @@ LINT = $(GO) tool -modfile=tools/golangci-lint/go.mod golangci-lint
 TEST = $(GO) test -race -shuffle=on
 
 .DEFAULT_GOAL := build
-.PHONY: build deb deb-test test brokers e2e soak fleet mutants vet lint fmt prometheus demo bench setup clean help
+.PHONY: build deb deb-test test brokers e2e e2e-figures soak fleet mutants vet lint fmt prometheus demo bench setup clean help
 
 build: ## build bin/kpls-agent
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/kpls-agent ./cmd/kpls-agent
@@ -39,6 +39,11 @@ e2e: setup deb ## as root: the package on three machines with systemd, and every
 	@test/setup-machines.sh
 	$(GO) test -race -c -o bin/e2e ./test/system
 	@cd test/system && exec ../../bin/e2e -test.v -test.failfast -test.timeout 20m
+
+e2e-figures: setup deb ## as root: what takes long on the machines, and the figures, in docs/system.json
+	@test/setup-machines.sh
+	$(GO) test -race -c -o bin/e2e ./test/system
+	@cd test/system && FIGURES=$(CURDIR)/docs/system.json exec ../../bin/e2e -test.v -test.timeout 60m
 
 # SEEDS and FUZZ say how many seeds, and how long each fuzz target.
 SEEDS ?= 100000
@@ -87,4 +92,4 @@ clean: ## remove what was built; fetched jars stay in .cache
 	rm -rf bin dist coverage.out
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' Makefile

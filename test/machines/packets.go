@@ -2,6 +2,7 @@ package machines
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -28,6 +29,17 @@ func (b *Bed) NFTables(ctx context.Context, p Probing) (*Balancer, error) {
 		return run(b.LB.Command(context.WithoutCancel(ctx), "nft", "flush", "ruleset"))
 	}
 	return l, nil
+}
+
+// Straight leads each port to its broker whatever the probes say: there is no balancer.
+func (b *Bed) Straight(ctx context.Context) (*Balancer, error) {
+	l := &Balancer{bed: b, changes: map[int32][]sandbox.Change{}}
+	err := b.packets(ctx)
+	for _, m := range b.Machines {
+		err = errors.Join(err, l.lead(ctx, m, true))
+	}
+	l.stop = func() error { return run(b.LB.Command(context.WithoutCancel(ctx), "nft", "flush", "ruleset")) }
+	return l, err
 }
 
 // packets sets up forwarding by a map of ports, which is still empty.

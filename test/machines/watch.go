@@ -115,6 +115,19 @@ func (w *Watch) Missed(t time.Time) []Probe {
 	return missed
 }
 
+// Probes counts all probes since t.
+func (w *Watch) Probes(t time.Time) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for _, p := range w.probes {
+		if p.At.After(t) {
+			n++
+		}
+	}
+	return n
+}
+
 // Away are the brokers besides one that somebody saw away at t: in the last answer of each
 // broker in the second before.
 func (w *Watch) Away(t time.Time, but int32) []int32 {
@@ -135,6 +148,37 @@ func (w *Watch) Away(t time.Time, but int32) []int32 {
 		}
 	}
 	return away
+}
+
+// Outage is a time for which a broker was away.
+type Outage struct {
+	Broker   int32
+	From, To time.Time
+}
+
+// Outages are the times that have begun since t and are over, for which a broker
+// was away in the eyes of another.
+func (w *Watch) Outages(t time.Time) []Outage {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	from := map[int32]time.Time{}
+	var all []Outage
+	for _, v := range w.views {
+		if v.at.Before(t) {
+			continue
+		}
+		for _, id := range w.bed.ids() {
+			away := slices.Contains(v.away, id)
+			switch begun := from[id]; {
+			case away && id != v.from && begun.IsZero():
+				from[id] = v.at
+			case !away && id != v.from && !begun.IsZero():
+				all = append(all, Outage{id, begun, v.at})
+				delete(from, id)
+			}
+		}
+	}
+	return all
 }
 
 // ids are the brokers' ids.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"example.com/kpls-agent/test/fleet"
 	"example.com/kpls-agent/test/machines"
 	"example.com/kpls-agent/test/sandbox"
 )
@@ -87,10 +88,79 @@ func (s *system) changefeed() runner {
 	return sandbox.NewChangefeed(o)
 }
 
+func heldFlows(s *system) {
+	s.during()
+	lb := s.nftables(machines.Fast)
+	t := s.start(sandbox.NewLoad(s.through()), false)
+	s.rollOut()()
+	t.rolledBy(machines.Brokers)
+	s.unseen(lb, t.begun)
+}
+
+func closed(s *system) {
+	s.during("during_restart: close", "drain: 2s")
+	lb := s.haproxy(machines.Fast)
+	t := s.start(sandbox.NewLoad(s.through()), false)
+	s.rollOut()()
+	s.waitedFor(lb, t.judge())
+}
+
 func closedFlows(s *system) {
 	s.during("during_restart: close", "drain: 2s")
 	lb := s.nftables(machines.Fast)
 	t := s.start(sandbox.NewLoad(s.through()), false)
 	s.rollOut()()
 	s.waitedFor(lb, t.judge())
+}
+
+// unprobed: nobody waits for a balancer that is not there.
+func unprobed(s *system) {
+	s.during("during_restart: close", "drain: 0s")
+	lb, err := s.Straight(s.Context())
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() { lb.Close() })
+	t := s.start(sandbox.NewLoad(s.through()), false)
+	s.rollOut()()
+	t.rolledBy(machines.Brokers)
+}
+
+// heldTooLong: a probe that was held for its limit tells the truth, and then the
+// balancer is waited for.
+func heldTooLong(s *system) {
+	s.during("hold_limit: 1s")
+	lb := s.haproxy(machines.Fast)
+	t := s.start(sandbox.NewLoad(s.through()), false)
+	s.rollOut()()
+	s.waitedFor(lb, t.judge())
+}
+
+// lostBroker: a broker that does not come back is not held for ever, nobody else
+// is restarted, and a person is asked for.
+func lostBroker(s *system) {
+	s.during("hold_limit: 3s")
+	lb := s.haproxy(machines.Fast)
+	t := s.start(sandbox.NewLoad(s.through()), false)
+	t.interrupted = true
+	end := s.rollOut()
+	m := s.turn(nil, "applying", "restarting")
+	s.on(m, "printf '[Service]\\nExecStartPre=/bin/false\\n' >/etc/systemd/system/kafka.service.d/broken.conf && systemctl daemon-reload")
+	s.orElse(m, "rm -f /etc/systemd/system/kafka.service.d/broken.conf; systemctl daemon-reload; systemctl reset-failed kafka; systemctl start kafka; kpls-agent resume")
+	s.until("the balancer has taken "+m.Name+" out", func() bool { return !lb.Up(m.ID) })
+	r := s.wait("a person is asked for", func(r fleet.Report) bool {
+		return r.State == "halted" && r.Row(m.ID).Reason.Code == "needs_a_person"
+	})
+	s.Logf("%s says: %s", m.Name, r.Row(m.ID).Reason.Text)
+	for _, r := range s.restarts(t.begun) {
+		if r.broker != m.ID {
+			s.Errorf("b%d was restarted while %s was lost", r.broker, m.Name)
+		}
+	}
+	s.on(m, "rm /etc/systemd/system/kafka.service.d/broken.conf && systemctl daemon-reload && systemctl reset-failed kafka && systemctl start kafka")
+	s.wait("the broker is back", func(r fleet.Report) bool { return r.Row(m.ID).Phase == "failed" })
+	s.on(m, "kpls-agent resume")
+	end()
+	t.judge()
+	s.until("the balancer has "+m.Name+" back", func() bool { return lb.Up(m.ID) })
 }
