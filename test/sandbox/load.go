@@ -72,6 +72,9 @@ func (l *Load) Run(ctx context.Context) (Figures, error) {
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerLinger(0),
 		kgo.RecordDeliveryTimeout(deliveryTimeout),
+		// A broker that is just back does not know its partitions yet. The Java producer
+		// retries that until its delivery timeout, this client by default four times.
+		kgo.UnknownTopicRetries(-1),
 		kgo.MaxBufferedRecords(1<<20), // sending goes on at its rate during a stall
 	)
 	if err != nil {
