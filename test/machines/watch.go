@@ -55,12 +55,12 @@ func (b *Bed) NewWatch(probing bool) *Watch { return &Watch{bed: b, probing: pro
 func (w *Watch) Run(ctx context.Context) {
 	var looks sync.WaitGroup
 	for _, m := range w.bed.Machines {
-		looks.Go(func() { every(ctx, func() { w.ask(ctx, m) }) })
+		looks.Go(func() { sandbox.Every(ctx, lookEvery, func() { w.ask(ctx, m) }) })
 		if !w.probing {
 			continue
 		}
 		var since time.Time
-		looks.Go(func() { every(ctx, func() { since = w.probe(ctx, m, since) }) })
+		looks.Go(func() { sandbox.Every(ctx, lookEvery, func() { since = w.probe(ctx, m, since) }) })
 	}
 	looks.Wait()
 }
@@ -188,17 +188,4 @@ func (b *Bed) ids() []int32 {
 		ids = append(ids, m.ID)
 	}
 	return ids
-}
-
-func every(ctx context.Context, f func()) {
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	for {
-		f()
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
 }

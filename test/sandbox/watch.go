@@ -37,10 +37,10 @@ func (w *Watcher) Run(ctx context.Context) {
 	var watches sync.WaitGroup
 	for _, b := range w.cluster.Brokers {
 		watches.Go(func() {
-			every(ctx, func() { w.note(w.port, b.ID, accepts(ctx, b.Internal())) })
+			Every(ctx, watchInterval, func() { w.note(w.port, b.ID, accepts(ctx, b.Internal())) })
 		})
 	}
-	watches.Go(func() { every(ctx, func() { w.lookAtISR(ctx) }) })
+	watches.Go(func() { Every(ctx, watchInterval, func() { w.lookAtISR(ctx) }) })
 	watches.Wait()
 }
 
@@ -208,8 +208,9 @@ func accepts(ctx context.Context, addr string) bool {
 	return true
 }
 
-func every(ctx context.Context, f func()) {
-	tick := time.NewTicker(watchInterval)
+// Every calls f at once and then at this interval, or slower if f takes longer, until ctx ends.
+func Every(ctx context.Context, interval time.Duration, f func()) {
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		f()
