@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,7 +31,19 @@ func checkPorts(ctx context.Context, s *Settings, d config.Desired, running []co
 	if err = errors.Join(err, errPort); err != nil {
 		return append(findings, judged("port of the metrics", err, ""))
 	}
-	return append(findings, judgePort("port of the metrics", bindable(ctx, host, number), number, agent.runs(), "the agent"))
+	return append(findings,
+		judgePort("port of the metrics", bindable(ctx, host, number), number, agent.runs(), "the agent"),
+		checkLent(portsOf(d, number)))
+}
+
+// portsOf are all ports that the broker and the agent bind for the manifest, and more.
+func portsOf(d config.Desired, more ...int) []int {
+	ports := more
+	for _, e := range d.Endpoints {
+		ports = append(ports, e.BindPort, e.ProbePort)
+	}
+	slices.Sort(ports)
+	return slices.Compact(ports)
 }
 
 // judgePort says what it means that a port could be bound, or not. Its holder is

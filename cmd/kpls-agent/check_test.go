@@ -245,6 +245,39 @@ func TestJudgePort(t *testing.T) {
 	}
 }
 
+func TestJudgeLent(t *testing.T) {
+	const usual = "32768\t60999"
+	ours := []int{9464, 39092, 39192}
+	for _, c := range []struct {
+		name           string
+		lent, reserved string
+		level          level
+		says           string
+	}{
+		{"as Linux comes", usual, "", levelWarning, "Linux may lend 39092, 39192 to an outgoing connection"},
+		{"how to reserve them", usual, "", levelWarning, "`echo net.ipv4.ip_local_reserved_ports=39092,39192 >/etc/sysctl.d/60-kpls-agent.conf && sysctl --load=/etc/sysctl.d/60-kpls-agent.conf`"},
+		{"besides what is reserved", usual, "33000-33010,39092,50000", levelWarning, "ip_local_reserved_ports=33000-33010,39092,50000,39192 >"},
+		{"reserved", usual, "39092,39192", levelOK, ""},
+		{"reserved as ranges", usual, "8080,39000-39092,39190-39200", levelOK, ""},
+		{"next to what is reserved", usual, "39093-39191", levelWarning, "Linux may lend 39092, 39192 "},
+		{"the range ends before", "32768\t39091", "", levelOK, ""},
+		{"the first of the range", "39192\t60999", "", levelWarning, "Linux may lend 39192 "},
+		{"the last of the range", "32768\t39092", "", levelWarning, "Linux may lend 39092 "},
+		{"all ports", "1024\t65535", "", levelWarning, "Linux may lend 9464, 39092, 39192 "},
+		{"no range", "", "", levelWarning, "which these are cannot be seen (ip_local_port_range is \"\""},
+		{"no list", usual, "39092;39192", levelWarning, "cannot be seen (ip_local_reserved_ports is \"39092;39192\""},
+	} {
+		f := judgeLent(ours, c.lent, c.reserved)
+		if f.What != "ports that Linux lends" || f.Level != c.level || !strings.Contains(f.Text, c.says) {
+			t.Errorf("%s: %+v", c.name, f)
+		}
+	}
+	// What this machine says can be read, whatever it is.
+	if f := checkLent(ours); strings.Contains(f.Text, "cannot be seen") {
+		t.Errorf("%+v", f)
+	}
+}
+
 // A port that is held is told from a free one, and a running agent's from a stranger's.
 func TestPortsOfANeighbour(t *testing.T) {
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
