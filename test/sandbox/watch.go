@@ -23,7 +23,7 @@ type Watcher struct {
 
 	mu     sync.Mutex
 	port   map[int32][]Change // guarded by mu; Up: the port accepts
-	synced map[int32][]Change // guarded by mu; Up: listed, and in every ISR it belongs to
+	synced map[int32][]Change // guarded by mu; Up: listed, and in every ISR it belongs to, as it knows itself
 	away   []int32            // guarded by mu; the most brokers ever out of sync at once
 }
 
@@ -55,7 +55,8 @@ func (w *Watcher) MostAway() []int32 {
 type Restart struct {
 	Broker int32
 	// Requested is when SIGTERM was sent, Exited and Started are the process's,
-	// Open is when the inter-broker port answered, Synced when the broker was in every ISR again.
+	// Open is when the inter-broker port answered, Synced when the broker was in every ISR again
+	// and knew it: until it has replayed the metadata so far it does not lead what it could.
 	Requested, Exited, Started, Open, Synced time.Time
 }
 
@@ -133,7 +134,7 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// lookAtISR asks the first broker that answers.
+// lookAtISR asks the first broker that answers, and one that is back also itself.
 func (w *Watcher) lookAtISR(ctx context.Context) {
 	for _, b := range w.cluster.Brokers {
 		if !accepts(ctx, b.Internal()) {
@@ -144,7 +145,12 @@ func (w *Watcher) lookAtISR(ctx context.Context) {
 			continue
 		}
 		for _, b := range w.cluster.Brokers {
-			w.note(w.synced, b.ID, !slices.Contains(away, b.ID))
+			synced := !slices.Contains(away, b.ID)
+			if synced && !w.inSync(b.ID) {
+				own, err := outOfSync(ctx, b.Internal(), nil, []int32{b.ID}, w.cluster.opts.Client...)
+				synced = err == nil && len(own) == 0
+			}
+			w.note(w.synced, b.ID, synced)
 		}
 		w.mu.Lock()
 		if len(away) > len(w.away) {
@@ -153,6 +159,14 @@ func (w *Watcher) lookAtISR(ctx context.Context) {
 		w.mu.Unlock()
 		return
 	}
+}
+
+// inSync is what was noted last.
+func (w *Watcher) inSync(id int32) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	seen := w.synced[id]
+	return len(seen) > 0 && seen[len(seen)-1].Up
 }
 
 // OutOfSync asks whoever answers at addr which of these brokers it does not list,
