@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +29,9 @@ func (p *pulse) age() time.Duration { return time.Since(time.Unix(0, p.at.Load()
 
 // stuckAfter is how long the loop may not have gone round before /healthz says so.
 const stuckAfter = 6 * restart.BeatEvery
+
+// mostConnections is how many connections to the HTTP port are open at a time at most.
+const mostConnections = 256
 
 // newRegistry registers everything this agent measures under kpls_agent_.
 func newRegistry(groups ...[]prometheus.Collector) (*prometheus.Registry, error) {
@@ -72,39 +78,77 @@ func serveHTTP(ctx context.Context, addr string, reg *prometheus.Registry, ready
 	}
 	stopped := context.AfterFunc(ctx, func() { _ = server.Close() }) // scrapes can be repeated
 	defer stopped()
-	if err := server.Serve(&limited{Listener: listener, slots: make(chan struct{}, 256)}); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(&limited{Listener: listener, most: mostConnections}); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
 }
 
-// limited bounds the connections that are open at a time.
+// limited bounds the connections that are open at a time. For each one too many
+// the address that has most of them loses its oldest: a probe or a scrape from
+// another address is answered however many clients are slow, and what they cost
+// stays the same.
 type limited struct {
 	net.Listener
-	slots chan struct{}
+	most int
+
+	mu   sync.Mutex
+	open []*counted // the oldest first
 }
 
-// Accept waits for a free slot.
+// Accept makes room by closing another connection.
 func (l *limited) Accept() (net.Conn, error) {
-	l.slots <- struct{}{}
 	c, err := l.Listener.Accept()
 	if err != nil {
-		<-l.slots
 		return nil, err
 	}
-	return &slotted{Conn: c, free: func() { <-l.slots }}, nil
-}
-
-type slotted struct {
-	net.Conn
-	free  func()
-	freed atomic.Bool
-}
-
-// Close gives the slot back.
-func (s *slotted) Close() error {
-	if s.freed.CompareAndSwap(false, true) {
-		s.free()
+	own := &counted{Conn: c, by: l}
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		own.from = a.AddrPort().Addr()
 	}
-	return s.Conn.Close()
+	if out := l.add(own); out != nil {
+		_ = out.Close() // its client may come again
+	}
+	return own, nil
+}
+
+// add returns the connection that is one too many, or nil.
+func (l *limited) add(c *counted) *counted {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open = append(l.open, c)
+	if len(l.open) <= l.most {
+		return nil
+	}
+	per := map[netip.Addr]int{}
+	for _, o := range l.open {
+		per[o.from]++
+	}
+	out := l.open[0]
+	for _, o := range l.open {
+		if per[o.from] > per[out.from] {
+			out = o
+		}
+	}
+	return out
+}
+
+func (l *limited) remove(c *counted) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := slices.Index(l.open, c); i >= 0 { // it may be closed twice
+		l.open = slices.Delete(l.open, i, i+1)
+	}
+}
+
+type counted struct {
+	net.Conn
+	by   *limited
+	from netip.Addr
+}
+
+// Close closes the connection, and counts it no more.
+func (c *counted) Close() error {
+	c.by.remove(c)
+	return c.Conn.Close()
 }

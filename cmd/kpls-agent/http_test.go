@@ -46,7 +46,7 @@ func describe(cs []prometheus.Collector) []string {
 }
 
 // measured is every collector of an agent.
-func measured(t *testing.T) []prometheus.Collector {
+func measured(t testing.TB) []prometheus.Collector {
 	t.Helper()
 	prober := probe.New(probe.Options{Logger: slog.New(slog.DiscardHandler)})
 	return slices.Concat(buildInfo(), restart.NewMetrics().Collectors(), prober.Collectors(), kafka.NewMetrics().Collectors())
