@@ -57,6 +57,8 @@ type Client struct {
 	kgo  *kgo.Client
 	own  *own
 	log  *Log
+	// unpack is bounded by pollBytes.
+	unpack kgo.Decompressor
 
 	mu        sync.Mutex
 	addresses map[int32]string
@@ -84,10 +86,11 @@ func Open(opts Options) (*Client, error) {
 		own:       &own{addr: opts.OwnAddress, dial: dial, mech: mech, m: opts.Metrics},
 		addresses: map[int32]string{},
 	}
-	c.kgo, err = kgo.NewClient(append(common(c.remember(dial), mech), kgo.SeedBrokers(opts.Seeds...), kgo.WithHooks(opts.Metrics))...)
+	c.kgo, err = kgo.NewClient(append(common(c.remember(dial), mech), kgo.SeedBrokers(opts.Seeds...), kgo.WithHooks(opts.Metrics), kgo.MaxDecompressBatchBytes(pollBytes))...)
 	if err != nil {
 		return nil, fmt.Errorf("make a Kafka client: %w", err)
 	}
+	c.unpack, _ = c.kgo.OptValue(kgo.WithDecompressor).(kgo.Decompressor)
 	c.log = newLog(c)
 	return c, nil
 }

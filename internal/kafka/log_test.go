@@ -367,6 +367,95 @@ func TestUnreadableRecord(t *testing.T) {
 	}
 }
 
+// intruder writes to the log as anybody could who has the right to.
+func intruder(t testing.TB, seeds []string, opts ...kgo.Opt) func(...*kgo.Record) {
+	t.Helper()
+	cl, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(seeds...), kgo.DefaultProduceTopic(topic), kgo.ProducerBatchMaxBytes(64 << 20), kgo.BrokerMaxWriteBytes(128 << 20),
+	}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cl.Close)
+	return func(records ...*kgo.Record) {
+		t.Helper()
+		if err := cl.ProduceSync(within(t), records...).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Records that no agent writes are named as long as they are there, in few
+// words however large they are, and hurt nothing that others have said.
+func TestPoisonedLog(t *testing.T) {
+	key := strings.Repeat("k", 1<<20)
+	for _, c := range []struct {
+		name, key string
+		value     []byte
+		want      string
+	}{
+		{"garbage", "claim/1/x", []byte{0, 0xff, 0xfe}, `record "claim/1/x" at offset 1 cannot be read: its value is not the JSON`},
+		{"a key of no agent's", "\x00\xff", []byte("1"), `record "\x00\xff" at offset 1 cannot be read: its key is unknown`},
+		{"an empty key", "", []byte("1"), `record "" at offset 1 cannot be read: its key is unknown`},
+		{"an empty value", "pause", []byte{}, `record "pause" at offset 1 cannot be read`},
+		{"a record of 20 MiB", "status/2", make([]byte, 20<<20), `record "status/2" at offset 1 cannot be read`},
+		{"a key of 1 MiB", key, []byte("1"), `record "kkkkkkkk`},
+		{"JSON of a great depth", "status/2", []byte(strings.Repeat("[", 5<<20)), `record "status/2" at offset 1 cannot be read`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cluster := newCluster(t, 1, kfake.BrokerConfigs(map[string]string{"message.max.bytes": "100000000"}))
+			l := run(t, open(t, cluster))
+			mustAppend(t, l, claim(1, "a"))
+			write := intruder(t, cluster.ListenAddrs(), kgo.ProducerBatchCompression(kgo.NoCompression()))
+			write(&kgo.Record{Key: []byte(c.key), Value: c.value})
+			f := mustSync(t, l)
+			if got := f.View.Foreign[c.key]; !strings.HasPrefix(got, c.want) || len(got) > 500 {
+				t.Errorf("it says %.600q", got)
+			}
+			mustAppend(t, l, restart.Record{Key: c.key}, claim(2, "b"))
+			if f = l.Facts(); len(f.View.Foreign) > 0 || f.Err != "" {
+				t.Errorf("still there: %v %s", f.View.Foreign, f.Err)
+			}
+			if d := cmp.Diff([]string{"claim/1/a", "claim/2/b"}, keys(f.View)); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+// A batch that unpacks to a multiple of what this machine may have is not
+// unpacked. It is named until Kafka has compacted it away; meanwhile an append,
+// which must be read back, does not succeed.
+func TestPoisonedLogThatUnpacks(t *testing.T) {
+	for _, codec := range []kgo.CompressionCodec{kgo.GzipCompression(), kgo.ZstdCompression(), kgo.Lz4Compression(), kgo.SnappyCompression()} {
+		t.Run(fmt.Sprint(codec), func(t *testing.T) {
+			cluster := newCluster(t, 1, kfake.BrokerConfigs(map[string]string{"message.max.bytes": "100000000"}))
+			l := run(t, open(t, cluster))
+			mustAppend(t, l, claim(1, "a"))
+			write := intruder(t, cluster.ListenAddrs(), kgo.ProducerBatchCompression(codec))
+			write(&kgo.Record{Key: []byte("status/2"), Value: make([]byte, 20<<20)})
+			eventually(t, "it is named", func() bool {
+				return strings.Contains(l.Facts().Err, "the batch at offset 1 is more than 8 MiB when it is unpacked")
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if err := l.Append(ctx, claim(2, "b")); err == nil {
+				t.Error("an append that cannot be read back has succeeded")
+			}
+			write(&kgo.Record{Key: []byte("status/2")})
+			write(&kgo.Record{Key: []byte("status/2")}) // since the last batch is never compacted
+			cluster.Compact()
+			mustAppend(t, l, claim(3, "c"))
+			if f := mustSync(t, l); f.Err != "" || len(f.View.Foreign) > 0 {
+				t.Errorf("still there: %v %s", f.View.Foreign, f.Err)
+			}
+			if got := keys(l.Facts().View); got[0] != "claim/1/a" || got[len(got)-1] != "claim/3/c" {
+				t.Errorf("claims %v", got)
+			}
+		})
+	}
+}
+
 // Compaction leaves the order of claims to those who read only afterwards.
 func TestCompaction(t *testing.T) {
 	c := newCluster(t, 1)

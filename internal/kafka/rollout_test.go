@@ -111,10 +111,16 @@ func (r *roll) quorum() (kmsg.Response, error, bool) {
 // run runs all agents until every broker runs what is asked for, and a while longer.
 func (r *roll) run() {
 	r.Helper()
+	defer r.start()()
+	r.wait("the roll-out ends", r.done)
+	time.Sleep(time.Minute)
+}
+
+// start starts all agents and returns what stops them.
+func (r *roll) start() (stop func()) {
+	r.Helper()
 	ctx, cancel := context.WithCancel(r.Context())
 	var running sync.WaitGroup
-	defer running.Wait()
-	defer cancel()
 	for _, a := range r.agents {
 		a.client = open(r, r.kafka, func(o *kafka.Options) {
 			o.Self, o.OwnAddress, o.Dial = a.id, addr(a.id), r.dial
@@ -128,19 +134,25 @@ func (r *roll) run() {
 			},
 			Log: a.client.Log(), Cluster: eyes{a.client, a}, Unit: rollUnit{a}, Files: a, Probes: rollProbes{a},
 			Manifest: make(chan struct{}), Logger: slog.New(slog.DiscardHandler), Metrics: restart.NewMetrics(),
+			Beat: a.beat,
 		})
 		running.Go(func() { _ = a.client.Log().Run(ctx) })
 		running.Go(func() { _ = loop.Run(ctx) })
 	}
-	for deadline := time.Now().Add(10 * time.Minute); !r.done(); time.Sleep(time.Second) {
+	return func() { cancel(); running.Wait() }
+}
+
+func (r *roll) wait(what string, ok func() bool) {
+	r.Helper()
+	for deadline := time.Now().Add(10 * time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			for _, st := range r.agents[0].client.Log().Facts().View.Statuses {
-				r.Logf("broker %d: %s: %s", st.Broker, st.Phase, st.Reason.Text)
+			for _, a := range r.agents {
+				st := a.says()
+				r.Logf("broker %d: %s (%s): %s", a.id, st.Phase, st.Reason.Code, st.Reason.Text)
 			}
-			r.Fatal("the roll-out did not end")
+			r.Fatal("never: " + what)
 		}
 	}
-	time.Sleep(time.Minute)
 }
 
 func (r *roll) done() bool {
@@ -175,30 +187,41 @@ func (r *roll) hold() {
 // most that one broker ever had at once.
 func (r *roll) claims() (keys []string, most int) {
 	r.Helper()
+	v := restart.NewView()
+	for _, rec := range r.written() {
+		v.Fold(restart.Record{Key: string(rec.Key), Value: rec.Value, Offset: rec.Offset})
+		if strings.HasPrefix(string(rec.Key), "claim/") && rec.Value != nil && !slices.Contains(keys, string(rec.Key)) {
+			keys = append(keys, string(rec.Key))
+		}
+		of := map[int32]int{}
+		for _, c := range v.Claims {
+			of[c.Broker]++
+			most = max(most, of[c.Broker])
+		}
+	}
+	return keys, most
+}
+
+// written is every record of the log.
+func (r *roll) written() (records []*kgo.Record) {
+	r.Helper()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(r.kafka.ListenAddrs()...), kgo.Dialer(r.network.DialContext), kgo.ConsumeTopics(topic))
 	if err != nil {
 		r.Fatal(err)
 	}
 	defer cl.Close()
-	v, end := restart.NewView(), r.agents[0].client.Log().Facts().View.Next
-	for v.Next < end {
+	end := r.agents[0].client.Log().Facts().View.Next
+	for next := int64(0); next < end; {
 		fetches := cl.PollFetches(within(r))
 		if err := fetches.Err(); err != nil {
 			r.Fatal(err)
 		}
 		fetches.EachRecord(func(rec *kgo.Record) {
-			v.Fold(restart.Record{Key: string(rec.Key), Value: rec.Value, Offset: rec.Offset})
-			if strings.HasPrefix(string(rec.Key), "claim/") && rec.Value != nil && !slices.Contains(keys, string(rec.Key)) {
-				keys = append(keys, string(rec.Key))
-			}
-			of := map[int32]int{}
-			for _, c := range v.Claims {
-				of[c.Broker]++
-				most = max(most, of[c.Broker])
-			}
+			records = append(records, rec)
+			next = rec.Offset + 1
 		})
 	}
-	return keys, most
+	return records
 }
 
 // rollAgent is what one agent drives. Its fields are guarded by roll.mu.
@@ -210,8 +233,21 @@ type rollAgent struct {
 	process string
 	written bool // server.properties is as the manifest says
 	allowed []string
+	said    restart.Status
 	changed chan struct{}
 	unit    chan struct{}
+}
+
+func (a *rollAgent) beat(st restart.Status) {
+	a.roll.mu.Lock()
+	defer a.roll.mu.Unlock()
+	a.said = st
+}
+
+func (a *rollAgent) says() restart.Status {
+	a.roll.mu.Lock()
+	defer a.roll.mu.Unlock()
+	return a.said
 }
 
 // eyes are the real ones, but for the process's own configuration, which kfake does not have.
@@ -323,6 +359,97 @@ func TestRollOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRoll(t)
 		r.run()
+		r.hold()
+	})
+}
+
+// restarted is which brokers were restarted so far.
+func (r *roll) restarted() []int32 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.restarts)
+}
+
+// TestRollOutOnAPoisonedLog: while the log has what no agent wrote, none begins
+// a restart, each says what it is, and all go on when it is taken away.
+func TestRollOutOnAPoisonedLog(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		key   string
+		value []byte
+		codec kgo.CompressionCodec
+		code  restart.Code
+		text  string
+	}{
+		{"garbage", "claim/1/x", []byte("\x00"), kgo.NoCompression(), restart.CodeLogForeign, `"claim/1/x" at offset`},
+		{"a later version", "pause", []byte(`{"version":2}`), kgo.NoCompression(), restart.CodeLogForeign, "its version is 2"},
+		{"a huge record", "halt/h1", make([]byte, 10<<20), kgo.NoCompression(), restart.CodeLogForeign, `"halt/h1" at offset`},
+		{"one that becomes huge", "halt/h1", make([]byte, 20<<20), kgo.GzipCompression(), restart.CodeLogUnreadable, "more than 8 MiB when it is unpacked"},
+	} {
+		for _, begun := range []int{0, 1} {
+			t.Run(fmt.Sprintf("%s after %d restarts", c.name, begun), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r := newRoll(t)
+					if err := r.kafka.CreateTopic(topic, 1, map[string]string{"cleanup.policy": "compact", "max.message.bytes": "100000000"}); err != nil {
+						t.Fatal(err)
+					}
+					write := intruder(t, r.kafka.ListenAddrs(), kgo.Dialer(r.network.DialContext), kgo.ProducerBatchCompression(c.codec))
+					write(&kgo.Record{Key: []byte(c.key)})
+					if begun == 0 {
+						write(&kgo.Record{Key: []byte(c.key), Value: c.value})
+					}
+					stop := sync.OnceFunc(r.start())
+					defer stop()
+					if begun == 1 {
+						r.wait("a restart begins", func() bool { return len(r.restarted()) == 1 })
+						write(&kgo.Record{Key: []byte(c.key), Value: c.value})
+					}
+					r.wait("all say what it is", func() bool {
+						return !slices.ContainsFunc(r.agents, func(a *rollAgent) bool {
+							st := a.says()
+							done := begun == 1 && a.id == 1 && st.Phase == restart.PhaseIdle
+							return !done && (st.Reason.Code != c.code || !strings.Contains(st.Reason.Text, c.text))
+						})
+					})
+					time.Sleep(time.Minute)
+					if got := r.restarted(); len(got) != begun {
+						t.Errorf("restarts %v, while the log cannot be understood", got)
+					}
+					write(&kgo.Record{Key: []byte(c.key)})
+					write(&kgo.Record{Key: []byte(c.key)})
+					r.kafka.Compact()
+					r.wait("the roll-out ends", r.done)
+					time.Sleep(time.Minute)
+					stop()
+					r.hold()
+				})
+			})
+		}
+	}
+}
+
+// TestReplayedLog: all that was ever written comes again, as from a copy, but for
+// the deletions. Nothing is restarted, no probe closes, and no claim stays.
+func TestReplayedLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRoll(t)
+		stop := sync.OnceFunc(r.start())
+		defer stop()
+		r.wait("the roll-out ends", r.done)
+		time.Sleep(time.Minute)
+		write := intruder(t, r.kafka.ListenAddrs(), kgo.Dialer(r.network.DialContext))
+		records := r.written()
+		for i, rec := range records {
+			if rec.Value != nil {
+				write(&kgo.Record{Key: rec.Key, Value: rec.Value})
+			}
+			if open := r.agents[i%3].says().Open; !slices.Equal(open, []string{"EXTERNAL"}) {
+				t.Fatalf("after %d records: probes %v are open", i, open)
+			}
+		}
+		r.wait("all is as it was", func() bool { return r.done() && len(r.agents[0].client.Log().Facts().View.Claims) == 0 })
+		time.Sleep(5 * time.Minute)
+		stop()
 		r.hold()
 	})
 }

@@ -20,7 +20,8 @@ const (
 	// below the 9 s (broker.session.timeout.ms) after which a host that is
 	// gone without a word loses its leaderships.
 	pollGrace = 2 * time.Second
-	// pollBytes bounds one answer.
+	// pollBytes bounds one answer, and what one batch of records is unpacked to: a
+	// compressed one of a megabyte could become a gigabyte.
 	pollBytes = 8 << 20
 )
 
@@ -43,7 +44,11 @@ func (l *Log) Run(ctx context.Context) error {
 		if read {
 			n = 1
 		}
-		pause(ctx, backoff(n))
+		wait := backoff(n)
+		if errors.Is(err, kgo.ErrMaxDecompress) {
+			wait = pollWait // it stays for minutes, and unpacking it is dear
+		}
+		pause(ctx, wait)
 	}
 	return ctx.Err()
 }
@@ -150,8 +155,10 @@ func (l *Log) poll(ctx context.Context, p place) error {
 		l.anew(p, max(part.LogStartOffset, 0))
 		return errAnew
 	}
-	got, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Offset: from, Topic: l.topic}, part, kgo.DefaultDecompressor(), nil)
+	got, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Offset: from, Topic: l.topic}, part, l.c.unpack, nil)
 	switch {
+	case errors.Is(got.Err, kgo.ErrMaxDecompress):
+		return fmt.Errorf("the batch at offset %d is more than %d MiB when it is unpacked, and no agent writes such: see who may write to the topic, and delete the key with a tombstone; Kafka's compaction takes the batch away within about 10 minutes (%w)", from, pollBytes>>20, kgo.ErrMaxDecompress)
 	case got.Err != nil:
 		return fmt.Errorf("at offset %d: %w", from, needs(got.Err, "Read on topic "+l.topic))
 	case len(part.RecordBatches) > 0 && next <= from:

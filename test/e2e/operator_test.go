@@ -1,10 +1,13 @@
 package e2e
 
 import (
+	"context"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"example.com/kpls-agent/test/fleet"
 	"example.com/kpls-agent/test/sandbox"
@@ -47,6 +50,7 @@ func TestOperators(t *testing.T) {
 			return row.Reason.Code == "paused" && strings.Contains(row.Reason.Text, "black friday")
 		})
 	})
+	b.poisoned("black friday")
 	b.untouched(files, starts)
 	if out := b.order("resume"); !strings.Contains(out, "the pause by") {
 		t.Errorf("resume says %q", out)
@@ -62,6 +66,40 @@ func TestOperators(t *testing.T) {
 		}
 	}
 	b.released()
+}
+
+// poisoned writes to the log what no agent writes, and deletes it again, on a
+// cluster that is paused.
+func (b *bed) poisoned(pause string) {
+	b.Helper()
+	cl, err := b.NewClient(kgo.DefaultProduceTopic(logTopic))
+	b.must(err)
+	defer cl.Close()
+	write := func(key string, value []byte) {
+		b.Helper()
+		ctx, cancel := context.WithTimeout(b.Context(), patience)
+		defer cancel()
+		b.must(cl.ProduceSync(ctx, &kgo.Record{Key: []byte(key), Value: value}).FirstErr())
+	}
+	poison := map[string][]byte{
+		"claim/1/forged": make([]byte, 900_000), "restart/later": []byte(`{"version":2}`), "unheard of": []byte("{}"),
+	}
+	for key, value := range poison {
+		write(key, value)
+	}
+	b.wait("the records are named", func(r fleet.Report) bool {
+		return r.State == "unreadable" && len(r.Foreign) == len(poison) && r.All(3, func(row fleet.Row) bool {
+			return row.Reason.Code == "log_foreign" && strings.Contains(row.Reason.Text, "claim/1/forged")
+		})
+	})
+	for key := range poison {
+		write(key, nil)
+	}
+	b.wait("the pause is the reason again", func(r fleet.Report) bool {
+		return r.State == "paused" && r.All(3, func(row fleet.Row) bool {
+			return row.Reason.Code == "paused" && strings.Contains(row.Reason.Text, pause)
+		})
+	})
 }
 
 // restartAll asks for a rolling restart and waits for its end.
