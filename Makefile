@@ -50,24 +50,25 @@ SEEDS ?= 100000
 FUZZ  ?= 3m
 soak: ## the simulation for an hour, every deliberate fault, and the fuzz targets
 	SIM_RUNS=$(SEEDS) $(GO) test -count=1 -timeout 6h -run '^TestSimulation$$' ./test/sim
-	SIM_MUTANTS=look $(GO) test -count=1 -timeout 2h -run '^TestMutants$$' ./test/sim
+	$(GO) test -tags soak -count=1 -timeout 2h -run '^TestMutants$$' ./test/sim
 	test/fuzz.sh $(FUZZ)
 
 fleet: ## roll out over hundreds of simulated brokers, and write the table of docs/simulation.md
-	SIM_FLEET=1 $(GO) test -count=1 -timeout 2h -v -run '^TestLargeFleet$$' ./test/sim
+	$(GO) test -tags soak -count=1 -timeout 2h -v -run '^TestLargeFleet$$' ./test/sim
 
 mutants: ## find every deliberate fault, and write the table of docs/simulation.md
-	SIM_MUTANTS=write $(GO) test -count=1 -timeout 2h -v -run '^TestMutants$$' ./test/sim
+	SIM_WRITE=1 $(GO) test -tags soak -count=1 -timeout 2h -v -run '^TestMutants$$' ./test/sim
 
 # With -race, so that the tests find everything compiled.
 vet:
 	$(GO) vet -race ./...
 	$(GO) vet -race -tags crashpoints ./cmd/...
+	$(GO) vet -tags soak ./test/sim
 
 lint: ## golangci-lint with .golangci.yml, and functions that nothing calls
 	$(LINT) config verify
 	$(LINT) run
-	@dead=$$($(GO) tool -modfile=tools/deadcode/go.mod deadcode -test ./...) || exit 1; \
+	@dead=$$($(GO) tool -modfile=tools/deadcode/go.mod deadcode -tags soak -test ./...) || exit 1; \
 	  [ -z "$$dead" ] || { printf '%s\n' "$$dead" 'remove these: nothing calls them, no test either'; exit 1; }
 
 fmt: ## format all Go files

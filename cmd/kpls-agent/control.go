@@ -105,8 +105,8 @@ func newRestart(s *shared) *cobra.Command {
 		Use: "restart", Short: "Restart every broker once, one safe step at a time, without a change", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return order(cmd.Context(), s, func(v *restart.View) ([]restart.Record, string, error) {
-				if v.Request != nil {
-					return nil, "", fmt.Errorf("a rolling restart asked for by %s is under way; `kpls-agent status --watch` shows it", v.Request.By)
+				if q := v.Request(); q != nil {
+					return nil, "", fmt.Errorf("a rolling restart asked for by %s is under way; `kpls-agent status --watch` shows it", q.By)
 				}
 				q := restart.Request{ID: nonce(), By: operator(), At: time.Now()}
 				return []restart.Record{restart.NewRequest(q)}, "asked for a rolling restart; `kpls-agent status --watch` shows it", nil

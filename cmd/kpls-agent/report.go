@@ -47,7 +47,7 @@ func (b brokerRow) atRest() bool {
 
 // newReport makes the report of a view as of now.
 func newReport(v *restart.View, now time.Time) report {
-	r := report{At: now, Pause: v.Pause, Request: v.Request, Brokers: []brokerRow{}}
+	r := report{At: now, Pause: v.Pause, Request: v.Request(), Brokers: []brokerRow{}}
 	hashes := map[string]bool{}
 	drift, busy := false, false
 	for _, id := range slices.Sorted(maps.Keys(v.Statuses)) {

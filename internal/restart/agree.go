@@ -10,7 +10,8 @@ import (
 //
 // Every broker's agent must report the same manifest before any broker is
 // touched: that replaces a version number that people forget to raise. An agent
-// whose broker is done may be silent: it has nothing left to do.
+// whose broker is done may be silent: it has nothing left to do. What any other
+// silent one said last is old: the silence is what is wrong.
 func (s *step) agreed() *Reason {
 	others, known := s.others()
 	if !known {
@@ -28,6 +29,8 @@ func (s *step) agreed() *Reason {
 		switch {
 		case !ok:
 			return because(CodeAgentMissing, "nothing was ever heard of the agent of broker %d; install and start kpls-agent there, or take the broker out of the manifest", id)
+		case !s.finished(st) && s.quiet(st):
+			return because(CodeAgentSilent, "nothing was heard of the agent of broker %d for %s, and its broker is not done; see there whether kpls-agent runs (`systemctl status kpls-agent`) and can write to Kafka (`kpls-agent check`)", id, s.silence(st).Round(time.Second))
 		case st.Cluster != s.f.Manifest.Cluster && st.Cluster != "":
 			return because(CodeManifestDiffers, "the agent of broker %d serves cluster %q, this one %q; one of the manifests belongs to another cluster", id, st.Cluster, s.f.Manifest.Cluster)
 		case st.Manifest != s.f.Manifest.Hash && st.ManifestFault != "":
@@ -42,8 +45,6 @@ func (s *step) agreed() *Reason {
 			return because(CodeManifestDiffers, "broker %d has yet to see what the manifest means for it (it is %s: %s)", id, st.Phase, st.Reason.Text)
 		case st.Target != s.target:
 			return because(CodeManifestDiffers, "broker %d has not seen the request for a rolling restart yet", id)
-		case !s.finished(st) && s.quiet(st):
-			return because(CodeAgentSilent, "nothing was heard of the agent of broker %d for %s, and its broker is not done; start kpls-agent there", id, s.silence(st).Round(time.Second))
 		}
 	}
 	return nil

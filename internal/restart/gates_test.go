@@ -149,6 +149,27 @@ func TestAgreement(t *testing.T) {
 			s.Drift, s.Seen = true, s.Seen.Add(-2*time.Minute)
 			f.Log.View.Statuses[2] = s
 		}, CodeAgentSilent, "for 2m0s"},
+		{"not seen the request yet", func(f *Facts) { s := ok(2); s.Target = "h+old"; f.Log.View.Statuses[2] = s }, CodeManifestDiffers, "broker 2 has not seen the request"},
+		{"silent since before the request", func(f *Facts) {
+			s := ok(2)
+			s.Target, s.Seen = "h+old", s.Seen.Add(-2*time.Minute)
+			f.Log.View.Statuses[2] = s
+		}, CodeAgentSilent, "agent of broker 2 for 2m0s"},
+		{"silent since before the manifest", func(f *Facts) {
+			s := ok(2)
+			s.Manifest, s.Target, s.Seen = "other", "other", s.Seen.Add(-2*time.Minute)
+			f.Log.View.Statuses[2] = s
+		}, CodeAgentSilent, "see there whether kpls-agent runs (`systemctl status kpls-agent`) and can write to Kafka (`kpls-agent check`)"},
+		{"silent since it had no manifest", func(f *Facts) {
+			s := ok(2)
+			s.Manifest, s.Target, s.Seen = "", "", s.Seen.Add(-2*time.Minute)
+			f.Log.View.Statuses[2] = s
+		}, CodeAgentSilent, "broker 2"},
+		{"silent since it refused", func(f *Facts) {
+			s := ok(2)
+			s.Phase, s.Reason.Text, s.Seen = PhaseRefused, "port 39092 is taken", s.Seen.Add(-2*time.Minute)
+			f.Log.View.Statuses[2] = s
+		}, CodeAgentSilent, "broker 2"},
 		{"silent and done", func(f *Facts) { s := ok(2); s.Seen = s.Seen.Add(-time.Hour); f.Log.View.Statuses[2] = s }, "", ""},
 		{"a broker that is not in the manifest", func(f *Facts) { f.Cluster.Brokers = []int32{1, 2, 3, 9} }, CodeNotInManifest, "broker 9"},
 		{"brokers not known", func(f *Facts) { f.Manifest.Table, f.Manifest.Zones, f.Cluster = false, nil, ClusterFacts{} }, CodeClusterUnknown, "not known yet"},
@@ -227,19 +248,83 @@ func TestViewFold(t *testing.T) {
 	add(NewHalt(Halt{Manifest: "h"}))
 	add(NewRequest(Request{ID: "r"}))
 	add(NewActive("EXTERNAL"))
-	if v.Pause == nil || v.Request == nil || !v.Active["EXTERNAL"] || v.Halts["h"].Manifest != "h" {
+	if v.Pause == nil || v.Request() == nil || !v.Active["EXTERNAL"] || v.Halts["h"].Manifest != "h" {
 		t.Errorf("view %+v", v)
 	}
 	c := v.Clone()
 	add(NewResume())
 	add(NewUnhalt("h"))
-	add(NewRequestDone())
+	add(NewRequestDone("r"))
 	add(NewInactive("EXTERNAL"))
-	if v.Pause != nil || v.Request != nil || v.Active["EXTERNAL"] || len(v.Halts) != 0 {
+	if v.Pause != nil || v.Request() != nil || v.Active["EXTERNAL"] || len(v.Halts) != 0 {
 		t.Errorf("view %+v", v)
 	}
 	if c.Pause == nil || len(c.Halts) != 1 || !c.Active["EXTERNAL"] {
 		t.Error("a clone changed with its original")
+	}
+}
+
+// Appends whose outcome is unknown are repeated, and may be written late.
+func TestRequestsEndByName(t *testing.T) {
+	ask := func(id string) Record { return NewRequest(Request{ID: id, By: "ann"}) }
+	for _, c := range []struct {
+		name    string
+		records []Record
+		want    string
+	}{
+		{"none", nil, ""},
+		{"asked", []Record{ask("a")}, "a"},
+		{"asked and done", []Record{ask("a"), NewRequestDone("a")}, ""},
+		{"the end of an older one comes late", []Record{ask("a"), NewRequestDone("a"), ask("b"), NewRequestDone("a")}, "b"},
+		{"written twice", []Record{ask("a"), ask("a"), NewRequestDone("a")}, ""},
+		{"the newest stands for both", []Record{ask("a"), ask("b")}, "b"},
+		{"and ends alone", []Record{ask("a"), ask("b"), NewRequestDone("b")}, "a"},
+		{"or both end", []Record{ask("a"), ask("b"), NewRequestDone("a"), NewRequestDone("b")}, ""},
+	} {
+		v := NewView()
+		for _, r := range c.records {
+			r.Offset = v.Next
+			v.Fold(r)
+		}
+		got := ""
+		if q := v.Request(); q != nil {
+			got = q.ID
+		}
+		if got != c.want {
+			t.Errorf("%s: request %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// Who ends a rolling restart names every request that it has fulfilled.
+func TestRequestIsEnded(t *testing.T) {
+	f := claiming()
+	f.Log.View.Claims = nil
+	f.Running.Listeners, f.Manifest.FileChanges = f.Manifest.Listeners, false
+	for _, id := range []string{"a", "b"} {
+		r := NewRequest(Request{ID: id})
+		r.Offset, r.Time = f.Log.View.Next, f.Now
+		f.Log.View.Fold(r)
+	}
+	f.Journal.Request = "b"
+	for _, id := range []int32{2, 3} {
+		f.Log.View.Statuses[id] = Status{Broker: id, Cluster: "c", Manifest: "h", Target: "h+b", Phase: PhaseIdle, Up: true, Seen: f.Now}
+	}
+	m := machine()
+	d := m.Step(f)
+	for range 5 {
+		if d.Do.Kind == ActAppend {
+			break
+		}
+		f.Running.At = f.Now
+		d = m.Step(f)
+	}
+	for _, r := range d.Do.Records {
+		r.Offset = f.Log.View.Next
+		f.Log.View.Fold(r)
+	}
+	if q := f.Log.View.Request(); q != nil || len(d.Do.Records) != 2 {
+		t.Errorf("%d records, and %v is left (%s: %s)", len(d.Do.Records), q, d.Do.Kind, d.Status.Reason.Text)
 	}
 }
 

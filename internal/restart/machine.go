@@ -26,6 +26,10 @@ const (
 	paceBlocked = time.Second           // while a gate does not pass
 	paceWaiting = 10 * time.Second      // while others are at work
 	paceRest    = 30 * time.Second      // at rest: somebody may have restarted the broker by hand
+
+	// deaf is how long the log may be away, since its leader moves within seconds,
+	// until what it said last is no reason to show any more.
+	deaf = 30 * time.Second
 )
 
 // Heartbeat is how often an agent repeats its status when nothing changes. It
@@ -70,6 +74,7 @@ type Machine struct {
 	claimed   string    // key of this broker's claim
 	claimedAt time.Time // when this life first saw it in the log
 	heard     map[int32]heard
+	deafSince time.Time // since when the log cannot be read or written; zero: it can
 	step      Step      // of the journal last seen; what follows is of that step only
 	stepAt    time.Time // when this life first saw it
 	issued    time.Time // when this life last asked for a restart of the unit
@@ -105,8 +110,8 @@ func (m *Machine) Step(f Facts) Decision {
 		m.nonce = ""
 	}
 	s.target = f.Manifest.Hash
-	if s.v.Request != nil && s.target != "" {
-		s.target += "+" + s.v.Request.ID
+	if q := s.v.Request(); q != nil && s.target != "" {
+		s.target += "+" + q.ID
 	}
 	var d Decision
 	switch f.Journal.Step {
@@ -128,11 +133,17 @@ func (m *Machine) Step(f Facts) Decision {
 // heard is the newest status of another broker's agent, and when this life first saw it.
 type heard struct{ seen, at time.Time }
 
-// listen notes, by this life's own clock, when the own claim was first seen and
-// what was heard of the agents that hold one. Times in records are of other
-// clocks, and clocks may be wrong by hours.
+// listen notes, by this life's own clock, since when the log is away, when the
+// own claim was first seen, and what was heard of the agents that hold one. Times
+// in records are of other clocks, and clocks may be wrong by hours.
 func (s *step) listen() {
 	m, now := s.m, s.f.Now
+	switch {
+	case s.f.Log.Err == "":
+		m.deafSince = time.Time{}
+	case m.deafSince.IsZero():
+		m.deafSince = now
+	}
 	was := m.heard
 	m.heard = make(map[int32]heard, len(s.v.Claims))
 	held := ""
@@ -254,7 +265,7 @@ func (s *step) drift() string {
 	if s.f.Manifest.HiddenChanges || s.j.Hidden {
 		return "a hidden value, such as a password, is to change"
 	}
-	if q := s.v.Request; q != nil && q.ID != s.j.Request {
+	if q := s.v.Request(); q != nil && q.ID != s.j.Request {
 		return "a rolling restart was asked for by " + q.By
 	}
 	return ""

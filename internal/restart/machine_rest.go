@@ -180,8 +180,12 @@ func (s *step) idle() Decision {
 	if _, _, held := s.v.Claim(s.m.opts.Self); held {
 		return s.drop(PhaseIdle, r)
 	}
-	if q := s.v.Request; q != nil && s.j.Request == q.ID && s.everyoneDone() && s.lowest() && !s.tooSoon(ActAppend) {
-		return s.do(PhaseIdle, r, Action{Kind: ActAppend, Records: []Record{NewRequestDone()}}, 0)
+	if q := s.v.Request(); q != nil && s.j.Request == q.ID && s.everyoneDone() && s.lowest() && !s.tooSoon(ActAppend) {
+		var records []Record
+		for _, q := range s.v.Requests {
+			records = append(records, NewRequestDone(q.ID))
+		}
+		return s.do(PhaseIdle, r, Action{Kind: ActAppend, Records: records}, 0)
 	}
 	if f.Manifest.FileChanges && s.j.Failed == "" && s.free() == nil && s.agreed() == nil {
 		if s.tooSoon(ActApply) {
@@ -265,7 +269,10 @@ func (s *step) allowed() []string {
 
 // drifting: the process does not run what the manifest says.
 func (s *step) drifting() Decision {
-	why := s.drift()
+	f, why := s.f, s.drift()
+	if since := s.m.deafSince; s.up() && s.j.Failed != f.Manifest.Hash && !since.IsZero() && f.Now.Sub(since) >= deaf {
+		return s.wait(PhaseWaiting, because(CodeLogUnreadable, "the coordination log cannot be used for %s: %s", f.Now.Sub(since).Round(time.Second), f.Log.Err), paceBlocked)
+	}
 	if r := s.free(); r != nil {
 		p := PhaseWaiting
 		if r.Code == CodeHalted && s.j.Failed == s.f.Manifest.Hash {
@@ -355,8 +362,8 @@ func (s *step) claim(why string) Decision {
 // whoever starts a process on it, that process has to prove itself.
 func (s *step) intend(j *Journal) {
 	j.Target, j.Listeners, j.Absent, j.RequestID = s.target, s.f.Manifest.Listeners, s.f.Manifest.Absent, ""
-	if s.v.Request != nil {
-		j.RequestID = s.v.Request.ID
+	if q := s.v.Request(); q != nil {
+		j.RequestID = q.ID
 	}
 	j.Before, j.BeforeUnknown = map[string]string{}, s.f.Running.Listeners == nil
 	for _, name := range slices.AppendSeq(slices.Clone(j.Absent), maps.Keys(j.Listeners)) {
@@ -413,19 +420,14 @@ func (s *step) closeFirst(r *Reason) Decision {
 	return s.do(PhaseWaiting, r, Action{Kind: ActAppend, Records: records}, 0)
 }
 
-// takeover takes the claim of a dead agent away: only one that was not in the
-// middle of a restart when it was last heard of, and whose broker is provably
-// healthy in every view. Anything else needs an operator.
+// takeover takes the claim of a dead agent away: only one that had said that its
+// broker is done, and did not live to give the claim back, and whose broker is
+// provably healthy in every view. Anything else needs an operator.
 func (s *step) takeover() (Decision, bool) {
 	for _, c := range s.v.Claims {
 		st, ok := s.v.Statuses[c.Broker]
 		long := max(s.m.opts.Takeover, s.silent())
-		if c.Broker == s.m.opts.Self || !ok || s.silence(st) < long || s.f.Now.Sub(s.m.heard[c.Broker].at) < long || !s.recent(s.f.Log.At, s.silent()) {
-			continue
-		}
-		switch st.Phase {
-		case PhaseWaiting, PhaseClaimed, PhaseIdle, PhaseSoaking, PhaseBalancer:
-		default:
+		if c.Broker == s.m.opts.Self || !ok || !s.finished(st) || s.silence(st) < long || s.f.Now.Sub(s.m.heard[c.Broker].at) < long || !s.recent(s.f.Log.At, s.silent()) {
 			continue
 		}
 		r := because(CodeClaimAhead, "the agent of broker %d has been silent for %s; taking its claim away", c.Broker, s.silence(st).Round(time.Second))

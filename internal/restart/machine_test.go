@@ -298,6 +298,41 @@ func TestRestartedByHandMeanwhile(t *testing.T) {
 	}
 }
 
+// What the log said last is no reason to show once it is away for longer than a
+// move of its leader takes; a broker that is down may be the one that has it.
+func TestLogIsAway(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		spoil func(*Facts)
+		away  time.Duration
+		want  Code
+	}{
+		{"not for long", func(*Facts) {}, 10 * time.Second, CodeClaimAhead},
+		{"for long", func(*Facts) {}, 31 * time.Second, CodeLogUnreadable},
+		{"for long, and the broker is down", func(f *Facts) { f.Unit.State = UnitFailed }, 31 * time.Second, CodeClaimAhead},
+		{"for long, and all is done", func(f *Facts) { f.Running.Listeners = f.Manifest.Listeners }, 31 * time.Second, CodeInSync},
+	} {
+		f := claiming()
+		f.Log.View.Claims = nil
+		claimOf(&f, 2)
+		f.Manifest.FileChanges = false
+		c.spoil(&f)
+		f.Log.Err = "the batch at offset 7 is too large"
+		m := machine()
+		settle(m, &f)
+		f.Now = f.Now.Add(c.away)
+		f.Cluster.At, f.Running.At = f.Now, f.Now
+		f.Log.View.Clock = f.Now
+		if d := settle(m, &f); d.Status.Reason.Code != c.want {
+			t.Errorf("%s: %+v", c.name, d.Status.Reason)
+		}
+		f.Log.Err = ""
+		if d := settle(m, &f); d.Status.Reason.Code == CodeLogUnreadable {
+			t.Errorf("%s, and it is back: %+v", c.name, d.Status.Reason)
+		}
+	}
+}
+
 func TestWhoKnowsNothingLeavesProbesAlone(t *testing.T) {
 	f := claiming()
 	f.Log = LogFacts{Err: "not read yet", View: NewView()}

@@ -32,8 +32,8 @@ func NewPlan(self int32, f Facts) Plan {
 		f.Log.View = NewView()
 	}
 	s := &step{m: NewMachine(Options{Self: self}), f: &f, j: f.Journal, v: f.Log.View, target: f.Manifest.Hash}
-	if s.v.Request != nil && s.target != "" {
-		s.target += "+" + s.v.Request.ID
+	if q := s.v.Request(); q != nil && s.target != "" {
+		s.target += "+" + q.ID
 	}
 	p := Plan{Drift: s.drift(), NoAnswer: f.Running.Err, Order: []int32{}, Unprotected: s.unprotected()}
 	others, _ := s.others()

@@ -34,7 +34,7 @@ const (
 	keyHalt    = "halt/"    // halt/<manifest hash>
 	keyActive  = "active/"  // active/<listener>
 	keyPause   = "pause"    //
-	keyRestart = "restart"  //
+	keyRequest = "restart/" // restart/<request id>
 	keyGuard   = "takeover" // takeover: who took whose claim away, for people
 )
 
@@ -147,7 +147,8 @@ type View struct {
 	Halts    map[string]Halt // by manifest hash
 	Active   map[string]bool // listeners whose probes are open on all brokers
 	Pause    *Pause
-	Request  *Request
+	// Requests are those for a rolling restart that are not done, in offset order.
+	Requests []Request
 	// Foreign describes records that this version cannot read; while there is
 	// one the agent stands still.
 	Foreign map[string]string
@@ -170,8 +171,8 @@ func NewView() *View {
 // Clone returns a copy that shares nothing with v.
 func (v *View) Clone() *View {
 	c := NewView()
-	c.Next, c.Clock, c.Pause, c.Request = v.Next, v.Clock, v.Pause, v.Request
-	c.Claims = slices.Clone(v.Claims)
+	c.Next, c.Clock, c.Pause = v.Next, v.Clock, v.Pause
+	c.Claims, c.Requests = slices.Clone(v.Claims), slices.Clone(v.Requests)
 	maps.Copy(c.Statuses, v.Statuses)
 	maps.Copy(c.Halts, v.Halts)
 	maps.Copy(c.Active, v.Active)
@@ -244,14 +245,15 @@ func (v *View) Fold(r Record) {
 		if v.decode(r, &p, func() (int, bool) { return p.Version, true }) {
 			v.Pause = &p
 		}
-	case r.Key == keyRestart:
-		if r.Value == nil {
-			v.Request = nil
-			return
+	case strings.HasPrefix(r.Key, keyRequest):
+		id := strings.TrimPrefix(r.Key, keyRequest)
+		v.Requests = slices.DeleteFunc(v.Requests, func(q Request) bool { return q.ID == id && r.Value == nil })
+		if r.Value == nil || slices.ContainsFunc(v.Requests, func(q Request) bool { return q.ID == id }) {
+			return // written once, as a claim is
 		}
 		var q Request
-		if v.decode(r, &q, func() (int, bool) { return q.Version, q.ID != "" }) {
-			v.Request = &q
+		if v.decode(r, &q, func() (int, bool) { return q.Version, q.ID == id && id != "" }) {
+			v.Requests = append(v.Requests, q)
 		}
 	case r.Key == keyGuard:
 		// A note for people; nothing is decided by it.
@@ -295,6 +297,15 @@ func (v *View) Claim(broker int32) (c Claim, place int, ok bool) {
 		}
 	}
 	return Claim{}, 0, false
+}
+
+// Request returns the rolling restart that is to be done now, or nil. The newest
+// stands for those before it: who has been restarted for it has been for them.
+func (v *View) Request() *Request {
+	if len(v.Requests) == 0 {
+		return nil
+	}
+	return &v.Requests[len(v.Requests)-1]
 }
 
 // NewStatus makes the record by which an agent tells how it is.
@@ -343,11 +354,11 @@ func NewResume() Record { return Record{Key: keyPause} }
 // NewRequest asks for a rolling restart.
 func NewRequest(q Request) Record {
 	q.Version = RecordVersion
-	return encode(keyRestart, q)
+	return encode(keyRequest+q.ID, q)
 }
 
-// NewRequestDone ends a rolling restart.
-func NewRequestDone() Record { return Record{Key: keyRestart} }
+// NewRequestDone ends a rolling restart by its request's id: written late, it ends no newer one.
+func NewRequestDone(id string) Record { return Record{Key: keyRequest + id} }
 
 // NewTakeover notes for people who took whose claim away and why.
 func NewTakeover(by string, c Claim, why string, at time.Time) Record {

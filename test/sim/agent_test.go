@@ -31,7 +31,9 @@ type agent struct {
 	silent  bool // it cannot write to the log
 
 	facts    restart.Facts
-	offset   int // read up to there
+	offset   int    // read up to there
+	readErr  string // why the log cannot be read, and written
+	writeErr string
 	reading  bool
 	busy     bool
 	stuck    int // actions in a row
@@ -59,6 +61,7 @@ func (a *agent) live() {
 		Nonce: func() string { a.nonces++; return fmt.Sprint(a.nonces) },
 	})
 	a.facts = restart.Facts{Journal: a.loadJournal(), Log: restart.LogFacts{Err: "not read yet", View: restart.NewView()}}
+	a.readErr, a.writeErr = "not read yet", ""
 	a.offset, a.claimKey, a.posted, a.postAt, a.filesAt, a.wakeAt = 0, "", restart.Status{}, time.Time{}, time.Time{}, time.Time{}
 	a.unitSeen, a.fileSeen = true, true
 	a.probes.planned, a.probes.held = time.Time{}, nil // the sockets, and so what is allowed, are inherited
@@ -125,7 +128,8 @@ func (a *agent) readOn() {
 		}
 		a.reading = false
 		if a.blind || !a.log.up() || !a.reaches(a.broker(a.log.leader)) {
-			a.facts.Log.Err = "the leader is away"
+			a.readErr = "the leader is away"
+			a.poke(0)
 			a.after(500*time.Millisecond, func() {
 				if a.life == life {
 					a.readOn()
@@ -143,7 +147,7 @@ func (a *agent) readOn() {
 }
 
 func (a *agent) read() {
-	a.offset, a.facts.Log.Err = a.log.end(), ""
+	a.offset, a.readErr = a.log.end(), ""
 	a.facts.Log.View = a.log.as(a.offset, a.skew)
 	if c, _, ok := a.facts.Log.View.Claim(a.id); ok && c.Key != a.claimKey {
 		a.claimKey, a.claimAt = c.Key, a.now
@@ -162,6 +166,10 @@ func (a *agent) gather() {
 	a.facts.Probes = nil
 	if a.manifest != "" {
 		a.facts.Probes = a.probeFacts()
+	}
+	a.facts.Log.Err = a.readErr
+	if a.readErr == "" {
+		a.facts.Log.Err = a.writeErr
 	}
 	a.facts.Now = a.now
 	a.load.steps++
@@ -197,6 +205,7 @@ func (a *agent) step() {
 		a.poke(wait)
 		return
 	}
+	a.judge.decided(a, d.Do)
 	if a.stuck++; a.stuck > 2000 {
 		a.fail("liveness", "agent %d does not come to rest: %s, %s", a.id, d.Do.Kind, d.Status.Reason.Text)
 		return
@@ -231,12 +240,21 @@ func (a *agent) post() {
 			if a.life != life {
 				return
 			}
+			a.wrote(err)
 			if err != nil && a.pending == nil {
 				a.pending = &st
 			}
 			a.post()
 		})
 	})
+}
+
+// wrote keeps the outcome of the last append.
+func (a *agent) wrote(err error) {
+	a.writeErr = ""
+	if err != nil {
+		a.writeErr = "append: " + err.Error()
+	}
 }
 
 func (a *agent) write(life int, records ...restart.Record) write {
@@ -323,6 +341,9 @@ func (a *agent) effect(do restart.Action, done func(error)) {
 			records = append(records, a.dress(r))
 		}
 		a.log.append(a.write(life, records...), func(err error) {
+			if a.life == life {
+				a.wrote(err)
+			}
 			if err == nil && a.life == life {
 				if a.blind {
 					a.after(appendPatience, func() { done(errors.New("written and not read back")) })

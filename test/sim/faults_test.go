@@ -50,6 +50,31 @@ var faults = []fault{
 		b.blank = true
 		return func() { b.blank = false }
 	}, true},
+	{"the broker hears no controller, and a replica falls behind", func(r *run, _ *agent, b *broker) func() {
+		if len(r.hosted[b.id]) == 0 {
+			return nil
+		}
+		p := r.hosted[b.id][r.rng.IntN(len(r.hosted[b.id]))]
+		if slices.ContainsFunc(r.brokers, func(o *broker) bool { return o.deaf }) || len(p.isr) < 2 || !slices.Contains(p.isr, b.id) {
+			return nil
+		}
+		b.deaf, b.deafAt = true, r.now
+		o := r.broker(p.isr[(slices.Index(p.isr, b.id)+1)%len(p.isr)])
+		p.short[o.id] = true
+		r.after(r.between(1, 3000), func() {
+			r.setISR(p, slices.DeleteFunc(slices.Clone(p.isr), func(id int32) bool { return id == o.id && len(p.isr) > 1 }))
+			r.record()
+		})
+		return func() {
+			b.deaf = false
+			delete(p.short, o.id)
+			r.catchUp(o, []*partition{p}, r.between(100, 3000))
+		}
+	}, false},
+	{"an ACL that shows the agents the topics is taken away", func(r *run, _ *agent, _ *broker) func() {
+		r.hides = true
+		return func() { r.hides = false }
+	}, true},
 	{"no controller hears the broker", func(r *run, _ *agent, b *broker) func() {
 		b.mute = true
 		r.unheard(b)
@@ -128,11 +153,11 @@ var faults = []fault{
 			a.blind = false
 			a.readOn()
 		}
-	}, false},
+	}, true},
 	{"the agent cannot write to the log", func(_ *run, a *agent, _ *broker) func() {
 		a.silent = true
 		return func() { a.silent = false }
-	}, false},
+	}, true},
 	{"somebody writes a record of a later version", func(r *run, _ *agent, _ *broker) func() {
 		key := "status/77"
 		r.insist(restart.Record{Key: key, Value: []byte(`{"version":2,"broker":77}`)})
@@ -147,7 +172,7 @@ var faults = []fault{
 		return func() { b.dynamic = false }
 	}, true},
 	{"the state directory is lost", func(r *run, a *agent, _ *broker) func() {
-		r.judge.lostState(a)
+		r.judge.lostState()
 		a.die("reinstalled")
 		a.journal, a.lastGood, a.unproven = restart.Journal{}, "", false
 		a.revive()
@@ -165,21 +190,30 @@ var faults = []fault{
 	}, true},
 }
 
-// trouble schedules some faults. A third of them lies in wait until an agent has
-// written down that it is about to do something to its broker, and strikes there.
+// trouble schedules some faults. Half of them lie in wait until an agent has
+// written down that it is about to do something to its broker, and strike there
+// at once, or another broker a little later, when perhaps the next one is to go.
 func (r *run) trouble() {
 	for range r.rng.IntN(5) {
 		f := faults[r.rng.IntN(len(faults))]
 		a := r.agents[r.rng.IntN(len(r.agents))]
-		lasts, forever := r.between(2000, 150000), f.stays && r.oneIn(6)
-		if at := r.between(1000, 300000); r.oneIn(3) {
-			r.after(at, func() {
-				r.ambush = append(r.ambush, func(a *agent) { r.strike(f, a, lasts, forever) })
+		at, lasts, forever := r.between(1000, 300000), r.between(2000, 150000), f.stays && r.oneIn(6)
+		switch r.rng.IntN(4) {
+		case 0:
+			r.lieInWait(at/2, func(a *agent) { r.strike(f, a, lasts, forever) })
+		case 1:
+			r.lieInWait(at/2, func(*agent) {
+				r.after(r.between(0, 20000), func() { r.strike(f, a, lasts, forever) })
 			})
-		} else {
+		default:
 			r.schedule(at, func() { r.strike(f, a, lasts, forever) })
 		}
 	}
+}
+
+// lieInWait has something done, from a time on, when an agent comes to a critical step.
+func (r *run) lieInWait(from time.Duration, do func(*agent)) {
+	r.after(from, func() { r.ambush = append(r.ambush, do) })
 }
 
 func (r *run) strike(f fault, a *agent, lasts time.Duration, forever bool) {
@@ -199,14 +233,14 @@ func (r *run) strike(f fault, a *agent, lasts time.Duration, forever bool) {
 	}
 }
 
-// spring lets a fault strike that lies in wait for an agent at a critical step.
+// spring lets happen what lies in wait for an agent at a critical step.
 func (r *run) spring(a *agent) {
 	if len(r.ambush) == 0 || a.journal.Step == restart.StepNone || a.journal.Step == restart.StepProve {
 		return
 	}
-	strike := r.ambush[0]
+	do := r.ambush[0]
 	r.ambush = r.ambush[1:]
-	r.after(r.between(0, 60), func() { strike(a) })
+	r.after(r.between(0, 60), func() { do(a) })
 }
 
 // kill ends a process without warning; its service manager does not start it again.

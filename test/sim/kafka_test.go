@@ -111,6 +111,7 @@ type cluster struct {
 	elected    time.Time // when it became that
 	electing   bool
 	// Properties of this cluster's Kafka.
+	hides         bool          // the authorizer hides all topics from the agents
 	keepsSessions bool          // KAFKA-19047: no registration while an old session lasts
 	freezes       bool          // KAFKA-19586: some freeze after they have come back
 	perPartition  [2]int        // catch-up, in milliseconds for a partition

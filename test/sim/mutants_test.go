@@ -1,5 +1,14 @@
 package sim
 
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const product = "../../internal/restart"
+
 // mutant is a deliberate fault in the product. Old stands exactly once in the
 // file of internal/restart and is replaced by New.
 type mutant struct{ name, file, old, new string }
@@ -16,16 +25,16 @@ var mutants = []mutant{
 	{"claimed brokers count as in sync", "gates.go", `if id != self && !slices.Contains(claimed, id) && !s.noAnswer(id) {`, `if id != self && !s.noAnswer(id) {`},
 	{"no majority of voters is needed", "gates.go", `if remain < need {`, `if false {`},
 	{"a voter that is behind counts", "gates.go", `v.Behind >= 0 && v.Behind < voterLag`, `v.Behind >= 0`},
-	{"a manifest that differs elsewhere is no matter", "agree.go", `case st.Manifest != s.f.Manifest.Hash:`, `case false:`},
+	{"a manifest that differs elsewhere is no matter", "agree.go", "st, ok := s.v.Statuses[id]\n		switch {", "st, ok := s.v.Statuses[id]\n		st.Manifest, st.Target = s.f.Manifest.Hash, s.target\n		switch {"},
+	{"a silent agent that is not done is counted on", "agree.go", `case !s.finished(st) && s.quiet(st):`, `case false:`},
 	{"the active controller goes at any time", "agree.go", "	default:\n		return 3", "	default:\n		return 2"},
 	{"nobody waits for the claim ahead", "agree.go", `ahead := 0`, "ahead := 0\n	return nil"},
-	{"brokers of a zone go together whatever max_unavailable", "agree.go", `return s.maxUnavailable() > 1 && s.zone(id)`, `return s.zone(id)`},
 	{"what another manifest allowed is forgotten", "agree.go", `(i < s.maxUnavailable() || s.v.Statuses[c.Broker].Phase.underWay())`, `i < s.maxUnavailable()`},
 	{"a pause is overlooked", "agree.go", `if p := s.v.Pause; p != nil {`, `if p := s.v.Pause; p != nil && false {`},
 	{"a halt is overlooked", "agree.go", `if h, ok := s.v.Halts[s.f.Manifest.Hash]; ok {`, `if h, ok := s.v.Halts[s.f.Manifest.Hash]; ok && false {`},
 	{"records of a later version are overlooked", "agree.go", `if len(s.v.Foreign) > 0 {`, `if false {`},
 	{"silence is told by the own clock", "agree.go", `return s.v.Clock.Sub(st.Seen)`, `return s.f.Now.Sub(st.Seen)`},
-	{"the last in the queue is the first", "record.go", `v.Claims = append(v.Claims, c)`, `v.Claims = append([]Claim{c}, v.Claims...)`},
+	{"one more broker may be away than the manifest says", "machine.go", `max(1, s.f.Manifest.MaxUnavailable)`, `1 + max(1, s.f.Manifest.MaxUnavailable)`},
 	{"any look is fresh", "machine.go", `return !t.IsZero() && s.f.Now.Sub(t) <= d`, `return !t.IsZero()`},
 	{"a look from before the claim will do", "machine.go", `!s.f.Cluster.At.Before(s.m.claimedAt)`, `true`},
 	{"a full disk is hammered", "machine.go", "	if s.tooSoon(ActSave) {", "	if false {"},
@@ -40,7 +49,6 @@ var mutants = []mutant{
 		return Decision{}, false`},
 	{"a removal does not wait for the probes", "machine_rest.go", `if r := s.closing(); r != nil {`, `if r := s.closing(); r != nil && false {`},
 	{"a rolling restart never ends", "machine_rest.go", `s.j.Request == q.ID && s.everyoneDone()`, `false && s.everyoneDone()`},
-	{"a claim is taken from who is in a restart", "machine_rest.go", "		switch st.Phase {\n		case PhaseWaiting, PhaseClaimed, PhaseIdle, PhaseSoaking, PhaseBalancer:\n		default:\n			continue\n		}\n", ""},
 	{"a claim is taken from who is not silent", "machine_rest.go", `s.silence(st) < long || s.f.Now.Sub(s.m.heard[c.Broker].at) < long ||`, `long < 0 ||`},
 	{"the gates are checked once only", "machine_restart.go", `if b := s.blocked(); b != nil {`, `if b := s.blocked(); b != nil && false {`},
 	{"the claim is not looked at again", "machine_restart.go", `; !held {`, `; !held && false {`},
@@ -56,4 +64,22 @@ var mutants = []mutant{
 	{"the bad file stays", "machine_undo.go", `if !s.f.LastGood {`, `if false {`},
 	{"the way back asks nobody", "machine_undo.go", `if b := s.needed(); b != nil {`, `if b := s.needed(); b != nil && false {`},
 	{"the failure is forgotten with the life", "machine_undo.go", `j.Failed, j.Halted, j.Unproven, j.Hidden = manifestOf(j.Target), false, false, false`, `j.Unproven, j.Hidden = false, false`},
+}
+
+// TestMutantsApply keeps the list up to date: each still finds its place.
+func TestMutantsApply(t *testing.T) {
+	names := map[string]bool{}
+	for _, m := range mutants {
+		src, err := os.ReadFile(filepath.Join(product, m.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(src), m.old); n != 1 {
+			t.Errorf("%s: %q stands %d times in %s", m.name, m.old, n, m.file)
+		}
+		if names[m.name] {
+			t.Errorf("two mutants are called %q", m.name)
+		}
+		names[m.name] = true
+	}
 }

@@ -1,3 +1,5 @@
+//go:build soak
+
 package sim
 
 import (
@@ -12,37 +14,11 @@ import (
 	"testing"
 )
 
-const (
-	product  = "../../internal/restart"
-	document = "../../docs/simulation.md"
-)
-
-// TestMutantsApply keeps the list of mutants up to date: each still finds its place.
-func TestMutantsApply(t *testing.T) {
-	names := map[string]bool{}
-	for _, m := range mutants {
-		src, err := os.ReadFile(filepath.Join(product, m.file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := strings.Count(string(src), m.old); n != 1 {
-			t.Errorf("%s: %q stands %d times in %s", m.name, m.old, n, m.file)
-		}
-		if names[m.name] {
-			t.Errorf("two mutants are called %q", m.name)
-		}
-		names[m.name] = true
-	}
-}
+const document = "../../docs/simulation.md"
 
 // TestMutants breaks the product, one fault at a time, and wants every one
-// noticed. It takes some minutes and so runs in `make soak` only; it writes the
-// table of docs/simulation.md when SIM_MUTANTS is `write`.
+// noticed; it writes the table of docs/simulation.md when SIM_WRITE is set.
 func TestMutants(t *testing.T) {
-	how := os.Getenv("SIM_MUTANTS")
-	if how == "" {
-		t.Skip("part of `make soak`")
-	}
 	most := number(t, "SIM_RUNS", 4000)
 	rows := make([]string, len(mutants))
 	t.Run("all", func(t *testing.T) {
@@ -58,7 +34,7 @@ func TestMutants(t *testing.T) {
 			})
 		}
 	})
-	if how == "write" && !t.Failed() {
+	if os.Getenv("SIM_WRITE") != "" && !t.Failed() {
 		writeBetween(t, document, "mutants", "| fault | in | noticed by | after seeds |\n| --- | --- | --- | --- |\n"+strings.Join(rows, ""))
 	}
 }
@@ -87,8 +63,8 @@ func (m mutant) hunt(t *testing.T, most uint64) (promise string, seeds int) {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", overlay, "-vet=off", "-count=1", "-timeout=20m", "-run=^TestSimulationOneByOne$", ".")
-	cmd.Env = append(os.Environ(), fmt.Sprintf("SIM_RUNS=%d", most), "SIM_ONE_BY_ONE=1")
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-tags=soak", "-overlay", overlay, "-vet=off", "-count=1", "-timeout=20m", "-run=^TestSimulationOneByOne$", ".")
+	cmd.Env = append(os.Environ(), fmt.Sprintf("SIM_RUNS=%d", most))
 	out, err := cmd.CombinedOutput()
 	if err == nil {
 		return "", 0
@@ -103,11 +79,8 @@ func (m mutant) hunt(t *testing.T, most uint64) (promise string, seeds int) {
 	return found[2], seeds + 1
 }
 
-// TestSimulationOneByOne plays seeds in their order up to the first that fails.
+// TestSimulationOneByOne plays seeds in their order up to the first that fails, for TestMutants.
 func TestSimulationOneByOne(t *testing.T) {
-	if os.Getenv("SIM_ONE_BY_ONE") == "" {
-		t.Skip("for TestMutants")
-	}
 	for seed := range number(t, "SIM_RUNS", runs) {
 		if r := play(seed, false); len(r.failures) > 0 {
 			t.Fatalf("seed %d: %v", seed, r.failures)

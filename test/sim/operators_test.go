@@ -81,7 +81,7 @@ func (r *run) operators() {
 
 // request asks for a rolling restart, unless one is under way, as the command does.
 func (r *run) request() {
-	if r.log.now().Request == nil {
+	if r.log.now().Request() == nil {
 		r.nonces++
 		r.insist(restart.NewRequest(restart.Request{ID: fmt.Sprint("r", r.nonces), By: "sim", At: r.now}))
 	}

@@ -36,6 +36,7 @@ var promises = []struct {
 }{
 	{"promise 1, max_unavailable", takedown.maxUnavailable},
 	{"promise 1, min.insync.replicas", takedown.inSync},
+	{"promise 1, one zone at a time", takedown.oneZone},
 	{"promise 2, majority", takedown.majority},
 	{"promise 2, controller last", takedown.controllerLast},
 	{"promise 3, fresh facts", takedown.freshFacts},
@@ -99,6 +100,17 @@ func (j *judge) gone(asker, o *broker) bool {
 func (t takedown) maxUnavailable() string {
 	if most := t.versions[t.manifest].maxUnavailable; !t.undo && t.b.alive && len(t.away)+1 > most {
 		return fmt.Sprintf("%v are away and max_unavailable is %d", t.away, most)
+	}
+	return ""
+}
+
+// oneZone: brokers of several zones may be away at once, but not by the roll-out.
+func (t takedown) oneZone() string {
+	for _, o := range t.brokers {
+		_, _, claimed := t.log.now().Claim(o.id)
+		if o != t.b && o.takenDown && claimed && o.zone != t.b.zone && !t.undo && !t.careless && t.b.alive {
+			return fmt.Sprintf("it is of zone %s, and broker %d of zone %s, which its agent took down, is not back", t.b.zone, o.id, o.zone)
+		}
 	}
 	return ""
 }
@@ -265,7 +277,7 @@ func (t takedown) refusedBefore() string {
 }
 
 func (t takedown) needed() string {
-	if !t.undo && t.b.runs.equal(t.versions[t.a.file].wants) && !t.requested && !t.a.journal.Hidden {
+	if !t.undo && t.b.runs.equal(t.versions[t.a.file].wants) && t.requested == "" && !t.a.journal.Hidden {
 		return "it runs what its file says, and nobody asked for a restart"
 	}
 	return ""
@@ -273,6 +285,9 @@ func (t takedown) needed() string {
 
 func (t takedown) probesClosed() string {
 	for _, name := range t.versions[t.manifest].absent {
+		if t.log.now().Active[name] && !t.undo {
+			return fmt.Sprintf("the log allows the probes of %s, which is being taken away", name)
+		}
 		for _, o := range t.agents {
 			if p := o.probes.ports[name]; p != nil && p.open && !t.undo {
 				return fmt.Sprintf("the probe of %s on broker %d is open, which is being taken away", name, o.id)
@@ -286,7 +301,7 @@ func (t takedown) probesClosed() string {
 type judge struct {
 	*run
 	paused, foreign   time.Time
-	requested         bool // a rolling restart, ever
+	requested         string // the last rolling restart that was asked for
 	halted            map[string]time.Time
 	unclaimed, saidAt map[int32]time.Time
 	wentDown          map[int32]time.Time // by its agent
@@ -314,7 +329,7 @@ func (j *judge) releases(c restart.Claim) {
 }
 
 // lostState is a state directory that is gone in the middle of anything.
-func (j *judge) lostState(*agent) { j.careless = true }
+func (j *judge) lostState() { j.careless = true }
 
 // committed follows the log.
 func (j *judge) committed(r restart.Record) {
@@ -330,7 +345,9 @@ func (j *judge) committed(r restart.Record) {
 			j.versions[rest].victims = nil
 		}
 	case "restart":
-		j.requested = true
+		if r.Value != nil {
+			j.requested = rest
+		}
 	case "claim":
 		if r.Value == nil {
 			for _, a := range j.agents {
@@ -379,6 +396,16 @@ func (j *judge) activated(listener string) {
 	for _, b := range j.brokers {
 		if _, has := b.runs.listeners[listener]; b.running && !has {
 			j.fail("promise 9, activation", "%s is activated and broker %d does not have it", listener, b.id)
+		}
+	}
+}
+
+// decided judges what an agent is about to do by what it knows: probes open when
+// the last restart is over and proved (promise 9), not in the middle of it.
+func (j *judge) decided(a *agent, do restart.Action) {
+	for _, r := range do.Records {
+		if claims := a.facts.Log.View.Claims; strings.HasPrefix(r.Key, "active/") && r.Value != nil && len(claims) > 0 {
+			j.fail("promise 9, activation", "%s while broker %d has a claim", r.Key, claims[0].Broker)
 		}
 	}
 }

@@ -37,7 +37,7 @@ type run struct {
 	standing []string // what stays wrong for ever
 	nonces   int
 	load     load
-	ambush   []func(*agent) // faults that wait for a step
+	ambush   []func(*agent) // what waits for an agent's critical step
 
 	// Chances.
 	faulty    bool
@@ -149,7 +149,7 @@ func (r *run) rest() bool {
 			return false
 		}
 	}
-	if v.Request != nil && r.since(r.changed) < restful/2 { // somebody has yet to say that it is done
+	if v.Request() != nil && r.since(r.changed) < restful/2 { // somebody has yet to say that it is done
 		return false
 	}
 	return len(v.Claims) == 0

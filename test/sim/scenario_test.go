@@ -120,21 +120,29 @@ func (r *run) manifests() {
 		return
 	}
 	v2 := with(map[string]string{"EXTERNAL": "b"}, "")
-	switch r.rng.IntN(8) {
+	switch r.rng.IntN(10) {
 	case 0, 1, 2:
 		v2.bad = []string{"exits", "loops", "wrong", "hangs"}[r.rng.IntN(4)]
-	case 3:
+	case 3, 4:
 		v2 = with(map[string]string{"EXTERNAL": "a", "EXTERNAL2": "a"}, "")
-	case 4:
+	case 5, 6, 7:
 		v2 = with(map[string]string{"EXTERNAL": "a"}, "secret")
-	case 5:
+	case 8:
 		v2.refusedBy = r.brokers[r.rng.IntN(n)].id
 	}
 	if n >= 4 {
 		v2.maxUnavailable = 1 + r.rng.IntN(2)
 	}
 	r.versions["v2"] = v2
-	r.give("v2", r.between(5000, 200000), 15000)
+	if at := r.between(5000, 200000); r.oneIn(3) {
+		r.lieInWait(at/8, func(*agent) { // in the middle of the first one's roll-out
+			if r.latest == "v1" {
+				r.give("v2", r.between(0, 8000), 3000)
+			}
+		})
+	} else {
+		r.give("v2", at, 15000)
+	}
 	if r.oneIn(2) {
 		v3 := with(map[string]string{"EXTERNAL": "c"}, v2.wants.hidden)
 		if _, two := v2.wants.listeners["EXTERNAL2"]; two {

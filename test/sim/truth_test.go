@@ -46,8 +46,13 @@ func (j *judge) atTheEnd() {
 
 // ended is what holds when all are done.
 func (j *judge) ended() {
-	if j.log.now().Request != nil {
+	if j.log.now().Request() != nil {
 		j.fail("liveness, request", "every broker was restarted, and the rolling restart has not ended")
+	}
+	for _, a := range j.agents {
+		if a.journal.Request != j.requested && !j.careless {
+			j.fail("promise 7, request", "broker %d was restarted for %q last, asked for was %q", a.id, a.journal.Request, j.requested)
+		}
 	}
 	for _, b := range j.brokers {
 		a := j.agents[b.id-1]
@@ -60,6 +65,7 @@ func (j *judge) ended() {
 		}
 		for _, name := range j.versions[j.latest].names() {
 			stands := j.log.now().Pause != nil || len(j.log.now().Foreign) > 0 // nothing is activated then
+			stands = stands || a.blind                                         // it has not heard of it
 			if p := a.probes.ports[name]; !stands && (p == nil || !p.open) {
 				j.fail("promise 9, end", "the probe of %s on broker %d is closed in the end", name, b.id)
 			}
@@ -102,6 +108,12 @@ func (j *judge) truth(a *agent) (on int32, wrong string) {
 	}
 	other := named(st.Reason.Text)
 	known := other > 0 && int(other) <= len(j.brokers)
+	// gone is true if nothing can be heard of the agent that is named, and it had not said that its broker is done.
+	gone := false
+	if last, ok := v.Statuses[other]; known && ok {
+		finished := last.Up && !last.Drift && last.Target == st.Target && slices.Contains([]restart.Phase{restart.PhaseIdle, restart.PhaseSoaking, restart.PhaseBalancer}, last.Phase)
+		gone = (j.agents[other-1].dead || j.agents[other-1].silent) && !finished
+	}
 	switch st.Reason.Code {
 	case restart.CodeInSync:
 		return must(b.runs.equal(j.versions[a.manifest].wants) || !b.running, "its process runs something else")
@@ -119,23 +131,25 @@ func (j *judge) truth(a *agent) (on int32, wrong string) {
 		return must(len(v.Foreign) > 0, "every record can be read")
 	case restart.CodeHalted:
 		_, halted := v.Halts[a.manifest]
-		return must(halted, "nothing is halted")
+		untold := a.silent && a.journal.Failed == a.manifest // it failed here, and cannot say so
+		return must(halted || untold, "nothing is halted")
 	case restart.CodeAgentMissing:
 		return must(known && j.agents[other-1].dead, "that agent lives")
 	case restart.CodeAgentSilent:
-		last := v.Statuses[other]
-		finished := last.Up && !last.Drift && last.Target == st.Target && (last.Phase == restart.PhaseIdle || last.Phase == restart.PhaseSoaking)
-		return must(known && j.agents[other-1].dead && !finished, "that agent lives, or has said that all is done")
+		return must(gone, "that agent lives, or has said that all is done")
 	case restart.CodeManifestDiffers:
-		if known && v.Statuses[other].ManifestFault == "" {
-			return must(j.agents[other-1].manifest != a.manifest || j.agents[other-1].dead || !j.log.up(), "they have the same, and could say so")
+		if gone && j.log.up() {
+			return 0, "that agent is silent, and the reason does not say so"
 		}
-		return 0, ""
+		return must(known && (j.agents[other-1].manifest != a.manifest || j.agents[other-1].blind) || !j.log.up(), "they have the same, and could say so")
 	case restart.CodeRefusedElsewhere:
 		return must(known && (j.versions[a.manifest].refusedBy == other || j.broker(other).dynamic), "that broker refuses nothing")
 	case restart.CodeOrder, restart.CodeClaimAhead:
 		if !known {
 			return 0, "it names nobody"
+		}
+		if gone && j.log.up() {
+			return 0, "that agent is silent, and the reason does not say so"
 		}
 		return other, j.notDone(a, other)
 	case restart.CodeGateBrokers:
@@ -145,21 +159,21 @@ func (j *judge) truth(a *agent) (on int32, wrong string) {
 	case restart.CodeGateQuorum:
 		return must(j.leader < 0 || j.othersClaim(a) || slices.ContainsFunc(j.voters, func(v *voter) bool { return !j.caughtUp(v) }), "every voter is caught up")
 	case restart.CodeGateViews:
-		return must(slices.ContainsFunc(j.brokers, func(o *broker) bool { return !o.answers() || o.blank }), "every broker answers")
+		return must(slices.ContainsFunc(j.brokers, func(o *broker) bool { return !j.shows(o) }), "every broker answers")
 	case restart.CodeFenced:
 		return must(!b.alive, "it is not fenced")
 	case restart.CodeCatchingUp, restart.CodeStalled:
 		return must(j.short() != "", "every partition has its replicas in sync")
 	case restart.CodeNeedsAPerson:
-		return must(!b.answers() || b.blank || j.short() != "", "it serves and is in sync")
+		return must(!j.shows(b) || j.short() != "", "it serves and is in sync")
 	case restart.CodeNoAnswer, restart.CodeStarting, restart.CodeListener:
 		return must(!b.answers() || j.short() != "", "it serves and is in sync")
 	case restart.CodeRollingBack:
-		return must(a.dbus || j.short() != "" || slices.ContainsFunc(j.brokers, func(o *broker) bool { return !o.answers() || o.blank }), "all serve and are in sync")
+		return must(a.dbus || j.short() != "" || slices.ContainsFunc(j.brokers, func(o *broker) bool { return !j.shows(o) }), "all serve and are in sync")
 	case restart.CodeActionFailed:
-		return must(a.full || a.dbus || a.lastGood == "", "nothing is in the way of its steps")
+		return must(a.full || a.dbus || a.silent || a.lastGood == "", "nothing is in the way of its steps")
 	case restart.CodeLogUnreadable:
-		return must(!j.log.up(), "the log can be read and written")
+		return must(!j.log.up() || a.silent || a.blind, "the log can be read and written")
 	case restart.CodeProbesClosing:
 		return must(known && j.agents[other-1].dead, "all probes are closed, or can be")
 	default:

@@ -69,6 +69,9 @@ func (c *cluster) seenBy(b *broker) picture {
 	return c.history[0]
 }
 
+// shows is true if a broker says what the cluster looks like.
+func (c *cluster) shows(b *broker) bool { return b.answers() && !b.blank && !c.hides }
+
 // unanswered is how long an answer is waited for.
 const unanswered = 2500 * time.Millisecond
 
@@ -94,8 +97,11 @@ func (c *cluster) observe(self int32, reach func(*broker) bool) (restart.Cluster
 		}
 		p := c.seenBy(b)
 		v := restart.BrokerView{Broker: b.id, Alive: p.alive, Topics: p.topics}
-		if b.blank {
+		switch {
+		case b.blank:
 			v = restart.BrokerView{Broker: b.id}
+		case c.hides:
+			v.Topics = nil
 		}
 		f.Views = append(f.Views, v)
 		took += c.perView
