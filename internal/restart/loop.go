@@ -240,7 +240,8 @@ func (l *Loop) effect(ctx context.Context, a Action) error {
 
 var errTooLate = errors.New("what allowed the restart is too old by now; it is checked again")
 
-// restart has the unit restarted, and keeps beating while that takes its time.
+// restart has the unit restarted. A controlled shutdown may take minutes: meanwhile
+// this agent goes on beating and telling the others that it lives.
 func (l *Loop) restart(ctx context.Context, a Action) error {
 	// Wall clock and not monotonic: a VM that was suspended in between must not go on.
 	if now := time.Now(); now.Round(0).After(a.NotAfter.Round(0)) {
@@ -259,6 +260,7 @@ func (l *Loop) restart(ctx context.Context, a Action) error {
 			l.o.Metrics.restarted(time.Since(begun), err)
 			return err
 		case <-beat.C:
+			l.tell(l.last)
 			l.o.Beat(l.last)
 		}
 	}

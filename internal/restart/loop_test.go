@@ -41,6 +41,7 @@ type world struct {
 	planned   bool // what the probes were told last
 	phases    []restart.Phase
 	beats     []time.Time
+	told      []time.Time   // when each status came into the log
 	settled   []string      // what the file was
 	hang      chan struct{} // while not nil, nothing is known of the unit
 	ch        chan struct{}
@@ -62,6 +63,9 @@ func (w *world) Append(_ context.Context, records ...restart.Record) error {
 	v := w.view.Clone()
 	for _, r := range records {
 		r.Offset, r.Time = w.offset, time.Now()
+		if strings.HasPrefix(r.Key, "status/") {
+			w.told = append(w.told, r.Time)
+		}
 		w.offset++
 		v.Fold(r)
 	}
@@ -253,7 +257,7 @@ func TestLoopWastesNoTime(t *testing.T) {
 func TestLoopRollsOneBroker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.stuck = time.Minute // a slow controlled shutdown must not silence the loop
+		w.stuck = time.Minute // a slow controlled shutdown silences nobody
 		ctx, cancel := context.WithCancel(t.Context())
 		done := w.start(ctx, nil)
 		time.Sleep(3 * time.Minute)
@@ -273,6 +277,11 @@ func TestLoopRollsOneBroker(t *testing.T) {
 		for i := 1; i < len(w.beats); i++ {
 			if gap := w.beats[i].Sub(w.beats[i-1]); gap > 2*restart.BeatEvery {
 				t.Fatalf("no beat for %s", gap)
+			}
+		}
+		for i := 1; i < len(w.told); i++ {
+			if gap := w.told[i].Sub(w.told[i-1]); gap > restart.Heartbeat(1)+restart.BeatEvery {
+				t.Fatalf("the other agents heard nothing for %s", gap)
 			}
 		}
 	})
