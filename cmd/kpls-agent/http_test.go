@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -21,8 +19,6 @@ import (
 	"example.com/kpls-agent/internal/probe"
 	"example.com/kpls-agent/internal/restart"
 )
-
-var updateDocs = flag.Bool("update-docs", false, "write the table of docs/metrics.md anew")
 
 // describe returns name, labels and help of every collector, as it describes itself.
 func describe(cs []prometheus.Collector) []string {
@@ -58,25 +54,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	for _, row := range describe(measured(t)) {
 		table.WriteString(row)
 	}
-	const path = "../../docs/metrics.md"
-	const begin, end = "<!-- metrics: written by `go test ./cmd/kpls-agent -run Metrics -update-docs` -->\n\n", "\n<!-- end of metrics -->"
-	got, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, ok := strings.Cut(string(got), begin)
-	_, after, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		t.Fatalf("%s lacks the marks %q and %q", path, begin, end)
-	}
-	want := before + begin + table.String() + end + after
-	if *updateDocs {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	} else if string(got) != want {
-		t.Errorf("docs/metrics.md differs from the code; run `go test ./cmd/kpls-agent -run Metrics -update-docs`. Its table should be\n%s", table.String())
-	}
+	goldenTable(t, "../../docs/metrics.md", "metrics", table.String())
 }
 
 func TestMetricsLint(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/test/tables"
 )
 
 const (
@@ -26,12 +27,12 @@ const (
 	settingsManual = "../../docs/configuration.md"
 )
 
-var updateSettings = flag.Bool("update", false, "write the golden files")
+var updateGolden = flag.Bool("update", false, "write the golden files")
 
 // goldenSettings compares with a file, or writes it with -update.
 func goldenSettings(t *testing.T, path, got string) {
 	t.Helper()
-	if *updateSettings {
+	if *updateGolden {
 		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -39,6 +40,14 @@ func goldenSettings(t *testing.T, path, got string) {
 	}
 	if diff := cmp.Diff(string(readSettings(t, path)), got); diff != "" {
 		t.Errorf("%s differs (-want +got; -update writes it):\n%s", path, diff)
+	}
+}
+
+// goldenTable does the same with what stands between two marks of a document.
+func goldenTable(t *testing.T, path, name, got string) {
+	t.Helper()
+	if err := tables.Hold(path, name, "\n"+got+"\n", *updateGolden); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -216,16 +225,9 @@ func TestSettingsSchema(t *testing.T) {
 
 // TestSettingsReference holds the manual's reference equal to the decoder's declaration, and its examples valid.
 func TestSettingsReference(t *testing.T) {
-	const begin, end = "<!-- settings fields: written by `go test ./cmd/kpls-agent -update` -->\n\n", "\n<!-- end of settings fields -->"
-	text := string(readSettings(t, settingsManual))
-	before, rest, ok := strings.Cut(text, begin)
-	_, after, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		t.Fatalf("%s lacks the marks %q and %q", settingsManual, begin, end)
-	}
-	goldenSettings(t, settingsManual, before+begin+settingsShape().Reference()+end+after)
+	goldenTable(t, settingsManual, "settings fields", settingsShape().Reference())
 	n := 0
-	for i, block := range strings.Split(text, "```yaml\n")[1:] {
+	for i, block := range strings.Split(string(readSettings(t, settingsManual)), "```yaml\n")[1:] {
 		example, _, _ := strings.Cut(block, "```")
 		if strings.HasPrefix(example, "version: 1\n") {
 			continue // a manifest

@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/test/tables"
 )
 
 const (
@@ -30,14 +31,9 @@ func TestManifestSchema(t *testing.T) {
 
 // TestManifestReference holds the reference in the manual equal to the decoder's declaration.
 func TestManifestReference(t *testing.T) {
-	const begin, end = "<!-- manifest fields: written by `go test ./internal/config -update` -->\n\n", "\n<!-- end of manifest fields -->"
-	text := string(read(t, manual))
-	before, rest, ok := strings.Cut(text, begin)
-	_, after, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		t.Fatalf("%s lacks the marks %q and %q", manual, begin, end)
+	if err := tables.Hold(manual, "manifest fields", "\n"+config.ManifestShape().Reference()+"\n", *update); err != nil {
+		t.Error(err)
 	}
-	golden(t, manual, before+begin+config.ManifestShape().Reference()+end+after)
 }
 
 // TestManualExamples parses every manifest of the manual.

@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"example.com/kpls-agent/test/tables"
 )
 
 const document = "../../docs/simulation.md"
@@ -35,7 +37,9 @@ func TestMutants(t *testing.T) {
 		}
 	})
 	if os.Getenv("SIM_WRITE") != "" && !t.Failed() {
-		writeBetween(t, document, "mutants", "| fault | in | noticed by | after seeds |\n| --- | --- | --- | --- |\n"+strings.Join(rows, ""))
+		if err := tables.Replace(document, "mutants", "| fault | in | noticed by | after seeds |\n| --- | --- | --- | --- |\n"+strings.Join(rows, "")); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -85,23 +89,5 @@ func TestSimulationOneByOne(t *testing.T) {
 		if r := play(seed, false); len(r.failures) > 0 {
 			t.Fatalf("seed %d: %v", seed, r.failures)
 		}
-	}
-}
-
-// writeBetween replaces what stands between two marks of a document.
-func writeBetween(t *testing.T, path, mark, text string) {
-	t.Helper()
-	doc, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	begin, end := "<!-- "+mark+" -->\n", "<!-- /"+mark+" -->"
-	head, rest, ok := strings.Cut(string(doc), begin)
-	_, tail, also := strings.Cut(rest, end)
-	if !ok || !also {
-		t.Fatalf("%s has no %s", path, begin)
-	}
-	if err := os.WriteFile(path, []byte(head+begin+text+end+tail), 0o600); err != nil {
-		t.Fatal(err)
 	}
 }

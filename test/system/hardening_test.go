@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/kpls-agent/test/machines"
+	"example.com/kpls-agent/test/tables"
 )
 
 var update = flag.Bool("update", false, "write the table of docs/install.md")
@@ -131,25 +132,8 @@ func (s *system) seen(m *machines.Machine, d directive, set []string) string {
 // golden holds a part of docs/install.md, between two marks, equal to text.
 func (s *system) golden(name, text string) {
 	s.Helper()
-	path := filepath.Join("..", "..", "docs", "install.md")
-	begin, end := "<!-- "+name+": written by `go test ./test/system -update` -->\n\n", "\n<!-- end of "+name+" -->"
-	data, err := os.ReadFile(path)
-	if err != nil {
-		s.Fatal(err)
-	}
-	before, rest, ok := strings.Cut(string(data), begin)
-	old, after, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		s.Fatalf("%s lacks the marks %q and %q", path, begin, end)
-	}
-	switch {
-	case old == text:
-	case *update:
-		if err := os.WriteFile(path, []byte(before+begin+text+end+after), 0o644); err != nil {
-			s.Fatal(err)
-		}
-	default:
-		s.Errorf("%s differs (-update writes it); it has\n%s\nand should have\n%s", path, old, text)
+	if err := tables.Hold(filepath.Join("..", "..", "docs", "install.md"), name, "\n"+text+"\n", *update); err != nil {
+		s.Error(err)
 	}
 }
 
