@@ -82,7 +82,7 @@ func measure(ctx context.Context, r *report, progress io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if b.Cluster, err = sandbox.New(ctx, sandbox.Options{Version: sandbox.DefaultVersion, Logf: b.logf}); err != nil {
+	if b.Cluster, err = sandbox.New(ctx, sandbox.Options{Version: sandbox.DefaultVersion, PlainJVM: true, Logf: b.logf}); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
