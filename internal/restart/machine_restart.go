@@ -98,7 +98,7 @@ func (s *step) saveStep(to Step, p Phase, r *Reason, change func(*Journal)) Deci
 // stillMine returns why the restart that was begun must not go on: it is
 // checked up to the last moment before the unit is restarted.
 func (s *step) stillMine() *Reason {
-	if s.j.Target != s.target {
+	if manifestOf(s.j.Target) != s.f.Manifest.Hash {
 		return because(CodeClaiming, "the manifest has changed since this restart was begun")
 	}
 	if s.f.Manifest.Refusal != nil {
@@ -109,6 +109,9 @@ func (s *step) stillMine() *Reason {
 			return nil // a broker that is down already may be the one that holds the log
 		}
 		return r
+	}
+	if s.j.Target != s.target { // only the log knows what was asked for
+		return because(CodeClaiming, "a rolling restart was asked for, or ended, since this restart was begun")
 	}
 	if _, _, held := s.v.Claim(s.m.opts.Self); !held {
 		return because(CodeClaiming, "this broker's claim was taken away")
