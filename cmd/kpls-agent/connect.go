@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -118,6 +119,7 @@ func openKafka(s *Settings, n node, log *slog.Logger, change func(*kafka.Options
 type connection struct {
 	client *kafka.Client
 	log    *kafka.Log
+	stderr io.Writer
 	stop   context.CancelFunc
 	done   chan struct{}
 }
@@ -137,7 +139,7 @@ func connect(ctx context.Context, s *shared) (*connection, error) {
 		return nil, invalid(err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	c := &connection{client: client, log: client.Log(), stop: cancel, done: make(chan struct{})}
+	c := &connection{client: client, log: client.Log(), stderr: s.stderr, stop: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
 		_ = c.log.Run(ctx) // what keeps it from reading is in its Facts
@@ -151,13 +153,23 @@ func (c *connection) close() {
 	c.client.Close()
 }
 
-// read reads the log to its end.
+// sync reads the log to its end.
+func (c *connection) sync(ctx context.Context) error {
+	why := func() string { return cmp.Or(c.log.Facts().Err, "the coordination log is not read to its end yet") }
+	err := patiently(ctx, c.stderr, why, c.log.Sync)
+	if text := c.log.Facts().Err; text != "" && errors.Is(err, context.DeadlineExceeded) {
+		err = errors.New(text)
+	}
+	if err != nil {
+		return fmt.Errorf("read the coordination log: %w", err)
+	}
+	return nil
+}
+
+// read reads the log to its end and returns what it says.
 func (c *connection) read(ctx context.Context) (*restart.View, error) {
-	if err := c.log.Sync(ctx); err != nil {
-		if why := c.log.Facts().Err; why != "" && errors.Is(err, context.DeadlineExceeded) {
-			err = errors.New(why)
-		}
-		return nil, fmt.Errorf("read the coordination log: %w", err)
+	if err := c.sync(ctx); err != nil {
+		return nil, fmt.Errorf("%w\nwhat the agent of this host does meanwhile: systemctl status kpls-agent, journalctl -u kpls-agent", err)
 	}
 	return c.log.Facts().View, nil
 }

@@ -14,7 +14,6 @@ import (
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/durable"
-	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/restart"
 )
 
@@ -153,7 +152,7 @@ func planOnline(ctx context.Context, s *shared, o planOptions) error {
 	}
 	defer c.close()
 	st := &store{settings: settings, id: n.BrokerID, log: slog.New(slog.DiscardHandler), current: m}
-	report, err := lookAhead(ctx, settings, n, st, c.client)
+	report, err := lookAhead(ctx, settings, n, st, c)
 	if err != nil {
 		return err
 	}
@@ -171,14 +170,12 @@ func planOnline(ctx context.Context, s *shared, o planOptions) error {
 }
 
 // lookAhead gathers facts as the agent does, and plans on them.
-func lookAhead(ctx context.Context, settings *Settings, n node, st *store, client *kafka.Client) (planReport, error) {
+func lookAhead(ctx context.Context, settings *Settings, n node, st *store, conn *connection) (planReport, error) {
 	f := &files{settings: settings, id: n.BrokerID, store: st}
-	c := &cluster{client: client, store: st, id: n.BrokerID, learned: f.learned}
+	c := &cluster{client: conn.client, store: st, id: n.BrokerID, learned: f.learned}
 	facts := restart.Facts{Now: time.Now()}
-	if err := client.Log().Sync(ctx); err != nil {
-		facts.Log.Err = err.Error()
-	}
-	facts.Log = client.Log().Facts()
+	_ = conn.sync(ctx) // what keeps it from being read is a fact as well
+	facts.Log = conn.log.Facts()
 	facts.Running = c.Running(ctx)
 	facts.Cluster = c.Observe(ctx)
 	facts.Manifest = f.Manifest(facts.Running)
