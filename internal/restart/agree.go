@@ -120,7 +120,7 @@ func (s *step) turn() *Reason {
 	}
 	st := s.v.Statuses[ahead[0]]
 	why := string(st.Phase)
-	if st.Reason.Code != CodeOrder && st.Reason.Code != CodeClaimAhead {
+	if c := st.Reason.Code; !c.queueing() && c != CodeManifestDiffers { // these are of a third broker, and this one says the same if they stay
 		why += ": " + st.Reason.Text
 	}
 	return because(CodeOrder, "broker %d goes first (it is %s)%s", ahead[0], why, s.why(ahead[0]))
