@@ -129,8 +129,12 @@ func (b *bed) dump() {
 	out, errOut, _ := b.fleet.Agents[0].Command(ctx, "status")
 	b.Logf("status:\n%s%s", out, errOut)
 	for _, a := range b.fleet.Agents {
+		size := 8000
+		if a.Stuck(ctx) {
+			size = 40000
+		}
 		if text, err := os.ReadFile(a.Log()); err == nil {
-			b.Logf("agent %d:\n%s", a.ID, tail(string(text), 8000))
+			b.Logf("agent %d:\n%s", a.ID, tail(string(text), size))
 		}
 	}
 	if dir := os.Getenv("E2E_KEEP"); dir != "" {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -336,6 +337,26 @@ func (a *Agent) Stopped() bool {
 
 // Continue lets a stopped agent go on.
 func (a *Agent) Continue() error { return syscall.Kill(a.Pid(), syscall.SIGCONT) }
+
+// Stuck ends an agent whose loop does not go round any more, by a signal on which it
+// logs what each goroutine waits for, and is true if it did.
+func (a *Agent) Stuck(ctx context.Context) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+a.HTTP()+"/healthz", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false // it has ended, which its log explains
+	}
+	_ = resp.Body.Close() // only the status matters
+	if resp.StatusCode == http.StatusOK {
+		return false
+	}
+	_ = syscall.Kill(a.Pid(), syscall.SIGQUIT) // an error means that it has ended
+	<-a.Done()
+	return true
+}
 
 // Kill ends the agent with SIGKILL.
 func (a *Agent) Kill() {
