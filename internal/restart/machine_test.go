@@ -411,3 +411,37 @@ func TestTargetIsToldOnceJudged(t *testing.T) {
 		t.Errorf("after it: %+v", d)
 	}
 }
+
+// Whether a rolling restart is still asked for only the log knows: a new life that has
+// not read it yet says so, and goes on where nothing more can be lost.
+func TestRollingRestartAfterACrash(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		spoil func(*Facts)
+		want  Code
+		goes  bool
+	}{
+		{"still asked for", func(*Facts) {}, CodeRestarting, true},
+		{"log not read yet", func(f *Facts) { f.Log = LogFacts{View: NewView()} }, CodeLogUnreadable, false},
+		{"log not read yet, and the broker is down", func(f *Facts) {
+			f.Log, f.Unit.State = LogFacts{View: NewView()}, UnitFailed
+		}, CodeRestarting, true},
+		{"not asked for any more", func(f *Facts) { f.Log.View.Requests = nil }, CodeClaiming, false},
+		{"another manifest", func(f *Facts) { f.Manifest.Hash = "h2" }, CodeClaiming, false},
+	} {
+		f := going(StepRestart)
+		f.Journal.Target = "h+r"
+		f.Log.View.Requests = []Request{{ID: "r", At: f.Now}}
+		for id, st := range f.Log.View.Statuses {
+			st.Target = "h+r"
+			f.Log.View.Statuses[id] = st
+		}
+		c.spoil(&f)
+		m := machine()
+		m.begun = f.Now
+		d := settle(m, &f)
+		if goes := d.Do.Kind == ActRestart; goes != c.goes || d.Status.Reason.Code != c.want || !goes && d.Do.Journal.Step != StepNone {
+			t.Errorf("%s: %q to step %q, %+v", c.name, d.Do.Kind, d.Do.Journal.Step, d.Status.Reason)
+		}
+	}
+}
