@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"example.com/kpls-agent/test/figures"
 	"example.com/kpls-agent/test/fleet"
 	"example.com/kpls-agent/test/sandbox"
 )
@@ -37,20 +38,20 @@ func run(ctx context.Context, out, progress io.Writer) (int, error) {
 	if _, err := os.Stat(filepath.Join("docs", "performance.md")); err != nil {
 		return 1, fmt.Errorf("find the module's documents: %w; run this from the module's root", err)
 	}
-	report, err := newReport(time.Now())
+	report, err := figures.New(time.Now(), sandbox.DefaultVersion)
 	if err != nil {
 		return 1, err
 	}
 	if err := measure(ctx, &report, progress); err != nil {
 		return 1, err
 	}
-	if _, err := fmt.Fprintf(out, "\n%s", report.table()); err != nil {
+	if _, err := fmt.Fprintf(out, "\n%s", report.Table()); err != nil {
 		return 1, err
 	}
-	if err := report.write("."); err != nil {
+	if err := report.Write(".", "bench"); err != nil {
 		return 1, err
 	}
-	if os.Getenv("STRICT") == "1" && report.farOff() {
+	if os.Getenv("STRICT") == "1" && report.FarOff() {
 		return 1, nil
 	}
 	return 0, nil
@@ -60,7 +61,7 @@ func run(ctx context.Context, out, progress io.Writer) (int, error) {
 type bench struct {
 	*sandbox.Cluster
 	fleet    *fleet.Fleet
-	report   *report
+	report   *figures.Report
 	progress io.Writer
 }
 
@@ -70,7 +71,7 @@ func (b *bench) logf(format string, args ...any) {
 
 // measure takes all figures, the script first, so that the agents find the
 // brokers as it left them.
-func measure(ctx context.Context, r *report, progress io.Writer) (err error) {
+func measure(ctx context.Context, r *figures.Report, progress io.Writer) (err error) {
 	b := &bench{report: r, progress: progress}
 	dir, err := os.MkdirTemp("", "kpls-bench-")
 	if err != nil {

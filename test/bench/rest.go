@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"example.com/kpls-agent/test/figures"
 	"example.com/kpls-agent/test/fleet"
 	"example.com/kpls-agent/test/sandbox"
 	"example.com/kpls-agent/test/sandbox/supervise"
@@ -69,10 +70,10 @@ func (b *bench) rest(ctx context.Context) error {
 		cpu = max(cpu, float64(after[i].ticks-before[i].ticks)/ticksPerSecond/seconds*100)
 	}
 	most := slices.MaxFunc(after, func(a, b usage) int { return cmp.Compare(a.resident, b.resident) })
-	b.report.add(
-		figure{Name: "agent at rest, resident memory", Unit: "MiB", Goal: new(25.0), Value: most.resident, Note: fmt.Sprintf("the largest of three; %.1f MiB of it are file pages", most.file)},
-		figure{Name: "agent at rest, CPU", Unit: "% of a core", Goal: new(0.2), Value: cpu, Note: "the busiest of three, over 60 s"},
-		figure{Name: "agent at rest, Kafka requests", Unit: "/s", Goal: new(1.0), Value: float64(requests) / seconds / float64(len(after)), Note: "counted in the brokers' request logs, mean of three"},
+	b.report.Add(
+		figures.Figure{Name: "agent at rest, resident memory", Unit: "MiB", Goal: new(25.0), Value: most.resident, Note: fmt.Sprintf("the largest of three; %.1f MiB of it are file pages", most.file)},
+		figures.Figure{Name: "agent at rest, CPU", Unit: "% of a core", Goal: new(0.2), Value: cpu, Note: "the busiest of three, over 60 s"},
+		figures.Figure{Name: "agent at rest, Kafka requests", Unit: "/s", Goal: new(1.0), Value: float64(requests) / seconds / float64(len(after)), Note: "counted in the brokers' request logs, mean of three"},
 	)
 	return b.logRequests(ctx, "INFO")
 }
@@ -231,7 +232,7 @@ func (b *bench) kills(ctx context.Context) error {
 	}
 	slices.Sort(waits)
 	slices.Sort(exits)
-	b.report.add(figure{
+	b.report.Add(figures.Figure{
 		Name: "broker killed to probe refused", Unit: "s", Goal: new(0.1), Value: waits[killCount-1].Seconds(),
 		Note: fmt.Sprintf("worst of %d; median %.3f s, of the process's exit %.3f s", killCount, waits[killCount/2].Seconds(), exits[killCount/2].Seconds()),
 	})

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"example.com/kpls-agent/test/figures"
 	"example.com/kpls-agent/test/fleet"
 	"example.com/kpls-agent/test/sandbox"
 )
@@ -89,15 +90,15 @@ func (b *bench) compare(script, agents roll) {
 		handOver = max(handOver, next.Requested.Sub(agents.restarts[i].Synced))
 	}
 	whole := last.Synced.Sub(agents.begin)
-	b.report.add(
-		figure{Name: "roll-out of 3 brokers, manifest written to last in sync, by the brokers' own stop + start + catch-up", Unit: "x", Goal: new(1.05), Value: whole.Seconds() / agents.own().Seconds(), Note: fmt.Sprintf("%.1f s / %.1f s", whole.Seconds(), agents.own().Seconds())},
-		figure{Name: "hand-over, one broker in sync to the next one's stop", Unit: "s", Goal: new(0.5), Value: handOver.Seconds(), Note: "worst pair; an upper bound, as the release comes after the sync"},
-		figure{Name: "manifest written to first stop", Unit: "s", Goal: new(1.0), Value: first.Requested.Sub(agents.begin).Seconds()},
-		figure{Name: "documented procedure as a script", Unit: "s", Value: script.seconds(), Note: fmt.Sprintf("the brokers' own part: %.1f s", script.own().Seconds())},
-		figure{Name: "the agents, manifest written to all probes open", Unit: "s", Goal: new(script.seconds()), Value: agents.seconds(), Note: "goal: the script's"},
-		figure{Name: "longest client stall, script", Unit: "s", Value: script.load.LongestStall.Seconds()},
-		figure{Name: "longest client stall, agents", Unit: "s", Goal: new(script.load.LongestStall.Seconds()), Value: agents.load.LongestStall.Seconds(), Note: "goal: the script's"},
-		figure{Name: "records lost or failed, agents", Goal: new(0.0), Value: float64(agents.load.Lost + agents.load.Failed), Note: fmt.Sprintf("of %d", agents.load.Sent)},
+	b.report.Add(
+		figures.Figure{Name: "roll-out of 3 brokers, manifest written to last in sync, by the brokers' own stop + start + catch-up", Unit: "x", Goal: new(1.05), Value: whole.Seconds() / agents.own().Seconds(), Note: fmt.Sprintf("%.1f s / %.1f s", whole.Seconds(), agents.own().Seconds())},
+		figures.Figure{Name: "hand-over, one broker in sync to the next one's stop", Unit: "s", Goal: new(0.5), Value: handOver.Seconds(), Note: "worst pair; an upper bound, as the release comes after the sync"},
+		figures.Figure{Name: "manifest written to first stop", Unit: "s", Goal: new(1.0), Value: first.Requested.Sub(agents.begin).Seconds()},
+		figures.Figure{Name: "documented procedure as a script", Unit: "s", Value: script.seconds(), Note: fmt.Sprintf("the brokers' own part: %.1f s", script.own().Seconds())},
+		figures.Figure{Name: "the agents, manifest written to all probes open", Unit: "s", Goal: new(script.seconds()), Value: agents.seconds(), Note: "goal: the script's"},
+		figures.Figure{Name: "longest client stall, script", Unit: "s", Value: script.load.LongestStall.Seconds()},
+		figures.Figure{Name: "longest client stall, agents", Unit: "s", Goal: new(script.load.LongestStall.Seconds()), Value: agents.load.LongestStall.Seconds(), Note: "goal: the script's"},
+		figures.Figure{Name: "records lost or failed, agents", Goal: new(0.0), Value: float64(agents.load.Lost + agents.load.Failed), Note: fmt.Sprintf("of %d", agents.load.Sent)},
 	)
 }
 

@@ -1,4 +1,5 @@
-package main
+// Package figures keeps what was measured, and writes it into the documents.
+package figures
 
 import (
 	"encoding/json"
@@ -12,21 +13,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"example.com/kpls-agent/test/sandbox"
 )
 
-// A table stands between these lines of a document.
-const (
-	tableBegin = "<!-- bench -->\n"
-	tableEnd   = "<!-- /bench -->"
-)
-
-// tolerance is how much above a goal STRICT=1 puts up with.
+// tolerance is how much above a goal a figure may be that is not far off.
 const tolerance = 1.2
 
-// figure is one thing measured. Less is better.
-type figure struct {
+// Figure is one thing measured. Less is better.
+type Figure struct {
 	Name  string   `json:"figure"`
 	Unit  string   `json:"unit,omitempty"`
 	Goal  *float64 `json:"goal_at_most,omitempty"` // nil where there is none
@@ -34,7 +27,7 @@ type figure struct {
 	Note  string   `json:"note,omitempty"`
 }
 
-func (f figure) verdict() string {
+func (f Figure) verdict() string {
 	switch {
 	case f.Goal == nil:
 		return ""
@@ -45,36 +38,38 @@ func (f figure) verdict() string {
 	}
 }
 
-// report is docs/bench.json.
-type report struct {
+// Report is all that one run measured, and where.
+type Report struct {
 	Date    string   `json:"date"`
 	Cores   int      `json:"cores"`
 	Kernel  string   `json:"kernel"`
 	Go      string   `json:"go"`
 	Kafka   string   `json:"kafka"`
 	Load    string   `json:"load_average_before"` // 1, 5 and 15 minutes: what else the machine did
-	Figures []figure `json:"figures"`
+	Figures []Figure `json:"figures"`
 }
 
-func newReport(now time.Time) (report, error) {
+// New is an empty report of this machine, now, with this version of Kafka.
+func New(now time.Time, kafka string) (Report, error) {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
-		return report{}, fmt.Errorf("read the kernel's version: %w", err)
+		return Report{}, fmt.Errorf("read the kernel's version: %w", err)
 	}
 	load, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
-		return report{}, err
+		return Report{}, err
 	}
-	return report{
+	return Report{
 		Date: now.UTC().Format(time.DateOnly), Cores: runtime.NumCPU(), Kernel: unix.ByteSliceToString(name.Release[:]), Go: runtime.Version(),
-		Kafka: sandbox.DefaultVersion, Load: strings.Join(strings.Fields(string(load))[:3], " "),
+		Kafka: kafka, Load: strings.Join(strings.Fields(string(load))[:3], " "),
 	}, nil
 }
 
-func (r *report) add(f ...figure) { r.Figures = append(r.Figures, f...) }
+// Add adds to the figures.
+func (r *Report) Add(f ...Figure) { r.Figures = append(r.Figures, f...) }
 
-// farOff is true if a goal is missed by more than what STRICT=1 puts up with.
-func (r *report) farOff() bool {
+// FarOff is true if a goal is missed by more than a machine's mood explains.
+func (r *Report) FarOff() bool {
 	for _, f := range r.Figures {
 		if f.Goal != nil && f.Value > *f.Goal*tolerance {
 			return true
@@ -83,8 +78,8 @@ func (r *report) farOff() bool {
 	return false
 }
 
-// table is the figures in Markdown.
-func (r *report) table() string {
+// Table is the figures in Markdown.
+func (r *Report) Table() string {
 	var b strings.Builder
 	b.WriteString("| figure | goal | measured | verdict | |\n| --- | --- | --- | --- | --- |\n")
 	for _, f := range r.Figures {
@@ -98,21 +93,22 @@ func (r *report) table() string {
 	return b.String()
 }
 
-func (f figure) amount(v float64) string {
+func (f Figure) amount(v float64) string {
 	return strings.TrimSpace(fmt.Sprintf("%.4g %s", v, f.Unit))
 }
 
-// write writes docs/bench.json and the documents' tables.
-func (r *report) write(root string) error {
+// Write writes docs/NAME.json below root, and the tables that documents have between
+// <!-- NAME --> and <!-- /NAME -->.
+func (r *Report) Write(root, name string) error {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(root, "docs", "bench.json"), append(data, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(root, "docs", name+".json"), append(data, '\n'), 0o644); err != nil {
 		return err
 	}
 	for _, path := range []string{filepath.Join(root, "docs", "performance.md"), filepath.Join(root, "README.md")} {
-		if err := r.insert(path); err != nil {
+		if err := r.insert(path, name); err != nil {
 			return fmt.Errorf("write the table: %w", err)
 		}
 	}
@@ -121,7 +117,7 @@ func (r *report) write(root string) error {
 
 // insert puts the table in place of the one between a document's markers; a
 // document without them, or none at all, stays as it is.
-func (r *report) insert(path string) error {
+func (r *Report) insert(path, name string) error {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -129,10 +125,11 @@ func (r *report) insert(path string) error {
 	if err != nil {
 		return err
 	}
-	before, rest, begins := strings.Cut(string(data), tableBegin)
-	_, after, ends := strings.Cut(rest, tableEnd)
+	begin, end := "<!-- "+name+" -->\n", "<!-- /"+name+" -->"
+	before, rest, begins := strings.Cut(string(data), begin)
+	_, after, ends := strings.Cut(rest, end)
 	if !begins || !ends {
 		return nil
 	}
-	return os.WriteFile(path, []byte(before+tableBegin+r.table()+tableEnd+after), 0o644)
+	return os.WriteFile(path, []byte(before+begin+r.Table()+end+after), 0o644)
 }
