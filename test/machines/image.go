@@ -9,6 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"example.com/kpls-agent/test/sandbox"
 )
@@ -46,14 +49,17 @@ func image(ctx context.Context, logf func(string, ...any)) (string, error) {
 	}
 	old, err := filepath.Glob(filepath.Join(cache, "machine-*"))
 	for _, path := range old {
-		err = errors.Join(err, os.RemoveAll(path))
+		err = errors.Join(err, unmountBelow(path), os.RemoveAll(path))
 	}
 	if err = errors.Join(err, os.MkdirAll(cache, 0o755)); err != nil {
 		return "", fmt.Errorf("remove old machine images: %w", err)
 	}
 	logf("machines: making the image, %s with %d packages", suite, len(imagePackages))
 	part := dir + ".part"
-	err = run(exec.CommandContext(ctx, "mmdebstrap", "--quiet", "--variant=apt", "--include="+strings.Join(imagePackages, ","), suite, part))
+	build := exec.CommandContext(ctx, "mmdebstrap", "--quiet", "--variant=apt", "--include="+strings.Join(imagePackages, ","), suite, part)
+	build.Cancel = func() error { return build.Process.Signal(unix.SIGTERM) } // it takes its mounts back
+	build.WaitDelay = 30 * time.Second
+	err = run(build)
 	if err == nil {
 		err = run(exec.CommandContext(ctx, "sh", "-c", imageSteps, "sh", part))
 	}

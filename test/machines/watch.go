@@ -59,7 +59,7 @@ func (w *Watch) Run(ctx context.Context) {
 		if !w.probing {
 			continue
 		}
-		var since time.Time
+		since := time.Now().Add(-settled) // unless the first look shows that it does not serve
 		looks.Go(func() { sandbox.Every(ctx, lookEvery, func() { since = w.probe(ctx, m, since) }) })
 	}
 	looks.Wait()

@@ -94,14 +94,20 @@ func (s *system) rollOut() (end func()) {
 func (s *system) processes() map[int32]string {
 	out := map[int32]string{}
 	for _, m := range s.Machines {
-		ctx, cancel := context.WithTimeout(s.Context(), 5*time.Second)
-		text, err := m.Output(ctx, "systemctl", "show", "--property=InvocationID", "--value", "kafka.service")
-		cancel()
-		if err == nil {
-			out[m.ID] = strings.TrimSpace(text)
-		}
+		out[m.ID] = s.invocation(m, "kafka")
 	}
 	return out
+}
+
+// invocation identifies the life of a service; empty if its VM cannot be asked.
+func (s *system) invocation(m *machines.Machine, service string) string {
+	ctx, cancel := context.WithTimeout(s.Context(), 5*time.Second)
+	defer cancel()
+	text, err := m.Output(ctx, "systemctl", "show", "--property=InvocationID", "--value", service+".service")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(text)
 }
 
 // turn waits until a broker, but not that on one VM, is in one of these phases of

@@ -38,13 +38,59 @@ func (t *traffic) rolledBy(times int) {
 	}
 }
 
-func killedAtRest(s *system) {
+// replaced: agents are killed, get stuck and are replaced by an older version, and
+// neither a broker nor a probe shows it.
+func replaced(s *system) {
 	t := s.fault()
 	for _, m := range s.Machines {
 		s.on(m, "systemctl kill --signal=KILL kpls-agent")
-		s.until("the agent of "+m.Name+" is there again", func() bool { return s.agent(m) == atRest })
+		s.back(m)
+	}
+	s.stuck(s.Machine(1))
+	for _, m := range s.Machines {
+		s.on(m, install(older))
+		s.back(m)
+		s.isVersion(m, "older")
 	}
 	t.rolledBy(0)
+}
+
+// back waits until the agent of a VM is at rest again.
+func (s *system) back(m *machines.Machine) {
+	s.Helper()
+	s.until("the agent of "+m.Name+" is there again", func() bool { return s.agent(m) == atRest })
+}
+
+// isVersion fails unless a VM has the package that repack has given this end.
+func (s *system) isVersion(m *machines.Machine, end string) {
+	s.Helper()
+	if v := s.on(m, "dpkg-query -W kpls-agent"); !strings.HasSuffix(strings.TrimSpace(v), end) {
+		s.Errorf("%s has %s", m.Name, v)
+	}
+}
+
+// stuck expects that systemd ends an agent that does nothing any more, and starts
+// it again. The unit's own limit is a minute; a shorter one shows the same.
+func (s *system) stuck(m *machines.Machine) {
+	s.Helper()
+	const folder = "/run/systemd/system/kpls-agent.service.d"
+	s.on(m, "mkdir "+folder+" && printf '[Service]\\nWatchdogSec=10\\n' >"+folder+"/watchdog.conf && systemctl daemon-reload && systemctl restart kpls-agent")
+	s.back(m)
+	begun, life := time.Now(), s.invocation(m, "kpls-agent")
+	s.on(m, "systemctl kill --kill-who=main --signal=STOP kpls-agent")
+	s.until("systemd starts the agent again", func() bool { return s.invocation(m, "kpls-agent") != life })
+	s.back(m)
+	var said strings.Builder
+	for _, e := range s.journal(m, begun, "kpls-agent.service") {
+		said.WriteString(e.Message + "\n")
+	}
+	for _, want := range []string{"Watchdog timeout", "SIGABRT", "goroutine ", "Failed with result 'watchdog'"} {
+		if !strings.Contains(said.String(), want) {
+			s.Errorf("the journal of %s has no %q:\n%s", m.Name, want, said.String())
+		}
+	}
+	s.on(m, "rm -r "+folder+" && systemctl daemon-reload && systemctl restart kpls-agent")
+	s.back(m)
 }
 
 // killedAndUpgraded: agents die in every phase of a restart, and then are upgraded.
@@ -66,9 +112,7 @@ func killedAndUpgraded(s *system) {
 		if n := s.starts(m, t.begun); n != 1 {
 			s.Errorf("the broker on %s was started %d times", m.Name, n)
 		}
-		if v := s.on(m, "dpkg-query -W kpls-agent"); !strings.Contains(v, "newer") {
-			s.Errorf("%s runs %s", m.Name, v)
-		}
+		s.isVersion(m, "newer")
 	}
 }
 

@@ -1,53 +1,27 @@
 package system
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
+	"example.com/kpls-agent/test/figures"
 	"example.com/kpls-agent/test/machines"
 	"example.com/kpls-agent/test/sandbox"
 )
 
-// figure is one thing that was measured.
-type figure struct {
-	Name  string  `json:"name"`
-	Value float64 `json:"value"`
-	Unit  string  `json:"unit"`
-	Goal  string  `json:"goal,omitempty"`
-	Note  string  `json:"note,omitempty"`
+// report is all that was measured in this run, in that order.
+var report figures.Report
+
+// measured notes a figure that has no goal; the note may be empty.
+func measured(name string, value float64, unit, note string) {
+	report.Add(figures.Figure{Name: name, Value: value, Unit: unit, Note: note})
 }
 
-// figures are all that were measured in this run, in that order.
-var figures []figure
-
-// measured notes a figure; goal and note may be empty.
-func measured(name string, value float64, unit, goal, note string) {
-	figures = append(figures, figure{name, value, unit, goal, note})
-}
-
-// report prints the figures, and writes them to the file that FIGURES names.
-func report() error {
-	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
-	for _, f := range figures {
-		fmt.Fprintf(w, "%s\t%.4g %s\t%s\t%s\n", f.Name, f.Value, f.Unit, f.Goal, f.Note)
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	path := os.Getenv("FIGURES")
-	if path == "" {
-		return nil
-	}
-	text, err := json.MarshalIndent(figures, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, append(text, '\n'), 0o644)
+// aimed notes a figure and the most that it should be.
+func aimed(name string, goal, value float64, unit, note string) {
+	report.Add(figures.Figure{Name: name, Goal: &goal, Value: value, Unit: unit, Note: note})
 }
 
 // agentUpgraded counts the probes that a load balancer misses meanwhile.
@@ -55,15 +29,15 @@ func agentUpgraded(s *system) {
 	t := s.fault()
 	for _, m := range s.Machines {
 		s.on(m, "systemctl restart kpls-agent")
-		s.until("the agent of "+m.Name+" is there again", func() bool { return s.agent(m) == atRest })
+		s.back(m)
 	}
-	measured("probes missed while the agents were restarted", float64(len(t.watch.Missed(t.begun))), "", "0", fmt.Sprintf("of %d", t.watch.Probes(t.begun)))
+	aimed("probes missed while the agents were restarted", 0, float64(len(t.watch.Missed(t.begun))), "", fmt.Sprintf("of %d", t.watch.Probes(t.begun)))
 	begun := time.Now()
 	for _, m := range s.Machines {
 		s.on(m, "DEBIAN_FRONTEND=noninteractive apt-get -qq install -y "+newer)
-		s.until("the agent of "+m.Name+" is there again", func() bool { return s.agent(m) == atRest })
+		s.back(m)
 	}
-	measured("probes missed while the package was upgraded", float64(len(t.watch.Missed(begun))), "", "0", fmt.Sprintf("of %d", t.watch.Probes(begun)))
+	aimed("probes missed while the package was upgraded", 0, float64(len(t.watch.Missed(begun))), "", fmt.Sprintf("of %d", t.watch.Probes(begun)))
 	t.rolledBy(0)
 }
 
@@ -93,10 +67,10 @@ func tenRolls(s *system) {
 			s.outages("held, every 5 s, 2 and 2", lb, t)
 		}
 	}
-	measured("changefeed through ten roll-outs, failed sends", float64(worst.Failed), "", "0", "HAProxy, a probe every 5 s, 2 to leave and 2 to come back")
-	measured("changefeed through ten roll-outs, sinks rebuilt", float64(worst.Rebuilt), "", "0", "")
-	measured("changefeed through ten roll-outs, records lost", float64(worst.Lost), "", "0", "")
-	measured("changefeed through ten roll-outs, longest stall", worst.LongestStall.Seconds(), "s", "<= 1.7", fmt.Sprintf("p99 %.2f s in the worst", worst.P99.Seconds()))
+	aimed("changefeed through ten roll-outs, failed sends", 0, float64(worst.Failed), "", "HAProxy, a probe every 5 s, 2 to leave and 2 to come back")
+	aimed("changefeed through ten roll-outs, sinks rebuilt", 0, float64(worst.Rebuilt), "", "")
+	aimed("changefeed through ten roll-outs, records lost", 0, float64(worst.Lost), "", "")
+	aimed("changefeed through ten roll-outs, longest stall", 1.7, worst.LongestStall.Seconds(), "s", fmt.Sprintf("p99 %.2f s in the worst", worst.P99.Seconds()))
 }
 
 // outages measures for how long the brokers were away in the eyes of the others, and of the balancer.
@@ -115,8 +89,8 @@ func (s *system) outages(name string, lb *machines.Balancer, t *traffic) {
 			}
 		}
 	}
-	measured(name+": longest a broker was away in the eyes of the others", own.Seconds(), "s", "", "")
-	measured(name+": longest a broker was away in the eyes of the balancer", seen.Seconds(), "s", "", "")
+	measured(name+": longest a broker was away in the eyes of the others", own.Seconds(), "s", "")
+	measured(name+": longest a broker was away in the eyes of the balancer", seen.Seconds(), "s", "")
 }
 
 // security is what systemd thinks of the agent's unit; less is better, of 10.
@@ -127,7 +101,7 @@ func security(s *system) {
 	if err != nil || value > 1.5 {
 		s.Errorf("systemd-analyze security: %q", out)
 	}
-	measured("systemd-analyze security", value, "of 10", "<= 1.5", "")
+	aimed("systemd-analyze security", 1.5, value, "of 10", "")
 }
 
 // booting is how long a VM with the package takes from systemd's start to a ready agent.
@@ -137,7 +111,7 @@ func booting(s *system) {
 	if _, err := fmt.Sscan(out, &boot, &ready); err != nil {
 		s.Fatalf("%q: %v", out, err)
 	}
-	measured("boot to agent ready", (ready-boot)/1e6, "s", "", "from systemd's start as PID 1")
+	measured("boot to agent ready", (ready-boot)/1e6, "s", "from systemd's start as PID 1")
 }
 
 // resting is what an agent takes of its VM in ten minutes without work.
@@ -162,6 +136,6 @@ func resting(s *system) {
 		cpu = max(cpu, (ticks-before[i])/100/time.Since(begun).Seconds()*100)
 		memory, own = max(memory, rss/1024), max(own, anon/1024)
 	}
-	measured("agent at rest, CPU", cpu, "% of a core", "<= 0.2", "the busiest of three over 10 minutes, with Prometheus and the balancer asking")
-	measured("agent at rest, resident memory", memory, "MiB", "<= 25", fmt.Sprintf("the largest of three; %.1f MiB of it are its own, the rest file pages", own))
+	aimed("agent at rest, CPU", 0.2, cpu, "% of a core", "the busiest of three over 10 minutes, with Prometheus and the balancer asking")
+	aimed("agent at rest, resident memory", 25, memory, "MiB", fmt.Sprintf("the largest of three; %.1f MiB of it are its own, the rest file pages", own))
 }

@@ -12,8 +12,10 @@ const (
 	rule   = "/etc/polkit-1/rules.d/50-kpls-agent.rules"
 )
 
-// install installs the package once more, as cloud-init does.
-const install = "DEBIAN_FRONTEND=noninteractive apt-get install --yes --reinstall --allow-downgrades " + newer + " 2>&1"
+// install installs a package as cloud-init does, also where there is one.
+func install(deb string) string {
+	return "DEBIAN_FRONTEND=noninteractive apt-get install --yes --reinstall --allow-downgrades " + deb + " 2>&1"
+}
 
 // says fails unless a command on a VM prints want.
 func (s *system) says(m *machines.Machine, command, want string) {
@@ -29,10 +31,10 @@ func choices(s *system) {
 	broker := s.processes()[m.ID]
 	const service = "systemctl is-enabled kpls-agent; systemctl is-active kpls-agent; true"
 	s.on(m, "systemctl disable --now kpls-agent")
-	s.on(m, install)
+	s.on(m, install(newer))
 	s.says(m, service, "disabled\ninactive")
 	s.on(m, "systemctl mask kpls-agent 2>&1")
-	s.on(m, install)
+	s.on(m, install(newer))
 	s.says(m, service, "masked\ninactive")
 	s.on(m, "systemctl unmask kpls-agent 2>&1 && systemctl enable --now kpls-agent 2>&1")
 	s.settled()
@@ -63,7 +65,7 @@ func removed(s *system) {
 	s.says(m, file+"; true", "root:kafka 640")
 	s.says(m, "ls "+rule+" "+dropIn+" /usr/bin/kpls-agent 2>/dev/null; systemctl is-active kpls-agent; ls /etc/kpls-agent", "inactive\nkpls-agent.yaml\nmanifest.yaml")
 
-	s.on(m, install)
+	s.on(m, install(newer))
 	s.says(m, "systemctl is-enabled kpls-agent; systemctl is-active kpls-agent", "enabled\nactive")
 	s.settled()
 
@@ -75,7 +77,7 @@ func removed(s *system) {
 	}
 
 	// Without a manifest the agent idles and says so.
-	s.on(m, install)
+	s.on(m, install(newer))
 	s.until("the agent has no manifest", func() bool { return s.agent(m).reason == "no_manifest" })
 	s.says(m, "systemctl show --property StatusText --value kpls-agent", "unmanaged: there is no manifest yet: /etc/kpls-agent/manifest.yaml does not exist; put the manifest there")
 	s.on(m, "cp /root/kept/* /etc/kpls-agent/ && kpls-agent setup && systemctl restart kpls-agent")

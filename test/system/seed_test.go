@@ -37,18 +37,18 @@ func packaged() (string, error) {
 	return filepath.Abs(found[0])
 }
 
-// repack makes a package of a higher version with the same content, and returns its bytes.
-func repack(ctx context.Context, deb string) ([]byte, error) {
+// repack makes a package with the same content, of a version with another end, and returns its bytes.
+func repack(ctx context.Context, deb, end string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "kpls-repack-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	const steps = `dpkg-deb -R "$1" "$2/x" && sed -i 's/^Version: .*/&+newer/' "$2/x/DEBIAN/control" && dpkg-deb --root-owner-group -Zgzip -z1 -b "$2/x" "$2/newer.deb"`
-	if out, err := exec.CommandContext(ctx, "sh", "-c", steps, "sh", deb, dir).CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("make a newer package of %s: %w\n%s", deb, err, out)
+	const steps = `dpkg-deb -R "$1" "$2/x" && sed -i "s/^Version: .*/&$3/" "$2/x/DEBIAN/control" && dpkg-deb --root-owner-group -Zgzip -z1 -b "$2/x" "$2/other.deb"`
+	if out, err := exec.CommandContext(ctx, "sh", "-c", steps, "sh", deb, dir, end).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("make a package %s of %s: %w\n%s", end, deb, err, out)
 	}
-	return os.ReadFile(filepath.Join(dir, "newer.deb"))
+	return os.ReadFile(filepath.Join(dir, "other.deb"))
 }
 
 // userData is the package's example of a cloud-init file, with the address of

@@ -37,10 +37,10 @@ func story(s *system) {
 		t.Fatal(err)
 	}
 	s.createTopic()
-	measured("three machines switched on to three brokers serving", time.Since(begun).Seconds(), "s", "", "with cloud-init beside it")
+	measured("three machines switched on to three brokers serving", time.Since(begun).Seconds(), "s", "with cloud-init beside it")
 	traffic := s.start(sandbox.NewLoad(s.within()), false) // the probes open when all brokers serve
 	s.settled()
-	measured("three machines switched on to EXTERNAL on all brokers", time.Since(begun).Seconds(), "s", "", "soak 2 s")
+	measured("three machines switched on to EXTERNAL on all brokers", time.Since(begun).Seconds(), "s", "soak 2 s")
 	restarts := traffic.judge()
 	if len(restarts) != machines.Brokers {
 		t.Errorf("%d restarts for %d brokers: %v", len(restarts), machines.Brokers, restarts)
@@ -51,8 +51,26 @@ func story(s *system) {
 			t.Errorf("%s: %s", m.Name, out)
 		}
 	}
+	s.checked()
 	s.verify()
 	s.scraped()
+}
+
+// checked expects that cloud-init has nothing to say of the package's example, and
+// the preflight nothing of the VMs it made.
+func (s *system) checked() {
+	s.Helper()
+	m := s.Machine(1)
+	s.says(m, "cloud-init schema --config-file /usr/share/doc/kpls-agent/examples/user-data 2>&1", "Valid cloud-config: /usr/share/doc/kpls-agent/examples/user-data")
+	for _, m := range s.Machines {
+		out := s.on(m, "runuser -u kpls-agent -- kpls-agent check")
+		for line := range strings.Lines(out) {
+			// A container has the clock of its host.
+			if !strings.HasPrefix(line, "ok ") && !strings.Contains(line, "clock synchronization") {
+				s.Errorf("check on %s: %s", m.Name, line)
+			}
+		}
+	}
 }
 
 // verify is the customer's look, by the published names.

@@ -19,7 +19,7 @@ var steps = []step{
 	{"an administrator's choices", choices},
 	{"package removed and purged", removed},
 	{"first boot", firstBoot},
-	{"agents killed at rest", killedAtRest},
+	{"agents killed, stuck and downgraded at rest", replaced},
 	{"agents killed and upgraded in mid roll-out", killedAndUpgraded},
 	{"VM frozen in its turn, agent gone", frozenAndSilent},
 	{"VMs rebooted", rebooted},
@@ -30,7 +30,7 @@ var steps = []step{
 	{"closed, nftables", closedFlows},
 }
 
-// measurements take too long for every day. FIGURES, the file to write them to, asks for them.
+// measurements take too long for every day. FIGURES=1 asks for them, and for docs/system.json.
 var measurements = []step{
 	{"story", story},
 	{"agent upgraded", agentUpgraded},
