@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -65,11 +66,17 @@ func newCheck(s *shared) *cobra.Command {
 	c := &cobra.Command{
 		Use: "check", Short: "Check the manifest, the settings and this VM, and change nothing", Args: cobra.NoArgs,
 		Long: "Checks the settings, the manifest, server.properties, the rights on it, the unit and the right to restart it,\n" +
-			"the ports, the login to Kafka and its rights, and the clock. Run it as the agent's user: rights are those of who asks.\n" +
+			"the ports, the login to Kafka and its rights, and the clock. Rights are those of who asks; root takes the user and\n" +
+			"the groups of kpls-agent.service for its settings.\n" +
 			"Exits with 0 if all is well but for warnings, 2 if a file is wrong, 1 if something else is.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "table" && output != "json" {
 				return invalid(fmt.Errorf("output %q is unknown; use table or json", output))
+			}
+			if os.Geteuid() == 0 && s.settingsPath == defaultSettings {
+				if err := become(cmd.Context(), agentUser+".service"); err != nil {
+					return err
+				}
 			}
 			settings, err := LoadSettings(s.settingsPath)
 			if err != nil {

@@ -65,7 +65,7 @@ func checkPlaces(s *Settings) []finding {
 
 func checkUser(uid int) finding {
 	if uid == 0 {
-		return doubtful("user", "root may do everything, so that this says nothing about the rights of the agent's user; run `runuser -u kpls-agent -- kpls-agent check`, or give the agent a user of its own")
+		return doubtful("user", "root may do everything, so that this says nothing about the rights of the agent's user; with the settings of kpls-agent.service, check takes its user; otherwise run this as that user")
 	}
 	return well("user", "uid %d", uid)
 }

@@ -337,7 +337,7 @@ func TestCheckPlaces(t *testing.T) {
 	if f := checkPlaces(s)[1]; f.Level != levelFault || !strings.Contains(f.Text, "no such file") {
 		t.Errorf("%+v", f)
 	}
-	if f := checkUser(0); f.Level != levelWarning || !strings.Contains(f.Text, "runuser -u kpls-agent -- kpls-agent check") {
+	if f := checkUser(0); f.Level != levelWarning || !strings.Contains(f.Text, "otherwise run this as that user") {
 		t.Errorf("%+v", f)
 	}
 	if f := checkUser(998); f.Level != levelOK {

@@ -48,7 +48,7 @@ func newSetup(s *shared) *cobra.Command {
 			if u.who, err = lookUp(agentUser); err != nil {
 				return err
 			}
-			if _, err := os.Stat("/run/systemd/system"); err == nil { // as sd_booted(3) looks
+			if booted() {
 				m, err := unit.NewManager(cmd.Context())
 				if err != nil {
 					return err

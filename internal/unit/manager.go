@@ -62,3 +62,25 @@ func (m *Manager) Reload(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Account is whom a service runs as, by names or numbers as its unit has them.
+type Account struct {
+	User, Group string   // empty is root, and the user's own group
+	Groups      []string // SupplementaryGroups=
+}
+
+// Account asks whom a service runs as; a service that is not there as nobody in particular.
+func (m *Manager) Account(ctx context.Context, service string) (Account, error) {
+	var path dbus.ObjectPath
+	err := m.object().CallWithContext(ctx, "org.freedesktop.systemd1.Manager.LoadUnit", 0, service).Store(&path)
+	all := map[string]dbus.Variant{}
+	if err == nil {
+		unit := m.conn.Object("org.freedesktop.systemd1", path)
+		err = unit.CallWithContext(ctx, "org.freedesktop.DBus.Properties.GetAll", 0, "org.freedesktop.systemd1.Service").Store(&all)
+	}
+	if err != nil {
+		return Account{}, fmt.Errorf("ask systemd whom %s runs as: %w; see `systemctl status %s`", service, err, service)
+	}
+	groups, _ := all["SupplementaryGroups"].Value().([]string)
+	return Account{text(all["User"].Value()), text(all["Group"].Value()), groups}, nil
+}

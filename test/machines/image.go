@@ -64,6 +64,7 @@ func image(ctx context.Context, logf func(string, ...any)) (string, error) {
 		err = run(exec.CommandContext(ctx, "sh", "-c", imageSteps, "sh", part))
 	}
 	if err != nil {
+		err = errors.Join(err, unmountBelow(part), os.RemoveAll(part))
 		return "", fmt.Errorf("make the machines' image: %w; it needs a Debian mirror that apt can reach", err)
 	}
 	return dir, os.Rename(part, dir)

@@ -49,6 +49,15 @@ func (m *Machine) prepare(files map[string]string) error {
 			return err
 		}
 	}
+	wants := filepath.Join(m.dir, "upper/etc/systemd/system/multi-user.target.wants")
+	if err := os.MkdirAll(wants, 0o755); err != nil {
+		return err
+	}
+	for _, unit := range []string{"kafka.service", "kafka-format.service"} { // as systemctl enables them
+		if err := os.Symlink("/usr/lib/systemd/system/"+unit, filepath.Join(wants, unit)); err != nil {
+			return err
+		}
+	}
 	overlay := fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work", m.image, m.dir, m.dir)
 	if err := unix.Mount("overlay", m.Root(), "overlay", 0, overlay); err != nil {
 		return fmt.Errorf("mount the disk of %s: %w", m.Name, err)

@@ -71,7 +71,6 @@ func (m *Machine) seed() (map[string]string, error) {
 		dropIns + "kafka.service.d/jars.conf":        startBroker,
 		units + "kafka-format.service":               string(format),
 		dropIns + "kafka-format.service.d/jars.conf": startStorage,
-		units + "multi-user.target.d/kafka.conf":     "[Unit]\nWants=kafka.service kafka-format.service\n",
 	}, nil
 }
 
