@@ -121,9 +121,9 @@ func (h *Host) Listen(ctx context.Context, addr string) (l net.Listener, err err
 	return l, err
 }
 
-// Accepts is true if an address takes a connection of the host within a second.
+// Accepts is true if an address takes a connection of the host within three seconds.
 func (h *Host) Accepts(ctx context.Context, addr string) bool {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	conn, err := h.Dial(ctx, "tcp", addr)
 	if err != nil {

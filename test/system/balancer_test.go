@@ -77,6 +77,7 @@ func held(s *system) {
 	s.during()
 	lb := s.haproxy(machines.Azure)
 	t := s.start(s.changefeed(), false)
+	t.mayGiveUp = true
 	s.rollOut()()
 	t.rolledBy(machines.Brokers)
 	s.unseen(lb, t.begun)
@@ -142,7 +143,7 @@ func lostBroker(s *system) {
 	s.during("hold_limit: 3s")
 	lb := s.haproxy(machines.Fast)
 	t := s.start(sandbox.NewLoad(s.through()), false)
-	t.interrupted = true
+	t.mayGiveUp = true
 	end := s.rollOut()
 	m := s.turn(nil, "applying", "restarting")
 	s.on(m, "printf '[Service]\\nExecStartPre=/bin/false\\n' >/etc/systemd/system/kafka.service.d/broken.conf && systemctl daemon-reload")

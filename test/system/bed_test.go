@@ -79,7 +79,7 @@ func (s *system) until(what string, ok func() bool) {
 // on runs a shell command on a VM, as root.
 func (s *system) on(m *machines.Machine, command string) string {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(s.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(s.Context(), patience)
 	defer cancel()
 	out, err := m.Output(ctx, "sh", "-c", command)
 	if err != nil {

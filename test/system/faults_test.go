@@ -120,7 +120,7 @@ func killedAndUpgraded(s *system) {
 // roll-out does not end without an agent that is gone, and says so.
 func frozenAndSilent(s *system) {
 	t := s.fault()
-	t.interrupted = true
+	t.mayGiveUp = true
 	end := s.rollOut()
 	m := s.turn(nil, "restarting")
 	gone := s.other(m)
@@ -150,7 +150,7 @@ func frozenAndSilent(s *system) {
 // one is down for its restart.
 func rebooted(s *system) {
 	t := s.fault()
-	t.interrupted = true
+	t.mayGiveUp = true
 	end := s.rollOut()
 	m := s.turn(nil, "restarting")
 	if err := m.Reboot(s.Context()); err != nil {
@@ -165,7 +165,7 @@ func rebooted(s *system) {
 
 func cut(s *system) {
 	t := s.fault()
-	t.interrupted = true
+	t.mayGiveUp = true
 	end := s.rollOut()
 	m := s.turn(nil, "restarting")
 	if err := m.Cut(s.Context()); err != nil {
@@ -187,7 +187,7 @@ func cut(s *system) {
 // down until somebody has made room and started it.
 func diskFull(s *system) {
 	t := s.fault()
-	t.interrupted = true
+	t.mayGiveUp = true
 	end := s.rollOut()
 	m := s.turn(nil, "restarting")
 	full := s.other(m)

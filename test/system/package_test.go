@@ -141,7 +141,7 @@ func firstBoot(s *system) {
 	} {
 		s.on(m, pristine+c.breaks)
 		reboot()
-		if waited := at("kafka", "ExecMainStartTimestampMonotonic") - at("basic.target", "ActiveEnterTimestampMonotonic"); waited > 20e6 {
+		if waited := at("kafka", "ExecMainStartTimestampMonotonic") - at("basic.target", "ActiveEnterTimestampMonotonic"); waited > 25e6 {
 			s.Errorf("%s kept the broker from starting for %.1f s", c.name, float64(waited)/1e6)
 		}
 		s.on(m, c.mends)
