@@ -27,7 +27,7 @@ const (
 	older = "/root/older.deb"
 )
 
-var limit = flag.Duration("limit", 16*time.Minute, "how long all of this may take before it is ended and the machines are removed")
+var limit = flag.Duration("limit", 25*time.Minute, "how long all of this may take before it is ended and the machines are removed")
 
 func TestMain(m *testing.M) {
 	flag.Parse()
