@@ -48,7 +48,7 @@ func run(ctx context.Context, out, progress io.Writer) (int, error) {
 	if _, err := fmt.Fprintf(out, "\n%s", report.Table()); err != nil {
 		return 1, err
 	}
-	if err := report.Write(".", "bench"); err != nil {
+	if err := report.Write(".", "bench", "README.md", "docs/performance.md"); err != nil {
 		return 1, err
 	}
 	if os.Getenv("STRICT") == "1" && report.FarOff() {

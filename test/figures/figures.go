@@ -3,9 +3,7 @@ package figures
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/kpls-agent/test/tables"
 )
 
 // tolerance is how much above a goal a figure may be that is not far off.
@@ -97,9 +97,8 @@ func (f Figure) amount(v float64) string {
 	return strings.TrimSpace(fmt.Sprintf("%.4g %s", v, f.Unit))
 }
 
-// Write writes docs/NAME.json below root, and the tables that documents have between
-// <!-- NAME --> and <!-- /NAME -->.
-func (r *Report) Write(root, name string) error {
+// Write writes docs/NAME.json below root, and the table between the marks NAME of documents.
+func (r *Report) Write(root, name string, documents ...string) error {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
@@ -107,29 +106,10 @@ func (r *Report) Write(root, name string) error {
 	if err := os.WriteFile(filepath.Join(root, "docs", name+".json"), append(data, '\n'), 0o644); err != nil {
 		return err
 	}
-	for _, path := range []string{filepath.Join(root, "docs", "performance.md"), filepath.Join(root, "README.md")} {
-		if err := r.insert(path, name); err != nil {
+	for _, d := range documents {
+		if err := tables.Replace(filepath.Join(root, d), name, r.Table()); err != nil {
 			return fmt.Errorf("write the table: %w", err)
 		}
 	}
 	return nil
-}
-
-// insert puts the table in place of the one between a document's markers; a
-// document without them, or none at all, stays as it is.
-func (r *Report) insert(path, name string) error {
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	begin, end := "<!-- "+name+" -->\n", "<!-- /"+name+" -->"
-	before, rest, begins := strings.Cut(string(data), begin)
-	_, after, ends := strings.Cut(rest, end)
-	if !begins || !ends {
-		return nil
-	}
-	return os.WriteFile(path, []byte(before+begin+r.Table()+end+after), 0o644)
 }

@@ -62,7 +62,7 @@ func TestMain(m *testing.M) {
 		err = bed.Close()
 		fmt.Print(report.Table())
 		if os.Getenv("FIGURES") != "" && code == 0 {
-			err = errors.Join(err, report.Write(filepath.Join("..", ".."), "system"))
+			err = errors.Join(err, report.Write(filepath.Join("..", ".."), "system", "docs/performance.md"))
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
