@@ -41,6 +41,9 @@ func NewChangefeed(opts LoadOptions) *Changefeed {
 // Figures are those so far, without Lost and Duplicated.
 func (c *Changefeed) Figures() Figures { return c.book.figures(nil) }
 
+// Measure lets the stalls count of records that are created from now on.
+func (c *Changefeed) Measure() { c.book.measure() }
+
 // Run creates records until ctx ends, then waits until all are acknowledged and
 // read, and sums up. An error means that there is no account.
 func (c *Changefeed) Run(ctx context.Context) (Figures, error) {

@@ -58,6 +58,12 @@ func customer(t *testing.T, c *sandbox.Cluster) (bootstrap []string, dial sandbo
 	return bootstrap, names.Dial
 }
 
+type load interface {
+	Run(ctx context.Context) (sandbox.Figures, error)
+	Figures() sandbox.Figures
+	Measure()
+}
+
 // runner runs a load until stop, which returns its account.
 func runner(t *testing.T, run func(context.Context) (sandbox.Figures, error)) (stop func() sandbox.Figures) {
 	t.Helper()
@@ -81,7 +87,7 @@ func runner(t *testing.T, run func(context.Context) (sandbox.Figures, error)) (s
 func TestClusterUnderLoad(t *testing.T) {
 	c := newCluster(t)
 	ctx := t.Context()
-	for _, topic := range []string{"plain", "changes"} {
+	for _, topic := range []string{"plain", "changes", "java", "transactions"} {
 		if err := c.CreateTopic(ctx, topic, 6, 3, map[string]string{"min.insync.replicas": "2"}); err != nil {
 			t.Fatal(err)
 		}
@@ -101,11 +107,35 @@ func TestClusterUnderLoad(t *testing.T) {
 	var watch sync.WaitGroup
 	watch.Go(func() { watcher.Run(watching) })
 	t.Cleanup(func() { stopWatching(); watch.Wait() })
-	load := sandbox.NewLoad(sandbox.LoadOptions{Bootstrap: c.Bootstrap(), Topic: "plain", Partitions: 6})
-	stopLoad := runner(t, load.Run)
-	feed := sandbox.NewChangefeed(sandbox.LoadOptions{Bootstrap: bootstrap, Dial: dial, Topic: "changes", Partitions: 6})
-	stopFeed := runner(t, feed.Run)
-	eventually(t, "both loads get through", func() bool { return load.Figures().Acked > 200 && feed.Figures().Acked > 200 })
+	within := func(topic string) sandbox.LoadOptions {
+		return sandbox.LoadOptions{Bootstrap: c.Bootstrap(), Topic: topic, Partitions: 6}
+	}
+	// The group reads what the first load sends, and is stopped last.
+	loads := []struct {
+		name string
+		load load
+		stop func() sandbox.Figures
+	}{
+		{name: "load", load: sandbox.NewLoad(within("plain"))},
+		{name: "changefeed", load: sandbox.NewChangefeed(sandbox.LoadOptions{Bootstrap: bootstrap, Dial: dial, Topic: "changes", Partitions: 6})},
+		{name: "java", load: sandbox.NewProgram(within("java"), c.Tool(ctx, "../clients/java/Producer.java").Args...)},
+		{name: "transactions", load: sandbox.NewTransactions(within("transactions"))},
+		{name: "group", load: sandbox.NewGroup(within("plain"), 3)},
+	}
+	for i := range loads {
+		loads[i].stop = runner(t, loads[i].load.Run)
+	}
+	eventually(t, "all loads get through", func() bool {
+		for _, l := range loads {
+			if l.load.Figures().Acked <= 200 {
+				return false
+			}
+		}
+		return true
+	})
+	for _, l := range loads {
+		l.load.Measure()
+	}
 
 	restartFromOutside(t, c.Brokers[0])
 	if err := c.WaitFullISR(ctx); err != nil {
@@ -127,13 +157,15 @@ func TestClusterUnderLoad(t *testing.T) {
 	if away := watcher.MostAway(); len(away) != 1 || away[0] != 1 {
 		t.Errorf("away at the worst: %v, want broker 1", away)
 	}
-	for name, figures := range map[string]sandbox.Figures{"load": stopLoad(), "changefeed": stopFeed()} {
-		t.Log(name, figures)
-		if figures.Lost > 0 || figures.Acked != figures.Sent || figures.Acked < 400 {
-			t.Errorf("%s: %s", name, figures)
+	for _, l := range loads {
+		figures := l.stop()
+		t.Log(l.name, figures)
+		if figures.Lost > 0 || figures.Acked < 400 || figures.LongestStall <= 0 {
+			t.Errorf("%s: %s", l.name, figures)
 		}
-		if name == "load" && (figures.Failed > 0 || figures.Duplicated > 0) {
-			t.Errorf("load: %s", figures)
+		mayFail := l.name == "changefeed" || l.name == "transactions" || l.name == "group" // and say so, or deliver again
+		if !mayFail && (figures.Failed > 0 || figures.Duplicated > 0 || figures.Acked != figures.Sent) {
+			t.Errorf("%s: %s", l.name, figures)
 		}
 	}
 	checkConfiguration(t, c)

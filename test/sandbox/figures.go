@@ -17,12 +17,17 @@ type Figures struct {
 	Lost, Duplicated int
 	// Rebuilt counts how often a changefeed tore its sink down.
 	Rebuilt int
+	// Late records were acknowledged more than lateAfter after their creation.
+	Late int
 	// LongestStall is the longest time from a record's creation to its
 	// acknowledgement; P50 and P99 are the quantiles of that time.
 	LongestStall, P50, P99 time.Duration
 	// LastError is the last error of the client, for the reader.
 	LastError string
 }
+
+// lateAfter is what people and other programs begin to notice.
+const lateAfter = 500 * time.Millisecond
 
 // String is one line.
 func (f Figures) String() string {
@@ -39,7 +44,8 @@ type ledger struct {
 	mu      sync.Mutex
 	created []time.Time     // by number
 	acked   []bool          // by number
-	waits   []time.Duration // of acknowledged records
+	waits   []time.Duration // by number; of acknowledged records
+	from    int             // waits count from this number on
 	failed  int
 	rebuilt int
 	lastErr string
@@ -51,6 +57,7 @@ func (l *ledger) create() int {
 	defer l.mu.Unlock()
 	l.created = append(l.created, time.Now())
 	l.acked = append(l.acked, false)
+	l.waits = append(l.waits, 0)
 	return len(l.created) - 1
 }
 
@@ -60,7 +67,7 @@ func (l *ledger) ack(n int) {
 	defer l.mu.Unlock()
 	if !l.acked[n] {
 		l.acked[n] = true
-		l.waits = append(l.waits, time.Since(l.created[n]))
+		l.waits[n] = time.Since(l.created[n])
 	}
 }
 
@@ -69,6 +76,14 @@ func (l *ledger) fail(err error) {
 	defer l.mu.Unlock()
 	l.failed++
 	l.lastErr = err.Error()
+}
+
+// measure lets the waits count of records that are created from now on: before, a
+// client may have been starting.
+func (l *ledger) measure() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.from = len(l.created)
 }
 
 func (l *ledger) tornDown(err error) {
@@ -82,7 +97,7 @@ func (l *ledger) tornDown(err error) {
 func (l *ledger) figures(reads []int) Figures {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	f := Figures{Sent: len(l.created), Acked: len(l.waits), Failed: l.failed, Rebuilt: l.rebuilt, LastError: l.lastErr}
+	f := Figures{Sent: len(l.created), Failed: l.failed, Rebuilt: l.rebuilt, LastError: l.lastErr}
 	for n, count := range reads {
 		if count == 0 && l.acked[n] {
 			f.Lost++
@@ -98,11 +113,35 @@ func (l *ledger) figures(reads []int) Figures {
 			break // the oldest
 		}
 	}
-	if waits := slices.Sorted(slices.Values(l.waits)); len(waits) > 0 {
-		f.P50, f.P99 = waits[len(waits)/2], waits[len(waits)*99/100]
-		f.LongestStall = max(f.LongestStall, waits[len(waits)-1])
+	var counted waits
+	for n, acked := range l.acked {
+		if acked {
+			f.Acked++
+		}
+		if acked && n >= l.from {
+			counted = append(counted, l.waits[n])
+		}
 	}
+	counted.sum(&f)
 	return f
+}
+
+// waits are how long records waited.
+type waits []time.Duration
+
+// sum adds what they say of a run.
+func (w waits) sum(f *Figures) {
+	if len(w) == 0 {
+		return
+	}
+	sorted := slices.Sorted(slices.Values(w))
+	f.P50, f.P99 = sorted[len(sorted)/2], sorted[len(sorted)*99/100]
+	f.LongestStall = max(f.LongestStall, sorted[len(sorted)-1])
+	for _, wait := range sorted {
+		if wait > lateAfter {
+			f.Late++
+		}
+	}
 }
 
 // size is the number of records so far.

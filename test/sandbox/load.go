@@ -65,6 +65,9 @@ func NewLoad(opts LoadOptions) *Load {
 // Figures are those so far, without Lost and Duplicated.
 func (l *Load) Figures() Figures { return l.book.figures(nil) }
 
+// Measure lets the stalls count of records that are created from now on.
+func (l *Load) Measure() { l.book.measure() }
+
 // Run sends until ctx ends, then waits until everything is acknowledged and read,
 // and sums up. An error means that there is no account.
 func (l *Load) Run(ctx context.Context) (Figures, error) {

@@ -64,12 +64,9 @@ func (r *reader) poll() {
 // drain waits until everything that is in the topic now was read, and returns
 // how often each of the run's records was, by number.
 func (r *reader) drain(ctx context.Context, size int) ([]int, error) {
-	ends, err := kadm.NewClient(r.client).ListEndOffsets(ctx, r.topic)
-	if err == nil {
-		err = ends.Error()
-	}
+	ends, err := listEnds(ctx, kadm.NewClient(r.client), r.topic)
 	if err != nil {
-		return nil, fmt.Errorf("list the end offsets of %s: %w", r.topic, err)
+		return nil, err
 	}
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
@@ -106,4 +103,16 @@ func (r *reader) behind(ends kadm.ListedOffsets) int {
 		}
 	})
 	return behind
+}
+
+// listEnds are the offsets that the next records will get.
+func listEnds(ctx context.Context, admin *kadm.Client, topic string) (kadm.ListedOffsets, error) {
+	ends, err := admin.ListEndOffsets(ctx, topic)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the end offsets of %s: %w", topic, err)
+	}
+	return ends, nil
 }
