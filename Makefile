@@ -11,7 +11,7 @@ LINT = $(GO) tool -modfile=tools/golangci-lint/go.mod golangci-lint
 TEST = $(GO) test -race -shuffle=on
 
 .DEFAULT_GOAL := build
-.PHONY: build deb deb-test test brokers e2e e2e-figures soak fleet mutants vet lint fmt prometheus demo bench setup clean help
+.PHONY: build deb deb-test test brokers e2e e2e-figures soak fleet mutants vet lint fmt prometheus demo bench clients setup clean help
 
 build: ## build bin/kpls-agent
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/kpls-agent ./cmd/kpls-agent
@@ -82,9 +82,14 @@ demo: setup ## a roll-out, a bad manifest and its roll-back, live on one screen
 	$(GO) build -o bin/demo ./test/demo
 	@exec bin/demo
 
-bench: setup ## measure, and write the figures to a file
+bench: setup ## measure, and write the figures to files
 	$(GO) build -o bin/bench ./test/bench
 	@exec bin/bench
+
+# ROUNDS says how often each kind of roll-out is measured.
+clients: setup ## only what clients feel of a roll-out, ROUNDS times, by what can be compared
+	$(GO) build -o bin/bench ./test/bench
+	@exec bin/bench clients
 
 setup: ## install what the tests and the demo need and this machine lacks
 	@test/setup.sh

@@ -22,7 +22,7 @@ const (
 	rate       = 200 // records a second
 )
 
-// byHandPort is where the script's listener listens.
+// byHandPort is where the first listener of a script listens.
 const byHandPort = 39292
 
 // roll is one roll-out over all brokers, as the outside saw it.
@@ -197,9 +197,11 @@ func dial(ctx context.Context, addr string) error {
 // script is the procedure as a careful operator writes it down: edit, restart,
 // wait for the broker's answer, wait until no partition is under-replicated.
 func (b *bench) script(ctx context.Context) (begin, end time.Time, err error) {
+	b.byHand++
+	name, port := fmt.Sprintf("BYHAND%d", b.byHand), byHandPort+b.byHand
 	begin = time.Now()
 	for _, br := range b.Brokers {
-		if err := br.AddListener("BYHAND", byHandPort, br.Addr(byHandPort)); err != nil {
+		if err := br.AddListener(name, port, br.Addr(port)); err != nil {
 			return begin, end, err
 		}
 		if err := br.Restart(ctx); err != nil {
@@ -211,8 +213,7 @@ func (b *bench) script(ctx context.Context) (begin, end time.Time, err error) {
 		if err := b.tool(ctx, answers, "kafka.admin.BrokerApiVersionsCommand", "--bootstrap-server", br.Internal()); err != nil {
 			return begin, end, err
 		}
-		empty := func(out string) bool { return strings.TrimSpace(out) == "" }
-		if err := b.tool(ctx, empty, "org.apache.kafka.tools.TopicCommand", "--bootstrap-server", strings.Join(b.Bootstrap(), ","), "--describe", "--under-replicated-partitions"); err != nil {
+		if err := b.underReplicated(ctx); err != nil {
 			return begin, end, err
 		}
 	}

@@ -89,8 +89,13 @@ func (r *Report) Table() string {
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", f.Name, goal, f.amount(f.Value), f.verdict(), f.Note)
 	}
-	fmt.Fprintf(&b, "\nKafka %s, %d cores, Linux %s, %s, %s; load average before: %s.\n", r.Kafka, r.Cores, r.Kernel, r.Go, r.Date, r.Load)
+	b.WriteString("\n" + r.Conditions())
 	return b.String()
+}
+
+// Conditions is the line below a table: where and when the figures are from.
+func (r *Report) Conditions() string {
+	return fmt.Sprintf("Kafka %s, %d cores, Linux %s, %s, %s; load average before: %s.\n", r.Kafka, r.Cores, r.Kernel, r.Go, r.Date, r.Load)
 }
 
 func (f Figure) amount(v float64) string {

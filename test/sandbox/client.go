@@ -103,6 +103,44 @@ func (c *Cluster) ElectPreferred(ctx context.Context, topic string, partition in
 	return nil
 }
 
+// ElectAllPreferred makes the first replica of every partition its leader.
+func (c *Cluster) ElectAllPreferred(ctx context.Context) error {
+	results, err := kadm.NewClient(c.client).ElectLeaders(ctx, kadm.ElectPreferredReplica, nil)
+	for _, partitions := range results {
+		for _, r := range partitions {
+			if !errors.Is(r.Err, kerr.ElectionNotNeeded) {
+				err = errors.Join(err, r.Err)
+			}
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("elect all preferred leaders: %w", err)
+	}
+	return nil
+}
+
+// Leader is who leads a partition. The epoch grows with each change.
+type Leader struct{ ID, Epoch, Preferred int32 }
+
+// Leaders are the leaders of these topics' partitions as one broker knows them.
+func (c *Cluster) Leaders(ctx context.Context, topics ...string) (map[string]map[int32]Leader, error) {
+	details, err := kadm.NewClient(c.client).ListTopics(ctx, topics...)
+	if err == nil {
+		err = details.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the leaders of %v: %w", topics, err)
+	}
+	leaders := make(map[string]map[int32]Leader)
+	details.EachPartition(func(p kadm.PartitionDetail) {
+		if leaders[p.Topic] == nil {
+			leaders[p.Topic] = make(map[int32]Leader)
+		}
+		leaders[p.Topic][p.Partition] = Leader{ID: p.Leader, Epoch: p.LeaderEpoch, Preferred: p.Replicas[0]}
+	})
+	return leaders, nil
+}
+
 // SetTopic sets a topic's own configuration.
 func (c *Cluster) SetTopic(ctx context.Context, topic, key, value string) error {
 	responses, err := kadm.NewClient(c.client).AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: key, Value: &value}}, topic)

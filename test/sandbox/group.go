@@ -68,14 +68,27 @@ func (g *Group) Run(ctx context.Context) (Figures, error) {
 	return g.drain(rest, admin)
 }
 
-// setOut commits the topic's ends for the group, so that whatever is written later is its to read.
+// setOut commits the topic's ends for the group, so that whatever is written later is
+// its to read. It tries again as long as the group's coordinator is being found.
 func (g *Group) setOut(ctx context.Context, admin *kadm.Client) error {
-	ends, err := listEnds(ctx, admin, g.opts.Topic)
-	if err == nil {
-		err = admin.CommitAllOffsets(ctx, g.name, ends.Offsets())
-	}
-	if err != nil {
-		return fmt.Errorf("let %s begin at the end of %s: %w", g.name, g.opts.Topic, err)
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	var ends kadm.ListedOffsets
+	for {
+		var err error
+		if ends, err = listEnds(ctx, admin, g.opts.Topic); err == nil {
+			err = admin.CommitAllOffsets(ctx, g.name, ends.Offsets())
+		}
+		if err == nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("let %s begin at the end of %s: %w", g.name, g.opts.Topic, err)
+		case <-tick.C:
+		}
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
