@@ -69,7 +69,7 @@ func (r *clientsReport) write(root string) error {
 	return tables.Replace(filepath.Join(docs, "performance.md"), "clients", r.table())
 }
 
-// table is two tables in Markdown: of the methods, and of the clients by method.
+// table is two tables in Markdown, of the methods and of the clients by method, and the picture.
 func (r *clientsReport) table() string {
 	var b strings.Builder
 	b.WriteString("| roll-out of 3 brokers by | seconds | leader moves | records sent | failed | lost | duplicated | later than 0.5 s | longest stall |\n" +
@@ -103,6 +103,7 @@ func (r *clientsReport) table() string {
 		b.WriteString("\n")
 	}
 	fmt.Fprintf(&b, "\n%d roll-outs by each; of p50 and p99 the median is given, of the longest the longest. %s", r.Rounds, r.Conditions)
+	b.WriteString("\n![The stalls of each client by each method](clients.svg)\n")
 	return b.String()
 }
 

@@ -45,7 +45,7 @@ func TestClientsReport(t *testing.T) {
 	for _, want := range []string{
 		"| agents, no election | 20.0-21.0 | 10 | 400 | 2 | 0 | 0 | 20 a roll-out | 2.00 s |\n",
 		"| one | 0.001 / 1.50 / 2.00 |",
-		"somewhere.\n<!-- /clients -->\n",
+		"somewhere.\n\n![The stalls of each client by each method](clients.svg)\n<!-- /clients -->\n",
 	} {
 		if !strings.Contains(string(got), want) {
 			t.Errorf("no %q in\n%s", want, got)
