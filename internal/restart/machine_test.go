@@ -239,6 +239,23 @@ func TestUndoKeepsTheMajority(t *testing.T) {
 	}
 }
 
+// Where nobody can be asked, nobody says that a broker is not needed, unless there is no other.
+func TestUndoSeesNobody(t *testing.T) {
+	f := going(StepUndo)
+	f.Cluster.Views, f.Cluster.Err = nil, "no broker answers"
+	if d := settle(machine(), &f); d.Do.Kind == ActRestart || d.Status.Reason.Code != CodeGateViews {
+		t.Errorf("got %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	f.Cluster.Brokers, f.Manifest.Zones = nil, nil // but other agents have been heard of
+	if d := settle(machine(), &f); d.Do.Kind == ActRestart || d.Status.Reason.Code != CodeGateViews {
+		t.Errorf("without a table: got %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	f.Log.View.Statuses = map[int32]Status{1: {Broker: 1}}
+	if d := settle(machine(), &f); d.Do.Kind != ActRestart {
+		t.Errorf("alone: got %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+}
+
 // A process that kept ending may have been started on the last good file, and serve.
 func TestUndoAsksForWhatServesAgain(t *testing.T) {
 	f := going(StepUndo)

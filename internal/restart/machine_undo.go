@@ -85,6 +85,9 @@ func (s *step) undoRestart() Decision {
 // just now. One that others see fenced holds no replica, but may still have a
 // vote in a quorum that would be none without it.
 func (s *step) needed() *Reason {
+	if len(s.f.Cluster.Views) == 0 && !s.alone() { // nobody says that it is fenced
+		return because(CodeGateViews, "the cluster cannot be seen: %s", orNot(s.f.Cluster.Err, "no broker answers"))
+	}
 	if !s.inAny(s.m.opts.Self) {
 		if q := s.f.Cluster.Quorum; q != nil && q.Leader >= 0 && slices.ContainsFunc(q.Voters, func(v Voter) bool { return v.ID == s.m.opts.Self && v.caughtUp() }) {
 			return s.gateQuorum()
@@ -97,6 +100,17 @@ func (s *step) needed() *Reason {
 		}
 	}
 	return nil
+}
+
+// alone is true if no other broker was ever heard of.
+func (s *step) alone() bool {
+	for id := range s.v.Statuses {
+		if id != s.m.opts.Self {
+			return false
+		}
+	}
+	others, _ := s.others()
+	return len(others) == 0
 }
 
 // proveUndo expects what the process ran before.
