@@ -50,7 +50,6 @@ func (c *cluster) Running(ctx context.Context) restart.RunningFacts {
 		desired, _ = m.For(c.id) // a broker that is not in the manifest is refused elsewhere
 	}
 	f.Dynamic = config.DynamicOverrides(raw, desired)
-	f.ZooKeeper = config.RunningZooKeeper(raw)
 	version, err := c.version(ctx)
 	if err != nil {
 		f.Err = err.Error()

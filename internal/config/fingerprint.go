@@ -115,11 +115,6 @@ func runningConfig(entries map[string]RunningValue) (*brokerConfig, error) {
 	return c, nil
 }
 
-// RunningZooKeeper is true if the process runs in ZooKeeper mode: it has no process.roles.
-func RunningZooKeeper(entries map[string]RunningValue) bool {
-	return trimJava(entries[keyRoles].Value) == ""
-}
-
 // DynamicOverrides names, in order, the properties for which a dynamic
 // configuration decides and not the file: of the three listener properties any,
 // of the managed listeners' own those that the process runs otherwise than

@@ -123,9 +123,6 @@ func TestRunningFingerprintsRefuse(t *testing.T) {
 }
 
 func TestRunningFacts(t *testing.T) {
-	if RunningZooKeeper(map[string]RunningValue{keyRoles: {Value: "broker"}}) || !RunningZooKeeper(map[string]RunningValue{keyRoles: {}}) {
-		t.Error("process.roles tells the mode")
-	}
 	d := external()
 	d.Endpoints[0].Properties = map[string]string{"max.connections": "7", "ssl.keystore.password": "x", "num.network.threads": "2"}
 	got := DynamicOverrides(map[string]RunningValue{

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -60,6 +61,12 @@ type Client struct {
 	// unpack is bounded by pollBytes.
 	unpack kgo.Decompressor
 
+	// kraft is true while DescribeQuorum was answered last.
+	kraft  atomic.Bool
+	scouts scouts
+	life   context.Context // ends with Close
+	end    context.CancelFunc
+
 	mu        sync.Mutex
 	addresses map[int32]string
 	dialErr   error // of the last attempt to connect; nil if it succeeded
@@ -85,6 +92,7 @@ func Open(opts Options) (*Client, error) {
 		opts:      opts,
 		own:       &own{addr: opts.OwnAddress, dial: dial, mech: mech, m: opts.Metrics},
 		addresses: map[int32]string{},
+		scouts:    scouts{out: map[int32]*scout{}},
 	}
 	c.kgo, err = kgo.NewClient(append(common(c.remember(dial), mech), kgo.SeedBrokers(opts.Seeds...), kgo.WithHooks(opts.Metrics), kgo.MaxDecompressBatchBytes(pollBytes))...)
 	if err != nil {
@@ -92,6 +100,7 @@ func Open(opts Options) (*Client, error) {
 	}
 	c.unpack, _ = c.kgo.OptValue(kgo.WithDecompressor).(kgo.Decompressor)
 	c.log = newLog(c)
+	c.life, c.end = context.WithCancel(context.Background()) //nolint:forbidigo // scouts outlive the question that sent them
 	return c, nil
 }
 
@@ -119,6 +128,8 @@ func backoff(n int) time.Duration { return 50 * time.Millisecond << min(max(n-1,
 
 // Close ends all connections. Log.Run must have returned.
 func (c *Client) Close() {
+	c.end()
+	c.scouts.all.Wait()
 	c.kgo.Close()
 	c.own.close()
 }

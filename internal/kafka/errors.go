@@ -61,6 +61,7 @@ func advise(err error) string {
 		expired   *expiredError
 		handshake *handshakeError
 		network   *net.OpError
+		noZK      *noZooKeeperError
 	)
 	switch {
 	case err == nil:
@@ -71,6 +72,8 @@ func advise(err error) string {
 		return "the listener does not offer this SASL mechanism: correct it in the agent's settings"
 	case errors.Is(err, kerr.IllegalSaslState):
 		return "the listener does not expect a login: correct the security protocol in the agent's settings"
+	case errors.As(err, &noZK):
+		return "see that ZooKeeper runs and that the broker reaches it"
 	case errors.As(err, &lacks):
 		return "give the agent's Kafka user the ACL " + lacks.acl
 	case denied(err):

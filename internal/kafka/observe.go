@@ -65,6 +65,10 @@ func (c *Client) observe(ctx context.Context, f *restart.ClusterFacts) string {
 		return orText(errors.Join(failures...), "no broker is registered")
 	}
 	asked := f.Views[len(f.Views)-1].Broker // another one than the own, if one answered
+	f.Quorum, err = c.quorum(ctx, asked, f.Views)
+	if err != nil {
+		f.QuorumErr = fmt.Sprintf("ask broker %d for the quorum: %s", asked, explain(err))
+	}
 	f.MinISR, err = c.minISR(ctx, asked, f.Views)
 	text := ""
 	if err != nil {
@@ -72,10 +76,6 @@ func (c *Client) observe(ctx context.Context, f *restart.ClusterFacts) string {
 	}
 	if err := c.seesAll(ctx, f.Views[0]); err != nil {
 		text = explain(err).Error()
-	}
-	f.Quorum, err = c.quorum(ctx, asked)
-	if err != nil {
-		f.QuorumErr = fmt.Sprintf("ask broker %d for the quorum: %s", asked, explain(err))
 	}
 	f.Brokers = known(f.Views)
 	c.forget(f.Brokers)
@@ -154,7 +154,7 @@ func (c *Client) view(ctx context.Context, broker int32, others []restart.Broker
 // memory: the views of a healthy cluster are all the same, and its partitions
 // are hundreds of thousands.
 func brokerView(broker int32, resp *kmsg.MetadataResponse, like []restart.Topic) (restart.BrokerView, error) {
-	v := restart.BrokerView{Broker: broker, Topics: make([]restart.Topic, 0, len(resp.Topics))}
+	v := restart.BrokerView{Broker: broker, Controller: resp.ControllerID, Topics: make([]restart.Topic, 0, len(resp.Topics))}
 	for _, b := range resp.Brokers {
 		v.Alive = append(v.Alive, b.NodeID)
 	}
@@ -249,6 +249,12 @@ func (c *Client) minISR(ctx context.Context, broker int32, views []restart.Broke
 // topicConfigs returns the effective value of one property of topics, in one
 // request. A topic that does not exist is left out.
 func (c *Client) topicConfigs(ctx context.Context, broker int32, property string, topics ...string) (map[string]string, error) {
+	if len(topics) == 0 {
+		return nil, nil
+	}
+	if err := c.mayAsk(ctx, broker, topics[0]); err != nil {
+		return nil, err
+	}
 	req := kmsg.NewPtrDescribeConfigsRequest()
 	for _, t := range topics {
 		r := kmsg.NewDescribeConfigsRequestResource()

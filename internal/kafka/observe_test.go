@@ -26,6 +26,20 @@ import (
 // DescribeQuorum with what answer returns.
 func describeQuorum(t testing.TB, c *kfake.Cluster, answer func() (kmsg.Response, error, bool), opts ...kgo.Opt) {
 	t.Helper()
+	knows(t, c, 55, opts...)
+	c.ControlKey(55, func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		resp, err, done := answer()
+		if resp != nil {
+			resp.SetVersion(r.GetVersion())
+		}
+		return resp, err, done
+	})
+}
+
+// knows makes a fake cluster say that it knows one request more.
+func knows(t testing.TB, c *kfake.Cluster, request int16, opts ...kgo.Opt) {
+	t.Helper()
 	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(c.ListenAddrs()...))...)
 	if err != nil {
 		t.Fatal(err)
@@ -36,21 +50,13 @@ func describeQuorum(t testing.TB, c *kfake.Cluster, answer func() (kmsg.Response
 		t.Fatal(err)
 	}
 	key := kmsg.NewApiVersionsResponseApiKey()
-	key.ApiKey, key.MaxVersion = 55, 2
+	key.ApiKey, key.MaxVersion = request, 2
 	known.ApiKeys = append(known.ApiKeys, key)
 	c.ControlKey(18, func(r kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		resp := *known
 		resp.Version = r.GetVersion()
 		return &resp, nil, true
-	})
-	c.ControlKey(55, func(r kmsg.Request) (kmsg.Response, error, bool) {
-		c.KeepControl()
-		resp, err, done := answer()
-		if resp != nil {
-			resp.SetVersion(r.GetVersion())
-		}
-		return resp, err, done
 	})
 }
 
@@ -160,6 +166,100 @@ func TestObserveAsksOwnAndNext(t *testing.T) {
 	}
 }
 
+// A broker in ZooKeeper mode takes UpdateMetadata and has no quorum to describe;
+// who controls the cluster stands in every view.
+func TestObserveZooKeeper(t *testing.T) {
+	c := newCluster(t, 3)
+	knows(t, c, 6)
+	var mu sync.Mutex
+	named := map[int32]int32{} // by broker; the fake's own controller where it is missing
+	name := func(controllers map[int32]int32) {
+		mu.Lock()
+		defer mu.Unlock()
+		named = controllers
+	}
+	c.ControlKey(3, func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		mu.Lock()
+		controller, other := named[c.CurrentNode()]
+		mu.Unlock()
+		if !other || r.(*kmsg.MetadataRequest).Topics != nil {
+			return nil, nil, false
+		}
+		resp := kmsg.NewPtrMetadataResponse()
+		resp.Version, resp.ControllerID = r.GetVersion(), controller
+		for i, addr := range c.ListenAddrs() {
+			b := kmsg.NewMetadataResponseBroker()
+			b.NodeID = int32(i)
+			host, port, _ := strings.Cut(addr, ":")
+			b.Host = host
+			n, _ := strconv.ParseInt(port, 10, 32)
+			b.Port = int32(n)
+			resp.Brokers = append(resp.Brokers, b)
+		}
+		return resp, nil, true
+	})
+	cl := open(t, c)
+	f := cl.Observe(within(t))
+	if want := (&restart.Quorum{Leader: f.Views[0].Controller, ZooKeeper: true}); f.QuorumErr != "" || !cmp.Equal(want, f.Quorum) || want.Leader < 0 {
+		t.Errorf("got %+v, %q", f.Quorum, f.QuorumErr)
+	}
+	name(map[int32]int32{2: (f.Quorum.Leader + 1) % 3})
+	if f = cl.Observe(within(t)); f.Quorum == nil || f.Quorum.Leader != -1 {
+		t.Errorf("the views name different controllers: %+v, %q", f.Quorum, f.QuorumErr)
+	}
+	name(map[int32]int32{0: -1, 1: -1, 2: -1})
+	if f = cl.Observe(within(t)); f.Quorum == nil || f.Quorum.Leader != -1 {
+		t.Errorf("no view names a controller: %+v, %q", f.Quorum, f.QuorumErr)
+	}
+}
+
+// While ZooKeeper is away, every question for the configuration of a topic takes a
+// request handler from the broker: one is enough. It is asked again when that is answered.
+func TestObserveWithoutZooKeeper(t *testing.T) {
+	c := newCluster(t, 3, kfake.SeedTopics(1, "orders"))
+	knows(t, c, 6)
+	var asked atomic.Int32
+	back := make(chan struct{})
+	c.ControlKey(32, func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		asked.Add(1)
+		c.SleepControl(func() { <-back })
+		return nil, nil, false
+	})
+	cl := open(t, c)
+	for range 2 {
+		if f := cl.Observe(within(t)); !strings.Contains(f.Err, "see that ZooKeeper runs") || f.Quorum == nil || !f.Quorum.ZooKeeper {
+			t.Errorf("%q, %+v, %q", f.Err, f.Quorum, f.QuorumErr)
+		}
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("%d questions hold request handlers", n)
+	}
+	close(back)
+	ctx := within(t)
+	for f := cl.Observe(ctx); f.Err != "" || f.MinISR["orders"] == 0; f = cl.Observe(ctx) {
+		if ctx.Err() != nil {
+			t.Fatalf("after ZooKeeper is back: %q, %v", f.Err, f.MinISR)
+		}
+	}
+}
+
+// Commands open the log, too, in an outage above all: that must not cost a request handler each.
+func TestLogAsksNothingOfZooKeeper(t *testing.T) {
+	c := newCluster(t, 3)
+	knows(t, c, 6)
+	var asked atomic.Int32
+	c.ControlKey(32, func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		asked.Add(1)
+		return nil, nil, false
+	})
+	if err := run(t, open(t, c)).Sync(within(t)); err != nil || asked.Load() > 0 {
+		t.Errorf("%v; %d questions for configurations", err, asked.Load())
+	}
+}
+
 // Without a controller a broker keeps the question for a minute; we do not.
 func TestObserveWithoutController(t *testing.T) {
 	c := newCluster(t, 3)
@@ -257,7 +357,7 @@ func TestViewOfTroubledCluster(t *testing.T) {
 		partition(0, 3, 0, []int32{3, 1, 2}, []int32{3, 1}),
 		partition(2, -1, 72, []int32{2}, nil), // LISTENER_NOT_FOUND
 	), nil)
-	want := restart.BrokerView{Broker: 1, Alive: []int32{1, 3}, Topics: []restart.Topic{{Name: "orders", Partitions: []restart.Partition{
+	want := restart.BrokerView{Broker: 1, Alive: []int32{1, 3}, Controller: -1, Topics: []restart.Topic{{Name: "orders", Partitions: []restart.Partition{
 		{ID: 0, Leader: 3, Replicas: []int32{3, 1, 2}, ISR: []int32{3, 1}},
 		{ID: 1, Leader: -1, Replicas: []int32{2, 4}, ISR: []int32{2}},
 		{ID: 2, Leader: -1, Replicas: []int32{2}, ISR: []int32{}},

@@ -12,16 +12,32 @@ import (
 )
 
 // quorum asks for the KRaft quorum (DescribeQuorum), which the broker forwards
-// to the active controller.
-func (c *Client) quorum(ctx context.Context, broker int32) (*restart.Quorum, error) {
+// to the active controller. A broker in ZooKeeper mode has no such request; there
+// every view names the controller.
+func (c *Client) quorum(ctx context.Context, broker int32, views []restart.BrokerView) (*restart.Quorum, error) {
 	ctx, cancel := context.WithTimeout(ctx, quorumTimeout)
 	defer cancel()
 	resp, err := to[*kmsg.DescribeQuorumResponse](ctx, c.kgo, broker, quorumRequest())
-	if err != nil {
-		return nil, err
+	c.kraft.Store(err == nil)
+	if err == nil {
+		q, err := quorum(resp)
+		return q, needs(err, seesCluster)
 	}
-	q, err := quorum(resp)
-	return q, needs(err, seesCluster)
+	if ctx.Err() == nil && c.zooKeeper(ctx, broker) {
+		return &restart.Quorum{Leader: sameController(views), ZooKeeper: true}, nil
+	}
+	return nil, err
+}
+
+// sameController returns the controller that all views name, -1 if they name
+// none or not the same one: then one is being elected, or a view is old.
+func sameController(views []restart.BrokerView) int32 {
+	for _, v := range views {
+		if v.Controller != views[0].Controller {
+			return -1
+		}
+	}
+	return views[0].Controller
 }
 
 func quorumRequest() *kmsg.DescribeQuorumRequest {

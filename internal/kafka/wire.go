@@ -57,6 +57,8 @@ func connect(ctx context.Context, dial DialFunc, addr string, m *Metrics) (*wire
 
 // hello asks for the API versions and features.
 func (w *wire) hello(ctx context.Context) (*kmsg.ApiVersionsResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
 	req := kmsg.NewPtrApiVersionsRequest()
 	req.ClientSoftwareName, req.ClientSoftwareVersion = clientID, "1"
 	req.Version = 3 // all brokers since 2.4 know it
@@ -116,6 +118,13 @@ func (w *wire) login(ctx context.Context, mech sasl.Mechanism) error {
 
 // ask sends a request in the newest version that both sides know.
 func ask[R kmsg.Response](ctx context.Context, w *wire, req kmsg.Request) (R, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	return await[R](ctx, w, req)
+}
+
+// await does the same and waits for the answer until ctx ends.
+func await[R kmsg.Response](ctx context.Context, w *wire, req kmsg.Request) (R, error) {
 	var none R
 	k, ok := w.versions[req.Key()]
 	version := min(req.MaxVersion(), k.MaxVersion)
@@ -128,8 +137,6 @@ func ask[R kmsg.Response](ctx context.Context, w *wire, req kmsg.Request) (R, er
 
 func roundTrip[R kmsg.Response](ctx context.Context, w *wire, req kmsg.Request) (R, error) {
 	var none R
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
 	body, err := w.exchange(ctx, req)
 	if err != nil {
 		if ctx.Err() != nil { // the deadline of the connection only carries the context's out

@@ -86,13 +86,13 @@ func (s *step) finished(st Status) bool {
 
 // rank orders the brokers of a roll-out: those that are down first, since
 // nothing is lost with them; then those without a vote, then voters, the active
-// controller last, since each restart of it makes the quorum elect.
+// controller last, since each restart of it makes the others elect a new one.
 func (s *step) rank(id int32, up bool) int {
 	q := s.f.Cluster.Quorum
 	switch {
 	case !up:
 		return 0
-	case q == nil || !slices.ContainsFunc(q.Voters, func(v Voter) bool { return v.ID == id }):
+	case q == nil || q.Leader != id && !q.voter(id):
 		return 1
 	case q.Leader != id:
 		return 2

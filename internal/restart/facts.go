@@ -90,8 +90,6 @@ type RunningFacts struct {
 	Listeners map[string]string
 	// Dynamic names managed properties that a dynamic configuration overrides.
 	Dynamic []string
-	// ZooKeeper is true for a broker without process.roles: there is no raft quorum to guard.
-	ZooKeeper bool
 }
 
 // LogFacts is the coordination log as this agent has read it.
@@ -127,7 +125,10 @@ type ClusterFacts struct {
 type BrokerView struct {
 	Broker int32
 	Alive  []int32 // registered and not fenced, ascending
-	Topics []Topic
+	// Controller is the active controller in ZooKeeper mode, -1 for none. In KRaft
+	// brokers name anyone here, and the quorum tells.
+	Controller int32
+	Topics     []Topic
 }
 
 // Topic and Partition are packed for clusters with hundreds of thousands of partitions.
@@ -144,12 +145,17 @@ type Partition struct {
 	ISR      []int32
 }
 
-// Quorum is the KRaft quorum as the active controller describes it.
+// Quorum is who controls the cluster: the KRaft quorum as the active controller
+// describes it, or the one controller of a cluster in ZooKeeper mode.
 type Quorum struct {
-	Leader int32 // -1: none
+	// Leader is the active controller; -1: there is none, or the brokers name
+	// different ones (ZooKeeper mode).
+	Leader int32
 	// Voters with how far each is behind the leader in time; a voter that has
 	// not been caught up within controller.quorum.fetch.timeout.ms is not healthy.
-	Voters []Voter
+	// In ZooKeeper mode there are none: any broker can become the controller.
+	Voters    []Voter
+	ZooKeeper bool
 }
 
 // Voter is one voter of the quorum.

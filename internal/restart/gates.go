@@ -192,22 +192,22 @@ func (s *step) gateUnprotected() *Reason {
 	return nil
 }
 
-// gateQuorum: a caught-up majority of the voters must remain.
+// gateQuorum: there must be an active controller, and a caught-up majority of
+// the voters must remain. That holds for a broker that is no voter, too: it
+// takes none away, and needs them to be let in again.
 func (s *step) gateQuorum() *Reason {
-	if s.f.Running.ZooKeeper {
-		return nil
-	}
 	q := s.f.Cluster.Quorum
-	if q == nil || len(q.Voters) == 0 {
+	switch {
+	case q == nil || len(q.Voters) == 0 && !q.ZooKeeper:
 		return because(CodeGateQuorum, "the KRaft quorum cannot be seen: %s", orNot(s.f.Cluster.QuorumErr, "no answer"))
-	}
-	if q.Leader < 0 {
+	case q.Leader < 0 && q.ZooKeeper:
+		return because(CodeGateQuorum, "no controller is active, or the brokers do not agree on one; see that ZooKeeper runs and that they reach it")
+	case q.Leader < 0:
 		return because(CodeGateQuorum, "the KRaft quorum has no leader")
+	case q.ZooKeeper:
+		return nil // any broker becomes the next controller
 	}
 	self, claimed := s.m.opts.Self, s.claimed()
-	if !slices.ContainsFunc(q.Voters, func(v Voter) bool { return v.ID == self }) {
-		return nil
-	}
 	remain, behind := 0, []int32{}
 	for _, v := range q.Voters {
 		switch {
@@ -221,13 +221,17 @@ func (s *step) gateQuorum() *Reason {
 		}
 	}
 	need := len(q.Voters)/2 + 1
-	if len(q.Voters) <= 2 {
+	if len(q.Voters) <= 2 && q.voter(self) {
 		need = len(q.Voters) - 1 // one or two voters can never keep a majority; all others must be caught up
 	}
 	if remain < need {
 		return because(CodeGateQuorum, "%d caught-up voters would remain and %d are needed%s", remain, need, behindText(behind))
 	}
 	return nil
+}
+
+func (q *Quorum) voter(id int32) bool {
+	return slices.ContainsFunc(q.Voters, func(v Voter) bool { return v.ID == id })
 }
 
 func (v Voter) caughtUp() bool { return v.Behind >= 0 && v.Behind < voterLag }

@@ -1,6 +1,7 @@
 package restart
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -104,7 +105,17 @@ func TestGates(t *testing.T) {
 		}, "", ""},
 		{"one voter", func(f *Facts) { f.Cluster.Quorum.Voters = []Voter{{1, 0}} }, "", ""},
 		{"two voters, the other behind", func(f *Facts) { f.Cluster.Quorum.Voters = []Voter{{1, 0}, {2, time.Minute}} }, CodeGateQuorum, "0 caught-up voters"},
-		{"ZooKeeper", func(f *Facts) { f.Cluster.Quorum, f.Running.ZooKeeper = nil, true }, "", ""},
+		{"not a voter ourselves, and no majority", func(f *Facts) {
+			f.Cluster.Quorum.Voters = []Voter{{7, 0}, {8, 5 * time.Second}, {9, -1}}
+		}, CodeGateQuorum, "1 caught-up voters would remain and 2 are needed; not caught up: 8, 9"},
+		{"one voter, not ourselves", func(f *Facts) { f.Cluster.Quorum = &Quorum{Leader: 7, Voters: []Voter{{7, 0}}} }, "", ""},
+		{"two voters, not ourselves, one behind", func(f *Facts) {
+			f.Cluster.Quorum = &Quorum{Leader: 7, Voters: []Voter{{7, 0}, {8, time.Minute}}}
+		}, CodeGateQuorum, "1 caught-up voters would remain and 2 are needed"},
+		{"ZooKeeper", func(f *Facts) { f.Cluster.Quorum = &Quorum{Leader: 3, ZooKeeper: true} }, "", ""},
+		{"ZooKeeper, ourselves the controller", func(f *Facts) { f.Cluster.Quorum = &Quorum{Leader: 1, ZooKeeper: true} }, "", ""},
+		{"ZooKeeper without a controller", func(f *Facts) { f.Cluster.Quorum = &Quorum{Leader: -1, ZooKeeper: true} }, CodeGateQuorum, "no controller is active"},
+		{"no voters, which no quorum has", func(f *Facts) { f.Cluster.Quorum.Voters = nil }, CodeGateQuorum, "cannot be seen"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := cluster3()
@@ -188,21 +199,31 @@ func TestAgreement(t *testing.T) {
 }
 
 func TestOrder(t *testing.T) {
-	f := cluster3() // leader of the quorum is 2, zones a a b
-	s := stepOn(f)
+	all := []Voter{{1, 0}, {2, 0}, {3, 0}}
 	for _, c := range []struct {
-		a   int32
-		aUp bool
-		b   int32
-		bUp bool
+		name string
+		q    *Quorum
+		down []int32
+		want []int32 // zones are a a b
 	}{
-		{1, true, 2, true},  // the active controller goes last
-		{3, true, 2, true},  // whatever its zone
-		{1, true, 3, true},  // by zone
-		{2, false, 1, true}, // what is down first, also the active controller
+		{"the active controller last", &Quorum{Leader: 2, Voters: all}, nil, []int32{1, 3, 2}},
+		{"by zone, then id", &Quorum{Leader: 3, Voters: all}, nil, []int32{1, 2, 3}},
+		{"what is down first, also the active controller", &Quorum{Leader: 2, Voters: all}, []int32{2}, []int32{2, 1, 3}},
+		{"those without a vote before voters", &Quorum{Leader: 1, Voters: all[:2]}, nil, []int32{3, 2, 1}},
+		{"controllers that are no brokers", &Quorum{Leader: 7, Voters: []Voter{{7, 0}, {8, 0}, {9, 0}}}, nil, []int32{1, 2, 3}},
+		{"ZooKeeper: the active controller last", &Quorum{Leader: 1, ZooKeeper: true}, nil, []int32{2, 3, 1}},
+		{"no controller known", nil, nil, []int32{1, 2, 3}},
 	} {
-		if !s.before(c.a, c.aUp, c.b, c.bUp) || s.before(c.b, c.bUp, c.a, c.aUp) {
-			t.Errorf("broker %d (up %v) does not go before %d (up %v)", c.a, c.aUp, c.b, c.bUp)
+		f := cluster3()
+		f.Cluster.Quorum = c.q
+		s := stepOn(f)
+		up := func(id int32) bool { return !slices.Contains(c.down, id) }
+		for i, a := range c.want {
+			for _, b := range c.want[i+1:] {
+				if !s.before(a, up(a), b, up(b)) || s.before(b, up(b), a, up(a)) {
+					t.Errorf("%s: broker %d does not go before %d", c.name, a, b)
+				}
+			}
 		}
 	}
 }

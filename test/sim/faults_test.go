@@ -104,13 +104,25 @@ var faults = []fault{
 		b.slow = true
 		return func() { b.slow = false }
 	}, true},
-	{"a voter falls behind", func(r *run, _ *agent, _ *broker) func() {
-		v := r.voters[r.rng.IntN(len(r.voters))]
-		if v.behind || v.id == r.leader {
+	{"voters fall behind: one, or all but the leader", func(r *run, _ *agent, _ *broker) func() {
+		chosen := r.voters[r.rng.IntN(len(r.voters))]
+		var late []*voter
+		for _, v := range r.voters {
+			if !v.behind && v.id != r.leader && (v == chosen || chosen.id == r.leader) {
+				late = append(late, v)
+			}
+		}
+		if len(late) == 0 {
 			return nil
 		}
-		v.behind, v.since = true, r.now
-		return func() { v.behind, v.since = false, r.now }
+		for _, v := range late {
+			v.behind, v.since = true, r.now
+		}
+		return func() {
+			for _, v := range late {
+				v.behind, v.since = false, r.now
+			}
+		}
 	}, true},
 	{"a controller is down", func(r *run, _ *agent, _ *broker) func() {
 		v := r.voters[r.rng.IntN(len(r.voters))]

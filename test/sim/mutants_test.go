@@ -24,6 +24,7 @@ var mutants = []mutant{
 	{"a partition may come one below its minimum", "gates.go", `if left < need {`, `if left < need-1 {`},
 	{"claimed brokers count as in sync", "gates.go", `if id != self && !slices.Contains(claimed, id) && !s.noAnswer(id) {`, `if id != self && !s.noAnswer(id) {`},
 	{"no majority of voters is needed", "gates.go", `if remain < need {`, `if false {`},
+	{"a broker without a vote does not ask for a majority", "gates.go", `case q.ZooKeeper:`, `case q.ZooKeeper || !q.voter(s.m.opts.Self):`},
 	{"a voter that is behind counts", "gates.go", `v.Behind >= 0 && v.Behind < voterLag`, `v.Behind >= 0`},
 	{"a manifest that differs elsewhere is no matter", "agree.go", "st, ok := s.v.Statuses[id]\n		switch {", "st, ok := s.v.Statuses[id]\n		st.Manifest, st.Target = s.f.Manifest.Hash, s.target\n		switch {"},
 	{"a silent agent that is not done is counted on", "agree.go", `case !s.finished(st) && s.quiet(st):`, `case false:`},

@@ -136,8 +136,8 @@ func (t takedown) inSync() string {
 }
 
 func (t takedown) majority() string {
-	if self := t.voter(t.b.id); self == nil || self.broker == nil {
-		return ""
+	if t.voter(t.b.id) == nil && (!t.b.alive || t.since(t.b.returned) <= knowable) {
+		return "" // it holds nothing, and takes nothing away
 	}
 	remain, with := 0, 0
 	for _, v := range t.voters {
@@ -156,7 +156,7 @@ func (t takedown) majority() string {
 		}
 	}
 	need := len(t.voters)/2 + 1
-	if len(t.voters) <= 2 {
+	if len(t.voters) <= 2 && t.voter(t.b.id) != nil {
 		need = len(t.voters) - 1
 	}
 	lost := with < len(t.voters)/2+1 || !slices.ContainsFunc(t.brokers, (*broker).answers)
@@ -172,7 +172,7 @@ func (t takedown) controllerLast() string {
 	}
 	for _, o := range t.brokers {
 		_, _, claimed := t.log.now().Claim(o.id)
-		if o != t.b && o.running && !o.takenDown && !claimed && !o.runs.equal(t.versions[t.manifest].wants) {
+		if o != t.b && o.running && !o.takenDown && !claimed && !o.runs.equal(t.wants(o, t.manifest)) {
 			return fmt.Sprintf("it is the active controller, and broker %d is still to go", o.id)
 		}
 	}
@@ -326,6 +326,16 @@ func (j *judge) let(id int32) bool {
 func (j *judge) releases(c restart.Claim) {
 	j.careless = true
 	j.letGo[c.Broker] = j.now.Add(appendPatience) // it may take that long to get there
+}
+
+// wants is what a broker has to run, as far as that can be known: a state
+// directory that is lost takes along that a hidden value was to change.
+func (j *judge) wants(b *broker, manifest string) config {
+	wants := j.versions[manifest].wants
+	if j.careless {
+		wants.hidden = b.runs.hidden
+	}
+	return wants
 }
 
 // lostState is a state directory that is gone in the middle of anything.

@@ -56,8 +56,7 @@ func (j *judge) ended() {
 	}
 	for _, b := range j.brokers {
 		a := j.agents[b.id-1]
-		want := j.versions[j.latest].wants
-		if !b.runs.equal(want) {
+		if want := j.wants(b, j.latest); !b.runs.equal(want) {
 			j.fail("promise 7, end", "broker %d runs %v in the end, wanted is %v", b.id, b.runs, want)
 		}
 		if !a.probes.planned.IsZero() {
