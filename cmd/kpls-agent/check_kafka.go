@@ -48,8 +48,13 @@ func checkKafka(ctx context.Context, s *Settings, client *kafka.Client) ([]findi
 		running, err = config.RunningListeners(runningValues(entries))
 	}
 	findings = append(findings, judged("configuration of the broker", err, ""))
-	findings = append(findings, judgeView(client.Observe(ctx))...)
-	findings = append(findings, judgeClock(client.ClockDifference(ctx)))
+	view := client.Observe(ctx)
+	findings = append(findings, judgeView(view)...)
+	if view.Quorum != nil && view.Quorum.ZooKeeper {
+		findings = append(findings, well("clock", "not compared: a controller tells its clock in KRaft only"))
+	} else {
+		findings = append(findings, judgeClock(client.ClockDifference(ctx)))
+	}
 	rights, err := client.Rights(ctx)
 	if err != nil {
 		return append(findings, judged("rights in Kafka", err, "")), running
@@ -63,10 +68,21 @@ func judgeView(f restart.ClusterFacts) []finding {
 		err = errors.New(f.Err)
 	}
 	findings := []finding{judged("cluster", err, fmt.Sprintf("brokers %s, %d views in %s", joinIDs(f.Brokers), len(f.Views), f.Took.Round(time.Millisecond)))}
-	if f.QuorumErr != "" {
-		findings = append(findings, broken("quorum", "%s", f.QuorumErr))
+	switch q := f.Quorum; {
+	case f.QuorumErr != "":
+		return append(findings, broken("quorum", "%s", f.QuorumErr))
+	case q == nil:
+		return findings // no broker answered
+	case q.Leader < 0:
+		return append(findings, broken("quorum", "no controller is active; bring the controllers back, or in ZooKeeper mode see to ZooKeeper"))
+	case q.ZooKeeper:
+		return append(findings, well("quorum", "none: ZooKeeper mode, the active controller is broker %d", q.Leader))
 	}
-	return findings
+	voters := make([]int32, len(f.Quorum.Voters))
+	for i, v := range f.Quorum.Voters {
+		voters[i] = v.ID
+	}
+	return append(findings, well("quorum", "voters %s, the active controller is %d", joinIDs(voters), f.Quorum.Leader))
 }
 
 // judgeRights names the command for each right that lacks.

@@ -210,9 +210,26 @@ func TestJudgeView(t *testing.T) {
 	blind := whole
 	blind.Err = "no broker is registered"
 	expect(t, judgeView(blind), "cluster", levelFault, "no broker is registered")
-	leaderless := whole
-	leaderless.QuorumErr = "ask broker 2 for the quorum: no answer"
-	expect(t, judgeView(leaderless), "quorum", levelFault, "no answer")
+	unseen := whole
+	unseen.QuorumErr = "ask broker 2 for the quorum: no answer"
+	expect(t, judgeView(unseen), "quorum", levelFault, "no answer")
+	for _, c := range []struct {
+		q     restart.Quorum
+		level level
+		says  string
+	}{
+		{restart.Quorum{Leader: 102, Voters: []restart.Voter{{ID: 101}, {ID: 102}, {ID: 103}}}, levelOK, "voters 101, 102, 103, the active controller is 102"},
+		{restart.Quorum{Leader: -1, Voters: []restart.Voter{{ID: 101}}}, levelFault, "no controller is active"},
+		{restart.Quorum{Leader: 2, ZooKeeper: true}, levelOK, "none: ZooKeeper mode, the active controller is broker 2"},
+		{restart.Quorum{Leader: -1, ZooKeeper: true}, levelFault, "see to ZooKeeper"},
+	} {
+		f := whole
+		f.Quorum = &c.q
+		found := judgeView(f)
+		if got := found[len(found)-1]; got.What != "quorum" || got.Level != c.level || !strings.Contains(got.Text, c.says) {
+			t.Errorf("%+v: %+v", c.q, got)
+		}
+	}
 }
 
 func TestJudgeState(t *testing.T) {
