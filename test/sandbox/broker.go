@@ -18,16 +18,19 @@ const (
 	ExternalPort   = 39092
 )
 
+// zooKeeperID and zooKeeperPort are of a cluster's ZooKeeper, where it has one.
+const zooKeeperID, zooKeeperPort = 100, 2181
+
 // Broker is one Kafka process and its directory, which holds server.properties,
 // the data, the log and the supervisor's files.
 type Broker struct {
 	ID   int32
 	Host string // loopback address
 	Dir  string
-	// ControllerOnly is true for a node without the broker role.
-	ControllerOnly bool
+	Role Role
 
-	ctl supervise.Controller
+	release release // of its version
+	ctl     supervise.Controller
 }
 
 // Properties is the path of the broker's server.properties.

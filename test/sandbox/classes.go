@@ -19,18 +19,21 @@ var jvmFlags = []string{
 	"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true", "-Xlog:disable", "-Xlog:all=warning:stderr",
 }
 
+// release is a version of Kafka on this machine: what Libs and classArchive returned.
+// Without an archive its brokers take twice the time to start.
+type release struct{ libs, archive string }
+
 // jvm is what java is given before the class: flags, class path and log configuration.
-// With archive, where that is not empty, it starts in half the time. There is no
-// directory on the class path, since such a one cannot be archived.
-func jvm(heap, libs, archive string) []string {
+// There is no directory on the class path, since such a one cannot be archived.
+func jvm(heap string, r release) []string {
 	args := append([]string{"-Xmx" + heap}, jvmFlags...)
-	if archive != "" {
-		args = append(args, "-XX:SharedArchiveFile="+archive)
+	if r.archive != "" {
+		args = append(args, "-XX:SharedArchiveFile="+r.archive)
 	}
 	return append(args,
-		"-Dlog4j.configuration=file:"+filepath.Join(libs, "config", "log4j.properties"),
-		"-Dlog4j2.configurationFile="+filepath.Join(libs, "config", "log4j2.properties"),
-		"-cp", filepath.Join(libs, "*"))
+		"-Dlog4j.configuration=file:"+filepath.Join(r.libs, "config", "log4j.properties"),
+		"-Dlog4j2.configurationFile="+filepath.Join(r.libs, "config", "log4j2.properties"),
+		"-cp", filepath.Join(r.libs, "*"))
 }
 
 // classArchive returns a file with the classes of a broker as the JVM has them in
@@ -83,12 +86,12 @@ log.dirs=%[3]s
 	if err != nil {
 		return err
 	}
-	format := exec.CommandContext(ctx, "java", append(jvm("128m", libs, ""), "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", file)...)
+	format := exec.CommandContext(ctx, "java", append(jvm("128m", release{libs: libs}), "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", file)...)
 	if out, err := format.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
 	made := filepath.Join(dir, "classes.jsa")
-	args := append([]string{"-XX:ArchiveClassesAtExit=" + made}, jvm("256m", libs, "")...)
+	args := append([]string{"-XX:ArchiveClassesAtExit=" + made}, jvm("256m", release{libs: libs})...)
 	if err := startAndEnd(exec.CommandContext(ctx, "java", append(args, "kafka.Kafka", file)...)); err != nil {
 		return err
 	}

@@ -275,8 +275,16 @@ func (c *Cluster) firstAway() *Broker {
 	return nil
 }
 
-// ActiveController is the node that leads the metadata quorum.
+// ActiveController is the node that leads the metadata quorum, or in ZooKeeper
+// mode the broker that the others call their controller.
 func (c *Cluster) ActiveController(ctx context.Context) (int32, error) {
+	if c.opts.ZooKeeper {
+		seen, err := metadata(ctx, c.Brokers[0].Internal(), nil, c.opts.Client...)
+		if err != nil {
+			return 0, err
+		}
+		return seen.ControllerID, nil
+	}
 	partition := kmsg.NewDescribeQuorumRequestTopicPartition()
 	topic := kmsg.NewDescribeQuorumRequestTopic()
 	topic.Topic, topic.Partitions = "__cluster_metadata", append(topic.Partitions, partition)
@@ -292,7 +300,27 @@ func (c *Cluster) ActiveController(ctx context.Context) (int32, error) {
 	if len(response.Topics) != 1 || len(response.Topics[0].Partitions) != 1 {
 		return 0, errors.New("describe the quorum: an empty answer")
 	}
-	return response.Topics[0].Partitions[0].LeaderID, nil
+	quorum := response.Topics[0].Partitions[0]
+	if err := kerr.ErrorForCode(quorum.ErrorCode); err != nil {
+		return 0, fmt.Errorf("describe the quorum: %w", err)
+	}
+	return quorum.LeaderID, nil
+}
+
+// Features are the finalized features of the cluster, such as metadata.version.
+func (c *Cluster) Features(ctx context.Context) (map[string]int16, error) {
+	response, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, c.client)
+	if err == nil {
+		err = kerr.ErrorForCode(response.ErrorCode)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask for the features: %w", err)
+	}
+	features := make(map[string]int16)
+	for _, f := range response.FinalizedFeatures {
+		features[f.Name] = f.MaxVersionLevel
+	}
+	return features, nil
 }
 
 // Running is the configuration that a broker's process runs with: the effective values by name.

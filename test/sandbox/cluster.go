@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -21,14 +22,34 @@ const clusterID = "BRl69zcmTFmiPaoaANybiw"
 // firstController is the node id of the first node without the broker role.
 const firstController = 101
 
+// Role is what a node does.
+type Role string
+
+// The roles of a node.
+const (
+	Combined       Role = "broker,controller"
+	BrokerOnly     Role = "broker"
+	ControllerOnly Role = "controller"
+	ZooKeeper      Role = "ZooKeeper" // no node of Kafka's, but what its brokers lean on
+)
+
 // Options say what cluster to make. The zero value is three combined nodes of Version().
 type Options struct {
 	// Brokers have the ids 1 to Brokers; 0 is 3.
 	Brokers int
-	// Controllers without the broker role have the ids 101 on. With 0 every broker is a controller too.
+	// Controllers without the broker role have the ids 101 on. With 0 every broker
+	// is a controller too, unless there is a ZooKeeper.
 	Controllers int
-	// Version of Kafka; empty is Version().
-	Version string
+	// ZooKeeper puts one ZooKeeper server, node 100, in place of KRaft's controllers: Kafka 3 only.
+	ZooKeeper bool
+	// DynamicQuorum keeps the voters in the metadata log and not in a property
+	// (kraft.version 1): Kafka 3.9 and later.
+	DynamicQuorum bool
+	// Version of Kafka; empty is Version(). VersionOf, where set, says a node's own.
+	Version   string
+	VersionOf func(id int32) string
+	// Zone, where set, gives a broker's zone (broker.rack).
+	Zone func(id int32) string
 	// Heap is the JVM's -Xmx; empty is 256m.
 	Heap string
 	// PlainJVM has brokers read their classes at each start, as on a machine of its own;
@@ -48,18 +69,16 @@ type Options struct {
 // Cluster is a Kafka cluster on 127.0.X.0/24, of which broker N has the address
 // 127.0.X.N, and which leaves .100 and up to the caller, for a load balancer.
 type Cluster struct {
-	// Nodes are all nodes by ascending id, Brokers those with the broker role.
+	// Nodes are all nodes in the order in which they are started, Brokers those with the broker role.
 	Nodes   []*Broker
 	Brokers []*Broker
-	// Libs is the directory that Libs returned.
-	Libs string
 	// Dir holds everything that the cluster writes; Close removes it.
 	Dir string
 
 	opts    Options
 	net     *subnet
 	client  *kgo.Client
-	archive string // that classArchive returned
+	release release // of Options.Version
 }
 
 // New prepares a cluster: directories, server.properties, formatted storage. It
@@ -72,13 +91,8 @@ func New(ctx context.Context, opts Options) (_ *Cluster, err error) {
 		}
 	}()
 	c.opts.Logf("sandbox: Kafka %s", c.opts.Version)
-	if c.Libs, err = Libs(ctx, c.opts.Version); err != nil {
+	if c.release, err = c.fetch(ctx, c.opts.Version); err != nil {
 		return nil, err
-	}
-	if !c.opts.PlainJVM {
-		if c.archive, err = classArchive(ctx, c.Libs, c.opts.Logf); err != nil {
-			return nil, err
-		}
 	}
 	if c.net, err = takeSubnet(); err != nil {
 		return nil, err
@@ -90,7 +104,9 @@ func New(ctx context.Context, opts Options) (_ *Cluster, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c.layOut(supervise.Controller{Program: program})
+	if err := c.layOut(ctx, supervise.Controller{Program: program}); err != nil {
+		return nil, err
+	}
 	if err := c.format(ctx); err != nil {
 		return nil, err
 	}
@@ -100,12 +116,24 @@ func New(ctx context.Context, opts Options) (_ *Cluster, err error) {
 	return c, nil
 }
 
+// fetch gets a version of Kafka.
+func (c *Cluster) fetch(ctx context.Context, version string) (r release, err error) {
+	if r.libs, err = Libs(ctx, version); err != nil || c.opts.PlainJVM {
+		return r, err
+	}
+	r.archive, err = classArchive(ctx, r.libs, c.opts.Logf)
+	return r, err
+}
+
 func withDefaults(o Options) Options {
 	if o.Brokers == 0 {
 		o.Brokers = 3
 	}
 	if o.Version == "" {
 		o.Version = Version()
+	}
+	if o.VersionOf == nil {
+		o.VersionOf = func(int32) string { return o.Version }
 	}
 	if o.Heap == "" {
 		o.Heap = "256m"
@@ -117,19 +145,39 @@ func withDefaults(o Options) Options {
 }
 
 // layOut decides on the nodes.
-func (c *Cluster) layOut(ctl supervise.Controller) {
-	node := func(id int32, host int) *Broker {
-		return &Broker{ID: id, Host: c.net.host(host), Dir: filepath.Join(c.Dir, fmt.Sprintf("node-%d", id)), ctl: ctl}
+func (c *Cluster) layOut(ctx context.Context, ctl supervise.Controller) error {
+	add := func(id int32, host int, role Role) (*Broker, error) {
+		release, err := c.fetch(ctx, c.opts.VersionOf(id))
+		if err != nil {
+			return nil, err
+		}
+		b := &Broker{ID: id, Host: c.net.host(host), Dir: filepath.Join(c.Dir, fmt.Sprintf("node-%d", id)), Role: role, release: release, ctl: ctl}
+		c.Nodes = append(c.Nodes, b)
+		return b, nil
+	}
+	role := Combined
+	switch {
+	case c.opts.ZooKeeper:
+		role = BrokerOnly
+		if _, err := add(zooKeeperID, 49, ZooKeeper); err != nil {
+			return err
+		}
+	case c.opts.Controllers > 0:
+		role = BrokerOnly
+	}
+	for i := range c.opts.Controllers {
+		if _, err := add(int32(firstController+i), 50+i, ControllerOnly); err != nil {
+			return err
+		}
 	}
 	for i := range c.opts.Brokers {
-		c.Brokers = append(c.Brokers, node(int32(i+1), i+1))
+		b, err := add(int32(i+1), i+1, role)
+		if err != nil {
+			return err
+		}
+		c.Brokers = append(c.Brokers, b)
 	}
-	c.Nodes = append(c.Nodes, c.Brokers...)
-	for i := range c.opts.Controllers {
-		b := node(int32(firstController+i), 50+i)
-		b.ControllerOnly = true
-		c.Nodes = append(c.Nodes, b)
-	}
+	return nil
 }
 
 // format writes each node's files and formats its storage.
@@ -139,7 +187,7 @@ func (c *Cluster) format(ctx context.Context) error {
 	g.SetLimit(2)
 	for _, b := range c.Nodes {
 		g.Go(func() error {
-			if err := c.prepare(b); err != nil {
+			if err := c.prepare(b); err != nil || c.opts.ZooKeeper {
 				return err
 			}
 			return c.formatNode(ctx, b)
@@ -148,7 +196,7 @@ func (c *Cluster) format(ctx context.Context) error {
 	return g.Wait()
 }
 
-// prepare writes a node's server.properties and its supervisor's specification.
+// prepare writes a node's configuration and its supervisor's specification.
 func (c *Cluster) prepare(b *Broker) error {
 	self, err := supervise.Self()
 	if err != nil {
@@ -158,18 +206,23 @@ func (c *Cluster) prepare(b *Broker) error {
 	if err != nil {
 		return err
 	}
-	argv := append([]string{java, "-Xms128m"}, jvm(c.opts.Heap, c.Libs, c.archive)...)
-	argv = append(argv, "kafka.Kafka", b.Properties())
+	class, text := "kafka.Kafka", c.properties(b)
+	if b.Role == ZooKeeper {
+		class, text = "org.apache.zookeeper.server.quorum.QuorumPeerMain", c.zooKeeperConfig(b)
+	}
+	argv := append([]string{java, "-Xms128m"}, jvm(c.opts.Heap, b.release)...)
+	argv = append(argv, class, b.Properties())
 	spec := supervise.Spec{Argv: argv, Env: []string{"PATH=" + os.Getenv("PATH")}, Owner: self}
 	return errors.Join(
 		os.MkdirAll(b.Dir, 0o755),
-		os.WriteFile(b.Properties(), []byte(c.properties(b)), 0o640),
+		os.WriteFile(b.Properties(), []byte(text), 0o640),
 		supervise.WriteSpec(b.Dir, spec),
 	)
 }
 
 func (c *Cluster) formatNode(ctx context.Context, b *Broker) error {
-	cmd := c.Tool(ctx, "kafka.tools.StorageTool", append([]string{"format", "-t", clusterID, "-c", b.Properties()}, c.opts.Format...)...)
+	args := slices.Concat([]string{"format", "-t", clusterID, "-c", b.Properties()}, c.quorumArgs(b), c.opts.Format)
+	cmd := tool(ctx, b.release, "kafka.tools.StorageTool", args...)
 	cmd.Dir = b.Dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("format node %d: %w\n%s", b.ID, err, out)
@@ -179,7 +232,11 @@ func (c *Cluster) formatNode(ctx context.Context, b *Broker) error {
 
 // Tool is one of Kafka's own command line tools, by its class (which differs between versions).
 func (c *Cluster) Tool(ctx context.Context, class string, args ...string) *exec.Cmd {
-	argv := append(jvm("128m", c.Libs, c.archive), class)
+	return tool(ctx, c.release, class, args...)
+}
+
+func tool(ctx context.Context, r release, class string, args ...string) *exec.Cmd {
+	argv := append(jvm("128m", r), class)
 	return exec.CommandContext(ctx, "java", append(argv, args...)...)
 }
 

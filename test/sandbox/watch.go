@@ -135,11 +135,14 @@ func latest(a, b time.Time) time.Time {
 }
 
 // lookAtISR asks the first broker that answers, and one that is back also itself.
+// Where none takes a connection, all are away: a cluster may have one broker.
 func (w *Watcher) lookAtISR(ctx context.Context) {
+	none := true
 	for _, b := range w.cluster.Brokers {
 		if !accepts(ctx, b.Internal()) {
 			continue
 		}
+		none = false
 		away, err := outOfSync(ctx, b.Internal(), nil, w.cluster.brokerIDs(), w.cluster.opts.Client...)
 		if err != nil {
 			continue
@@ -152,12 +155,22 @@ func (w *Watcher) lookAtISR(ctx context.Context) {
 			}
 			w.note(w.synced, b.ID, synced)
 		}
-		w.mu.Lock()
-		if len(away) > len(w.away) {
-			w.away = away
-		}
-		w.mu.Unlock()
+		w.noteAway(away)
 		return
+	}
+	if none && ctx.Err() == nil {
+		for _, b := range w.cluster.Brokers {
+			w.note(w.synced, b.ID, false)
+		}
+		w.noteAway(w.cluster.brokerIDs())
+	}
+}
+
+func (w *Watcher) noteAway(away []int32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(away) > len(w.away) {
+		w.away = away
 	}
 }
 
