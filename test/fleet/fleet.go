@@ -122,6 +122,9 @@ type ManifestOptions struct {
 	LoadBalancer string // the load_balancer block in one line
 	WithoutLast  bool   // leave the last broker out of the table
 	Cluster      string // default sandbox
+	// Zone gives a broker's zone; default: a zone of its own.
+	Zone           func(broker int32) string
+	MaxUnavailable int // default 1
 }
 
 // Manifest is the manifest of the published procedure's example for this cluster.
@@ -134,6 +137,9 @@ func (f *Fleet) Manifest(o ManifestOptions) string {
 	}
 	if o.FirstPort == 0 {
 		o.FirstPort = 9093
+	}
+	if o.Zone == nil {
+		o.Zone = func(id int32) string { return fmt.Sprint(id) }
 	}
 	if o.BindPort == 0 {
 		o.BindPort = sandbox.ExternalPort
@@ -156,12 +162,12 @@ func (f *Fleet) Manifest(o ManifestOptions) string {
 		if o.External2 {
 			ports += fmt.Sprintf(", EXTERNAL2: %d", 9193+i)
 		}
-		fmt.Fprintf(&b, "  %d: {ports: {%s}, zone: \"%d\", host: %s}\n", a.ID, ports, i+1, a.broker.Host)
+		fmt.Fprintf(&b, "  %d: {ports: {%s}, zone: %q, host: %s}\n", a.ID, ports, o.Zone(a.ID), a.broker.Host)
 	}
 	if o.Absent != "" {
 		fmt.Fprintf(&b, "absent: [%s]\n", o.Absent)
 	}
-	fmt.Fprintf(&b, "rollout:\n  soak: %s\n", def(o.Soak, "0s"))
+	fmt.Fprintf(&b, "rollout:\n  soak: %s\n  max_unavailable: %d\n", def(o.Soak, "0s"), max(1, o.MaxUnavailable))
 	if o.LoadBalancer != "" {
 		fmt.Fprintf(&b, "load_balancer: %s\n", o.LoadBalancer)
 	}
@@ -195,6 +201,7 @@ type Row struct {
 		Text string `json:"text"`
 	} `json:"reason"`
 	Drift         bool     `json:"drift"`
+	Zone          string   `json:"zone"`
 	Serving       []string `json:"serving"`
 	Open          []string `json:"open"`
 	Invocation    string   `json:"invocation"`
