@@ -65,10 +65,6 @@ func (c *Client) observe(ctx context.Context, f *restart.ClusterFacts) string {
 		return orText(errors.Join(failures...), "no broker is registered")
 	}
 	asked := f.Views[len(f.Views)-1].Broker // another one than the own, if one answered
-	f.Quorum, err = c.quorum(ctx, asked, f.Views)
-	if err != nil {
-		f.QuorumErr = fmt.Sprintf("ask broker %d for the quorum: %s", asked, explain(err))
-	}
 	f.MinISR, err = c.minISR(ctx, asked, f.Views)
 	text := ""
 	if err != nil {
@@ -76,6 +72,12 @@ func (c *Client) observe(ctx context.Context, f *restart.ClusterFacts) string {
 	}
 	if err := c.seesAll(ctx, f.Views[0]); err != nil {
 		text = explain(err).Error()
+	}
+	// Last, since a broker without a controller keeps this question for a minute, and
+	// answers nothing else on the connection meanwhile.
+	f.Quorum, err = c.quorum(ctx, asked, f.Views)
+	if err != nil {
+		f.QuorumErr = fmt.Sprintf("ask broker %d for the quorum: %s", asked, explain(err))
 	}
 	f.Brokers = known(f.Views)
 	c.forget(f.Brokers)
