@@ -38,7 +38,7 @@ shapes: setup ## clusters of other shapes on real brokers, and the table of docs
 	SHAPES=write $(TEST) -tags shapes -count=1 -timeout 40m -v -run '^TestShapes$$' ./test/e2e
 
 # Built and then run, so that a signal reaches the test, which then removes its machines.
-e2e: setup deb ## as root: the package on three machines with systemd, and every fault
+e2e: setup deb ## as root: the package on three machines with systemd, and every fault; DEBIAN=trixie for another release
 	@test/setup-machines.sh
 	$(GO) test -race -c -o bin/e2e ./test/system
 	@cd test/system && exec ../../bin/e2e -test.v -test.failfast

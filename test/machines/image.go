@@ -1,6 +1,7 @@
 package machines
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -16,8 +17,8 @@ import (
 	"example.com/kpls-agent/test/sandbox"
 )
 
-// suite is the Debian release of the machines.
-const suite = "bookworm"
+// suite is the Debian release of the machines, which the environment may choose.
+func suite() string { return cmp.Or(os.Getenv("DEBIAN"), "bookworm") }
 
 // imagePackages are what a broker VM has, and what the agent's package depends on:
 // the machines reach no archive.
@@ -36,18 +37,19 @@ printf 'datasource_list: [NoCloud, None]\nnetwork: {config: disabled}\n' >"$1/et
 rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/*`
 
 // image returns the directory with the root file system that all machines share.
-// It is made once for each recipe; older ones are removed.
+// It is made once for each recipe; older ones of the same release are removed.
 func image(ctx context.Context, logf func(string, ...any)) (string, error) {
 	cache, err := sandbox.CacheDir()
 	if err != nil {
 		return "", err
 	}
+	suite := suite()
 	recipe := sha256.Sum256([]byte(suite + imageSteps + strings.Join(imagePackages, " ")))
 	dir := filepath.Join(cache, fmt.Sprintf("machine-%s-%x", suite, recipe[:6]))
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	old, err := filepath.Glob(filepath.Join(cache, "machine-*"))
+	old, err := filepath.Glob(filepath.Join(cache, "machine-"+suite+"-*"))
 	for _, path := range old {
 		err = errors.Join(err, unmountBelow(path), os.RemoveAll(path))
 	}
