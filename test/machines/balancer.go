@@ -73,7 +73,9 @@ func (b *Bed) HAProxy(ctx context.Context, p Probing) (*Balancer, error) {
 	return l, b.listening(ctx, l)
 }
 
-// haproxyConfig leaves a connection to a broker that refuses without a second try, as a balancer of packets does.
+// haproxyConfig leaves a connection to a broker that refuses without a second try, as a
+// balancer of packets does. HAProxy takes a plain TCP check back before the connection is
+// made, so that no process ever sees it; with linger it makes and ends one.
 func (b *Bed) haproxyConfig(p Probing) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, `global
@@ -87,6 +89,8 @@ defaults
   timeout check 2s
   timeout client 10m
   timeout server 10m
+  option tcp-check
+  tcp-check connect linger
   default-server check port %s inter %dms fall %d rise %d
 `, ProbePort, p.Interval.Milliseconds(), p.Fall, p.Rise)
 	for i, m := range b.Machines {

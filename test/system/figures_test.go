@@ -107,7 +107,15 @@ func security(s *system) {
 
 // booting is how long a VM with the package takes from systemd's start to a ready agent.
 func booting(s *system) {
-	out := s.on(s.Machines[0], "systemctl show --property=UserspaceTimestampMonotonic --value; systemctl show --property=ActiveEnterTimestampMonotonic --value kpls-agent.service")
+	m := s.Machines[0]
+	if err := m.Reboot(s.Context()); err != nil {
+		s.Fatal(err)
+	}
+	if err := m.WaitUp(s.Context()); err != nil {
+		s.Fatal(err)
+	}
+	s.settled()
+	out := s.on(m, "systemctl show --property=UserspaceTimestampMonotonic --value; systemctl show --property=ActiveEnterTimestampMonotonic --value kpls-agent.service")
 	var boot, ready float64
 	if _, err := fmt.Sscan(out, &boot, &ready); err != nil {
 		s.Fatalf("%q: %v", out, err)
