@@ -239,6 +239,20 @@ func TestUndoKeepsTheMajority(t *testing.T) {
 	}
 }
 
+// The process that runs on the wrong file must be known before it is restarted.
+func TestUndoKnowsTheProcess(t *testing.T) {
+	f := going(StepRestore)
+	f.LastGood, f.Unit = true, UnitFacts{At: f.Now, State: UnitUnknown, Detail: "no answer"}
+	f.Log.View.Halts["h"] = Halt{Broker: 1, Manifest: "h"}
+	if d := settle(machine(), &f); d.Do.Kind != ActNone || d.Status.Reason.Code != CodeUnitUnknown {
+		t.Errorf("got %q to step %q, %+v", d.Do.Kind, d.Do.Journal.Step, d.Status.Reason)
+	}
+	f.Unit = UnitFacts{At: f.Now, State: UnitRunning, Invocation: "i"}
+	if d := settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Step != StepUndo || d.Do.Journal.Invocation != "i" {
+		t.Errorf("got %q to step %q, %+v", d.Do.Kind, d.Do.Journal.Step, d.Status.Reason)
+	}
+}
+
 // Where nobody can be asked, nobody says that a broker is not needed, unless there is no other.
 func TestUndoSeesNobody(t *testing.T) {
 	f := going(StepUndo)

@@ -46,6 +46,9 @@ func (s *step) restore() Decision {
 		}
 		return s.do(PhaseRollback, s.rollingBack("putting the last good server.properties back"), Action{Kind: ActRestore}, 0)
 	}
+	if s.f.Unit.State == UnitUnknown { // else any process would count as the one that was restarted
+		return s.wait(PhaseRollback, s.unseen(), paceBlocked)
+	}
 	return s.saveStep(StepUndo, PhaseRollback, s.rollingBack("restarting on the last good server.properties"), func(j *Journal) {
 		j.Invocation = s.f.Unit.Invocation
 	})
