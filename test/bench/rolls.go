@@ -122,11 +122,13 @@ func (b *bench) underLoad(ctx context.Context, do func(context.Context) (begin, 
 		if r.begin, r.end, err = do(ctx); err != nil {
 			return err
 		}
-		return until(ctx, "every restart is over", func() bool {
-			r.restarts, err = watch.Restarts()
+		var fault error
+		err = until(ctx, "every restart is over", func() bool {
+			r.restarts, fault = watch.Restarts()
 			r.restarts = since(r.restarts, r.begin)
-			return err != nil || len(r.restarts) == len(b.Brokers)
+			return fault != nil || len(r.restarts) == len(b.Brokers)
 		})
+		return errors.Join(err, fault)
 	})
 	return r, err
 }
