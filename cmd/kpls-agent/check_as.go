@@ -40,7 +40,7 @@ func become(ctx context.Context, service string) error {
 	}
 	// The user last: who is not root may not choose groups.
 	if err := errors.Join(syscall.Setgroups(groups), syscall.Setresgid(gid, gid, gid), syscall.Setresuid(uid, uid, uid)); err != nil {
-		return fmt.Errorf("check as the user of %s: %w", service, err)
+		return fmt.Errorf("check as the user of %s: %w; root lacks the capabilities to (CAP_SETUID, CAP_SETGID): run this where it has them", service, err)
 	}
 	return nil
 }
