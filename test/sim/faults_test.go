@@ -153,7 +153,7 @@ var faults = []fault{
 	}, true},
 	{"the service manager does not answer", func(r *run, a *agent, _ *broker) func() {
 		a.dbus, a.nojob, a.unitSeen = true, r.oneIn(2), true
-		return func() { a.dbus, a.nojob, a.unitSeen = false, false, true }
+		return func() { a.dbus, a.nojob, a.unitSeen, a.seesAt = false, false, true, r.now }
 	}, true},
 	{"only its own broker answers the agent", func(r *run, a *agent, _ *broker) func() {
 		a.cutOff, a.cutLog = true, r.oneIn(2)

@@ -18,10 +18,11 @@ type host struct {
 	lastGood string
 	unproven bool // the mark that server.properties is new
 	manifest string
-	full     bool // no byte can be written
-	dbus     bool // the service manager does not say how the unit is
-	nojob    bool // and takes no orders
-	withheld bool // newer manifests do not get there
+	full     bool      // no byte can be written
+	dbus     bool      // the service manager does not say how the unit is
+	seesAt   time.Time // when it last began to say so again
+	nojob    bool      // and takes no orders
+	withheld bool      // newer manifests do not get there
 	skew     time.Duration
 }
 

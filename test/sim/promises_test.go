@@ -453,8 +453,12 @@ func (j *judge) moved(a *agent, was restart.Step) {
 			}
 		}
 	case was == restart.StepProve && now == restart.StepRestore:
-		// An agent may hang for 90 s, and then needs a moment.
-		if b.failed && b.badAt.After(a.born) && j.since(b.badAt) > startTimeout-10*time.Second {
+		// An agent may hang for 90 s, and then needs a moment. It learns from the service manager.
+		known := b.badAt
+		if a.seesAt.After(known) {
+			known = a.seesAt
+		}
+		if b.failed && b.badAt.After(a.born) && j.since(known) > startTimeout-10*time.Second {
 			j.fail("promise 5, at once", "broker %d ended %s ago", a.id, j.since(b.badAt))
 		}
 	}
