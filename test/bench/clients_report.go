@@ -102,7 +102,7 @@ func (r *clientsReport) table() string {
 		}
 		b.WriteString("\n")
 	}
-	fmt.Fprintf(&b, "\n%d roll-outs by each; of p50 and p99 the median is given, of the longest the longest. %s", r.Rounds, r.Conditions)
+	fmt.Fprintf(&b, "\nRoll-outs by each: %d; of p50 and p99 the median is given, of the longest the longest. %s", r.Rounds, r.Conditions)
 	b.WriteString("\n![The stalls of each client by each method](clients.svg)\n")
 	return b.String()
 }
