@@ -429,6 +429,7 @@ func TestPoisonedLog(t *testing.T) {
 func TestPoisonedLogThatUnpacks(t *testing.T) {
 	for _, codec := range []kgo.CompressionCodec{kgo.GzipCompression(), kgo.ZstdCompression(), kgo.Lz4Compression(), kgo.SnappyCompression()} {
 		t.Run(fmt.Sprint(codec), func(t *testing.T) {
+			t.Parallel() // each waits for seconds between two looks at what is dear to unpack
 			cluster := newCluster(t, 1, kfake.BrokerConfigs(map[string]string{"message.max.bytes": "100000000"}))
 			l := run(t, open(t, cluster))
 			mustAppend(t, l, claim(1, "a"))
