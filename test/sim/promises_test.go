@@ -116,6 +116,9 @@ func (t takedown) oneZone() string {
 }
 
 func (t takedown) inSync() string {
+	if t.undo && t.since(t.b.returned) <= knowable {
+		return "" // as far as others know it holds nothing yet
+	}
 	for _, p := range t.partitions {
 		if !t.b.alive || !slices.Contains(p.isr, t.b.id) || len(p.replicas) <= p.need {
 			continue
