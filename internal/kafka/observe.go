@@ -254,7 +254,7 @@ func (c *Client) topicConfigs(ctx context.Context, broker int32, property string
 	if len(topics) == 0 {
 		return nil, nil
 	}
-	if err := c.mayAsk(ctx, broker, topics[0]); err != nil {
+	if err := c.mayAsk(ctx, broker, configOf(topics[0])); err != nil {
 		return nil, err
 	}
 	req := kmsg.NewPtrDescribeConfigsRequest()

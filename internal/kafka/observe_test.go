@@ -260,6 +260,38 @@ func TestLogAsksNothingOfZooKeeper(t *testing.T) {
 	}
 }
 
+// The first agents of a cluster find no topic. While ZooKeeper is away, each of
+// them asks once whether it could be made, and makes it when that is answered.
+func TestLogMadeWithoutZooKeeper(t *testing.T) {
+	c := newCluster(t, 3)
+	knows(t, c, 6)
+	var asked atomic.Int32
+	back := make(chan struct{})
+	c.ControlKey(19, func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		asked.Add(1)
+		c.SleepControl(func() { <-back })
+		return nil, nil, false
+	})
+	log := run(t, open(t, c))
+	var said string
+	again := func() bool { // it is tried again, by how long it says that it waits
+		before := said
+		said = log.Facts().Err
+		return said != before && strings.Contains(said, "see that ZooKeeper runs")
+	}
+	eventually(t, "the first answer is missed", again)
+	eventually(t, "the answer is missed still", again)
+	if n := asked.Load(); n != 1 || !strings.Contains(said, "create the coordination topic "+kafka.DefaultTopic) {
+		t.Errorf("%d questions hold request handlers: %s", n, said)
+	}
+	close(back)
+	eventually(t, "the topic is there", func() bool { return log.Facts().Err == "" })
+	if err := log.Sync(within(t)); err != nil {
+		t.Errorf("after ZooKeeper is back: %v", err)
+	}
+}
+
 // Without a controller a broker keeps the question for a minute; we do not.
 func TestObserveWithoutController(t *testing.T) {
 	c := newCluster(t, 3)

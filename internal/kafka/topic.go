@@ -34,7 +34,7 @@ func (l *Log) locate(ctx context.Context) (place, error) {
 	t := resp.Topics[0]
 	switch err := kerr.ErrorForCode(t.ErrorCode); {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
-		return place{}, l.create(ctx, len(resp.Brokers))
+		return place{}, l.create(ctx, len(resp.Brokers), resp.ControllerID)
 	case err != nil:
 		return place{}, fmt.Errorf("find the coordination topic %s: %w", l.topic, explain(needs(err, "Read on topic "+l.topic)))
 	case len(t.Partitions) != 1:
@@ -51,8 +51,9 @@ func (l *Log) locate(ctx context.Context) (place, error) {
 }
 
 // create makes the topic. Whoever comes second finds it there. It returns an
-// error also then: the log is located anew.
-func (l *Log) create(ctx context.Context, alive int) error {
+// error also then: the log is located anew. In ZooKeeper mode only the controller
+// makes topics; KRaft has any broker pass it on, and names any broker here.
+func (l *Log) create(ctx context.Context, alive int, controller int32) error {
 	need := 1
 	if l.c.opts.Expect != nil {
 		need = min(replicasWanted, l.c.opts.Expect())
@@ -73,6 +74,14 @@ func (l *Log) create(ctx context.Context, alive int) error {
 	req.Topics = append(req.Topics, topic)
 	req.TimeoutMillis = millis(answerTimeout / 2)
 
+	if controller < 0 {
+		return fmt.Errorf("create the coordination topic %s: no controller is active; in ZooKeeper mode see that ZooKeeper runs", l.topic)
+	}
+	dry := *req
+	dry.ValidateOnly = true
+	if err := l.c.mayAsk(ctx, controller, &dry); err != nil {
+		return fmt.Errorf("create the coordination topic %s: broker %d: %w", l.topic, controller, explain(err))
+	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	resp, err := req.RequestWith(ctx, l.c.kgo)

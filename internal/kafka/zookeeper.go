@@ -10,10 +10,11 @@ import (
 )
 
 // A broker in ZooKeeper mode reads the configuration of a topic from ZooKeeper
-// whenever somebody asks for it. While ZooKeeper is away, the question holds one
-// of the broker's few request handlers (num.io.threads) until it is back, whether
-// or not anybody still waits for the answer (retryRequestsUntilConnected in
-// KafkaZkClient.scala). Asked every second, the broker would soon serve nobody.
+// whenever somebody asks for it, and looks there for a topic that is to be made.
+// While ZooKeeper is away, the question holds one of the broker's few request
+// handlers (num.io.threads) until it is back, whether or not anybody still waits
+// for the answer (retryRequestsUntilConnected in KafkaZkClient.scala). Asked every
+// second, the broker would soon serve nobody.
 // So a scout goes first: one small question, and none after it before it has
 // come back.
 
@@ -35,13 +36,13 @@ type scout struct {
 // no handler.
 const scoutRest = 10 * time.Minute
 
-// mayAsk returns an error unless a broker can be asked for configurations of
-// topics without harm. The topic named must exist.
-func (c *Client) mayAsk(ctx context.Context, broker int32, topic string) error {
+// mayAsk returns an error unless a broker can be asked, without harm, what it
+// looks up in ZooKeeper. The question given is sent as the scout, if one must go.
+func (c *Client) mayAsk(ctx context.Context, broker int32, question kmsg.Request) error {
 	if c.kraft.Load() {
 		return nil
 	}
-	s := c.scout(broker, topic)
+	s := c.scout(broker, question)
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	select {
@@ -56,11 +57,11 @@ func (c *Client) mayAsk(ctx context.Context, broker int32, topic string) error {
 type noZooKeeperError struct{ waits time.Duration }
 
 func (e *noZooKeeperError) Error() string {
-	return fmt.Sprintf("it has not told the configuration of a topic for %s, which it reads from ZooKeeper", e.waits.Round(time.Second))
+	return fmt.Sprintf("it has not answered for %s what it looks up in ZooKeeper", e.waits.Round(time.Second))
 }
 
 // scout returns the one that is on its way to a broker, or sends one.
-func (c *Client) scout(broker int32, topic string) *scout {
+func (c *Client) scout(broker int32, question kmsg.Request) *scout {
 	c.scouts.mu.Lock()
 	defer c.scouts.mu.Unlock()
 	if s := c.scouts.out[broker]; s != nil {
@@ -70,7 +71,7 @@ func (c *Client) scout(broker int32, topic string) *scout {
 	c.scouts.out[broker] = s
 	c.scouts.all.Go(func() {
 		var asked bool
-		asked, s.err = c.explore(broker, topic)
+		asked, s.err = c.explore(broker, question)
 		if took := time.Since(s.since); asked && s.err != nil {
 			select {
 			case <-c.life.Done():
@@ -85,10 +86,10 @@ func (c *Client) scout(broker int32, topic string) *scout {
 	return s
 }
 
-// explore returns once a broker has read from ZooKeeper, however long that takes,
+// explore returns once a broker has looked into ZooKeeper, however long that takes,
 // or at once if it has none. What the answer says is no matter here. asked is true
 // once the question is on its way.
-func (c *Client) explore(broker int32, topic string) (asked bool, err error) {
+func (c *Client) explore(broker int32, question kmsg.Request) (asked bool, err error) {
 	ctx, cancel := context.WithTimeout(c.life, answerTimeout)
 	defer cancel()
 	w, err := c.connect(ctx, broker)
@@ -102,12 +103,18 @@ func (c *Client) explore(broker int32, topic string) (asked bool, err error) {
 	if err := w.login(ctx, c.own.mech); err != nil {
 		return false, err
 	}
+	_, err = await[kmsg.Response](c.life, w, question)
+	return true, err
+}
+
+// configOf asks for one property of a topic, which must exist: of others a broker
+// says without ZooKeeper that it knows nothing.
+func configOf(topic string) kmsg.Request {
 	req := kmsg.NewPtrDescribeConfigsRequest()
 	r := kmsg.NewDescribeConfigsRequestResource()
 	r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeTopic, topic, []string{"cleanup.policy"}
 	req.Resources = append(req.Resources, r)
-	_, err = await[*kmsg.DescribeConfigsResponse](c.life, w, req)
-	return true, err
+	return req
 }
 
 // connect makes a connection to a broker whose address was learnt.
