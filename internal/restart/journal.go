@@ -51,8 +51,8 @@ type Journal struct {
 	Why string `json:"why,omitempty"`
 	// Failed is the hash of the manifest that failed on this broker; it is not tried again before an operator's word.
 	Failed string `json:"failed,omitempty"`
-	// Halted is true once the halt for Failed was read back from the log: if it is
-	// gone later, an operator has taken it back.
+	// Halted is true once the halt for the failure, which may still be being undone,
+	// was read back from the log: if it is gone later, an operator has taken it back.
 	Halted bool `json:"halted,omitempty"`
 	// Starts counts the processes seen since StepProve began, to notice one that keeps ending.
 	Starts int `json:"starts,omitempty"`

@@ -36,7 +36,7 @@ func (s *step) prove() Decision {
 	}
 	p := s.examine(j.Listeners, j.Absent)
 	if p.failure != "" {
-		return s.saveStep(StepRestore, PhaseRollback, because(CodeRollingBack, "%s; putting the last good server.properties back", p.failure), func(j *Journal) { j.Why = p.failure })
+		return s.saveStep(StepRestore, PhaseRollback, because(CodeRollingBack, "%s; putting the last good server.properties back", p.failure), func(j *Journal) { j.Why, j.Halted = p.failure, false })
 	}
 	if p.waiting != nil {
 		s.m.healthy = time.Time{}

@@ -1,6 +1,7 @@
 package restart
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -243,7 +244,7 @@ func TestUndoKeepsTheMajority(t *testing.T) {
 func TestUndoKnowsTheProcess(t *testing.T) {
 	f := going(StepRestore)
 	f.LastGood, f.Unit = true, UnitFacts{At: f.Now, State: UnitUnknown, Detail: "no answer"}
-	f.Log.View.Halts["h"] = Halt{Broker: 1, Manifest: "h"}
+	f.Log.View.Halts["h"], f.Journal.Halted = Halt{Broker: 1, Manifest: "h"}, true
 	if d := settle(machine(), &f); d.Do.Kind != ActNone || d.Status.Reason.Code != CodeUnitUnknown {
 		t.Errorf("got %q to step %q, %+v", d.Do.Kind, d.Do.Journal.Step, d.Status.Reason)
 	}
@@ -292,6 +293,47 @@ func TestUndoThatDoesNotComeUp(t *testing.T) {
 	f.Unit.State = UnitFailed
 	if d := settle(m, &f); d.Do.Kind != ActSave || d.Do.Journal.Step != StepProveUndo {
 		t.Errorf("got %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+}
+
+// Who resumes while the broker is still away need not do it again: the halt is not
+// repeated, and the failure is forgotten once the broker serves.
+func TestResumeBeforeTheBrokerServes(t *testing.T) {
+	for _, step := range []Step{StepRestore, StepUndo, StepProveUndo, StepNeedPerson} {
+		f := going(step)
+		f.Unit.State = UnitFailed
+		m := machine()
+		f.Log.View.Halts["h"] = Halt{Broker: 1, Manifest: "h"}
+		d := settle(m, &f)
+		if d.Do.Kind != ActSave || !d.Do.Journal.Halted || d.Do.Journal.Step != step {
+			t.Fatalf("at step %q: %q, %+v", step, d.Do.Kind, d.Do.Journal)
+		}
+		f.Journal = d.Do.Journal
+		delete(f.Log.View.Halts, "h")
+		if d := m.Step(f); d.Do.Kind == ActAppend {
+			t.Errorf("at step %q: the halt is repeated", step)
+		}
+	}
+	f := proving()
+	f.Journal.Step, f.Journal.Halted, f.Unit.State = StepNeedPerson, true, UnitFailed
+	m := machine()
+	if d := settle(m, &f); !strings.Contains(d.Status.Reason.Text, "resume` was heard") {
+		t.Errorf("%+v", d.Status.Reason)
+	}
+	f.Unit.State = UnitRunning
+	d := settle(m, &f)
+	if d.Do.Kind != ActSave || d.Do.Journal.Step != StepNone || d.Do.Journal.Failed != "h" {
+		t.Fatalf("%q, %+v, %+v", d.Do.Kind, d.Status.Reason, d.Do.Journal)
+	}
+	f.Journal = d.Do.Journal
+	if d := settle(m, &f); d.Do.Kind != ActSave || d.Do.Journal.Failed != "" {
+		t.Errorf("%q, %+v, %+v", d.Do.Kind, d.Status.Reason, d.Do.Journal)
+	}
+	// A new life that has not read the log yet does not know.
+	f = going(StepNeedPerson)
+	f.Journal.Halted, f.Unit.State, f.Log = true, UnitFailed, LogFacts{View: NewView()}
+	if d := settle(machine(), &f); d.Do.Kind == ActAppend || strings.Contains(d.Status.Reason.Text, "resume") {
+		t.Errorf("the log unread: %q, %+v", d.Do.Kind, d.Status.Reason)
 	}
 }
 

@@ -7,8 +7,12 @@ import (
 
 // undo puts a broker back that did not come up right: halt for everyone, last
 // good file, restart, proof. It never gives up the claim before the halt is in
-// the log, so that nobody can follow into the same failure.
+// the log, so that nobody can follow into the same failure. A halt that was read
+// back and is gone again was taken back by an operator, and is not repeated.
 func (s *step) undo() Decision {
+	if s.halted() && !s.j.Halted {
+		return s.save(s.phaseNow(), s.rollingBack("writing down that the halt is in the log"), func(j *Journal) { j.Halted = true })
+	}
 	switch s.j.Step {
 	case StepRestore:
 		return s.restore()
@@ -35,7 +39,7 @@ func (s *step) halted() bool {
 }
 
 func (s *step) restore() Decision {
-	if !s.halted() && !s.m.haltTried {
+	if !s.j.Halted && !s.m.haltTried {
 		// Tried once here: where the log is away with this broker, the claim keeps the others back.
 		s.m.haltTried = true
 		return s.do(PhaseRollback, s.rollingBack("telling everyone"), Action{Kind: ActAppend, Records: s.halt()}, 0)
@@ -150,14 +154,17 @@ func (s *step) gone() []string {
 
 func (s *step) putBack() Decision {
 	return s.saveStep(StepNone, PhaseFailed, because(CodeHalted, "put back and serving"), func(j *Journal) {
-		j.Failed, j.Halted, j.Unproven, j.Hidden = manifestOf(j.Target), false, false, false
+		j.Failed, j.Unproven, j.Hidden = manifestOf(j.Target), false, false
 	})
 }
 
 // needPerson waits for somebody who brings the broker back, and keeps the claim meanwhile.
 func (s *step) needPerson() Decision {
 	r := because(CodeNeedsAPerson, "%s; server.properties is the last good one again and the broker still does not serve (%s): see its log, mend it and start it", s.j.Why, orNot(s.f.Unit.Detail, string(s.f.Unit.State)))
-	if !s.halted() && !s.f.Log.At.IsZero() && !s.tooSoon(ActAppend) {
+	if s.j.Halted && !s.halted() && !s.f.Log.At.IsZero() {
+		r.Text += "; `kpls-agent resume` was heard: the restart is tried again once it serves"
+	}
+	if !s.j.Halted && !s.f.Log.At.IsZero() && !s.tooSoon(ActAppend) {
 		return s.do(PhaseFailed, r, Action{Kind: ActAppend, Records: s.halt()}, 0)
 	}
 	if s.f.Unit.State != UnitRunning {

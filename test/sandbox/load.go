@@ -40,6 +40,9 @@ func (o LoadOptions) client(opts ...kgo.Opt) (*kgo.Client, error) {
 		kgo.SeedBrokers(o.Bootstrap...),
 		kgo.Dialer(o.Dial),
 		kgo.MetadataMinAge(100 * time.Millisecond), // judge the cluster, not the client's patience
+		// A load balancer accepts a connection before it has one to a broker, and ends it where
+		// there is none; without this a record fails instead of being sent again.
+		kgo.AlwaysRetryEOF(),
 	}, slices.Concat(o.Client, opts)...)...)
 }
 

@@ -61,10 +61,10 @@ var mutants = []mutant{
 	{"a wrong configuration is as good", "machine_prove.go", `if d := differs(f.Running.Listeners, want, absent); d != "" {`, `if d := differs(f.Running.Listeners, want, absent); d != "" && false {`},
 	{"a process that hangs is waited for", "machine_prove.go", `late := s.m.opts.StartTimeout > 0 &&`, `late := false &&`},
 	{"the proof does not wait for the replicas", "machine_prove.go", `n := s.missing(s.m.opts.Self)`, `n := 0`},
-	{"nobody is told of a bad manifest", "machine_undo.go", `if !s.halted() && !s.m.haltTried {`, `if false {`},
+	{"nobody is told of a bad manifest", "machine_undo.go", `if !s.j.Halted && !s.m.haltTried {`, `if false {`},
 	{"the bad file stays", "machine_undo.go", `if !s.f.LastGood {`, `if false {`},
 	{"the way back asks nobody", "machine_undo.go", `if b := s.needed(); b != nil {`, `if b := s.needed(); b != nil && false {`},
-	{"the failure is forgotten with the life", "machine_undo.go", `j.Failed, j.Halted, j.Unproven, j.Hidden = manifestOf(j.Target), false, false, false`, `j.Unproven, j.Hidden = false, false`},
+	{"the failure is forgotten with the life", "machine_undo.go", `j.Failed, j.Unproven, j.Hidden = manifestOf(j.Target), false, false`, `j.Unproven, j.Hidden = false, false`},
 }
 
 // TestMutantsApply keeps the list up to date: each still finds its place.
