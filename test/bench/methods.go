@@ -75,7 +75,7 @@ func (w whole) seconds() float64 { return w.end.Sub(w.begin).Seconds() }
 // rollOut rolls by a method.
 func (b *bench) rollOut(ctx context.Context, m method) (w whole, err error) {
 	watching, stop := context.WithCancel(ctx)
-	watch := sandbox.NewWatcher(b.Cluster)
+	watch := sandbox.NewWatcher(b.Cluster, sandbox.FineWatch)
 	done := inBackground(func() { watch.Run(watching) })
 	defer done()
 	defer stop()

@@ -109,7 +109,7 @@ func (b *bench) underLoad(ctx context.Context, do func(context.Context) (begin, 
 		return roll{}, err
 	}
 	watchCtx, stop := context.WithCancel(ctx)
-	watch := sandbox.NewWatcher(b.Cluster)
+	watch := sandbox.NewWatcher(b.Cluster, sandbox.FineWatch)
 	var watching sync.WaitGroup
 	watching.Go(func() { watch.Run(watchCtx) })
 	defer watching.Wait()

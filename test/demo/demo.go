@@ -94,7 +94,7 @@ func (d *demo) underLoad(ctx context.Context, dir string) error {
 	d.host = d.cluster.Host(100)
 	d.say("starting the balancer's stand-in on %s, and three agents", d.host)
 	d.balancer = sandbox.NewForwarder(sandbox.ForwarderOptions{Fronts: d.fronts(), Interval: time.Second})
-	d.watch = sandbox.NewWatcher(d.cluster)
+	d.watch = sandbox.NewWatcher(d.cluster, sandbox.FineWatch)
 	d.load = d.newLoad()
 	var background sync.WaitGroup
 	background.Go(func() {

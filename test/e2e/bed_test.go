@@ -101,7 +101,7 @@ func startCluster(t *testing.T, c *sandbox.Cluster, login ...kgo.Opt) *bed {
 	if b.fleet, err = fleet.New(c, agentBinary, dir); err != nil {
 		t.Fatal(err)
 	}
-	b.watch = sandbox.NewWatcher(c)
+	b.watch = sandbox.NewWatcher(c, sandbox.CoarseWatch)
 	wctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() { defer close(done); b.watch.Run(wctx) }()

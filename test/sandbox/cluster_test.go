@@ -102,7 +102,7 @@ func TestClusterUnderLoad(t *testing.T) {
 		t.Errorf("metadata over EXTERNAL: %v, %v; want broker 3 at %v", seen, err, want)
 	}
 
-	watcher := sandbox.NewWatcher(c)
+	watcher := sandbox.NewWatcher(c, sandbox.CoarseWatch)
 	watching, stopWatching := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() { watcher.Run(watching) })
