@@ -25,11 +25,13 @@ deb-test: ## only the tests of the package
 
 # The simulation has no goroutines of its own: the race detector would find nothing
 # in it, and take seven times as long.
+# The package that takes longest comes first, so that others run beside it.
 test: setup vet ## all tests; the last ones on real brokers, fetched by Maven
-	$(TEST) -timeout 10m ./cmd/... ./internal/...
+	$(TEST) -timeout 10m ./internal/kafka ./cmd/... ./internal/...
 	$(GO) test -shuffle=on -timeout 10m ./test/sim
 	@test/setup.sh deb
-	$(TEST) -timeout 40m -p 1 $$($(GO) list ./test/... | grep -vE '/test/(sim|system)$$')
+	$(TEST) -timeout 20m -p 2 $$($(GO) list ./test/... | grep -vE '/test/(e2e|sim|system)$$')
+	$(TEST) -timeout 40m ./test/e2e
 
 brokers: setup ## only the tests on real brokers
 	$(TEST) -timeout 40m -p 1 -v ./test/e2e
