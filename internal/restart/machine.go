@@ -176,6 +176,7 @@ type step struct {
 	target string
 	rest   []int32        // what others returned
 	held   map[int32]bool // brokers with a claim
+	soon   []int32        // brokers that the gates count as if they had one
 }
 
 // wait does nothing but say why, and looks again after at most wake.

@@ -106,7 +106,11 @@ func (s *step) bookkeeping() (Decision, bool) {
 		return s.save(s.phaseNow(), r, func(j *Journal) { j.Failed, j.Halted, j.Why = "", false, "" }), true
 	case !halted && !s.tooSoon(ActAppend):
 		h := Halt{Broker: s.m.opts.Self, Manifest: s.j.Failed, Why: s.j.Why, At: s.f.Now}
-		return s.do(PhaseFailed, because(CodeHalted, "telling everyone that the manifest failed here: %s", s.j.Why), Action{Kind: ActAppend, Records: []Record{NewHalt(h)}}, 0), true
+		p, r := PhaseFailed, because(CodeHalted, "telling everyone that the manifest failed here: %s", s.j.Why)
+		if e := s.f.Failed; e != nil && e.Kind == ActAppend {
+			p, r = s.phaseNow(), because(CodeLogUnreadable, "the manifest failed here (%s), and the halt cannot be written: %v", s.j.Why, e.Err)
+		}
+		return s.do(p, r, Action{Kind: ActAppend, Records: []Record{NewHalt(h)}}, 0), true
 	}
 	return Decision{}, false
 }
@@ -177,7 +181,12 @@ func (s *step) failed() *Reason {
 func (s *step) idle() Decision {
 	f := s.f
 	r := because(CodeInSync, "runs what the manifest says")
-	if _, _, held := s.v.Claim(s.m.opts.Self); held {
+	if c, _, held := s.v.Claim(s.m.opts.Self); held {
+		if s.j.Target == "" && c.Target == s.target {
+			// The journal of the life that claimed is lost. Whether it has restarted the broker
+			// cannot be seen where a hidden value was to change: what was claimed is done.
+			return s.save(s.phaseNow(), r, func(j *Journal) { j.Hidden = true })
+		}
 		return s.drop(PhaseIdle, r)
 	}
 	if q := s.v.Request(); q != nil && s.j.Request == q.ID && s.everyoneDone() && s.lowest() && !s.tooSoon(ActAppend) {
@@ -338,8 +347,8 @@ func (s *step) claim(why string) Decision {
 		return s.observe(PhaseClaimed, r, 0)
 	}
 	if b := s.blocked(); b != nil {
-		if place > 0 {
-			return s.drop(PhaseWaiting, b) // the first must not wait for one that waits for it
+		if place > 0 || len(s.undoing()) > 0 {
+			return s.drop(PhaseWaiting, b) // the first, or one on its way back, must not wait for one that waits for it
 		}
 		return s.observe(PhaseClaimed, b, paceBlocked)
 	}
@@ -375,13 +384,18 @@ func (s *step) intend(j *Journal) {
 	j.Invocation, j.Why, j.Starts, j.Started, j.Unproven = s.f.Unit.Invocation, "", 0, s.f.Now, true
 }
 
-// second holds back a claim beside another one until the gates would let both
-// go, since a claim counts its broker as away in the eyes of the others.
+// second holds back a claim beside another one, one that may be made just now, or a broker on
+// its way back, until the gates would let both go, since a claim counts its broker as away in the
+// eyes of the others.
 func (s *step) second() (Decision, bool) {
-	if len(s.v.Claims) == 0 {
+	others := append(s.ahead(), s.undoing()...)
+	for _, c := range s.v.Claims {
+		others = append(others, c.Broker)
+	}
+	if len(others) == 0 {
 		return Decision{}, false
 	}
-	r := because(CodeClaiming, "checking whether this broker may go together with broker %d", s.v.Claims[0].Broker)
+	r := because(CodeClaiming, "checking whether this broker may go together with broker %d", others[0])
 	if !s.recent(s.f.Cluster.At, fresh) {
 		return s.observe(PhaseWaiting, r, 0), true
 	}
@@ -389,6 +403,18 @@ func (s *step) second() (Decision, bool) {
 		return s.observe(PhaseWaiting, b, paceBlocked), true
 	}
 	return Decision{}, false
+}
+
+// undoing returns the other brokers that are being put back, with a claim or without.
+func (s *step) undoing() []int32 {
+	var out []int32
+	for id, st := range s.v.Statuses {
+		if id != s.m.opts.Self && st.Phase == PhaseRollback {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // closing returns what keeps a removal from starting: a probe that is still

@@ -120,7 +120,7 @@ func (t *Transactions) transact(ctx context.Context, producer *kgo.Client, batch
 		for _, n := range batch {
 			records = append(records, &kgo.Record{Topic: t.opts.Topic, Partition: int32(n) % t.opts.Partitions, Value: encode(t.run, n)})
 		}
-		if err = producer.ProduceSync(ctx, records...).FirstErr(); err == nil {
+		if err = produce(ctx, producer, records); err == nil {
 			err = producer.EndTransaction(ctx, kgo.TryCommit)
 		}
 		if err != nil {
@@ -135,4 +135,17 @@ func (t *Transactions) transact(ctx context.Context, producer *kgo.Client, batch
 		}
 	}
 	return usable
+}
+
+// produce is ProduceSync, but for ctx: franz-go does not give up records that it may
+// have sent, and was seen not to send others any more. Its client is of no use then.
+func produce(ctx context.Context, producer *kgo.Client, records []*kgo.Record) error {
+	done := make(chan error, 1)
+	go func() { done <- producer.ProduceSync(ctx, records...).FirstErr() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -116,7 +116,7 @@ func (t takedown) oneZone() string {
 }
 
 func (t takedown) inSync() string {
-	if t.undo && t.since(t.b.returned) <= knowable {
+	if t.since(t.b.returned) <= knowable {
 		return "" // as far as others know it holds nothing yet
 	}
 	for _, p := range t.partitions {

@@ -140,6 +140,9 @@ func (j *judge) truth(a *agent) (on int32, wrong string) {
 		if gone && j.log.up() {
 			return 0, "that agent is silent, and the reason does not say so"
 		}
+		if last, ok := v.Statuses[other]; ok && last.Target == "" && last.Reason.Code == restart.CodeNoAnswer {
+			return other, "" // its broker hangs, and has never told that agent what it runs
+		}
 		return must(known && (j.agents[other-1].manifest != a.manifest || j.agents[other-1].blind) || !j.log.up(), "they have the same, and could say so")
 	case restart.CodeRefusedElsewhere:
 		return must(known && (j.versions[a.manifest].refusedBy == other || j.broker(other).dynamic), "that broker refuses nothing")
