@@ -1,6 +1,7 @@
 package restart
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -226,6 +227,52 @@ func TestOrder(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Who may be away together with all those before it need not wait for their claims.
+func TestTurn(t *testing.T) {
+	elsewhere := &Quorum{Leader: 7, Voters: []Voter{{7, 0}, {8, 0}, {9, 0}}}
+	together := func(f *Facts) {
+		f.Manifest.MaxUnavailable, f.Cluster.Quorum, f.Cluster.MinISR["orders"] = 2, elsewhere, 1
+	}
+	for _, c := range []struct {
+		name  string
+		self  int32
+		spoil func(*Facts)
+		waits int32 // for this broker; 0: it is its turn
+	}{
+		{"the first", 1, together, 0},
+		{"together with the first", 2, together, 0},
+		{"one at a time", 2, func(f *Facts) { together(f); f.Manifest.MaxUnavailable = 1 }, 1},
+		{"another zone", 3, together, 1},
+		{"a partition needs one of them", 2, func(f *Facts) { together(f); f.Cluster.MinISR["orders"] = 2 }, 1},
+		{"the quorum needs one of them", 2, func(f *Facts) {
+			together(f)
+			f.Cluster.Quorum = &Quorum{Leader: 3, Voters: []Voter{{1, 0}, {2, 0}, {3, 0}}}
+		}, 1},
+		{"the active controller", 1, func(f *Facts) { together(f); f.Cluster.Quorum = &Quorum{Leader: 1, Voters: []Voter{{1, 0}}} }, 2},
+		{"the first has its claim", 2, func(f *Facts) { together(f); f.Cluster.MinISR["orders"] = 2; claimOf(f, 1) }, 0},
+		{"one that somebody has started on the new file", 1, func(f *Facts) { proves(f, 2) }, 2},
+		{"one that its agent has started", 1, func(f *Facts) { proves(f, 2); claimOf(f, 2) }, 0},
+	} {
+		f := claiming()
+		f.Log.View.Claims = nil
+		f.Log.View.Statuses[1] = f.Log.View.Statuses[3]
+		c.spoil(&f)
+		s := stepOn(f)
+		s.m.opts.Self = c.self
+		r := s.turn()
+		if waits := fmt.Sprintf("broker %d goes first", c.waits); (r != nil) != (c.waits > 0) || r != nil && !strings.HasPrefix(r.Text, waits) {
+			t.Errorf("%s: %+v", c.name, r)
+		}
+	}
+}
+
+// proves lets a broker be on its way up on the new file.
+func proves(f *Facts, id int32) {
+	st := f.Log.View.Statuses[id]
+	st.Phase = PhaseStarting
+	f.Log.View.Statuses[id] = st
 }
 
 func TestViewFold(t *testing.T) {

@@ -108,7 +108,7 @@ func (s *step) bookkeeping() (Decision, bool) {
 		h := Halt{Broker: s.m.opts.Self, Manifest: s.j.Failed, Why: s.j.Why, At: s.f.Now}
 		p, r := PhaseFailed, because(CodeHalted, "telling everyone that the manifest failed here: %s", s.j.Why)
 		if e := s.f.Failed; e != nil && e.Kind == ActAppend {
-			p, r = s.phaseNow(), because(CodeLogUnreadable, "the manifest failed here (%s), and the halt cannot be written: %v", s.j.Why, e.Err)
+			p, r = s.phaseNow(), because(CodeLogUnreadable, "the manifest failed here (%s), and the halt cannot be written: %s", s.j.Why, e.Err)
 		}
 		return s.do(p, r, Action{Kind: ActAppend, Records: []Record{NewHalt(h)}}, 0), true
 	}

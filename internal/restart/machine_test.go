@@ -1,6 +1,7 @@
 package restart
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -467,6 +468,79 @@ func TestWaitingLooksSeldom(t *testing.T) {
 	}
 	if looks > 100 {
 		t.Errorf("%d looks in 100 s", looks)
+	}
+}
+
+// appends steps until records are to be appended, and returns their keys.
+func appends(m *Machine, f *Facts) (keys []string) {
+	for range 10 {
+		switch d := m.Step(*f); d.Do.Kind {
+		case ActObserve:
+			f.Cluster.At = f.Now
+		case ActRunning:
+			f.Running.At = f.Now
+		case ActAppend:
+			for _, r := range d.Do.Records {
+				keys = append(keys, r.Key)
+			}
+			return keys
+		default:
+			return nil
+		}
+	}
+	return nil
+}
+
+// A claim that is blocked is kept, but for a broker on its way back, which may wait
+// for nothing else; and it is not made again meanwhile.
+func TestClaimGivesWay(t *testing.T) {
+	for _, phase := range []Phase{PhaseWaiting, PhaseRollback} {
+		f := claiming()
+		st := f.Log.View.Statuses[2]
+		st.Phase = phase
+		f.Log.View.Statuses[2] = st
+		for _, v := range f.Cluster.Views {
+			v.Topics[0].Partitions[0].ISR = []int32{1, 3}
+		}
+		gives := slices.Contains(appends(machine(), &f), f.Log.View.Claims[0].Key)
+		if gives != (phase == PhaseRollback) {
+			t.Errorf("broker 2 is %s: the claim is given back: %v", phase, gives)
+		}
+		f.Log.View.Claims = nil
+		claims := len(appends(machine(), &f)) > 0
+		if claims != (phase == PhaseWaiting) {
+			t.Errorf("broker 2 is %s: a claim is made: %v", phase, claims)
+		}
+	}
+}
+
+// A life whose journal is lost cannot see whether a hidden value was to change.
+func TestClaimOfALostLife(t *testing.T) {
+	f := claiming()
+	f.Manifest.FileChanges, f.Running.Listeners = false, f.Manifest.Listeners
+	f.Log.View.Claims[0].Target = "h"
+	d := settle(machine(), &f)
+	if d.Do.Kind != ActSave || !d.Do.Journal.Hidden {
+		t.Fatalf("%q, %+v", d.Do.Kind, d.Do.Journal)
+	}
+	f.Journal = d.Do.Journal
+	if d := settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Step != StepApply {
+		t.Errorf("%q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	f.Journal = Journal{Version: JournalVersion, Served: true, Target: "h"}
+	if keys := appends(machine(), &f); !slices.Contains(keys, f.Log.View.Claims[0].Key) {
+		t.Errorf("a claim that the journal knows is not given back: %v", keys)
+	}
+}
+
+// A halt that cannot be written is one reason, not two in turn.
+func TestHaltThatCannotBeWritten(t *testing.T) {
+	f := claiming()
+	f.Log.View.Claims = nil
+	f.Journal.Failed, f.Journal.Why = "old", "it did not come up"
+	f.Failed = &ActionError{Kind: ActAppend, Err: "no leader", At: f.Now.Add(-time.Hour), Count: 3}
+	if d := machine().Step(f); d.Do.Kind != ActAppend || d.Status.Reason.Code != CodeLogUnreadable || !strings.Contains(d.Status.Reason.Text, "the halt cannot be written: no leader") {
+		t.Errorf("%q, %+v", d.Do.Kind, d.Status.Reason)
 	}
 }
 
