@@ -80,6 +80,9 @@ func (m mutant) hunt(t *testing.T, most uint64) (promise string, seeds int) {
 	if _, err := fmt.Sscan(found[1], &seeds); err != nil {
 		t.Fatal(err)
 	}
+	if r := play(uint64(seeds), false); len(r.failures) > 0 {
+		t.Fatalf("seed %d fails without the fault, too: %v", seeds, r.failures)
+	}
 	return found[2], seeds + 1
 }
 

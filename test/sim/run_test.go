@@ -135,7 +135,11 @@ func (r *run) untilTheEnd() {
 
 // rest is true if there is nothing left to do for anybody.
 func (r *run) rest() bool {
+	v := r.log.now()
 	for _, a := range r.agents {
+		if !a.blind && !a.full && len(a.journal.Active) != len(v.Active) { // it has yet to take note
+			return false
+		}
 		if a.dead || a.busy || a.journal.Step != restart.StepNone || a.status.Phase != restart.PhaseIdle || a.manifest != r.latest {
 			return false
 		}
@@ -143,7 +147,6 @@ func (r *run) rest() bool {
 			return false
 		}
 	}
-	v := r.log.now()
 	for _, name := range r.versions[r.latest].names() { // a pause, and what cannot be read, keep probes closed
 		if !v.Active[name] && v.Pause == nil && len(v.Foreign) == 0 {
 			return false
