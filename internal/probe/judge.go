@@ -26,9 +26,9 @@ const (
 	// startingFor is how long after a connection was made the checks keep that
 	// pace; a broker that answers wrongly for longer is asked every Interval.
 	startingFor = time.Minute
-	// pauseEnded is the first pause after a held connection ended young; it doubles
-	// from one to the next. The first retry must be quick: the kernel may accept
-	// one last connection for a process it is taking apart.
+	// pauseEnded is the first pause after a held connection ended young, which doubles
+	// from one to the next, or could not be made. The first retry must be quick: the
+	// kernel may accept, or reset, one last connection for a process it is taking apart.
 	pauseEnded = 5 * time.Millisecond
 )
 
@@ -84,7 +84,10 @@ func (j *judge) run(ctx context.Context) {
 		case err != nil:
 			j.noConnection(began, err)
 			pause := pauseStarting
-			if j.serving {
+			switch {
+			case j.serving && j.failures == 1:
+				pause = pauseEnded
+			case j.serving:
 				pause = pauseRetry
 			}
 			sleep(ctx, pause)

@@ -197,6 +197,23 @@ func TestJudgeDyingBrokerAcceptsOnceMore(t *testing.T) {
 	})
 }
 
+// Or it resets that one.
+func TestJudgeDyingBrokerResetsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &broker{}
+		w := watch(t, b, false)
+		w.want(t, time.Minute, up)
+		killed := time.Now()
+		b.set(func() { b.dialErr = errReset; b.hangUp() })
+		time.Sleep(time.Millisecond)
+		b.kill()
+		w.want(t, time.Second, down)
+		if d := w.took(killed); d > 20*time.Millisecond {
+			t.Errorf("noticed after %s", d)
+		}
+	})
+}
+
 // A check is under way, and hangs, when the process is killed.
 func TestJudgeSeesTheEndDuringACheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
