@@ -231,7 +231,7 @@ func TestCannotWrite(t *testing.T) {
 			}
 			tt.spoil(t, dir, s.StateDir)
 			before := names(t, dir)
-			notApplied(t, s, f.Apply(), tt.want)
+			notApplied(t, s, f.Apply(f.Manifest(restart.RunningFacts{}).Hash), tt.want)
 			if after := names(t, dir); !slices.Equal(before, after) {
 				t.Errorf("beside server.properties was %v, is %v", before, after)
 			}
@@ -257,7 +257,7 @@ func TestNoRightToWrite(t *testing.T) {
 		st.update([]byte(goodManifest), nil)
 		var f *files
 		if f, err = newFiles(s, 1, st); err == nil {
-			err = f.Apply()
+			err = f.Apply(f.Manifest(restart.RunningFacts{}).Hash)
 		}
 	})
 	notApplied(t, s, err, "replace FILE: create a temporary file beside it: permission denied; the agent's user must be able to write the directory DIR, since a file is replaced by renaming another over it; nothing was changed")

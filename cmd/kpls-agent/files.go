@@ -177,10 +177,13 @@ func (f *files) LastGood() bool {
 
 // Apply implements restart.Files. A file that this agent wrote and that no
 // process has proved never becomes the last good one.
-func (f *files) Apply() error {
+func (f *files) Apply(manifest string) error {
 	m, _ := f.store.get()
 	if m == nil {
 		return errors.New("there is no manifest")
+	}
+	if m.Hash != manifest {
+		return errors.New("the manifest has just changed; it is looked at again")
 	}
 	rendered, _, err := f.render(m)
 	if err != nil {

@@ -136,9 +136,9 @@ func FuzzStateDir(f *testing.F) {
 			}
 			t.Fatalf("after %s server.properties is %q", after, now)
 		}
-		files.Manifest(restart.RunningFacts{})
+		facts := files.Manifest(restart.RunningFacts{})
 		files.LastGood()
-		applied := files.Apply()
+		applied := files.Apply(facts.Hash)
 		whole("apply")
 		if good := contents(t, filepath.Join(s.StateDir, lastGoodName)); applied == nil && unproven == nil && !bytes.Equal(good, []byte(brokerFile)) {
 			t.Fatalf("the last good copy is %q", good)
@@ -152,4 +152,28 @@ func FuzzStateDir(f *testing.F) {
 			t.Fatalf("what was saved is not what is read: %v", err)
 		}
 	})
+}
+
+// What was decided for one manifest must not write another one, of which the
+// journal does not know.
+func TestApplyOfAnOlderManifest(t *testing.T) {
+	s := stateDir(t, nil)
+	st := newStore(s, 1, slog.New(slog.DiscardHandler))
+	st.update([]byte(goodManifest), nil)
+	f, err := newFiles(s, 1, st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decided := f.Manifest(restart.RunningFacts{}).Hash
+	st.update([]byte(goodManifest+"\n"), nil)
+	before := contents(t, s.ServerProperties)
+	if err := f.Apply(decided); err == nil || err.Error() != "the manifest has just changed; it is looked at again" {
+		t.Errorf("got %v", err)
+	}
+	if now := contents(t, s.ServerProperties); !bytes.Equal(before, now) {
+		t.Errorf("server.properties is now %q", now)
+	}
+	if err := f.Apply(f.Manifest(restart.RunningFacts{}).Hash); err != nil || bytes.Equal(before, contents(t, s.ServerProperties)) {
+		t.Errorf("the newer one is not applied: %v", err)
+	}
 }

@@ -319,7 +319,7 @@ func (a *rollAgent) Manifest(restart.RunningFacts) restart.ManifestFacts {
 func (a *rollAgent) LastGood() bool { return false }
 func (a *rollAgent) Restore() error { return errors.New("nothing may be put back here") }
 
-func (a *rollAgent) Apply() error {
+func (a *rollAgent) Apply(string) error {
 	a.roll.mu.Lock()
 	defer a.roll.mu.Unlock()
 	a.written = true

@@ -222,7 +222,7 @@ func (l *Loop) effect(ctx context.Context, a Action) error {
 		return nil
 	case ActApply:
 		defer l.readFiles()
-		return l.o.Files.Apply()
+		return l.o.Files.Apply(l.facts.Manifest.Hash)
 	case ActRestore:
 		defer l.readFiles()
 		return l.o.Files.Restore()

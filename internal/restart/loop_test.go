@@ -164,7 +164,7 @@ func (w *world) Manifest(restart.RunningFacts) restart.ManifestFacts {
 }
 
 func (w *world) LastGood() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.file == w.lastGood }
-func (w *world) Apply() error {
+func (w *world) Apply(string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.applyErr != nil {

@@ -544,6 +544,16 @@ func TestHaltThatCannotBeWritten(t *testing.T) {
 	}
 }
 
+// Nor is a last good copy that is missing.
+func TestNothingToPutBack(t *testing.T) {
+	f := going(StepRestore)
+	f.Journal.Halted, f.Log.View.Halts["h"] = true, Halt{Broker: 1, Manifest: "h"}
+	f.Failed = &ActionError{Kind: ActRestore, Err: "no such file", At: f.Now.Add(-time.Hour), Count: 3}
+	if d := machine().Step(f); d.Do.Kind != ActRestore || d.Status.Reason.Code != CodeActionFailed {
+		t.Errorf("%q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+}
+
 // TestTargetIsToldOnceJudged: others must not begin with a manifest before this
 // broker knows whether it can take it.
 func TestTargetIsToldOnceJudged(t *testing.T) {

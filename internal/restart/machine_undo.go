@@ -48,7 +48,11 @@ func (s *step) restore() Decision {
 		if s.tooSoon(ActRestore) {
 			return s.wait(PhaseRollback, s.failed(), paceBlocked)
 		}
-		return s.do(PhaseRollback, s.rollingBack("putting the last good server.properties back"), Action{Kind: ActRestore}, 0)
+		r := s.rollingBack("putting the last good server.properties back")
+		if e := s.f.Failed; e != nil && e.Kind == ActRestore {
+			r = s.failed() // while it is tried again, too: one reason, not two in turn
+		}
+		return s.do(PhaseRollback, r, Action{Kind: ActRestore}, 0)
 	}
 	if s.f.Unit.State == UnitUnknown { // else any process would count as the one that was restarted
 		return s.wait(PhaseRollback, s.unseen(), paceBlocked)

@@ -47,8 +47,10 @@ type Files interface {
 	// LastGood is true when server.properties is the last good copy.
 	LastGood() bool
 	// Apply saves the current server.properties as the last good copy, unless
-	// it is what the manifest asks for already, and replaces it.
-	Apply() error
+	// it is what the manifest asks for already, and replaces it. The manifest is the
+	// one with this hash: it fails if another one is in force by now, since what the
+	// journal says of the file, and what is halted if it fails, are of this one.
+	Apply(manifest string) error
 	// Restore puts the last good copy back.
 	Restore() error
 	// SaveJournal makes the journal durable.

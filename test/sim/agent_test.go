@@ -387,7 +387,7 @@ func (a *agent) effect(do restart.Action, done func(error)) {
 			done(nil)
 		})
 	case restart.ActApply:
-		err := a.apply(a.host)
+		err := a.apply(a.host, a.facts.Manifest.Hash)
 		a.readFiles()
 		soon(err)
 	case restart.ActRestore:

@@ -53,7 +53,10 @@ func (h *host) loadJournal() restart.Journal {
 
 // apply is what cmd does to write the manifest into server.properties: a file
 // that no process has proved never becomes the last good one.
-func (r *run) apply(h *host) error {
+func (r *run) apply(h *host, manifest string) error {
+	if h.manifest != manifest {
+		return errors.New("the manifest has just changed")
+	}
 	if h.full {
 		return errNoSpace
 	}

@@ -16,7 +16,6 @@ type mutant struct{ name, file, old, new string }
 // mutants is the list to add to: gates, agreement, order, claims, freshness,
 // the steps of a restart, the proof, the way back, what a new life remembers.
 var mutants = []mutant{
-	{"a broker that does not answer is there", "gates.go", `return slices.Contains(s.f.Cluster.NoAnswer, id)`, `return false`},
 	{"empty metadata is taken for a picture", "gates.go", `if len(v.Alive) == 0 || len(v.Topics) == 0 {`, `if false {`},
 	{"brokers that are down do not count", "gates.go", `if !s.inAny(s.m.opts.Self) || len(down)`, `if down = nil; !s.inAny(s.m.opts.Self) || len(down)`},
 	{"claimed brokers do not count against max_unavailable", "gates.go", `len(down)+len(claimed)+1 <=`, `len(down)+1 <=`},
@@ -30,7 +29,6 @@ var mutants = []mutant{
 	{"a silent agent that is not done is counted on", "agree.go", `case !s.finished(st) && s.quiet(st):`, `case false:`},
 	{"the active controller goes at any time", "agree.go", "	default:\n		return 3", "	default:\n		return 2"},
 	{"nobody waits for the claim ahead", "agree.go", `ahead := 0`, "ahead := 0\n	return nil"},
-	{"what another manifest allowed is forgotten", "agree.go", `(i < s.maxUnavailable() || s.v.Statuses[c.Broker].Phase.underWay())`, `i < s.maxUnavailable()`},
 	{"a pause is overlooked", "agree.go", `if p := s.v.Pause; p != nil {`, `if p := s.v.Pause; p != nil && false {`},
 	{"a halt is overlooked", "agree.go", `if h, ok := s.v.Halts[s.f.Manifest.Hash]; ok {`, `if h, ok := s.v.Halts[s.f.Manifest.Hash]; ok && false {`},
 	{"records of a later version are overlooked", "agree.go", `if len(s.v.Foreign) > 0 {`, `if false {`},
