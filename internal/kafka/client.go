@@ -225,6 +225,22 @@ func (c *Client) remember(dial DialFunc) DialFunc {
 // millis is a duration as requests carry it.
 func millis(d time.Duration) int32 { return int32(d.Milliseconds()) } //nolint:gosec // only constants of seconds come here
 
+// twice asks again where the connection has ended instead of an answer. It may have
+// been of an earlier process of the broker; and a broker that has forwarded a request
+// in a version which the active controller does not know ends it, so that the client
+// learns anew which versions there are (KIP-590).
+func twice[T any](ask func() (T, error)) (T, error) {
+	answer, err := ask()
+	if err == nil || errors.Is(err, context.DeadlineExceeded) {
+		return answer, err
+	}
+	again, second := ask()
+	if hangUp := new(kgo.ErrFirstReadEOF); errors.As(second, &hangUp) {
+		second = err // that it speaks to us, the first connection has shown
+	}
+	return again, second
+}
+
 // to sends a request to one broker, once.
 func to[R kmsg.Response](ctx context.Context, cl *kgo.Client, broker int32, req kmsg.Request) (R, error) {
 	var none R

@@ -50,10 +50,7 @@ func (c *Client) observe(ctx context.Context, f *restart.ClusterFacts) string {
 		if len(f.Views) == viewsWanted {
 			break
 		}
-		view, err := c.view(ctx, id, f.Views)
-		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
-			view, err = c.view(ctx, id, f.Views) // the connection may have been of an earlier process of the broker
-		}
+		view, err := twice(func() (restart.BrokerView, error) { return c.view(ctx, id, f.Views) })
 		if err != nil {
 			f.NoAnswer = append(f.NoAnswer, id)
 			failures = append(failures, fmt.Errorf("ask broker %d for its view of the cluster: %w", id, explain(err)))

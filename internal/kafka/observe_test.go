@@ -1,6 +1,7 @@
 package kafka_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -293,6 +294,26 @@ func TestLogMadeWithoutZooKeeper(t *testing.T) {
 }
 
 // Without a controller a broker keeps the question for a minute; we do not.
+// A broker that forwards in a version which a new controller does not know ends the
+// connection; on the next one it has learned.
+func TestObserveAfterAHangUp(t *testing.T) {
+	c := newCluster(t, 3)
+	hangUps := 1
+	describeQuorum(t, c, func() (kmsg.Response, error, bool) {
+		if hangUps--; hangUps >= 0 {
+			return nil, errors.New("the controller does not know this version"), true
+		}
+		return threeVoters(), nil, true
+	})
+	if f := open(t, c).Observe(within(t)); f.Err != "" || f.QuorumErr != "" || f.Quorum == nil || hangUps >= 0 {
+		t.Errorf("%q, %q, %+v, %d", f.Err, f.QuorumErr, f.Quorum, hangUps)
+	}
+	hangUps = 2
+	if f := open(t, c).Observe(within(t)); f.Quorum != nil || !strings.Contains(f.QuorumErr, "broker 2 for the quorum: EOF") {
+		t.Errorf("twice: %q, %+v", f.QuorumErr, f.Quorum)
+	}
+}
+
 func TestObserveWithoutController(t *testing.T) {
 	c := newCluster(t, 3)
 	describeQuorum(t, c, func() (kmsg.Response, error, bool) { return nil, nil, true })

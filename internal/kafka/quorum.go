@@ -17,7 +17,9 @@ import (
 func (c *Client) quorum(ctx context.Context, broker int32, views []restart.BrokerView) (*restart.Quorum, error) {
 	ctx, cancel := context.WithTimeout(ctx, quorumTimeout)
 	defer cancel()
-	resp, err := to[*kmsg.DescribeQuorumResponse](ctx, c.kgo, broker, quorumRequest())
+	resp, err := twice(func() (*kmsg.DescribeQuorumResponse, error) {
+		return to[*kmsg.DescribeQuorumResponse](ctx, c.kgo, broker, quorumRequest())
+	})
 	c.kraft.Store(err == nil)
 	if err == nil {
 		q, err := quorum(resp)
