@@ -176,42 +176,28 @@ func TestJudgeSeesTheEndAtOnce(t *testing.T) {
 	})
 }
 
-// The kernel may accept one last connection for a process it takes apart, and end it.
-func TestJudgeDyingBrokerAcceptsOnceMore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := &broker{}
-		w := watch(t, b, false)
-		w.want(t, time.Minute, up)
-		killed := time.Now()
-		b.set(func() {
-			b.hangUp()
-			b.brief = true
-			b.check = func(context.Context) error { return errReset }
+// The kernel may accept one last connection for a process it takes apart, and end it; or reset it.
+func TestJudgeDyingBroker(t *testing.T) {
+	for name, last := range map[string]func(*broker){
+		"accepts": func(b *broker) { b.brief, b.check = true, func(context.Context) error { return errReset } },
+		"resets":  func(b *broker) { b.dialErr = errReset },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &broker{}
+				w := watch(t, b, false)
+				w.want(t, time.Minute, up)
+				killed := time.Now()
+				b.set(func() { b.hangUp(); last(b) })
+				time.Sleep(time.Millisecond)
+				b.kill()
+				w.want(t, time.Second, down)
+				if d := w.took(killed); d > 20*time.Millisecond {
+					t.Errorf("noticed after %s", d)
+				}
+			})
 		})
-		time.Sleep(time.Millisecond)
-		b.kill()
-		w.want(t, time.Second, down)
-		if d := w.took(killed); d > 20*time.Millisecond {
-			t.Errorf("noticed after %s", d)
-		}
-	})
-}
-
-// Or it resets that one.
-func TestJudgeDyingBrokerResetsOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := &broker{}
-		w := watch(t, b, false)
-		w.want(t, time.Minute, up)
-		killed := time.Now()
-		b.set(func() { b.dialErr = errReset; b.hangUp() })
-		time.Sleep(time.Millisecond)
-		b.kill()
-		w.want(t, time.Second, down)
-		if d := w.took(killed); d > 20*time.Millisecond {
-			t.Errorf("noticed after %s", d)
-		}
-	})
+	}
 }
 
 // A check is under way, and hangs, when the process is killed.
