@@ -8,6 +8,7 @@ type Facts struct {
 	Now      time.Time
 	Manifest ManifestFacts
 	Unit     UnitFacts
+	Right    RightFacts
 	Running  RunningFacts
 	Log      LogFacts
 	Cluster  ClusterFacts
@@ -48,9 +49,70 @@ type ManifestFacts struct {
 	RefuseUnprotected bool
 	// Probes needed by the load balancer to take a broker back.
 	HealthyThreshold int
-	// DuringRestart by listener: "hold" or "close"; Drain is the longest drain of the closing ones.
+	// Close lists the listeners whose probes close for a restart; Drain is the longest drain of them.
 	Close []string
 	Drain time.Duration
+
+	// Pending are the properties of server.properties that somebody else changed and that the
+	// process was not started with: a restart brings them too. PendingPolicy says what follows.
+	Pending       []PendingEdit
+	PendingPolicy PendingPolicy
+	// Drops are dynamic settings that Kafka would refuse at its next start with the file as it is.
+	Drops []DynamicDrop
+}
+
+// PendingPolicy is rollout.pending_edits of the manifest.
+type PendingPolicy string
+
+// What is done about other people's edits that a restart would bring.
+const (
+	PendingRefuseInvalid PendingPolicy = "refuse_invalid" // the default: only what Kafka would refuse blocks
+	PendingRefuse        PendingPolicy = "refuse"         // any pending edit blocks
+	PendingProceed       PendingPolicy = "proceed"        // none blocks
+)
+
+// PendingEdit is one property that differs between server.properties and the process.
+// Values that Kafka does not tell (passwords) are no pending edits: they cannot be compared.
+type PendingEdit struct {
+	Name    string `json:"name"`
+	Running string `json:"running"` // what the process was started with; empty: without the property
+	File    string `json:"file"`    // what the file says now; empty: the line is gone
+	// Invalid is why Kafka would refuse the value at its start; empty where it would not, or
+	// where that is not known.
+	Invalid string `json:"invalid,omitempty"`
+}
+
+// DynamicDrop is a dynamic thread count that Kafka refuses at its next start, and with it every
+// dynamic setting of the same level (KAFKA-20890): it accepts at most twice and at least half of
+// the value in server.properties.
+type DynamicDrop struct {
+	Name    string `json:"name"`
+	Level   string `json:"level"`   // "broker" or "default", as in kafka-configs
+	Dynamic string `json:"dynamic"` // the dynamic value
+	File    string `json:"file"`    // the value in the file, or Kafka's default
+	// Fix is the line to put into server.properties.
+	Fix string `json:"fix"`
+}
+
+// Dropped is a dynamic setting that the process does not have in force: it refused the settings
+// of that level at its start.
+type Dropped struct {
+	Name    string `json:"name"`
+	Level   string `json:"level"` // "broker" or "default"
+	Dynamic string `json:"dynamic"`
+	InForce string `json:"in_force"`
+}
+
+// LogDir is one log directory of the own broker.
+type LogDir struct {
+	Path string `json:"path"`
+	// Free and Total are bytes; -1 where they are not known (Kafka before 3.3, KIP-827).
+	Free  int64 `json:"free"`
+	Total int64 `json:"total"`
+	// Fault is why the broker must not be restarted with this directory, with numbers; empty for none.
+	Fault string `json:"fault,omitempty"`
+	// Unseen is what could not be looked at and why; empty where all could.
+	Unseen string `json:"unseen,omitempty"`
 }
 
 // UnitState is what the service manager says of the broker's process.
@@ -78,8 +140,21 @@ type UnitFacts struct {
 	// Ambiguous is true where UnitStopped may also mean that the process ended by
 	// itself, because no service manager keeps the difference.
 	Ambiguous bool
+	// StartFailures counts those of Restarts in which the broker's own process never
+	// ran: an ExecStartPre= failed, for example.
+	StartFailures int
+	// Hazard is what a stop or start of the unit would do beyond its own process, such as
+	// ending another Kafka process or removing data, with the line to change; empty for nothing known.
+	Hazard string
 	// Detail is the service manager's own words, for people.
 	Detail string
+}
+
+// RightFacts is whether the service manager would let this agent restart the unit.
+type RightFacts struct {
+	At time.Time
+	// Denied is why it would not, and what to do; empty if it would, or where nobody can be asked.
+	Denied string
 }
 
 // RunningFacts is the configuration of the broker's process, from its own memory.
@@ -90,6 +165,11 @@ type RunningFacts struct {
 	Listeners map[string]string
 	// Dynamic names managed properties that a dynamic configuration overrides.
 	Dynamic []string
+	// Dropped lists dynamic settings that are not in force.
+	Dropped []Dropped
+	// LogDirs are the broker's log directories; LogDirsErr is why they are not known.
+	LogDirs    []LogDir
+	LogDirsErr string
 }
 
 // LogFacts is the coordination log as this agent has read it.
@@ -117,6 +197,9 @@ type ClusterFacts struct {
 	QuorumErr string
 	// MinISR maps a topic to its effective min.insync.replicas; it has every topic of every view.
 	MinISR map[string]int
+	// StrictISR has the topics without a value of their own for which some level of the cluster
+	// (a broker's file, a dynamic setting, in force or not) asks for more than MinISR: that number.
+	StrictISR map[string]int
 	// Brokers is every broker known to exist, ascending: alive, or hosting a replica.
 	Brokers []int32
 }
