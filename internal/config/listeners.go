@@ -31,6 +31,8 @@ const (
 	keyRemoteListener  = "remote.log.metadata.manager.listener.name"
 	keyInterMechanism  = "sasl.mechanism.inter.broker.protocol"
 	keyMechanisms      = "sasl.enabled.mechanisms"
+	keyReservedID      = "reserved.broker.max.id"
+	keyGenerateID      = "broker.id.generation.enable"
 	prefixListener     = "listener.name."
 )
 

@@ -13,7 +13,7 @@ import (
 )
 
 // judged are the Kafka versions whose own classes are asked.
-var judged = []string{"3.7.1", "3.9.1", "4.1.1"}
+var judged = []string{"3.7.1", "3.9.2", "4.4.0"}
 
 // stricter are the rules by which a file is refused although Kafka's
 // configuration class accepts it, each on purpose.
@@ -57,6 +57,7 @@ func TestAgainstJava(t *testing.T) {
 				c.compare(fmt.Sprintf("seed %d", seed), file, desired)
 				c.reading(fmt.Sprintf("noise %d", seed), g.noise())
 			}
+			c.reserved()
 			c.report()
 			c.hidden()
 		})
@@ -99,6 +100,22 @@ func (c *comparison) compare(name string, file []byte, desired Desired) {
 	if out, ok := editOnly(file, desired, c.version); ok {
 		c.reading(name+", edited", out)
 		c.verdict(name+", edited", file, desired)
+	}
+}
+
+// reserved compares Kafka's default of reserved.broker.max.id with ours.
+func (c *comparison) reserved() {
+	c.Helper()
+	for id := int32(1000); id <= 1001; id++ {
+		file := fmt.Appendf(nil, "broker.id=%d\nzookeeper.connect=zk:2181\n", id)
+		_, err := Render(RenderInput{Path: "f", File: file, BrokerID: id, Version: c.version})
+		ok, words := c.judge.ask("config", file)
+		if ok != (err == nil) {
+			c.Errorf("broker.id=%d: Kafka %s accepts it: %t (%q), but here: %v", id, c.version, ok, words, err)
+		}
+		if want := c.version.maybeBefore(4, 0) && id == 1000; ok != want {
+			c.Errorf("broker.id=%d: Kafka %s accepts it: %t", id, c.version, ok)
+		}
 	}
 }
 

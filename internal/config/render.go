@@ -112,7 +112,7 @@ func ownReading(key string) bool {
 	switch key {
 	case keyListeners, keyAdvertised, keyProtocolMap, keyRoles, keyNodeID, keyBrokerID, keyControllerNames,
 		keyInterBroker, keyInterProtocol, keyControlPlane, keyEarlyStart, keyVoters, keyBootstrap, keyZooKeeper,
-		keyMigration, keyRemoteStorage, keyRemoteListener, keyInterMechanism, keyMechanisms:
+		keyMigration, keyRemoteStorage, keyRemoteListener, keyInterMechanism, keyMechanisms, keyReservedID, keyGenerateID:
 		return true
 	}
 	return strings.HasPrefix(key, prefixListener)

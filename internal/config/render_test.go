@@ -160,6 +160,10 @@ func TestRefusalMessages(t *testing.T) {
 		{reference, "server.properties:8: CONTROLLER is a controller listener of this node (NAME); choose another name in the manifest", Desired{Absent: []string{"CONTROLLER"}}},
 		{strings.ReplaceAll(reference, ":9092", ":39092"), "server.properties:5: listeners INTERNAL and EXTERNAL bind the same port 39092, once the manifest is applied (R2); give each listener a port of its own", external()},
 		{reference + "listeners=INTERNAL://:9092,X://:1,CONTROLLER://:29092\n", "server.properties:9: listener X has no entry in listener.security.protocol.map (S9, in the file as it is); add X:PROTOCOL to it", external()},
+		{zkHead + "node.id=x\nlog.dirs=/data/a, /data/b\n", "server.properties:3: node.id is not a number from 0 up (ID); set it to the id of this broker, which /data/a/meta.properties has; where it is above 1000, set reserved.broker.max.id to it as well", external()},
+		{"broker.id=-1\nzookeeper.connect=zk:1\n", "server.properties:1: broker.id is not a number from 0 up (ID); set it to the id of this broker, which /tmp/kafka-logs/meta.properties has; where it is above 1000, set reserved.broker.max.id to it as well", external()},
+		{"process.roles=broker\n", "server.properties: neither node.id nor broker.id is set (ID); set node.id to the id of this broker, which /tmp/kafka-logs/meta.properties has", external()},
+		{zkHead + "reserved.broker.max.id=0\n", "server.properties:1: broker.id is 1 and reserved.broker.max.id 0: Kafka keeps the ids above that for brokers that name none, and does not start (R27, in the file as it is); set reserved.broker.max.id=1 or more as well", external()},
 		{reference + "x=\\u12\n", `server.properties:11: a \u that four hexadecimal digits do not follow: Kafka cannot read the file (S0, in the file as it is); write \\u for a backslash and the letter u`, external()},
 	} {
 		_, err := render(tt.file, tt.desired, v371)
@@ -190,8 +194,8 @@ func TestRenderSecurity(t *testing.T) {
 		warnings       []string
 	}{
 		{"TLS without a key store", "SSL", nil, "R25", nil},
-		{"TLS with a key store", "SSL", map[string]string{"ssl.keystore.location": "/there"}, "", nil},
-		{"a key store that is not there", "SSL", map[string]string{"ssl.keystore.location": "/gone"}, "", []string{"listener EXTERNAL: ssl.keystore.location /gone is not there, or not visible to kpls-agent"}},
+		{"TLS with a key store", "SSL", map[string]string{"ssl.keystore.location": "/there", "ssl.keystore.password": "x"}, "", nil},
+		{"a key store that is not there", "SSL", map[string]string{"ssl.keystore.location": "/gone", "ssl.keystore.password": "x"}, "", []string{"listener EXTERNAL: ssl.keystore.location /gone is not there, or not visible to kpls-agent"}},
 		{"a key without a certificate", "SSL", map[string]string{"ssl.keystore.type": "PEM", "ssl.keystore.key": "k"}, "R25", nil},
 		{"a key and a certificate", "SSL", map[string]string{"ssl.keystore.type": "PEM", "ssl.keystore.key": "k", "ssl.keystore.certificate.chain": "c"}, "", nil},
 		{"a key and no PEM", "SSL", map[string]string{"ssl.keystore.key": "k", "ssl.keystore.certificate.chain": "c"}, "R25", nil},

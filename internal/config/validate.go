@@ -12,11 +12,11 @@ import (
 // validate refuses a file that a broker of Kafka's version would not start with,
 // as far as its listeners are concerned. The rules come from
 // kafka.server.KafkaConfig and the classes it uses, read at the releases 3.3 to
-// 4.2; the tests let several of these releases judge the same files.
+// 4.4; the tests let several of these releases judge the same files.
 func (c *brokerConfig) validate() error {
 	for _, rule := range []func() error{
 		c.checkListSyntax, c.checkNames, c.checkPorts, c.checkProtocols,
-		c.checkMode, c.checkControllers, c.checkVoters,
+		c.checkMode, c.checkReservedID, c.checkControllers, c.checkVoters,
 		c.checkAdvertised, c.checkMetaAddress, c.checkInterBroker,
 		c.checkControlPlane, c.checkOtherListenerProperties,
 	} {

@@ -42,7 +42,7 @@ func (p *propFile) checkID() error {
 		}
 		id, err := strconv.ParseInt(p.text(key), 10, 32)
 		if err != nil || id < 0 {
-			return p.fault("ID", key, key+" is not a number from 0 up", "set it to the id of this broker")
+			return p.fault("ID", key, key+" is not a number from 0 up", p.setID("set it"))
 		}
 		ids[key] = int32(id)
 	}
@@ -50,7 +50,7 @@ func (p *propFile) checkID() error {
 	broker, ok2 := ids[keyBrokerID]
 	switch {
 	case !ok1 && !ok2:
-		return p.fault("ID", keyNodeID, "neither "+keyNodeID+" nor "+keyBrokerID+" is set", "set "+keyNodeID+" to the id of this broker")
+		return p.fault("ID", keyNodeID, "neither "+keyNodeID+" nor "+keyBrokerID+" is set", p.setID("set "+keyNodeID))
 	case ok1 && ok2 && node != broker:
 		return p.fault("R24", keyNodeID, fmt.Sprintf("%s is %d and %s is %d", keyNodeID, node, keyBrokerID, broker), "keep one of them")
 	}

@@ -9,7 +9,7 @@ import (
 // asks. Nothing was and nothing may be changed then.
 type Refusal struct {
 	// Rule names what was broken, for tests and documentation: a rule of
-	// Kafka's start-up validation (S1..S10 syntax, R1..R26 semantics, S0 the
+	// Kafka's start-up validation (S1..S10 syntax, R1..R27 semantics, S0 the
 	// properties format itself), or one of BOM, PLACEHOLDER, ROLE, ID, MIGRATION,
 	// NAME, VALUE, EDIT.
 	Rule string

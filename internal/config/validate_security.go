@@ -35,33 +35,6 @@ func (c *brokerConfig) checkSecurity(d Desired, exists func(string) bool) (warni
 	return warnings, nil
 }
 
-// checkTLS follows DefaultSslEngineFactory.
-func (c *brokerConfig) checkTLS(name string, exists func(string) bool) (warnings []string, err error) {
-	value := func(key string) string { return c.scoped(name, key, "") }
-	refuse := func(text, next string) error {
-		return &Refusal{Rule: "R25", Path: c.path, Line: c.line(keyProtocolMap), Text: fmt.Sprintf("listener %s uses TLS and %s", name, text), Next: next}
-	}
-	location, key, chain := value("ssl.keystore.location"), value("ssl.keystore.key"), value("ssl.keystore.certificate.chain")
-	switch {
-	case value("ssl.engine.factory.class") != "":
-		return nil, nil
-	case location == "" && key == "" && chain == "":
-		return nil, refuse("has no key store", "add ssl.keystore.location, or ssl.keystore.key and ssl.keystore.certificate.chain, to its properties in the manifest")
-	case key != "" && chain == "", key == "" && chain != "":
-		return nil, refuse("has only one of ssl.keystore.key and ssl.keystore.certificate.chain", "add the other one")
-	case key != "" && location != "":
-		return nil, refuse("has both ssl.keystore.key and ssl.keystore.location", "remove one of them")
-	case key != "" && !strings.EqualFold(value("ssl.keystore.type"), "PEM"):
-		return nil, refuse("has ssl.keystore.key with a key store type other than PEM", "set ssl.keystore.type: PEM")
-	}
-	for _, key := range []string{"ssl.keystore.location", "ssl.truststore.location"} {
-		if path := value(key); exists != nil && path != "" && !strings.Contains(path, "${") && !exists(path) {
-			warnings = append(warnings, fmt.Sprintf("listener %s: %s %s is not there, or not visible to kpls-agent", name, key, path))
-		}
-	}
-	return warnings, nil
-}
-
 // checkSASL looks for the mechanisms and their JAAS entries, which a file named on
 // Kafka's command line can hold too.
 func (c *brokerConfig) checkSASL(name string) (warnings []string, err error) {

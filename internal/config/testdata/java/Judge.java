@@ -12,10 +12,10 @@ import java.util.Properties;
 /**
  * Answers what the real java.util.Properties and Kafka's own configuration class make of a file.
  *
- * One request a line: "props FILE", "config FILE" or "hidden KEY", the argument in base64. One answer a line:
+ * One request a line: "props FILE", "config FILE", "tls FILE" or "hidden KEY", the argument in base64. One answer a line:
  * "ok" or "refused", then words in base64. For props the words are keys and values in turn; for config they are
  * "listener NAME host port", "advertised NAME host port", "protocol NAME PROTOCOL", "interbroker NAME"; for
- * hidden it is whether DescribeConfigs keeps the value of a broker property to itself.
+ * tls there are none: listener EXTERNAL's key and trust store were opened; for hidden it is whether DescribeConfigs keeps the value of a broker property to itself.
  */
 public class Judge {
     public static void main(String[] args) throws Exception {
@@ -30,6 +30,7 @@ public class Judge {
                 List<String> words = switch (request[0]) {
                     case "props" -> properties(file);
                     case "config" -> config(file);
+                    case "tls" -> tls(file);
                     default -> List.of(hidden(new String(file, StandardCharsets.UTF_8)));
                 };
                 answer.append("ok");
@@ -67,6 +68,16 @@ public class Judge {
         Class<?> type = Class.forName("kafka.server.KafkaConfig");
         Object of = type.getMethod("configType", String.class).invoke(null, key);
         return String.valueOf(type.getMethod("maybeSensitive", scala.Option.class).invoke(null, of));
+    }
+
+    static List<String> tls(byte[] file) throws Exception {
+        Class<?> type = Class.forName("kafka.server.KafkaConfig");
+        Object config = type.getMethod("fromProps", Properties.class, boolean.class).invoke(null, load(file), false);
+        Map<?, ?> values = (Map<?, ?>) config.getClass().getMethod("valuesWithPrefixOverride", String.class)
+            .invoke(config, "listener.name.external.");
+        Class<?> engines = Class.forName("org.apache.kafka.common.security.ssl.DefaultSslEngineFactory");
+        engines.getMethod("configure", Map.class).invoke(engines.getDeclaredConstructor().newInstance(), values);
+        return List.of();
     }
 
     static List<String> config(byte[] file) throws Exception {
