@@ -35,12 +35,12 @@ const nodeEvery = 5 * time.Second
 // awaitNode waits until server.properties names a broker: Kafka is often installed
 // after the agent, and an agent that ends is only started again every other second.
 // It tells each new reason, and beats meanwhile. The error is that of ctx.
-func awaitNode(ctx context.Context, path string, beat func(), tell func(why error)) (node, error) {
+func awaitNode(ctx context.Context, s *Settings, beat func(), tell func(why error)) (node, error) {
 	tick := time.NewTicker(nodeEvery)
 	defer tick.Stop()
 	told := ""
 	for {
-		n, err := readNode(path)
+		n, err := readNode(s)
 		if err == nil {
 			return n, nil
 		}

@@ -107,7 +107,7 @@ func TestAwaitNode(t *testing.T) {
 		beats := 0
 		got := make(chan node, 1)
 		go func() {
-			n, err := awaitNode(t.Context(), path, func() { beats++ }, func(why error) { told = append(told, why.Error()) })
+			n, err := awaitNode(t.Context(), &Settings{ServerProperties: path}, func() { beats++ }, func(why error) { told = append(told, why.Error()) })
 			if err != nil {
 				t.Error(err)
 			}

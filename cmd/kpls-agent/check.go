@@ -129,7 +129,7 @@ func checkAll(ctx context.Context, s *Settings, offline bool) []finding {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	quiet := slog.New(slog.DiscardHandler)
-	n, err := readNode(s.ServerProperties)
+	n, err := readNode(s)
 	findings := []finding{checkNode(s, n, err)}
 	if err != nil {
 		return append(findings, checkPlaces(s)...)

@@ -14,7 +14,7 @@ import (
 )
 
 func checkNode(s *Settings, n node, err error) finding {
-	return ofFile(judged("server.properties", err, fmt.Sprintf("%s, broker %d, inter-broker listener %s at %s", s.ServerProperties, n.BrokerID, n.InterBroker.Name, n.address)))
+	return ofFile(judged("server.properties", err, fmt.Sprintf("%s, broker %d, %s at %s", s.ServerProperties, n.BrokerID, n.word(), n.agents.Address())))
 }
 
 // checkManifest checks the manifest, and what it makes of this broker.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/internal/unit"
@@ -473,7 +474,7 @@ func TestPreflight(t *testing.T) {
 	run := func(ctx context.Context) string {
 		var out bytes.Buffer
 		log := slog.New(slog.NewTextHandler(&out, nil))
-		client, err := openKafka(s, node{address: "127.0.0.1:1"}, log, nil)
+		client, err := openKafka(s, node{agents: config.Effective{Advertised: true, AdvertisedHost: "127.0.0.1", AdvertisedPort: 1, SecurityProtocol: "PLAINTEXT"}}, log, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

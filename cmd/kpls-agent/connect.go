@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"example.com/kpls-agent/internal/config"
@@ -28,10 +29,19 @@ import (
 // node is this VM's broker as its server.properties names it.
 type node struct {
 	config.Node
-	address string // of the inter-broker listener
+	agents config.Effective // the listener over which the agents talk to the brokers
 }
 
-func readNode(path string) (node, error) {
+// word names the agents' listener as an operator knows it.
+func (n node) word() string {
+	if n.agents.Name == n.InterBroker.Name {
+		return "inter-broker listener " + n.agents.Name
+	}
+	return "listener " + n.agents.Name + " (kafka.listener)"
+}
+
+func readNode(s *Settings) (node, error) {
+	path := s.ServerProperties
 	file, err := os.ReadFile(path)
 	if err != nil {
 		return node{}, fmt.Errorf("read server.properties: %w; name the broker's file as server_properties in the settings", err)
@@ -40,11 +50,24 @@ func readNode(path string) (node, error) {
 	if err != nil {
 		return node{}, err
 	}
-	return node{n, n.Bootstrap()}, nil
+	agents := n.InterBroker
+	if s.Kafka.Listener != "" {
+		if agents, err = n.Listener(s.Kafka.Listener); err != nil {
+			return node{}, fmt.Errorf("%s: %w; correct kafka.listener in the settings, or give every broker the listener", path, err)
+		}
+	}
+	return node{n, agents}, nil
 }
 
-// addressesFile keeps the brokers' addresses for the time when the own broker is down.
-func addressesFile(s *Settings) string { return filepath.Join(s.StateDir, "brokers.json") }
+// addressesFile keeps the brokers' addresses for the time when the own broker is
+// down; those of one listener are of no use with another one.
+func addressesFile(s *Settings) string {
+	name := "brokers.json"
+	if s.Kafka.Listener != "" {
+		name = "brokers." + strings.ToUpper(s.Kafka.Listener) + ".json"
+	}
+	return filepath.Join(s.StateDir, name)
+}
 
 func loadAddresses(s *Settings) []string {
 	var m map[int32]string
@@ -67,7 +90,7 @@ func saveAddresses(s *Settings, log *slog.Logger) func(map[int32]string) {
 	}
 }
 
-// kafkaLogin is the settings' login; without one, the inter-broker listener's protocol.
+// kafkaLogin is the settings' login; protocol is the listener's, where they do not say it.
 func kafkaLogin(s *Settings, protocol string) kafka.Login {
 	k := s.Kafka
 	if k.Client != nil {
@@ -87,22 +110,54 @@ func clientLogin(c *login.Client) kafka.Login {
 	return kafka.Login{Protocol: c.Protocol, Roots: c.Roots, Certificate: c.Certificate, AnyName: c.AnyName, Mechanism: c.Mechanism, User: c.User}
 }
 
+// fits holds the login of the settings against the listener that it is for.
+func fits(s *Settings, n node) error {
+	k, has := s.Kafka, n.agents.SecurityProtocol
+	switch {
+	case k.Client != nil && k.Client.Protocol != has:
+		return fmt.Errorf("%s is for a listener with %s, and the %s, which the agent talks to, has %s; name a file for that one as kafka.client_properties, or the listener that is meant as kafka.listener",
+			k.Client.Path, k.Client.Protocol, n.word(), has)
+	case k.Client == nil && k.SecurityProtocol != "" && k.SecurityProtocol != has:
+		return fmt.Errorf("kafka.security_protocol is %s, and the %s, which the agent talks to, has %s; correct it, or name the listener that is meant as kafka.listener", k.SecurityProtocol, n.word(), has)
+	case k.Client == nil && strings.HasPrefix(has, "SASL_") && k.SASL.Mechanism == "":
+		return fmt.Errorf("the %s, which the agent talks to, has %s, and the settings name no user; set mechanism, username and password_file of kafka.sasl%s, or kafka.client_properties%s",
+			n.word(), has, among(n.Mechanisms[n.agents.Name]), elsewhere(n))
+	}
+	return nil
+}
+
+// among says which mechanisms a listener offers.
+func among(mechanisms []string) string {
+	if len(mechanisms) == 0 {
+		return ""
+	}
+	return " (the listener offers " + strings.Join(mechanisms, ", ") + ")"
+}
+
+// elsewhere says what to do where a listener offers nothing that an agent's own
+// user could log in with.
+func elsewhere(n node) string {
+	if slices.ContainsFunc(n.Mechanisms[n.agents.Name], func(m string) bool { return slices.Contains(passwordMechanisms, m) }) {
+		return ""
+	}
+	return "; for a user with a password add SCRAM-SHA-512 to sasl.enabled.mechanisms of that listener, or name another listener of the brokers as kafka.listener"
+}
+
 // openKafka makes the client that all commands use; change adds what only the daemon has.
 func openKafka(s *Settings, n node, log *slog.Logger, change func(*kafka.Options)) (*kafka.Client, error) {
-	c := s.Kafka.Client
-	if c != nil && c.Protocol != n.InterBroker.SecurityProtocol {
-		return nil, fmt.Errorf("%s is for a listener with %s, and the inter-broker listener %s, which the agent talks to, has %s; name a file for that one as kafka.client_properties",
-			c.Path, c.Protocol, n.InterBroker.Name, n.InterBroker.SecurityProtocol)
+	if err := fits(s, n); err != nil {
+		return nil, err
 	}
+	c := s.Kafka.Client
 	o := kafka.Options{
-		Seeds: s.Kafka.BootstrapServers, Login: kafkaLogin(s, n.InterBroker.SecurityProtocol),
-		Self: n.BrokerID, OwnAddress: n.address, Topic: s.Kafka.Topic, Logger: log,
+		Seeds: s.Kafka.BootstrapServers, Login: kafkaLogin(s, n.agents.SecurityProtocol),
+		Self: n.BrokerID, OwnAddress: n.agents.Address(), Topic: s.Kafka.Topic, Logger: log,
 	}
 	if len(o.Seeds) == 0 && c != nil {
 		o.Seeds = slices.Clone(c.Bootstrap)
 	}
 	if len(o.Seeds) == 0 {
-		o.Seeds = []string{n.address}
+		o.Seeds = []string{n.agents.Address()}
 	}
 	for _, a := range loadAddresses(s) {
 		if !slices.Contains(o.Seeds, a) {
@@ -130,7 +185,7 @@ func connect(ctx context.Context, s *shared) (*connection, error) {
 	if err != nil {
 		return nil, invalid(err)
 	}
-	n, err := readNode(settings.ServerProperties)
+	n, err := readNode(settings)
 	if err != nil {
 		return nil, invalid(err)
 	}

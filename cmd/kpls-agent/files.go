@@ -72,7 +72,7 @@ func (f *files) render(m *config.Manifest) (*config.Rendered, config.Desired, er
 	f.mu.Lock()
 	v := f.version
 	f.mu.Unlock()
-	r, err := config.Render(config.RenderInput{Path: f.settings.ServerProperties, File: data, BrokerID: f.id, Desired: desired, Version: v})
+	r, err := config.Render(config.RenderInput{Path: f.settings.ServerProperties, File: data, BrokerID: f.id, Desired: desired, Agents: f.settings.Kafka.Listener, Version: v})
 	return r, desired, err
 }
 

@@ -132,7 +132,7 @@ func planOnline(ctx context.Context, s *shared, o planOptions) error {
 	if o.manifest != "" {
 		settings.Manifest = o.manifest
 	}
-	n, err := readNode(settings.ServerProperties)
+	n, err := readNode(settings)
 	if err != nil {
 		return invalid(err)
 	}

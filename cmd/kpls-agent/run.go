@@ -56,7 +56,7 @@ func run(ctx context.Context, s *Settings, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	n, err := awaitNode(ctx, s.ServerProperties, func() { warn(log, "tell systemd", notifier.Watchdog()) }, func(why error) {
+	n, err := awaitNode(ctx, s, func() { warn(log, "tell systemd", notifier.Watchdog()) }, func(why error) {
 		log.Warn("idle until server.properties can be used", "err", why)
 		warn(log, "tell systemd", notifier.Status("idle: "+why.Error()))
 		warn(log, "tell systemd", notifier.Ready())

@@ -40,13 +40,14 @@ type Settings struct {
 // CommandSettings stand in for a service manager.
 type CommandSettings struct{ Restart, Status []string }
 
-// KafkaSettings say how to log in to the inter-broker listener.
+// KafkaSettings say how to log in to the brokers.
 type KafkaSettings struct {
 	BootstrapServers []string
 	Topic            string
+	Listener         string        // that the agents talk over; empty: the inter-broker listener
 	ClientProperties string        // a file; instead of the three below
 	Client           *login.Client // what it says
-	SecurityProtocol string        // empty: that of the inter-broker listener
+	SecurityProtocol string        // empty: that of the listener in server.properties
 	TLS              TLSSettings
 	SASL             SASLSettings
 }
@@ -143,7 +144,7 @@ func ParseSettings(path string, data []byte) (*Settings, error) {
 		Unit:     text(root.Get("unit")),
 		Commands: CommandSettings{list(root.Get("commands").Get("restart")), list(root.Get("commands").Get("status"))},
 		Kafka: KafkaSettings{
-			BootstrapServers: list(kafka.Get("bootstrap_servers")), Topic: text(kafka.Get("topic")), ClientProperties: file(kafka.Get("client_properties")), SecurityProtocol: text(kafka.Get("security_protocol")),
+			BootstrapServers: list(kafka.Get("bootstrap_servers")), Topic: text(kafka.Get("topic")), Listener: text(kafka.Get("listener")), ClientProperties: file(kafka.Get("client_properties")), SecurityProtocol: text(kafka.Get("security_protocol")),
 			TLS:  TLSSettings{file(tls.Get("ca_file")), file(tls.Get("cert_file")), file(tls.Get("key_file")), text(tls.Get("server_name"))},
 			SASL: SASLSettings{text(sasl.Get("mechanism")), text(sasl.Get("username")), file(sasl.Get("password_file")), text(sasl.Get("password_env"))},
 		},

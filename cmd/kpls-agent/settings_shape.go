@@ -22,7 +22,7 @@ func settingsShape() *config.Shape {
 			config.Field{Name: "restart", Required: true, Doc: "Stops the broker if it runs, starts it, and exits with 0 once the new process runs.", Shape: argvShape()},
 			config.Field{Name: "status", Required: true, Doc: "Exits with 0 and prints one line that is different for every process while the broker runs; exits with 3 while it does not.", Shape: argvShape()},
 		)},
-		{Name: "kafka", Doc: "How to log in to the inter-broker listener.", Shape: objectShape(kafkaFields()...)},
+		{Name: "kafka", Doc: "How to reach the brokers and log in to them.", Shape: objectShape(kafkaFields()...)},
 		{Name: "http", Doc: "Metrics, `/readyz/LISTENER` and `/healthz`.", Shape: objectShape(
 			config.Field{Name: "listen", Default: ":9464", Doc: "Where to listen; without a host on all addresses.", Shape: addressShape(0)},
 		)},
@@ -41,13 +41,17 @@ func settingsShape() *config.Shape {
 	}}
 }
 
+// passwordMechanisms are the SASL mechanisms for a user with a password.
+var passwordMechanisms = []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}
+
 func kafkaFields() []config.Field {
 	address := addressShape(1)
 	return []config.Field{
-		{Name: "bootstrap_servers", Unset: "the inter-broker listener of server.properties, and the addresses learnt before", Doc: "Addresses of brokers to begin with.", Shape: config.Shape{Kind: config.KindList, AtLeast: 1, Want: "at least one HOST:PORT", Elem: &address}},
+		{Name: "bootstrap_servers", Unset: "this broker's own in server.properties, and the addresses learnt before", Doc: "Addresses of brokers to begin with, all of the agents' listener.", Shape: config.Shape{Kind: config.KindList, AtLeast: 1, Want: "at least one HOST:PORT", Elem: &address}},
 		{Name: "topic", Default: "__kpls_agent", Doc: "The coordination topic; the same for all agents of a cluster.", Shape: config.Shape{Kind: config.KindString, Pattern: regexp.MustCompile(`^[A-Za-z0-9._-]{1,200}$`), Want: "the name of a topic, 1 to 200 letters, digits, `.`, `_` or `-`"}},
+		{Name: "listener", Unset: "the inter-broker listener", Doc: "The listener over which the agents talk to the brokers, by its name, in any case. Every broker must have it and advertise it, and the manifest must not manage it.", Shape: config.Shape{Kind: config.KindString, Pattern: regexp.MustCompile(`^[A-Za-z0-9_.-]{1,200}$`), Want: "the name of a listener, such as CLIENT"}},
 		{Name: "client_properties", Unset: "`security_protocol`, `tls` and `sasl`", Doc: "Instead of these three: the file that Kafka's own tools take for `--command-config`. Its `bootstrap.servers` serve where `bootstrap_servers` is missing.", Shape: pathShape()},
-		{Name: "security_protocol", Unset: "that of the inter-broker listener", Doc: "The listener's security protocol, in any case.", Shape: config.Shape{Kind: config.KindString, Enum: []string{"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"}, Fold: true}},
+		{Name: "security_protocol", Unset: "that of the listener", Doc: "The listener's security protocol, in any case.", Shape: config.Shape{Kind: config.KindString, Enum: []string{"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"}, Fold: true}},
 		{Name: "tls", Unset: "the system's certificates", Doc: "PEM files for SSL and SASL_SSL.", Shape: objectShape(
 			config.Field{Name: "ca_file", Unset: "the system's certificates", Doc: "Certificates that may sign the brokers'.", Shape: pathShape()},
 			config.Field{Name: "cert_file", Unset: "no client certificate", Doc: "The agent's own certificate, for `ssl.client.auth`.", Shape: pathShape()},
@@ -55,7 +59,7 @@ func kafkaFields() []config.Field {
 			config.Field{Name: "server_name", Unset: "the host that is dialled", Doc: "The name that the brokers' certificates must have.", Shape: wordShape("a host name")},
 		)},
 		{Name: "sasl", Unset: "no user", Doc: "The user, for SASL_PLAINTEXT and SASL_SSL.", Shape: objectShape(
-			config.Field{Name: "mechanism", Required: true, Doc: "The SASL mechanism, in any case.", Shape: config.Shape{Kind: config.KindString, Enum: []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}, Fold: true}},
+			config.Field{Name: "mechanism", Required: true, Doc: "The SASL mechanism, in any case.", Shape: config.Shape{Kind: config.KindString, Enum: passwordMechanisms, Fold: true}},
 			config.Field{Name: "username", Required: true, Doc: "The user's name.", Shape: wordShape("the user's name")},
 			config.Field{Name: "password_file", Unset: "`password_env` is needed", Doc: "A file with the password and nothing else; a line end is dropped.", Shape: pathShape()},
 			config.Field{Name: "password_env", Unset: "`password_file` is needed", Doc: "The name of an environment variable with the password.", Shape: config.Shape{Kind: config.KindString, Pattern: regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`), Want: "the name of an environment variable, never the password itself", Private: true}},

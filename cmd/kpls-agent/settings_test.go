@@ -108,7 +108,7 @@ func TestSettingsValues(t *testing.T) {
 			Manifest: "/etc/agent/conf/manifest.yaml", ServerProperties: "/opt/kafka/config/server.properties", StateDir: "/srv/kpls-agent",
 			Unit: "kafka@1.service",
 			Kafka: KafkaSettings{
-				BootstrapServers: []string{"10.0.0.11:9092", "[fd00::12]:9092", "kafka-3.internal:9092"}, Topic: "__agents", SecurityProtocol: "SASL_SSL",
+				BootstrapServers: []string{"10.0.0.11:9092", "[fd00::12]:9092", "kafka-3.internal:9092"}, Topic: "__agents", Listener: "client", SecurityProtocol: "SASL_SSL",
 				TLS:  TLSSettings{CAFile: "/etc/agent/tls/ca.pem", CertFile: "/etc/agent/tls/agent.pem", KeyFile: "/etc/agent/tls/agent.key", ServerName: "kafka.internal"},
 				SASL: SASLSettings{Mechanism: "SCRAM-SHA-512", Username: "kpls-agent", PasswordFile: "/etc/agent/kafka.password"},
 			},

@@ -113,7 +113,7 @@ func newTargets(p *probe.Prober, st *store, n node, s *Settings, log *slog.Logge
 	t := &targets{prober: p, store: st, id: n.BrokerID, log: log, asked: asked, checkers: map[string]*kafka.Checker{}}
 	c := s.Kafka.Client
 	if s.Kafka.SASL.Mechanism != "" || s.Kafka.TLS.CertFile != "" || c != nil && c.Protocol != "PLAINTEXT" {
-		l := kafkaLogin(s, n.InterBroker.SecurityProtocol)
+		l := kafkaLogin(s, n.agents.SecurityProtocol)
 		t.login = &l
 	}
 	return t

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // Node is what a server.properties says of its broker without regard to any manifest.
@@ -22,6 +23,9 @@ type Node struct {
 	Controllers []string
 	// Listeners are all listeners, with the ports they bind.
 	Listeners []Effective
+	// Mechanisms are the SASL mechanisms of each listener with SASL, by its name, as
+	// the file says; a dynamic configuration can have changed them since.
+	Mechanisms map[string][]string
 }
 
 // Identity reads a broker's server.properties. The file need not be one that
@@ -52,15 +56,42 @@ func Identity(path string, file []byte) (Node, error) {
 		return Node{}, already(c.fault("R14", keyInterBroker, fmt.Sprintf("the inter-broker listener %s is not among %s and %s", name, keyListeners, keyAdvertised), "correct "+keyInterBroker+" or the lists"))
 	}
 	n.InterBroker = n.Listeners[i]
+	for _, e := range n.Listeners {
+		if usesSASL(e.SecurityProtocol) {
+			if n.Mechanisms == nil {
+				n.Mechanisms = map[string][]string{}
+			}
+			n.Mechanisms[e.Name] = splitNonEmpty(c.scoped(e.Name, keyMechanisms, "GSSAPI"))
+		}
+	}
 	return n, nil
 }
 
-// Bootstrap is host:port of the inter-broker listener as seen from the broker's
-// own machine. Where the listener advertises no host, Kafka registers the
-// machine's own name; the address that the listener binds serves as well, and
-// this machine's name where it binds all.
-func (n Node) Bootstrap() string {
-	e := n.InterBroker
+// Listener returns the listener with a name, in any case, that clients can use.
+func (n Node) Listener(name string) (Effective, error) {
+	name = strings.ToUpper(name)
+	var others []string
+	for _, e := range n.Listeners {
+		switch serves := e.Advertised && !e.Controller; {
+		case e.Name != name && serves:
+			others = append(others, e.Name)
+		case e.Name != name:
+		case e.Controller:
+			return e, fmt.Errorf("listener %s is for controllers alone", name)
+		case !serves:
+			return e, fmt.Errorf("listener %s is not in %s, so that nobody learns of other brokers where it is", name, keyAdvertised)
+		default:
+			return e, nil
+		}
+	}
+	return Effective{}, fmt.Errorf("there is no listener %s among the %s of this broker, which has %s for clients", name, keyListeners, strings.Join(others, ", "))
+}
+
+// Address is host:port of an advertised listener as seen from the broker's own
+// machine. Where the listener advertises no host, Kafka registers the machine's
+// own name; the address that the listener binds serves as well, and this
+// machine's name where it binds all.
+func (e Effective) Address() string {
 	host, port := e.AdvertisedHost, e.AdvertisedPort
 	if host == "" && !isUnspecified(e.BindHost) {
 		host = e.BindHost

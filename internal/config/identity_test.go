@@ -23,12 +23,12 @@ func TestIdentity(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if got.Bootstrap() != "10.0.0.11:9092" {
-		t.Error(got.Bootstrap())
+	if address := got.InterBroker.Address(); address != "10.0.0.11:9092" {
+		t.Error(address)
 	}
 }
 
-func TestBootstrap(t *testing.T) {
+func TestAddress(t *testing.T) {
 	host, err := os.Hostname()
 	if err != nil {
 		t.Fatal(err)
@@ -48,9 +48,41 @@ func TestBootstrap(t *testing.T) {
 		if n.KRaft || n.BrokerID != 1 {
 			t.Errorf("%+v", n)
 		}
-		if got := n.Bootstrap(); want != "" && got != want {
+		if got := n.InterBroker.Address(); want != "" && got != want {
 			t.Errorf("%q: %s, want %s", lines, got, want)
 		}
+	}
+}
+
+func TestListenerOfNode(t *testing.T) {
+	n, err := Identity("f", []byte(`process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@h:3
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=INTERNAL
+listeners=INTERNAL://:1,CLIENT://10.0.0.5:2,CONTROLLER://:3,HIDDEN://:4
+advertised.listeners=INTERNAL://h:1,CLIENT://:2
+listener.security.protocol.map=INTERNAL:SASL_SSL,CLIENT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT,HIDDEN:PLAINTEXT
+sasl.enabled.mechanisms=OAUTHBEARER
+listener.name.client.sasl.enabled.mechanisms=PLAIN, SCRAM-SHA-512
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"INTERNAL": "h:1", "client": "10.0.0.5:2",
+		"CONTROLLER": "listener CONTROLLER is for controllers alone",
+		"HIDDEN":     "listener HIDDEN is not in advertised.listeners, so that nobody learns of other brokers where it is",
+		"OTHER":      "there is no listener OTHER among the listeners of this broker, which has INTERNAL, CLIENT for clients",
+	} {
+		e, err := n.Listener(name)
+		if got := e.Address(); err == nil && got != want || err != nil && err.Error() != want {
+			t.Errorf("%s: %s, %v", name, got, err)
+		}
+	}
+	mechanisms := map[string][]string{"INTERNAL": {"OAUTHBEARER"}, "CLIENT": {"PLAIN", "SCRAM-SHA-512"}}
+	if diff := cmp.Diff(mechanisms, n.Mechanisms); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -19,6 +19,9 @@ type RenderInput struct {
 	BrokerID int32
 	// Desired is what the manifest asks of this broker.
 	Desired Desired
+	// Agents is the listener over which the agents talk to the brokers, if that is
+	// not the inter-broker listener; it must not be a managed one.
+	Agents string
 	// Version is Kafka's version.
 	Version Version
 	// Exists tells whether a file of the broker's machine is there; it is asked
@@ -58,7 +61,7 @@ func Render(in RenderInput) (*Rendered, error) {
 	if err != nil {
 		return nil, err
 	}
-	result, err := readBroker(RenderInput{Path: in.Path, File: out, BrokerID: in.BrokerID, Desired: in.Desired, Version: in.Version})
+	result, err := readBroker(RenderInput{Path: in.Path, File: out, BrokerID: in.BrokerID, Desired: in.Desired, Agents: in.Agents, Version: in.Version})
 	if err != nil {
 		return nil, fmt.Errorf("read the new server.properties: %w", err)
 	}
@@ -101,7 +104,7 @@ func readBroker(in RenderInput) (*brokerConfig, error) {
 		}
 		return nil, p.fault("ID", key, fmt.Sprintf("%s is %d, and this agent serves broker %d", key, id, in.BrokerID), "correct the one that is wrong")
 	}
-	if err := p.checkClash(in.Desired.names()); err != nil {
+	if err := p.checkClash(in.Desired.names(), in.Agents); err != nil {
 		return nil, err
 	}
 	return newBrokerConfig(p, in.Version)

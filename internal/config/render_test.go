@@ -173,6 +173,26 @@ func TestRefusalMessages(t *testing.T) {
 	}
 }
 
+// TestRenderAgentsListener: the listener that the agents talk over is not for a manifest.
+func TestRenderAgentsListener(t *testing.T) {
+	file := []byte(strings.Replace(reference, "listeners=INTERNAL", "listeners=CLIENT://:9093,INTERNAL", 1) + "listener.security.protocol.map=INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT,CLIENT:PLAINTEXT\n")
+	managed := external()
+	managed.Endpoints[0].Name = "CLIENT"
+	for name, d := range map[string]Desired{"managed": managed, "absent": {Absent: []string{"CLIENT"}}} {
+		in := RenderInput{Path: "f", File: file, BrokerID: 1, Desired: d, Version: v371}
+		if _, err := Render(in); err != nil && ruleOf(err) == "NAME" {
+			t.Errorf("%s, and not the agents': %v", name, err)
+		}
+		in.Agents = "client"
+		_, err := Render(in)
+		const want = "CLIENT is the listener over which the agents reach the brokers, and a manifest that is wrong, or takes it away, would cut them off (NAME); " +
+			"name another listener as kafka.listener in the agent's settings, or choose another name in the manifest"
+		if err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s: got  %v\nwant %s", name, err, want)
+		}
+	}
+}
+
 // TestRenderBlames: a rule that the file breaks already is the file's fault; one
 // that only the manifest makes it break is not; one that the manifest mends is none.
 func TestRenderBlames(t *testing.T) {

@@ -63,8 +63,8 @@ func (p *propFile) id() int32 {
 	return int32(id)
 }
 
-// checkClash refuses to manage a listener that the node itself depends on.
-func (p *propFile) checkClash(names []string) error {
+// checkClash refuses to manage a listener that the node itself, or the agents, depend on.
+func (p *propFile) checkClash(names []string, agents string) error {
 	for _, name := range names {
 		prefix := listenerPrefix(name)
 		switch {
@@ -72,6 +72,9 @@ func (p *propFile) checkClash(names []string) error {
 			return p.fault("NAME", keyControllerNames, fmt.Sprintf("%s is a controller listener of this node", name), "choose another name in the manifest")
 		case p.interBroker() == name:
 			return p.fault("NAME", keyInterBroker, fmt.Sprintf("%s is the inter-broker listener of this node", name), "choose another name in the manifest")
+		case strings.EqualFold(agents, name):
+			text := name + " is the listener over which the agents reach the brokers, and a manifest that is wrong, or takes it away, would cut them off"
+			return p.fault("NAME", keyListeners, text, "name another listener as kafka.listener in the agent's settings, or choose another name in the manifest")
 		case strings.EqualFold(p.text(keyControlPlane), name):
 			return p.fault("NAME", keyControlPlane, fmt.Sprintf("%s is the control plane listener of this node", name), "choose another name in the manifest")
 		}

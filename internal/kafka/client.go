@@ -24,7 +24,7 @@ const DefaultTopic = "__kpls_agent"
 
 // Options says how to reach the cluster.
 type Options struct {
-	// Seeds are addresses of the inter-broker listener (host:port) to begin
+	// Seeds are addresses of one listener of the brokers (host:port) to begin
 	// with: the configured ones, and those that Addresses gave last time.
 	Seeds []string
 	// Login is the same for all brokers.
@@ -52,7 +52,8 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Client talks to one cluster over its inter-broker listener.
+// Client talks to one cluster over the listener that its seeds belong to: brokers
+// name themselves by the listener on which they are asked.
 type Client struct {
 	opts Options
 	kgo  *kgo.Client

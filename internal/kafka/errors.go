@@ -62,6 +62,8 @@ func advise(err error) string {
 		handshake *handshakeError
 		network   *net.OpError
 		noZK      *noZooKeeperError
+
+		noListener *noListenerError
 	)
 	switch {
 	case err == nil:
@@ -72,6 +74,8 @@ func advise(err error) string {
 		return "the listener does not offer this SASL mechanism: correct it in the agent's settings"
 	case errors.Is(err, kerr.IllegalSaslState):
 		return "the listener does not expect a login: correct the security protocol in the agent's settings"
+	case errors.As(err, &noListener), errors.Is(err, kerr.ListenerNotFound):
+		return "give every broker this listener, in listeners and advertised.listeners, or name another one as kafka.listener"
 	case errors.As(err, &noZK):
 		return "see that ZooKeeper runs and that the broker reaches it"
 	case errors.As(err, &lacks):
@@ -91,7 +95,7 @@ func advise(err error) string {
 	case errors.Is(err, context.DeadlineExceeded):
 		return "no answer came in time: check that the broker runs and is not overloaded"
 	case errors.As(err, &network):
-		return "check that the broker runs and that the address is the one of its inter-broker listener"
+		return "check that the broker runs and that the address is one of the listener that the agent uses"
 	}
 	return ""
 }

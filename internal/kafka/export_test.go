@@ -7,5 +7,6 @@ var (
 	EntryOf   = entry
 	ReleaseOf = release
 	KnownOf   = known
+	LacksOf   = lacksListener
 	ValuesOf  = valuesOf
 )

@@ -46,11 +46,17 @@ func (c *Client) observe(ctx context.Context, f *restart.ClusterFacts) string {
 		return fmt.Sprintf("ask for the brokers: %s", explain(err))
 	}
 	var failures []error
+	var lacks error
 	for _, id := range c.order(resp.Brokers) {
 		if len(f.Views) == viewsWanted {
 			break
 		}
-		view, err := twice(func() (restart.BrokerView, error) { return c.view(ctx, id, f.Views) })
+		var missing error
+		view, err := twice(func() (view restart.BrokerView, err error) {
+			view, missing, err = c.view(ctx, id, f.Views)
+			return view, err
+		})
+		lacks = cmp.Or(lacks, missing)
 		if err != nil {
 			f.NoAnswer = append(f.NoAnswer, id)
 			failures = append(failures, fmt.Errorf("ask broker %d for its view of the cluster: %w", id, explain(err)))
@@ -67,7 +73,7 @@ func (c *Client) observe(ctx context.Context, f *restart.ClusterFacts) string {
 	if err != nil {
 		text = fmt.Sprintf("ask broker %d for min.insync.replicas: %s", asked, explain(err))
 	}
-	if err := c.seesAll(ctx, f.Views[0]); err != nil {
+	if err := cmp.Or(lacks, c.seesAll(ctx, f.Views[0])); err != nil {
 		text = explain(err).Error()
 	}
 	// Last, since a broker without a controller keeps this question for a minute, and
@@ -132,21 +138,23 @@ func (c *Client) order(brokers []kmsg.MetadataResponseBroker) []int32 {
 	return ids
 }
 
-// view asks one broker for everything it knows.
-func (c *Client) view(ctx context.Context, broker int32, others []restart.BrokerView) (restart.BrokerView, error) {
+// view asks one broker for everything it knows; lacks is a *noListenerError, if it says so.
+func (c *Client) view(ctx context.Context, broker int32, others []restart.BrokerView) (v restart.BrokerView, lacks, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	req := kmsg.NewPtrMetadataRequest() // no topics named: all
 	resp, err := to[*kmsg.MetadataResponse](ctx, c.kgo, broker, req)
 	if err != nil {
-		return restart.BrokerView{}, err
+		return v, nil, err
 	}
 	c.learn(resp.Brokers)
 	var like []restart.Topic
 	if len(others) > 0 {
 		like = others[0].Topics
 	}
-	return brokerView(broker, resp, like)
+	lacks = lacksListener(resp)
+	v, err = brokerView(broker, resp, like)
+	return v, lacks, err
 }
 
 // brokerView converts an answer. Topics that are as in `like` share its
@@ -178,6 +186,30 @@ func brokerView(broker int32, resp *kmsg.MetadataResponse, like []restart.Topic)
 		v.Topics = append(v.Topics, restart.Topic{Name: *t.Topic, Partitions: pack(t.Partitions)})
 	}
 	return v, nil
+}
+
+// noListenerError is a leader that is alive and has not the listener on which we ask
+// (MetadataCache.getPartitionMetadata). Such a broker is missing in all that we are told.
+type noListenerError struct {
+	topic     string
+	partition int32
+	replicas  []int32
+}
+
+// lacksListener returns a *noListenerError if the answer has such a leader.
+func lacksListener(resp *kmsg.MetadataResponse) error {
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			if p.ErrorCode == kerr.ListenerNotFound.Code && t.Topic != nil {
+				return &noListenerError{topic: *t.Topic, partition: p.Partition, replicas: p.Replicas}
+			}
+		}
+	}
+	return nil
+}
+
+func (e *noListenerError) Error() string {
+	return fmt.Sprintf("the leader of partition %s-%d, one of the brokers %v, does not have the listener that the agents use", e.topic, e.partition, e.replicas)
 }
 
 func same(have []restart.Partition, got []kmsg.MetadataResponseTopicPartition) bool {

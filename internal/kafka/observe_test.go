@@ -387,6 +387,27 @@ func TestObserveWithoutRights(t *testing.T) {
 	}
 }
 
+// TestLacksListener: a broker without the agents' listener is missing in every
+// answer, so that nothing can be judged. The answer of a real broker is in
+// TestSecondListener (test/e2e).
+func TestLacksListener(t *testing.T) {
+	resp := kmsg.NewPtrMetadataResponse()
+	part := kmsg.NewMetadataResponseTopicPartition()
+	part.ErrorCode, part.Partition, part.Leader, part.Replicas = kerr.ListenerNotFound.Code, 4, -1, []int32{2, 3}
+	topic := kmsg.NewMetadataResponseTopic()
+	topic.Topic, topic.Partitions = new("orders"), append(topic.Partitions, part)
+	resp.Topics = append(resp.Topics, topic)
+	err := kafka.LacksOf(resp)
+	const want = "the leader of partition orders-4, one of the brokers [2 3], does not have the listener that the agents use"
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	resp.Topics[0].Partitions[0].ErrorCode = kerr.LeaderNotAvailable.Code
+	if err := kafka.LacksOf(resp); err != nil {
+		t.Errorf("without a leader: %v", err)
+	}
+}
+
 func TestViewOfTroubledCluster(t *testing.T) {
 	partition := func(id, leader int32, code int16, replicas, isr []int32) kmsg.MetadataResponseTopicPartition {
 		p := kmsg.NewMetadataResponseTopicPartition()
