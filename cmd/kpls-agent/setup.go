@@ -57,7 +57,7 @@ func newSetup(s *shared) *cobra.Command {
 				if u.version, err = m.Version(); err != nil {
 					return err
 				}
-				u.reload = m.Reload
+				u.reload, u.names = m.Reload, m.Names
 			}
 			if undo {
 				return u.undo(cmd.Context())
@@ -105,6 +105,8 @@ type setup struct {
 	say          func(format string, args ...any)
 	reload       func(context.Context) error // nil where systemd does not run
 	version      int                         // of systemd; 0 if it is not known
+	// names are a unit's, systemd's own first; nil where systemd does not run.
+	names func(ctx context.Context, unit string) ([]string, error)
 
 	changed bool
 }
@@ -140,7 +142,13 @@ func (u *setup) apply(ctx context.Context, path string, s *Settings) error {
 		return err
 	}
 	if s.Unit != "" {
-		_, err = u.write(u.rule, polkitRule(s.Unit, u.who.name))
+		names := []string{s.Unit}
+		if u.names != nil {
+			if names, err = u.names(ctx, s.Unit); err != nil {
+				return err
+			}
+		}
+		_, err = u.write(u.rule, polkitRule(names, u.who.name))
 	} else {
 		_, err = u.remove(u.rule)
 	}

@@ -300,15 +300,15 @@ func readRecord(path string) (record, error) {
 	return r, nil
 }
 
-// polkitRule lets the agent's user restart this one unit. It is ECMAScript 5,
-// which is what polkit understands.
-func polkitRule(unit, who string) string {
-	quoted, _ := json.Marshal(unit) // a string can always be written
+// polkitRule lets the agent's user restart this one unit. polkit is told systemd's own name of
+// it, which stands among the names. It is ECMAScript 5, which is what polkit understands.
+func polkitRule(names []string, who string) string {
+	quoted, _ := json.Marshal(names) // strings can always be written
 	return fmt.Sprintf(`// Written by `+"`kpls-agent setup`"+`. Change the settings and run it again instead of
 // changing this file. %[2]s may restart this one unit, and nothing else.
 polkit.addRule(function (action, subject) {
   if (action.id == "org.freedesktop.systemd1.manage-units" &&
-      action.lookup("unit") == %[1]s &&
+      %[1]s.indexOf(action.lookup("unit")) >= 0 &&
       action.lookup("verb") == "restart" &&
       subject.user == "%[2]s") {
     return polkit.Result.YES;

@@ -34,6 +34,9 @@ func newMachine(t *testing.T) *machine {
 		dropIn: filepath.Join(dir, "systemd/kpls-agent.service.d/10-setup.conf"), rule: filepath.Join(dir, "polkit/50-kpls-agent.rules"),
 		say:    func(format string, args ...any) { m.said = append(m.said, m.local(fmt.Sprintf(format, args...))) },
 		reload: func(context.Context) error { m.reloads++; return nil },
+		names: func(_ context.Context, unit string) ([]string, error) {
+			return []string{"confluent" + strings.TrimPrefix(unit, "kafka"), unit}, nil // it is an alias
+		},
 	}
 	// Above it all folders are open, as they are on a VM; the test's own may not be.
 	for at := dir; at != "/"; at = filepath.Dir(at) {
@@ -180,7 +183,7 @@ ReadWritePaths="-DIR/kafka-3.7.1/config"
 	m.want("rule", m.file(m.u.rule), "// Written by `kpls-agent setup`. Change the settings and run it again instead of\n"+`// changing this file. kpls-agent may restart this one unit, and nothing else.
 polkit.addRule(function (action, subject) {
   if (action.id == "org.freedesktop.systemd1.manage-units" &&
-      action.lookup("unit") == "kafka@1.service" &&
+      ["confluent@1.service","kafka@1.service"].indexOf(action.lookup("unit")) >= 0 &&
       action.lookup("verb") == "restart" &&
       subject.user == "kpls-agent") {
     return polkit.Result.YES;

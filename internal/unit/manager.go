@@ -3,6 +3,7 @@ package unit
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -63,6 +64,47 @@ func (m *Manager) Reload(ctx context.Context) error {
 	return nil
 }
 
+// Names are all names of a unit, systemd's own first: polkit knows no other one. A unit that is
+// not there has the one name that it was asked for by.
+func (m *Manager) Names(ctx context.Context, unit string) ([]string, error) {
+	all, err := m.unit(ctx, unit, "org.freedesktop.systemd1.Unit")
+	if err != nil {
+		return nil, fmt.Errorf("ask systemd for the names of %s: %w; see `systemctl status %s`", unit, err, unit)
+	}
+	names, _ := all["Names"].Value().([]string)
+	return ownFirst(text(all["Id"].Value()), append(names, unit)), nil
+}
+
+// ownFirst puts a unit's own name before its others, each once, in an order that does not change.
+func ownFirst(id string, names []string) []string {
+	if id != "" {
+		names = append(names, id)
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	slices.SortStableFunc(names, func(a, b string) int {
+		switch id {
+		case a:
+			return -1
+		case b:
+			return 1
+		}
+		return 0
+	})
+	return names
+}
+
+// unit asks for all properties of a unit in one interface.
+func (m *Manager) unit(ctx context.Context, name, iface string) (map[string]dbus.Variant, error) {
+	var path dbus.ObjectPath
+	if err := m.object().CallWithContext(ctx, "org.freedesktop.systemd1.Manager.LoadUnit", 0, name).Store(&path); err != nil {
+		return nil, err
+	}
+	all := map[string]dbus.Variant{}
+	err := m.conn.Object("org.freedesktop.systemd1", path).CallWithContext(ctx, "org.freedesktop.DBus.Properties.GetAll", 0, iface).Store(&all)
+	return all, err
+}
+
 // Account is whom a service runs as, by names or numbers as its unit has them.
 type Account struct {
 	User, Group string   // empty is root, and the user's own group
@@ -71,13 +113,7 @@ type Account struct {
 
 // Account asks whom a service runs as; a service that is not there as nobody in particular.
 func (m *Manager) Account(ctx context.Context, service string) (Account, error) {
-	var path dbus.ObjectPath
-	err := m.object().CallWithContext(ctx, "org.freedesktop.systemd1.Manager.LoadUnit", 0, service).Store(&path)
-	all := map[string]dbus.Variant{}
-	if err == nil {
-		unit := m.conn.Object("org.freedesktop.systemd1", path)
-		err = unit.CallWithContext(ctx, "org.freedesktop.DBus.Properties.GetAll", 0, "org.freedesktop.systemd1.Service").Store(&all)
-	}
+	all, err := m.unit(ctx, service, "org.freedesktop.systemd1.Service")
 	if err != nil {
 		return Account{}, fmt.Errorf("ask systemd whom %s runs as: %w; see `systemctl status %s`", service, err, service)
 	}

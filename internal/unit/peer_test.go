@@ -171,6 +171,9 @@ func (p *peer) call(c *peerConn, m *dbus.Message) {
 			return
 		}
 		p.reply(c, m, dbus.MakeVariant(clock))
+	case "LoadUnit":
+		name, _ := m.Body[0].(string)
+		p.reply(c, m, objectPath(name))
 	case "RestartUnit":
 		if mode, _ := m.Body[1].(string); mode == "isolate" {
 			p.refuse(c, m, p.isolate)

@@ -34,15 +34,20 @@ const (
 // Systemd sees and restarts one unit of the system's service manager.
 type Systemd struct {
 	o       SystemdOptions
-	path    dbus.ObjectPath
 	changed chan struct{}
+	renamed chan struct{}
 
 	mu  sync.Mutex
 	bus *bus // nil without a connection; guarded by mu
+	// id is systemd's own name of the unit: another one than the operator's where that is an
+	// alias, and the one that signals and polkit know. Guarded by mu.
+	id string
 	// base is NRestarts as it was when this process asked for a restart of a unit
 	// that was waiting for an automatic one: some versions of systemd do not set
 	// the counter back then. Guarded by mu.
 	base int
+	// starts tells starts of the broker's process from starts that came to nothing before it. Guarded by mu.
+	starts starts
 }
 
 // bus is one connection to systemd. Signals of any kind arrive on signals.
@@ -59,9 +64,13 @@ func NewSystemd(o SystemdOptions) *Systemd {
 		o.dial = dialSystem
 	}
 	return &Systemd{
-		o: o, changed: make(chan struct{}, 1),
-		path: dbus.ObjectPath("/org/freedesktop/systemd1/unit/" + sd.PathBusEscape(o.Unit)),
+		o: o, changed: make(chan struct{}, 1), renamed: make(chan struct{}, 1), id: o.Unit,
 	}
+}
+
+// objectPath is where systemd has a unit on the bus.
+func objectPath(unit string) dbus.ObjectPath {
+	return dbus.ObjectPath("/org/freedesktop/systemd1/unit/" + sd.PathBusEscape(unit))
 }
 
 // Changed is signalled when systemd says that the unit changed, and when a
@@ -83,7 +92,26 @@ func (s *Systemd) State(ctx context.Context) restart.UnitFacts {
 		s.base = 0
 	}
 	f.Restarts -= s.base
+	f.StartFailures = min(s.starts.failures, f.Restarts)
 	return f
+}
+
+// note keeps what systemd said of the unit, as far as later answers do not repeat it.
+func (s *Systemd) note(p map[string]any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.starts.see(p)
+	if id := text(p["Id"]); id != "" && id != s.id {
+		s.id = id
+		poke(s.renamed) // an alias came or went
+	}
+}
+
+// ID is systemd's own name of the unit, as far as it is known by now; otherwise the name in the settings.
+func (s *Systemd) ID() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.id
 }
 
 func (s *Systemd) properties(ctx context.Context) (map[string]any, error) {
@@ -96,6 +124,7 @@ func (s *Systemd) properties(ctx context.Context) (map[string]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask systemd about %s: %w", s.o.Unit, err)
 	}
+	s.note(props)
 	return props, nil
 }
 
@@ -107,7 +136,8 @@ func (s *Systemd) Restart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.remember(ctx); err != nil {
+	before, err := s.remember(ctx)
+	if err != nil {
 		return err
 	}
 	result := make(chan string, 1) // buffered: an unread result would block the connection
@@ -116,9 +146,14 @@ func (s *Systemd) Restart(ctx context.Context) error {
 	}
 	select {
 	case r := <-result:
-		if r != "done" {
-			return fmt.Errorf("restart %s: systemd ended the job with %q; see `journalctl -u %s`", s.o.Unit, r, s.o.Unit)
+		if r == "done" {
+			return nil
 		}
+		err := fmt.Errorf("restart %s: systemd ended the job with %q; see `journalctl -u %s`", s.o.Unit, r, s.o.Unit)
+		if !s.comesUp(ctx, before) {
+			return err
+		}
+		s.o.Logger.Warn("the job failed, and systemd goes on with the unit by itself", "unit", s.o.Unit, "err", err)
 		return nil
 	case <-b.signals.Context().Done():
 		return fmt.Errorf("restart %s: the connection to systemd was lost while it worked on it", s.o.Unit)
@@ -127,11 +162,20 @@ func (s *Systemd) Restart(ctx context.Context) error {
 	}
 }
 
+// comesUp is true if another start of the unit than before is under way, or was made: a failed
+// ExecStartPre= ends the job, and systemd goes on with Restart= (systemd 252 and 257). An error of
+// the job is then no proof that the broker is down.
+func (s *Systemd) comesUp(ctx context.Context, before string) bool {
+	f := s.State(ctx)
+	return f.Invocation != before && (f.State == restart.UnitStarting || f.State == restart.UnitRunning)
+}
+
 // remember keeps the count of automatic restarts where the next start will not set it back.
-func (s *Systemd) remember(ctx context.Context) error {
+// It returns the start that is to end.
+func (s *Systemd) remember(ctx context.Context) (invocation string, err error) {
 	props, err := s.properties(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	base := 0
 	if number(props["NRestarts"]) > 0 && waitsForRestart(text(props["SubState"])) {
@@ -140,7 +184,8 @@ func (s *Systemd) remember(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.base = base
-	return nil
+	s.starts.failures = 0
+	return facts(s.o.Unit, props).Invocation, nil
 }
 
 func (s *Systemd) refusal(err error) error {
@@ -191,10 +236,12 @@ func (s *Systemd) follow(ctx context.Context, connected func()) error {
 	signals := make(chan *dbus.Signal, 16)
 	b.signals.Signal(signals)
 	defer b.signals.RemoveSignal(signals)
-	// Only this unit's changes: others must not wake the agent.
-	if err := b.signals.AddMatchSignalContext(ctx, dbus.WithMatchObjectPath(s.path),
-		dbus.WithMatchInterface("org.freedesktop.DBus.Properties"), dbus.WithMatchMember("PropertiesChanged")); err != nil {
-		return fmt.Errorf("subscribe to %s: %w", s.o.Unit, err)
+	if _, err := s.properties(ctx); err != nil { // for its own name
+		return err
+	}
+	path, err := s.subscribe(ctx, b)
+	if err != nil {
+		return err
 	}
 	manager := b.signals.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
 	if err := manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.Subscribe", 0).Err; err != nil {
@@ -210,16 +257,37 @@ func (s *Systemd) follow(ctx context.Context, connected func()) error {
 			if !ok {
 				return errors.New("the connection was closed")
 			}
-			if sig.Path == s.path {
+			if sig.Path == path {
+				// Here and not only when somebody asks: the next start may be a tenth of a second away.
+				_, _ = s.properties(ctx) // who asks gets the error, too
 				s.poke()
 			}
+		case <-s.renamed:
+			if path, err = s.subscribe(ctx, b); err != nil {
+				return err
+			}
+			s.poke()
 		}
 	}
 }
 
-func (s *Systemd) poke() {
+// subscribe asks for this unit's changes only: others must not wake the agent. They come from
+// the path of systemd's own name.
+func (s *Systemd) subscribe(ctx context.Context, b *bus) (dbus.ObjectPath, error) {
+	path := objectPath(s.ID())
+	if err := b.signals.AddMatchSignalContext(ctx, dbus.WithMatchObjectPath(path),
+		dbus.WithMatchInterface("org.freedesktop.DBus.Properties"), dbus.WithMatchMember("PropertiesChanged")); err != nil {
+		return "", fmt.Errorf("subscribe to %s: %w", s.o.Unit, err)
+	}
+	return path, nil
+}
+
+func (s *Systemd) poke() { poke(s.changed) }
+
+// poke signals a channel of capacity 1.
+func poke(c chan<- struct{}) {
 	select {
-	case s.changed <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

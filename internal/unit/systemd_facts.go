@@ -23,14 +23,21 @@ func facts(unit string, p map[string]any) restart.UnitFacts {
 		Restarts: number(p["NRestarts"]),
 		Detail:   detail(unit, p),
 	}
-	if id, ok := p["InvocationID"].([]byte); ok && len(id) > 0 {
-		f.Invocation = hex.EncodeToString(id)
-	}
+	f.Invocation = invocation(p)
 	return f
+}
+
+// invocation is empty for a unit that was never started.
+func invocation(p map[string]any) string {
+	id, _ := p["InvocationID"].([]byte)
+	return hex.EncodeToString(id)
 }
 
 func state(p map[string]any) restart.UnitState {
 	sub := text(p["SubState"])
+	if active := text(p["ActiveState"]); (active == "inactive" || active == "failed") && queued(p) {
+		return restart.UnitStarting // between the stop and the start of a restart, for one
+	}
 	switch text(p["ActiveState"]) {
 	case "active":
 		if sub == "exited" { // the unit is "up" but its process is not systemd's to see
@@ -62,6 +69,16 @@ func state(p map[string]any) restart.UnitState {
 		return restart.UnitStopped
 	}
 	return restart.UnitUnknown
+}
+
+// queued is true if systemd has a job for the unit. For one that is down, that is its start.
+func queued(p map[string]any) bool {
+	job, _ := p["Job"].([]any) // (id, path); id 0 is none
+	if len(job) == 0 {
+		return false
+	}
+	id, _ := job[0].(uint32)
+	return id != 0
 }
 
 // waitsForRestart is true while systemd is about to start the process again by

@@ -82,6 +82,9 @@ func running(id byte) map[string]any {
 	}
 }
 
+// job is the Job property as godbus decodes it: (uo).
+func job(id uint32) []any { return []any{id, dbus.ObjectPath("/")} }
+
 func TestFacts(t *testing.T) {
 	with := func(kv ...any) map[string]any {
 		p := running(1)
@@ -126,7 +129,16 @@ func TestFacts(t *testing.T) {
 			with("ActiveState", "failed", "SubState", "failed", "Result", "exit-code", "ExecMainCode", int32(1), "ExecMainStatus", int32(143)),
 			restart.UnitFacts{State: restart.UnitStopped, Invocation: "ab01", Detail: "kafka.service is failed (failed), exit-code, exit status 143"},
 		},
-		{"stopped", with("ActiveState", "inactive", "SubState", "dead"), restart.UnitFacts{State: restart.UnitStopped, Invocation: "ab01", Detail: "kafka.service is inactive (dead)"}},
+		{
+			"between the stop and the start of a restart", with("ActiveState", "inactive", "SubState", "dead", "Job", job(7)),
+			restart.UnitFacts{State: restart.UnitStarting, Invocation: "ab01", Detail: "kafka.service is inactive (dead)"},
+		},
+		{
+			"the same without SuccessExitStatus=143",
+			with("ActiveState", "failed", "SubState", "failed", "Result", "exit-code", "ExecMainCode", int32(1), "ExecMainStatus", int32(143), "Job", job(7)),
+			restart.UnitFacts{State: restart.UnitStarting, Invocation: "ab01", Detail: "kafka.service is failed (failed), exit-code, exit status 143"},
+		},
+		{"stopped", with("ActiveState", "inactive", "SubState", "dead", "Job", job(0)), restart.UnitFacts{State: restart.UnitStopped, Invocation: "ab01", Detail: "kafka.service is inactive (dead)"}},
 		{
 			"never started", with("ActiveState", "inactive", "SubState", "dead", "InvocationID", []byte{}),
 			restart.UnitFacts{State: restart.UnitStopped, Detail: "kafka.service is inactive (dead)"},
@@ -208,6 +220,134 @@ func TestRestart(t *testing.T) {
 		err := s.Restart(t.Context())
 		if want == "" && err != nil || want != "" && (err == nil || err.Error() != want) {
 			t.Errorf("%s: got %v, want %q", result, err, want)
+		}
+	}
+}
+
+// A failed ExecStartPre= ends the job with "failed", and systemd starts the unit again by itself.
+// What the peer says is what systemd 252 said (test/system, step `unit shapes`).
+func TestFailedJobOfAUnitThatComesUp(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		after map[string]any
+		fails bool
+	}{
+		{"waits for its automatic restart", change(running(2), "ActiveState", "activating", "SubState", "auto-restart", "Result", "exit-code"), false},
+		{"runs already", change(running(3), "NRestarts", uint32(1)), false},
+		{"stays down", change(running(2), "ActiveState", "failed", "SubState", "failed", "Result", "exit-code"), true},
+		{"was never stopped", running(1), true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPeer(t)
+			s, l := newSystemd(t, p)
+			p.set(running(1))
+			p.restart = func(p *peer) (string, *dbus.Error) { p.set(c.after); return "failed", nil }
+			if err := s.Restart(t.Context()); (err != nil) != c.fails {
+				t.Errorf("got %v", err)
+			}
+			if told := l.count("systemd goes on with the unit by itself"); (told == 1) == c.fails {
+				t.Errorf("told %d times", told)
+			}
+		})
+	}
+}
+
+func change(p map[string]any, kv ...any) map[string]any {
+	for i := 0; i < len(kv); i += 2 {
+		p[fmt.Sprint(kv[i])] = kv[i+1]
+	}
+	return p
+}
+
+// What systemd 252 says, look by look, of starts that come to nothing and of others.
+func TestStartFailures(t *testing.T) {
+	at := func(id byte, sub string, restarts, main int) map[string]any {
+		active := map[string]string{"running": "active"}[sub]
+		return change(running(id), "ActiveState", or(active, "activating"), "SubState", sub, "NRestarts", uint32(restarts), "ExecMainStartTimestampMonotonic", uint64(main))
+	}
+	exec := change(at(1, "auto-restart", 0, 70), "ExecMainCode", int32(cldExited), "ExecMainStatus", int32(203))
+	exit := change(at(1, "auto-restart", 0, 70), "ExecMainCode", int32(cldExited), "ExecMainStatus", int32(1))
+	for _, c := range []struct {
+		name string
+		seen []map[string]any
+		want int
+	}{
+		{"none", []map[string]any{at(1, "running", 0, 70)}, 0},
+		{"ExecStartPre= failed once", []map[string]any{at(1, "start-pre", 0, 0), at(1, "auto-restart", 0, 0), at(2, "start-pre", 1, 0), at(2, "running", 1, 80)}, 1},
+		{"twice", []map[string]any{at(1, "auto-restart", 0, 0), at(2, "start-pre", 1, 0), at(2, "auto-restart", 1, 0), at(3, "running", 2, 90)}, 2},
+		{"counted before the next start has its name", []map[string]any{at(1, "auto-restart", 0, 0), at(1, "auto-restart", 1, 0), at(2, "running", 1, 80)}, 1},
+		{"the second start was not looked at", []map[string]any{at(1, "auto-restart", 0, 0), at(1, "auto-restart", 1, 0), at(3, "running", 2, 90)}, 1},
+		{"Kafka itself ended", []map[string]any{at(1, "running", 0, 70), exit, at(2, "start-pre", 1, 0), at(2, "running", 1, 80)}, 0},
+		{"ExecStartPre= failed and then Kafka ended", []map[string]any{at(1, "auto-restart", 0, 0), at(2, "running", 1, 80), at(2, "auto-restart", 1, 80), at(3, "running", 2, 90)}, 1},
+		{"no such program at that moment", []map[string]any{exec, at(2, "running", 1, 80)}, 1},
+		{"not looked at", []map[string]any{at(1, "running", 0, 70), at(2, "running", 1, 80)}, 0},
+		{"the agent came later", []map[string]any{at(2, "running", 1, 80)}, 0},
+		{"somebody has started it since", []map[string]any{at(1, "auto-restart", 0, 0), at(2, "running", 1, 80), at(3, "running", 0, 90)}, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPeer(t)
+			s, _ := newSystemd(t, p)
+			var f restart.UnitFacts
+			for _, props := range c.seen {
+				p.set(props)
+				f = s.State(t.Context())
+			}
+			if f.StartFailures != c.want {
+				t.Errorf("got %+v, want %d", f, c.want)
+			}
+		})
+	}
+	// Those before a restart of the agent's own do not count.
+	p := newPeer(t)
+	s, _ := newSystemd(t, p)
+	p.set(at(1, "auto-restart", 0, 0))
+	s.State(t.Context())
+	p.set(at(2, "start-pre", 1, 0))
+	if f := s.State(t.Context()); f.StartFailures != 1 {
+		t.Errorf("before: %+v", f)
+	}
+	p.restart = func(p *peer) (string, *dbus.Error) { p.set(at(3, "running", 1, 90)); return "done", nil }
+	if err := s.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if f := s.State(t.Context()); f.StartFailures != 0 {
+		t.Errorf("after: %+v", f)
+	}
+}
+
+// The operator's name of the unit may be an alias, and become one while the agent runs.
+func TestAlias(t *testing.T) {
+	const id, path = "confluent-server.service", "/org/freedesktop/systemd1/unit/confluent_2dserver_2eservice"
+	for _, later := range []bool{false, true} {
+		p := newPeer(t)
+		s, _ := newSystemd(t, p)
+		if later {
+			p.set(change(running(1), "Id", testUnit))
+			run(t, s)
+			await(t, "connected", s.Changed())
+			if s.ID() != testUnit {
+				t.Errorf("it is called %q", s.ID())
+			}
+		}
+		p.set(change(running(1), "Id", id))
+		if later {
+			s.State(t.Context())
+		} else {
+			run(t, s)
+		}
+		eventually(t, "its changes arrive", func() bool {
+			p.changed(path)
+			select {
+			case <-s.Changed():
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				return slices.ContainsFunc(p.matches, func(m string) bool { return strings.Contains(m, path) })
+			default:
+				return false
+			}
+		})
+		if s.ID() != id {
+			t.Errorf("it is called %q", s.ID())
 		}
 	}
 }
