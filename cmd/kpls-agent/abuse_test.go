@@ -67,7 +67,10 @@ func openPorts(tb testing.TB) ports {
 	var parts sync.WaitGroup
 	parts.Go(func() { _ = prober.Run(ctx) })
 	parts.Go(func() {
-		if err := serveHTTP(ctx, p.http.String(), reg, prober.Handler(), beating, log); err != nil {
+		w := &web{
+			addr: p.http.String(), reg: reg, ready: prober.Handler(), pulse: beating, notes: &notes{}, failed: newBindFailures(), log: log,
+		}
+		if err := w.serve(ctx); err != nil {
 			tb.Error(err)
 		}
 	})

@@ -57,15 +57,20 @@ func awaitNode(ctx context.Context, s *Settings, beat func(), tell func(why erro
 	}
 }
 
-// newBeat feeds the watchdog from the loop that does the work, and shows its status.
-func newBeat(p *pulse, notifier *unit.Notifier, log *slog.Logger) func(restart.Status) {
-	var last restart.Reason
+// newBeat feeds the watchdog from the loop that does the work, and shows its status
+// and what is wrong with the agent itself.
+func newBeat(p *pulse, n *notes, notifier *unit.Notifier, log *slog.Logger) func(restart.Status) {
+	var last string
 	var fed time.Time
 	return func(st restart.Status) {
 		p.beat()
-		if st.Reason != last {
-			last = st.Reason
-			warn(log, "tell systemd", notifier.Status(string(st.Phase)+": "+st.Reason.Text))
+		text := string(st.Phase) + ": " + st.Reason.Text
+		if wrong := n.text(); wrong != "" {
+			text += " [" + wrong + "]"
+		}
+		if text != last {
+			last = text
+			warn(log, "tell systemd", notifier.Status(text))
 		}
 		if time.Since(fed) > time.Second {
 			fed = time.Now()

@@ -66,13 +66,15 @@ func TestBeat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &pulse{}
-	beat := newBeat(p, n, slog.New(slog.DiscardHandler))
+	p, wrong := &pulse{}, &notes{}
+	beat := newBeat(p, wrong, n, slog.New(slog.DiscardHandler))
 	idle := restart.Status{Phase: restart.PhaseIdle, Reason: restart.Reason{Code: restart.CodeInSync, Text: "runs what\nthe manifest says"}}
 	soaking := restart.Status{Phase: restart.PhaseSoaking, Reason: restart.Reason{Code: restart.CodeSoaking, Text: "healthy"}}
 	for _, st := range []restart.Status{idle, idle, soaking} {
 		beat(st)
 	}
+	wrong.set(noteHTTP, "no port")
+	beat(soaking)
 	if p.age() > time.Minute {
 		t.Errorf("the last beat was %s ago", p.age())
 	}
@@ -90,11 +92,11 @@ func TestBeat(t *testing.T) {
 	}
 	// On a machine so slow that the three beats take a second, there is one more.
 	told = slices.Compact(told)
-	want := []string{"STATUS=idle: runs what the manifest says", "WATCHDOG=1", "STATUS=soaking: healthy", "STOPPING=1"}
-	if got := slices.DeleteFunc(slices.Clone(told), func(s string) bool { return s == "WATCHDOG=1" }); !slices.Equal(got, []string{want[0], want[2], want[3]}) || told[1] != want[1] {
+	want := []string{"STATUS=idle: runs what the manifest says", "WATCHDOG=1", "STATUS=soaking: healthy", "STATUS=soaking: healthy [no port]", "STOPPING=1"}
+	if got := slices.DeleteFunc(slices.Clone(told), func(s string) bool { return s == "WATCHDOG=1" }); !slices.Equal(got, []string{want[0], want[2], want[3], want[4]}) || told[1] != want[1] {
 		t.Errorf("told %q, want %q", told, want)
 	}
-	if fed := len(told) - 3; fed < 1 || fed > 3 {
+	if fed := len(told) - 4; fed < 1 || fed > 3 {
 		t.Errorf("fed %d times", fed)
 	}
 }

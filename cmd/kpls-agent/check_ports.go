@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/portuse"
 )
 
 // checkPorts asks for every port of the manifest, and for that of the metrics,
@@ -55,7 +56,7 @@ func judgePort(what string, err error, port int, ours bool, holder string) findi
 	case ours:
 		return well(what, "%d is held by %s", port, holder)
 	case errors.Is(err, syscall.EADDRINUSE):
-		return broken(what, "another process holds %d, and not %s; see `ss -ltnp sport = :%d`, end that or choose another port", port, holder, port)
+		return broken(what, "%d is taken, and not by %s; %s, or choose another port", port, holder, portuse.Advice(port))
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return broken(what, "the address is none of this machine's (%v); correct it in the manifest or the settings", err)
 	case errors.Is(err, syscall.EACCES) && holder == "the broker":

@@ -251,7 +251,7 @@ func TestJudgePort(t *testing.T) {
 	}{
 		{nil, false, "the broker", levelOK, "39092 is free"},
 		{syscall.EADDRINUSE, true, "the broker", levelOK, "39092 is held by the broker"},
-		{syscall.EADDRINUSE, false, "the agent", levelFault, "another process holds 39092, and not the agent; see `ss -ltnp sport = :39092`"},
+		{syscall.EADDRINUSE, false, "the agent", levelFault, "39092 is taken, and not by the agent; "},
 		{syscall.EADDRNOTAVAIL, false, "the agent", levelFault, "none of this machine's"},
 		{syscall.EACCES, false, "the broker", levelOK, "says nothing about Kafka's"},
 		{syscall.EACCES, false, "the agent", levelFault, "cannot be bound"},
@@ -320,7 +320,11 @@ func TestPortsOfANeighbour(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- serveHTTP(ctx, addr.String(), reg, http.NotFoundHandler(), &pulse{}, slog.New(slog.DiscardHandler))
+		w := &web{
+			addr: addr.String(), reg: reg, ready: http.NotFoundHandler(), pulse: &pulse{}, notes: &notes{},
+			failed: newBindFailures(), log: slog.New(slog.DiscardHandler),
+		}
+		done <- w.serve(ctx)
 	}()
 	defer func() { cancel(); <-done }()
 	for deadline := time.Now().Add(30 * time.Second); !askNeighbour(t.Context(), addr.String()).runs(); time.Sleep(10 * time.Millisecond) {
@@ -455,7 +459,7 @@ func TestCheckWithoutABroker(t *testing.T) {
 		t.Errorf("exit %d", code)
 	}
 	for _, want := range []string{
-		"ok       commands: stopped\n", "FAULT    login to Kafka: ", fmt.Sprintf("FAULT    probe port of EXTERNAL: another process holds %d, and not the agent", port),
+		"ok       commands: stopped\n", "FAULT    login to Kafka: ", fmt.Sprintf("FAULT    probe port of EXTERNAL: %d is taken, and not by the agent; process ", port),
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no line %q in\n%s", want, out)

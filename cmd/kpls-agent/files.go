@@ -15,6 +15,7 @@ import (
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/durable"
+	"example.com/kpls-agent/internal/portuse"
 	"example.com/kpls-agent/internal/restart"
 )
 
@@ -140,7 +141,7 @@ func (f *files) portsFree(d config.Desired, running restart.RunningFacts, want m
 		case err == nil:
 			_ = l.Close() // only bound, never used
 		case errors.Is(err, syscall.EADDRINUSE):
-			return fmt.Errorf("listener %s: another process holds port %d (%w); end it, or choose another port for `bind`", e.Name, e.BindPort, err)
+			return fmt.Errorf("listener %s: port %d is taken (%w); %s, or choose another port for `bind`", e.Name, e.BindPort, err, portuse.Advice(e.BindPort))
 		case errors.Is(err, syscall.EADDRNOTAVAIL):
 			return fmt.Errorf("listener %s: %s is no address of this machine (%w); correct `bind` or the broker's `host`", e.Name, e.BindHost, err)
 		default:

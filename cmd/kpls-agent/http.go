@@ -9,14 +9,17 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"example.com/kpls-agent/internal/portuse"
 	"example.com/kpls-agent/internal/restart"
 )
 
@@ -55,26 +58,43 @@ func buildInfo() []prometheus.Collector {
 	return []prometheus.Collector{build}
 }
 
-// serveHTTP answers until ctx ends. Nothing it serves changes anything.
-func serveHTTP(ctx context.Context, addr string, reg *prometheus.Registry, ready http.Handler, p *pulse, log *slog.Logger) error {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
-	mux.Handle("GET /readyz", ready)
-	mux.Handle("GET /readyz/", ready)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		if age := p.age(); age > stuckAfter {
-			http.Error(w, fmt.Sprintf("the loop has not gone round for %s", age.Round(time.Second)), http.StatusServiceUnavailable)
-			return
-		}
-		_, _ = fmt.Fprintln(w, "ok") // a client that has gone needs no answer
+// web is the agent's HTTP server. Nothing it serves changes anything.
+type web struct {
+	addr   string
+	reg    *prometheus.Registry
+	ready  http.Handler
+	pulse  *pulse
+	notes  *notes
+	failed prometheus.Counter // attempts to listen
+	log    *slog.Logger
+}
+
+// newBindFailures counts the attempts of a web to listen that failed.
+func newBindFailures() prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "http_bind_failures_total",
+		Help: "Attempts to listen on http.listen that failed, such as while another process held the port.",
 	})
+}
+
+// The first and the longest pause before a port that could not be had is tried again.
+const listenPause, listenPauseMost = time.Second, 30 * time.Second
+
+// serve answers until ctx ends. A port that cannot be had is no reason to end: metrics
+// are a side matter, and the probes and the roll-out go on without them.
+func (w *web) serve(ctx context.Context) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(w.reg, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	mux.Handle("GET /readyz", w.ready)
+	mux.Handle("GET /readyz/", w.ready)
+	mux.HandleFunc("GET /healthz", w.health)
 	server := &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 15 * time.Second, IdleTimeout: time.Minute,
-		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(w.log.Handler(), slog.LevelDebug),
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return fmt.Errorf("listen for metrics: %w; choose another http.listen in the settings", err)
+	listener := w.listen(ctx)
+	if listener == nil {
+		return nil // the agent was told to end
 	}
 	stopped := context.AfterFunc(ctx, func() { _ = server.Close() }) // scrapes can be repeated
 	defer stopped()
@@ -82,6 +102,58 @@ func serveHTTP(ctx context.Context, addr string, reg *prometheus.Registry, ready
 		return err
 	}
 	return nil
+}
+
+// listen tries until it has the port; nil if ctx ended first.
+func (w *web) listen(ctx context.Context) net.Listener {
+	told := ""
+	for pause := listenPause; ; pause = min(2*pause, listenPauseMost) {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", w.addr)
+		if err == nil {
+			if told != "" {
+				w.log.Info("metrics are served now", "listen", w.addr)
+				w.notes.set(noteHTTP, "")
+			}
+			return l
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		w.failed.Inc()
+		if text := listenFault(w.addr, err); text != told {
+			told = text
+			w.log.Warn("no metrics, no /readyz and no /healthz, all else goes on", "err", text)
+			w.notes.set(noteHTTP, text)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+	}
+}
+
+// listenFault is for the operator.
+func listenFault(addr string, err error) string {
+	text := fmt.Sprintf("http.listen %s cannot be had (%v)", addr, err)
+	_, port, _ := net.SplitHostPort(addr)
+	number, convErr := strconv.Atoi(port)
+	if convErr == nil && errors.Is(err, syscall.EADDRINUSE) {
+		text += "; " + portuse.Advice(number)
+	}
+	return text + "; or choose another http.listen in the settings; it is tried again"
+}
+
+// health says whether the loop goes round, and what else is not well with the agent itself.
+func (w *web) health(rw http.ResponseWriter, _ *http.Request) {
+	if age := w.pulse.age(); age > stuckAfter {
+		http.Error(rw, fmt.Sprintf("the loop has not gone round for %s", age.Round(time.Second)), http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = fmt.Fprintln(rw, "ok") // a client that has gone needs no answer
+	if text := w.notes.text(); text != "" {
+		_, _ = fmt.Fprintln(rw, text)
+	}
 }
 
 // limited bounds the connections that are open at a time. For each one too many

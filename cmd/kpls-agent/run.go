@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
@@ -99,7 +100,8 @@ func run(ctx context.Context, s *Settings, log *slog.Logger) error {
 		t.learned(running)
 	}}
 	metrics := restart.NewMetrics()
-	reg, err := newRegistry(buildInfo(), metrics.Collectors(), prober.Collectors(), asked.Collectors())
+	unserved, wrong := newBindFailures(), &notes{}
+	reg, err := newRegistry(buildInfo(), metrics.Collectors(), prober.Collectors(), asked.Collectors(), []prometheus.Collector{unserved})
 	if err != nil {
 		return err
 	}
@@ -110,7 +112,7 @@ func run(ctx context.Context, s *Settings, log *slog.Logger) error {
 		Machine: restart.Options{Self: n.BrokerID, Agent: version, StartTimeout: s.Start, ProgressTimeout: s.Progress, Takeover: s.Takeover, Nonce: nonce},
 		Journal: f.journal, Log: client.Log(), Cluster: c, Unit: u, Files: f, Probes: prober, Manifest: manifest,
 		Logger: log.With("component", "restart"), Metrics: metrics, Crash: crashPoint(),
-		Beat: newBeat(beating, notifier, log), Settled: func() { close(settled) },
+		Beat: newBeat(beating, wrong, notifier, log), Settled: func() { close(settled) },
 	})
 	watcher := config.NewWatcher(s.Manifest, log.With("component", "manifest"))
 
@@ -131,9 +133,9 @@ func run(ctx context.Context, s *Settings, log *slog.Logger) error {
 	part("probe", prober.Run)
 	part("loop", loop.Run)
 	part("watch", watcher.Run)
-	part("http", func(ctx context.Context) error {
-		return serveHTTP(ctx, s.HTTPListen, reg, prober.Handler(), beating, log.With("component", "http"))
-	})
+	part("http", (&web{
+		addr: s.HTTPListen, reg: reg, ready: prober.Handler(), pulse: beating, notes: wrong, failed: unserved, log: log.With("component", "http"),
+	}).serve)
 	part("manifest", func(ctx context.Context) error {
 		follow(ctx, watcher, st, func() {
 			t.update()

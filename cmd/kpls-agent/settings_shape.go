@@ -24,7 +24,9 @@ func settingsShape() *config.Shape {
 		)},
 		{Name: "kafka", Doc: "How to reach the brokers and log in to them.", Shape: objectShape(kafkaFields()...)},
 		{Name: "http", Doc: "Metrics, `/readyz/LISTENER` and `/healthz`.", Shape: objectShape(
-			config.Field{Name: "listen", Default: ":9464", Doc: "Where to listen; without a host on all addresses.", Shape: addressShape(0)},
+			config.Field{Name: "listen", Default: ":9464", Shape: addressShape(0), Doc: "Where to listen; without a host on all addresses. " +
+				"9464 is the default of OpenTelemetry's Prometheus exporter as well: where the broker has its Java agent, choose another port here or there. " +
+				"While another process has the port, the agent goes on without it and tries again."},
 		)},
 		{Name: "log", Doc: "The agent's log, on standard error.", Shape: objectShape(
 			config.Field{Name: "level", Default: "info", Doc: "The least level that is logged.", Shape: config.Shape{Kind: config.KindString, Enum: []string{"debug", "info", "warn", "error"}}},

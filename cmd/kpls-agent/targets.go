@@ -8,11 +8,17 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"time"
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/probe"
 )
+
+// closeMargin is how long after its drain a probe may stay closed for a restart that
+// does not come: gates may have to pass once more, and a controlled shutdown takes up to
+// 5 minutes. A broker that is down by then is closed anyway.
+const closeMargin = 10 * time.Minute
 
 // targets keeps the probe's targets equal to the manifest and to what the
 // process runs: a listener is judged as the process has it, so that a change of
@@ -72,7 +78,8 @@ func (t *targets) update() {
 		used[key] = true
 		list = append(list, probe.Target{
 			Name: e.Name, Dial: check.Addr, Key: key, Check: t.check(e.Name, checker),
-			Host: e.ProbeHost, Port: e.ProbePort, Close: e.DuringRestart == "close", HoldLimit: e.HoldLimit,
+			Host: e.ProbeHost, Port: e.ProbePort,
+			Close: e.DuringRestart == "close", CloseLimit: e.Drain + closeMargin, HoldLimit: e.HoldLimit,
 		})
 	}
 	for key, c := range t.checkers {

@@ -48,17 +48,36 @@ func (l *listener) want(now time.Time) bool {
 	switch {
 	case !l.mayOpen():
 		return false
-	case l.prober.planned && l.target.Close:
+	case now.Before(l.closedUntil()):
 		return false
 	case now.Before(l.heldUntil):
 		return true
 	default:
-		return l.serving || l.presumed()
+		return (l.serving || l.presumed()) && now.Before(l.standsUntil())
 	}
 }
 
 // presumed is true while an earlier life's answer stands, for want of one of this life.
 func (l *listener) presumed() bool { return l.inherited && l.at.IsZero() }
+
+// standsUntil is when the last answer ends for want of a newer one: what nobody can
+// judge is not called open for ever.
+func (l *listener) standsUntil() time.Time {
+	since := l.at
+	if since.IsZero() {
+		since = l.prober.born
+	}
+	return since.Add(l.prober.o.StandFor)
+}
+
+// closedUntil is when a close for a planned restart ends, whether that came or not;
+// zero where there is none.
+func (l *listener) closedUntil() time.Time {
+	if l.prober.begun.IsZero() || !l.target.Close {
+		return time.Time{}
+	}
+	return l.prober.begun.Add(l.target.CloseLimit)
+}
 
 // mayOpen is what Set said; before its first word an inherited socket stays.
 func (l *listener) mayOpen() bool {
@@ -94,6 +113,10 @@ func (l *listener) open(now time.Time) {
 	if err != nil {
 		l.bindErr, l.retryAt = err, now.Add(bindRetry)
 		return
+	}
+	if !l.closedUntil().IsZero() { // it was closed for a restart that is not over
+		l.prober.o.Logger.Warn("the planned restart is not over in time; the probe tells the truth from now on",
+			"listener", l.name, "limit", l.target.CloseLimit)
 	}
 	l.arrivals.reset()
 	l.sock, l.openedAt = newSocket(tcp, l.arrived), now
@@ -205,9 +228,12 @@ func (l *listener) facts() restart.ProbeFacts {
 		At: l.at, Serving: l.serving, Open: l.sock != nil,
 		Balancer: l.balancer, Answered: l.arrivals.count(), Gap: l.gap,
 	}
+	now := time.Now()
 	switch {
 	case l.bindErr != nil:
 		f.Why = l.bindErr.Error()
+	case l.sock == nil && (l.serving || l.presumed()) && !now.Before(l.standsUntil()):
+		f.Why = fmt.Sprintf("could not be judged for %s; the agent's log says why", now.Sub(l.standsUntil().Add(-l.prober.o.StandFor)).Round(time.Second))
 	case l.serving:
 	case l.at.IsZero():
 		f.Why = "not judged yet"
@@ -223,7 +249,7 @@ func (l *listener) closedBecause() string {
 	switch {
 	case f.Why != "":
 		return f.Why
-	case l.prober.planned && l.target.Close:
+	case time.Now().Before(l.closedUntil()):
 		return "closed for a planned restart"
 	case !l.mayOpen():
 		return "serves, and is not activated on all brokers yet"
@@ -233,9 +259,10 @@ func (l *listener) closedBecause() string {
 
 // arrived is told of each probe that was answered.
 func (l *listener) arrived() {
-	l.prober.metrics.answered.WithLabelValues(l.name).Inc()
+	now := time.Now()
+	l.prober.metrics.arrived(l.name, now)
 	// Who waits for some probes needs to know of each; at rest nobody does.
-	if l.arrivals.add(time.Now()) <= tellAnswers {
+	if l.arrivals.add(now) <= tellAnswers {
 		poke(l.prober.changed)
 	}
 }

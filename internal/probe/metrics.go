@@ -1,6 +1,8 @@
 package probe
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -22,6 +24,7 @@ const (
 
 type metrics struct {
 	allowed, open, serving, bindFailed *prometheus.GaugeVec
+	lastAnswered                       *prometheus.GaugeVec
 	answered, transitions, checks      *prometheus.CounterVec
 	duration                           *prometheus.HistogramVec
 }
@@ -34,11 +37,13 @@ func newMetrics() *metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"listener"}, labels...))
 	}
 	return &metrics{
-		allowed:     gauge("probe_allowed", "1 while the listener is activated on all brokers, so that its probe port may be open."),
-		open:        gauge("probe_open", "1 while the listener's probe port is open."),
-		serving:     gauge("probe_serving", "1 while this broker is judged to serve the listener."),
-		bindFailed:  gauge("probe_bind_failed", "1 while the probe port should be open and cannot be, such as when another process holds it."),
-		answered:    counter("probe_answered_total", "Probes answered, over TCP and HTTP."),
+		allowed:    gauge("probe_allowed", "1 while the listener is activated on all brokers, so that its probe port may be open."),
+		open:       gauge("probe_open", "1 while the listener's probe port is open."),
+		serving:    gauge("probe_serving", "1 while this broker is judged to serve the listener."),
+		bindFailed: gauge("probe_bind_failed", "1 while the probe port should be open and cannot be, such as when another process holds it."),
+		answered:   counter("probe_answered_total", "Probes answered, over TCP and HTTP."),
+		lastAnswered: gauge("probe_last_answered_timestamp_seconds",
+			"When the last probe was answered, over TCP or HTTP, in seconds since the epoch; 0 while none was in this life of the agent."),
 		transitions: counter("probe_transitions_total", "Changes of the probe port (open, close) and of the judgement behind it (up, down).", "to"),
 		checks:      counter("probe_checks_total", "Judgements of the listener, by result.", "result"),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -51,7 +56,7 @@ func newMetrics() *metrics {
 // Collectors returns what the Prober measures, without a prefix.
 func (p *Prober) Collectors() []prometheus.Collector {
 	m := p.metrics
-	return []prometheus.Collector{m.allowed, m.open, m.serving, m.bindFailed, m.answered, m.transitions, m.checks, m.duration}
+	return []prometheus.Collector{m.allowed, m.open, m.serving, m.bindFailed, m.answered, m.lastAnswered, m.transitions, m.checks, m.duration}
 }
 
 // introduce makes every series of a listener exist.
@@ -61,6 +66,7 @@ func (m *metrics) introduce(listener string) {
 	m.serving.WithLabelValues(listener)
 	m.bindFailed.WithLabelValues(listener)
 	m.answered.WithLabelValues(listener)
+	m.lastAnswered.WithLabelValues(listener)
 	for _, to := range []string{toOpen, toClose, toUp, toDown} {
 		m.transitions.WithLabelValues(listener, to)
 	}
@@ -74,9 +80,14 @@ func (m *metrics) forget(listener string) {
 	of := prometheus.Labels{"listener": listener}
 	for _, v := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{m.allowed, m.open, m.serving, m.bindFailed, m.answered, m.transitions, m.checks, m.duration} {
+	}{m.allowed, m.open, m.serving, m.bindFailed, m.answered, m.lastAnswered, m.transitions, m.checks, m.duration} {
 		v.DeletePartialMatch(of)
 	}
+}
+
+func (m *metrics) arrived(listener string, at time.Time) {
+	m.answered.WithLabelValues(listener).Inc()
+	m.lastAnswered.WithLabelValues(listener).Set(float64(at.UnixMilli()) / 1e3)
 }
 
 func (m *metrics) judged(listener string, v verdict) {

@@ -29,19 +29,26 @@ type Target struct {
 	// Host and Port are where the probe is answered; an empty Host is all addresses.
 	Host string
 	Port int
-	// Close closes the probe for a planned restart (during_restart: close);
-	// otherwise an open one is held open through it for at most HoldLimit.
-	Close     bool
-	HoldLimit time.Duration
+	// Close closes the probe for a planned restart (during_restart: close), for at
+	// most CloseLimit from its Begin: a restart that never comes must not keep a
+	// healthy broker from its clients. Otherwise an open probe is held open through
+	// the restart for at most HoldLimit.
+	Close      bool
+	CloseLimit time.Duration
+	HoldLimit  time.Duration
 }
 
 // Options are the parts of a Prober.
 type Options struct {
 	// Interval is the time between two checks of a listener that serves; 0 is 2 s.
 	Interval time.Duration
+	// StandFor is how long the last answer stands when no judgement can be made,
+	// also that of an earlier life; 0 is 10 min.
+	StandFor time.Duration
 	Logger   *slog.Logger
 	// Inherited are sockets of an earlier life of the agent by listener. Each
-	// stays open until the first judgement, Set or SetTargets says otherwise.
+	// stays open until the first judgement, Set or SetTargets says otherwise, and
+	// for StandFor at most. What waits in it is thrown away.
 	Inherited map[string]*net.TCPListener
 	// OnListen and OnClose are told of each socket that is opened, and closed for
 	// good (not at the end of Run). They are called one at a time and must be
@@ -52,6 +59,10 @@ type Options struct {
 	dial dialFunc // nil is TCP
 }
 
+// defaultStandFor is the default of Options.StandFor. kpls-agent-expire.timer (systemd/)
+// gives a socket that systemd keeps for an agent that is stopped the same time.
+const defaultStandFor = 10 * time.Minute
+
 // bindRetry is how long to wait before a port that could not be had is tried again.
 const bindRetry = time.Second
 
@@ -61,11 +72,12 @@ type Prober struct {
 	metrics *metrics
 	changed chan struct{}
 	wake    chan struct{} // Run looks at targets and deadlines again
+	born    time.Time
 
 	mu        sync.Mutex
 	listeners map[string]*listener // guarded by mu, as all they have
 	allowed   map[string]bool      // nil until the first Set
-	planned   bool                 // between Begin and End
+	begun     time.Time            // of the planned restart; zero outside of Begin and End
 	// spawn starts a goroutine of Run and returns what ends it early; nil while
 	// Run does not run. Guarded by mu.
 	spawn spawner
@@ -80,6 +92,9 @@ func New(o Options) *Prober {
 	if o.Interval == 0 {
 		o.Interval = defaultInterval
 	}
+	if o.StandFor == 0 {
+		o.StandFor = defaultStandFor
+	}
 	if o.dial == nil {
 		o.dial = (&net.Dialer{}).DialContext
 	}
@@ -91,9 +106,13 @@ func New(o Options) *Prober {
 	}
 	p := &Prober{
 		o: o, metrics: newMetrics(), changed: make(chan struct{}, 1), wake: make(chan struct{}, 1),
-		listeners: map[string]*listener{},
+		listeners: map[string]*listener{}, born: time.Now(),
 	}
 	for name, l := range o.Inherited {
+		if err := queue(l); err != nil {
+			o.Logger.Warn("what waits in a kept probe port is not bounded", "listener", name, "err", err)
+		}
+		empty(l)
 		li := p.newListener(name)
 		li.inherited = true
 		li.sock = newSocket(l, li.arrived)
@@ -159,15 +178,15 @@ func (p *Prober) Set(allowed []string) {
 }
 
 // Begin starts a planned restart: listeners that are held and are open stay so
-// for at most their HoldLimit, the others of kind Close close now.
+// for at most their HoldLimit, those of kind Close close now, for at most their CloseLimit.
 func (p *Prober) Begin() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.planned {
-		return // the limit counts from the first
+	if !p.begun.IsZero() {
+		return // the limits count from the first
 	}
-	p.planned = true
 	now := time.Now()
+	p.begun = now
 	for _, l := range p.listeners {
 		l.begin(now)
 	}
@@ -178,7 +197,7 @@ func (p *Prober) Begin() {
 func (p *Prober) End() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.planned = false
+	p.begun = time.Time{}
 	for _, l := range p.listeners {
 		l.heldUntil = time.Time{}
 	}
@@ -259,7 +278,7 @@ func (p *Prober) round() time.Time {
 		l := p.listeners[name]
 		l.judgeAnew()
 		l.settle(now)
-		for _, t := range []time.Time{l.heldUntil, l.retryAt} {
+		for _, t := range []time.Time{l.heldUntil, l.closedUntil(), l.retryAt, l.standsUntil()} {
 			if t.After(now) && (next.IsZero() || t.Before(next)) {
 				next = t
 			}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -99,7 +100,7 @@ func (k *kafka) check(context.Context) error {
 
 // target is a target on a free probe port.
 func (k *kafka) target(name string) Target {
-	return Target{Name: name, Dial: k.addr, Check: k.check, Host: "127.0.0.1", Port: freePort(k.t), HoldLimit: time.Hour}
+	return Target{Name: name, Dial: k.addr, Check: k.check, Host: "127.0.0.1", Port: freePort(k.t), HoldLimit: time.Hour, CloseLimit: time.Hour}
 }
 
 // tcpListen listens on loopback, and says on which port.
@@ -292,12 +293,15 @@ func TestWant(t *testing.T) {
 	}
 	for _, c := range cases {
 		p := New(Options{Logger: slog.New(slog.DiscardHandler)})
-		p.planned = c.planned
+		if c.planned {
+			p.begun = now
+		}
 		if !c.untold {
 			p.allowed = map[string]bool{"L": c.allowed}
 		}
 		l := p.newListener("L")
-		l.target.Close, l.serving, l.inherited, l.heldUntil = c.closes, c.serving, c.inherited, c.heldUntil
+		l.target.Close, l.target.CloseLimit = c.closes, time.Minute
+		l.serving, l.inherited, l.heldUntil = c.serving, c.inherited, c.heldUntil
 		if got := l.want(now); got != c.want {
 			t.Errorf("%s: got %v", c.name, got)
 		}
@@ -409,6 +413,121 @@ func TestClosedForARestart(t *testing.T) {
 	}
 }
 
+// A close whose restart never comes has an end, and the truth after it.
+func TestCloseEnds(t *testing.T) {
+	k, r := newKafka(t), &record{}
+	p := New(r.options(Options{}))
+	pool := k.target("POOL")
+	pool.Close, pool.CloseLimit = true, time.Millisecond
+	p.SetTargets([]Target{pool})
+	p.Set([]string{"POOL"})
+	start(t, p)
+	eventually(t, "it is open", func() bool { return accepts(pool.Port) })
+	p.Begin()
+	if !facts(p, "POOL").Gap {
+		t.Error("it was not closed")
+	}
+	eventually(t, "it is open again", func() bool { return accepts(pool.Port) })
+	p.Begin() // the loop says it again and again
+	if !facts(p, "POOL").Open {
+		t.Error("closed once more for the same restart")
+	}
+	const said = `level=WARN msg="the planned restart is not over in time; the probe tells the truth from now on" listener=POOL limit=1ms`
+	if !slices.Contains(r.lines(), said) {
+		t.Errorf("the log has no %s: %q", said, r.lines())
+	}
+	k.kill()
+	eventually(t, "the truth", func() bool { return !accepts(pool.Port) })
+	p.End()
+	k.start()
+	eventually(t, "the truth", func() bool { return accepts(pool.Port) })
+	p.SetTargets([]Target{func() Target { pool.CloseLimit = time.Hour; return pool }()})
+	p.Begin()
+	if facts(p, "POOL").Open {
+		t.Error("the next restart closes nothing")
+	}
+}
+
+// What cannot be judged any more is not called open for ever, neither an answer of
+// this life nor of an earlier one.
+func TestLastAnswerEnds(t *testing.T) {
+	for _, inherited := range []bool{false, true} {
+		k, r := newKafka(t), &record{}
+		var blind atomic.Bool
+		blind.Store(inherited)
+		o := Options{StandFor: 500 * time.Millisecond}
+		tg := k.target("EXTERNAL")
+		tg.Check = func(context.Context) error {
+			if blind.Load() {
+				return ErrUnknown
+			}
+			return nil
+		}
+		if inherited {
+			l, port := tcpListen(t)
+			o.Inherited, tg.Port = map[string]*net.TCPListener{"EXTERNAL": l}, port
+		}
+		p := New(r.options(o))
+		if !inherited {
+			p.SetTargets([]Target{tg})
+			p.Set([]string{"EXTERNAL"})
+		}
+		start(t, p)
+		if !inherited {
+			eventually(t, "it is open", func() bool { return accepts(tg.Port) })
+			blind.Store(true)
+		}
+		eventually(t, "it is closed, also without a target", func() bool { return !accepts(tg.Port) })
+		p.SetTargets([]Target{tg})
+		if f := facts(p, "EXTERNAL"); f.Open || !strings.HasPrefix(f.Why, "could not be judged for ") {
+			t.Errorf("inherited %v: %+v", inherited, f)
+		}
+		if code, line := get(t, p.Handler(), "/readyz/EXTERNAL"); code != 503 || !strings.Contains(line, "could not be judged for ") {
+			t.Errorf("inherited %v: %d %s", inherited, code, line)
+		}
+		blind.Store(false)
+		eventually(t, "it is judged again", func() bool { return accepts(tg.Port) })
+	}
+}
+
+// Nobody takes what comes to a kept socket: it answers a bounded number of probes,
+// and the next life counts none of them.
+func TestKeptSocket(t *testing.T) {
+	tcp, err := listen("127.0.0.1", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	port := portOf(t, tcp)
+	for n := range backlog + 1 {
+		if !accepts(port) {
+			t.Fatalf("probe %d has no answer", n+1)
+		}
+	}
+	// A time-out, not a refusal.
+	c, err := net.DialTimeout("tcp", tcp.Addr().String(), 300*time.Millisecond)
+	var timeout net.Error
+	if err == nil {
+		c.Close()
+	}
+	if !errors.As(err, &timeout) || !timeout.Timeout() {
+		t.Errorf("one more: %v", err)
+	}
+	r := &record{}
+	p := New(r.options(Options{Inherited: map[string]*net.TCPListener{"EXTERNAL": tcp}}))
+	start(t, p)
+	if !accepts(port) {
+		t.Error("the next life does not answer")
+	}
+	eventually(t, "its own probe is counted", func() bool { return testutil.ToFloat64(p.metrics.answered.WithLabelValues("EXTERNAL")) >= 1 })
+	if n := testutil.ToFloat64(p.metrics.answered.WithLabelValues("EXTERNAL")); n > 2 { // the one that timed out may have come through
+		t.Errorf("%v probes counted", n)
+	}
+	if since := time.Since(time.UnixMilli(int64(1e3 * testutil.ToFloat64(p.metrics.lastAnswered.WithLabelValues("EXTERNAL"))))); since > time.Minute {
+		t.Errorf("the last probe was %s ago", since)
+	}
+}
+
 // Whether a balancer watches is what was seen while the port was open.
 func TestBalancerMemory(t *testing.T) {
 	at := func(minutes float64) time.Time {
@@ -448,7 +567,7 @@ func TestPortTaken(t *testing.T) {
 	p.Set([]string{"EXTERNAL"})
 	start(t, p)
 	eventually(t, "it says so", func() bool {
-		return strings.HasPrefix(facts(p, "EXTERNAL").Why, fmt.Sprintf("the probe port %d is taken by another process: see `ss -ltnp sport = :%d`", tg.Port, tg.Port))
+		return strings.HasPrefix(facts(p, "EXTERNAL").Why, fmt.Sprintf("the probe port %d is taken; process %d (", tg.Port, os.Getpid()))
 	})
 	if f := facts(p, "EXTERNAL"); f.Open || !f.Serving {
 		t.Errorf("got %+v", f)
@@ -607,7 +726,10 @@ func TestHandedToTheNextLife(t *testing.T) {
 		t.Error("facts of a listener that has no target")
 	}
 	start(t, p)
-	eventually(t, "the waiting probe is answered", func() bool { return testutil.ToFloat64(p.metrics.answered.WithLabelValues("EXTERNAL")) == 1 })
+	accepts(tg.Port)
+	eventually(t, "only the new probe is counted, not the one that waited", func() bool {
+		return testutil.ToFloat64(p.metrics.answered.WithLabelValues("EXTERNAL")) == 1
+	})
 	tg.Check = func(context.Context) error { return ErrUnknown }
 	p.SetTargets([]Target{tg})
 	p.Set([]string{"EXTERNAL"})

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/kpls-agent/internal/portuse"
 )
 
 // socket is an open probe port: it accepts and closes, one connection at a time,
@@ -23,6 +25,48 @@ type socket struct {
 
 func newSocket(l *net.TCPListener, arrived func()) *socket { return &socket{tcp: l, arrived: arrived} }
 
+// backlog is how many connections may wait in a probe port. A running agent takes
+// each at once. Where nobody does, as behind a socket that systemd keeps for a
+// stopped agent, backlog + 1 probes are answered by the kernel, and then no more: they
+// time out. At one probe in 5 s that is after 10 min; the default of Go, 4096, would be
+// hours. A burst is no more than the checkers of a balancer at one instant.
+const backlog = 128
+
+// queue makes a listening socket keep no more than backlog connections. That listen(2)
+// may be called again is Linux's own rule (inet_listen).
+func queue(l *net.TCPListener) error {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var set error
+	return errors.Join(raw.Control(func(fd uintptr) { set = unix.Listen(int(fd), backlog) }), set)
+}
+
+// empty throws away what waits in a socket that was kept while nobody answered: those
+// probes are of the past, and most of their clients have gone. It does not wait.
+func empty(l *net.TCPListener) {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return // closed: nothing waits in it
+	}
+	_ = raw.Control(func(fd uintptr) {
+		for range 2 * mostWaiting { // whatever comes meanwhile
+			conn, _, err := unix.Accept4(int(fd), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+			switch {
+			case err == nil:
+				_ = unix.Close(conn)
+			case !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ECONNABORTED):
+				return // EAGAIN, as a rule: it is empty
+			}
+		}
+	})
+}
+
+// mostWaiting is more than Linux lets wait in one socket (net.core.somaxconn, 4096 by
+// default), such as in one that an earlier version of the agent opened.
+const mostWaiting = 4096
+
 // listen opens a port. The error is for the operator.
 func listen(host string, port int) (*net.TCPListener, error) {
 	var ip net.IP
@@ -34,13 +78,16 @@ func listen(host string, port int) (*net.TCPListener, error) {
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: ip, Port: port})
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("the probe port %d is taken by another process: see `ss -ltnp sport = :%d`, stop that or choose another probe_port (%w)", port, port, err)
+		return nil, fmt.Errorf("the probe port %d is taken; %s, or choose another probe_port (%w)", port, portuse.Advice(port), err)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return nil, fmt.Errorf("the probe's address %s is none of this machine's; correct the broker's `host` in the manifest (%w)", host, err)
 	case errors.Is(err, syscall.EACCES):
 		return nil, fmt.Errorf("the agent may not open the probe port %d; choose one above 1023 (%w)", port, err)
 	case err != nil:
 		return nil, fmt.Errorf("open the probe port %d: %w", port, err)
+	}
+	if err := queue(l); err != nil {
+		return nil, errors.Join(fmt.Errorf("bound what waits in the probe port %d: %w", port, err), l.Close())
 	}
 	return l, nil
 }

@@ -25,7 +25,7 @@ func TestBadManifests(t *testing.T) {
 		}
 		b.give(b.fleet.Manifest(fleet.ManifestOptions{}))
 		r := b.wait("the port is refused", func(r fleet.Report) bool {
-			return r.Row(2).Phase == "refused" && strings.Contains(r.Row(2).Reason.Text, "another process holds port 39092") &&
+			return r.Row(2).Phase == "refused" && strings.Contains(r.Row(2).Reason.Text, "port 39092 is taken") &&
 				r.Row(1).Reason.Code == "refused_elsewhere" && r.Row(3).Reason.Code == "refused_elsewhere"
 		})
 		b.untouched(files, starts)
