@@ -44,10 +44,14 @@ func checkKafka(ctx context.Context, s *Settings, client *kafka.Client) ([]findi
 	}
 	entries, err := client.BrokerConfig(ctx)
 	var running []config.Effective
+	values := runningValues(entries)
 	if err == nil {
-		running, err = config.RunningListeners(runningValues(entries))
+		running, err = config.RunningListeners(values)
 	}
 	findings = append(findings, judged("configuration of the broker", err, ""))
+	if err == nil {
+		findings = append(findings, checkAhead(s, values)...)
+	}
 	view := client.Observe(ctx)
 	findings = append(findings, judgeView(view)...)
 	if view.Quorum != nil && view.Quorum.ZooKeeper {

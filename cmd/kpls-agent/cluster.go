@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"example.com/kpls-agent/internal/config"
@@ -17,10 +16,14 @@ type cluster struct {
 	store  *store
 	id     int32
 	// learned is called with what the own broker's process runs.
-	learned func(config.Version, []config.Effective)
+	learned func(process)
+}
 
-	mu  sync.Mutex
-	raw map[string]config.RunningValue
+// process is what the own broker's process said of itself.
+type process struct {
+	version   config.Version // zero where it was not asked
+	listeners []config.Effective
+	values    map[string]config.RunningValue // every property, by name
 }
 
 var _ restart.Cluster = (*cluster)(nil)
@@ -50,24 +53,43 @@ func (c *cluster) Running(ctx context.Context) restart.RunningFacts {
 		desired, _ = m.For(c.id) // a broker that is not in the manifest is refused elsewhere
 	}
 	f.Dynamic = config.DynamicOverrides(raw, desired)
+	for _, d := range config.Dropped(raw) {
+		f.Dropped = append(f.Dropped, restart.Dropped(d))
+	}
 	version, err := c.version(ctx)
 	if err != nil {
 		f.Err = err.Error()
 		return f
 	}
-	c.mu.Lock()
-	c.raw = raw
-	c.mu.Unlock()
-	c.learned(version, listeners)
+	c.learned(process{version, listeners, raw})
 	return f
 }
 
 func runningValues(entries map[string]kafka.Entry) map[string]config.RunningValue {
 	raw := make(map[string]config.RunningValue, len(entries))
 	for name, e := range entries {
-		raw[name] = config.RunningValue{Value: e.Value, Hidden: e.Hidden, Dynamic: e.Dynamic}
+		v := config.RunningValue{Value: e.Value, Hidden: e.Hidden, Dynamic: e.Dynamic, Type: e.Type}
+		for _, s := range e.Synonyms {
+			v.Settings = append(v.Settings, config.Setting{Name: s.Name, Source: sourceOf(s.Source), Value: s.Value, Secret: s.Null})
+		}
+		raw[name] = v
 	}
 	return raw
+}
+
+func sourceOf(s kafka.Source) config.Source {
+	switch s {
+	case kafka.SourceDynamicBroker:
+		return config.SourceDynamicBroker
+	case kafka.SourceDynamicDefault:
+		return config.SourceDynamicDefault
+	case kafka.SourceStatic:
+		return config.SourceStatic
+	case kafka.SourceDefault:
+		return config.SourceDefault
+	case kafka.SourceOther:
+	}
+	return config.SourceOther
 }
 
 func (c *cluster) version(ctx context.Context) (config.Version, error) {

@@ -27,8 +27,7 @@ type files struct {
 
 	mu      sync.Mutex
 	journal restart.Journal
-	version config.Version     // of the broker, zero until it was asked
-	running []config.Effective // listeners of the process
+	running process // as it was last asked
 }
 
 var _ restart.Files = (*files)(nil)
@@ -51,13 +50,13 @@ func newFiles(s *Settings, id int32, st *store) (*files, error) {
 func (f *files) state(name string) string { return filepath.Join(f.settings.StateDir, name) }
 
 // learned keeps what the broker said of itself.
-func (f *files) learned(v config.Version, running []config.Effective) {
+func (f *files) learned(p process) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !v.IsZero() {
-		f.version = v
+	if p.version.IsZero() {
+		p.version = f.running.version
 	}
-	f.running = running
+	f.running = p
 }
 
 // render is what server.properties has to be for a manifest.
@@ -71,7 +70,7 @@ func (f *files) render(m *config.Manifest) (*config.Rendered, config.Desired, er
 		return nil, desired, err
 	}
 	f.mu.Lock()
-	v := f.version
+	v := f.running.version
 	f.mu.Unlock()
 	r, err := config.Render(config.RenderInput{Path: f.settings.ServerProperties, File: data, BrokerID: f.id, Desired: desired, Agents: f.settings.Kafka.Listener, Version: v})
 	return r, desired, err
@@ -119,7 +118,29 @@ func (f *files) Manifest(running restart.RunningFacts) restart.ManifestFacts {
 	if err != nil {
 		facts.Refusal = &restart.Reason{Code: restart.CodeRefused, Text: oneLine(err)}
 	}
+	if running.Err == "" && running.Listeners != nil {
+		f.compare(&facts)
+	}
 	return facts
+}
+
+// compare says what a restart would bring that is not the manifest's. A file that cannot
+// be read is a refusal already.
+func (f *files) compare(facts *restart.ManifestFacts) {
+	data, err := f.read()
+	if err != nil {
+		return
+	}
+	file, err := config.ReadProperties(f.settings.ServerProperties, data)
+	if err != nil {
+		return
+	}
+	f.mu.Lock()
+	running := f.running
+	f.mu.Unlock()
+	for _, d := range config.DropsAhead(running.values, file) {
+		facts.Drops = append(facts.Drops, restart.DynamicDrop(d))
+	}
 }
 
 // portsFree asks whether Kafka could bind the ports it does not have yet. It
@@ -127,7 +148,7 @@ func (f *files) Manifest(running restart.RunningFacts) restart.ManifestFacts {
 // for an instant, and the broker might want it just then.
 func (f *files) portsFree(d config.Desired, running restart.RunningFacts, want map[string]string) error {
 	f.mu.Lock()
-	step, have := f.journal.Step, f.running
+	step, have := f.journal.Step, f.running.listeners
 	f.mu.Unlock()
 	if step != restart.StepNone && step != restart.StepApply || running.Listeners == nil || running.Err != "" {
 		return nil

@@ -121,6 +121,9 @@ type planReport struct {
 	Diff     string   `json:"diff"`
 	Warnings []string `json:"warnings,omitempty"`
 	Refusal  string   `json:"refusal,omitempty"`
+	// Drops and Dropped are dynamic settings that a restart takes away, and those that one has.
+	Drops   []restart.DynamicDrop `json:"drops,omitempty"`
+	Dropped []restart.Dropped     `json:"dropped,omitempty"`
 	restart.Plan
 }
 
@@ -185,6 +188,7 @@ func lookAhead(ctx context.Context, settings *Settings, n node, st *store, conn 
 	}
 	facts.Unit = u.State(ctx)
 	r := planReport{Broker: n.BrokerID, Manifest: st.current.Hash, Plan: restart.NewPlan(n.BrokerID, facts)}
+	r.Drops, r.Dropped = facts.Manifest.Drops, facts.Running.Dropped
 	if facts.Manifest.Refusal != nil {
 		r.Refusal = facts.Manifest.Refusal.Text
 	}
@@ -215,6 +219,12 @@ func (r planReport) text() string {
 		fmt.Fprintf(&b, "process: does not tell what it runs: %s\n", r.NoAnswer)
 	default:
 		b.WriteString("process: runs what the manifest says\n")
+	}
+	for _, d := range r.Drops {
+		fmt.Fprintf(&b, "a restart takes this away: %s\n", dropText(d, r.Broker))
+	}
+	for _, d := range r.Dropped {
+		fmt.Fprintf(&b, "not in force: %s\n", droppedText(d, r.Broker))
 	}
 	if len(r.Order) > 0 {
 		fmt.Fprintf(&b, "restarts, in this order: %s\n", strings.Trim(strings.ReplaceAll(fmt.Sprint(r.Order), " ", ", "), "[]"))

@@ -95,9 +95,9 @@ func run(ctx context.Context, s *Settings, log *slog.Logger) error {
 	})
 	t := newTargets(prober, st, n, s, log, asked)
 	t.update()
-	c := &cluster{client: client, store: st, id: n.BrokerID, learned: func(v config.Version, running []config.Effective) {
-		f.learned(v, running)
-		t.learned(running)
+	c := &cluster{client: client, store: st, id: n.BrokerID, learned: func(p process) {
+		f.learned(p)
+		t.learned(p.listeners)
 	}}
 	metrics := restart.NewMetrics()
 	unserved, wrong := newBindFailures(), &notes{}

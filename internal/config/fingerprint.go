@@ -18,6 +18,10 @@ type RunningValue struct {
 	// Dynamic is true if the value comes from a dynamic configuration instead of
 	// server.properties (source 2 or 3).
 	Dynamic bool
+	// Type is Kafka's type of the property, such as INT; empty or UNKNOWN where it has none.
+	Type string
+	// Settings are all values that somebody set, and Kafka's own, the one that wins first.
+	Settings []Setting
 }
 
 // hiddenValue stands for a value in a fingerprint that the broker does not tell.

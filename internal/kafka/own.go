@@ -90,6 +90,46 @@ type Entry struct {
 	// brokers, sets the property; it wins over the file. Static is true if the
 	// file that the process read at its start sets it. Both can be.
 	Dynamic, Static bool
+	// Type is Kafka's type of the property as kmsg.ConfigType names it, such as INT; UNKNOWN for none.
+	Type string
+	// Synonyms are all values that were set for the property, and for those it falls back on,
+	// the one that should win first. A dynamic one need not be in force.
+	Synonyms []Synonym
+}
+
+// Synonym is one value that was set for a property. Value is as it was written, empty where
+// Kafka does not tell it.
+type Synonym struct {
+	Name, Value string
+	Null        bool
+	Source      Source
+}
+
+// Source says who set a value of a broker's property.
+type Source int
+
+// The sources. SourceOther is any that only topics, groups and loggers have.
+const (
+	SourceOther          Source = iota
+	SourceDynamicBroker         // kafka-configs --entity-name
+	SourceDynamicDefault        // kafka-configs --entity-default
+	SourceStatic                // server.properties, or --override of the command line
+	SourceDefault               // Kafka's own
+)
+
+func sourceOf(s kmsg.ConfigSource) Source {
+	switch s {
+	case kmsg.ConfigSourceDynamicBrokerConfig:
+		return SourceDynamicBroker
+	case kmsg.ConfigSourceDynamicDefaultBrokerConfig:
+		return SourceDynamicDefault
+	case kmsg.ConfigSourceStaticBrokerConfig:
+		return SourceStatic
+	case kmsg.ConfigSourceDefaultConfig:
+		return SourceDefault
+	default:
+		return SourceOther
+	}
 }
 
 // BrokerConfig returns what the own broker's process runs with, by property,
@@ -138,26 +178,34 @@ func brokerEntries(resp *kmsg.DescribeConfigsResponse, name string) (map[string]
 }
 
 func entry(cfg kmsg.DescribeConfigsResponseResourceConfig) Entry {
-	e := Entry{Hidden: cfg.IsSensitive, Null: cfg.Value == nil && !cfg.IsSensitive}
+	e := Entry{Hidden: cfg.IsSensitive, Null: cfg.Value == nil && !cfg.IsSensitive, Type: cfg.ConfigType.String()}
 	if cfg.Value != nil && !cfg.IsSensitive {
 		e.Value = *cfg.Value
 	}
 	source := func(s kmsg.ConfigSource) {
-		switch s {
-		case kmsg.ConfigSourceDynamicBrokerConfig, kmsg.ConfigSourceDynamicDefaultBrokerConfig:
+		switch sourceOf(s) {
+		case SourceDynamicBroker, SourceDynamicDefault:
 			e.Dynamic = true
-		case kmsg.ConfigSourceStaticBrokerConfig:
+		case SourceStatic:
 			e.Static = true
-		default: // the default, or what only topics and groups have
+		case SourceDefault, SourceOther:
 		}
 	}
 	source(cfg.Source)
 	for _, s := range cfg.ConfigSynonyms {
+		e.Synonyms = append(e.Synonyms, Synonym{Name: s.Name, Value: deref(s.Value), Null: s.Value == nil, Source: sourceOf(s.Source)})
 		if s.Name == cfg.Name { // other names are what Kafka would fall back on
 			source(s.Source)
 		}
 	}
 	return e
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
 }
 
 // releases are the highest metadata.version levels that releases of Kafka

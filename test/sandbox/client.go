@@ -341,6 +341,9 @@ func (c *Cluster) Running(ctx context.Context, id int32) (map[string]string, err
 	return values, nil
 }
 
+// AllBrokers in place of an id means the dynamic defaults of the cluster (--entity-default).
+const AllBrokers int32 = -1
+
 // SetDynamic sets a broker's dynamic configuration, as kafka-configs.sh --alter --add-config
 // does. In KRaft the broker takes it over some time after this has returned.
 func (c *Cluster) SetDynamic(ctx context.Context, id int32, key, value string) error {
@@ -353,7 +356,11 @@ func (c *Cluster) ClearDynamic(ctx context.Context, id int32, key string) error 
 }
 
 func (c *Cluster) alter(ctx context.Context, id int32, change kadm.AlterConfig) error {
-	responses, err := kadm.NewClient(c.client).AlterBrokerConfigs(ctx, []kadm.AlterConfig{change}, id)
+	ids := []int32{id}
+	if id == AllBrokers {
+		ids = nil
+	}
+	responses, err := kadm.NewClient(c.client).AlterBrokerConfigs(ctx, []kadm.AlterConfig{change}, ids...)
 	if err == nil && len(responses) == 1 {
 		err = responses[0].Err
 	}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/restart"
+)
+
+// What `plan` and `check` say of what a restart would bring or take away.
+
+// entityOf is the level as kafka-configs is told of it.
+func entityOf(level string, broker int32) string {
+	if level == "broker" {
+		return fmt.Sprintf("--entity-name %d", broker)
+	}
+	return "--entity-default"
+}
+
+func dropText(d restart.DynamicDrop, broker int32) string {
+	return fmt.Sprintf("%s is %s by kafka-configs %s, and a broker starts with %s (server.properties, or Kafka's default where it has none): Kafka accepts at most twice and at least half of that, "+
+		"and otherwise refuses all dynamic settings of that level, min.insync.replicas too; put %s into server.properties",
+		d.Name, d.Dynamic, entityOf(d.Level, broker), d.File, d.Fix)
+}
+
+func droppedText(d restart.Dropped, broker int32) string {
+	return fmt.Sprintf("%s is %s by kafka-configs %s, and the broker runs with %s: it refused the dynamic settings of that level at its start; "+
+		"find the setting that its log names (\"configs could not be applied\"), put it right, and set it again or restart the broker",
+		d.Name, d.Dynamic, entityOf(d.Level, broker), orElse(d.InForce, "none"))
+}
+
+// checkDynamic judges what kafka-configs has set, and what a restart would make of it.
+func checkDynamic(entries map[string]config.RunningValue, file *config.Properties, broker int32) []finding {
+	var findings []finding
+	for _, d := range config.Dropped(entries) {
+		findings = append(findings, broken("dynamic settings", "%s", droppedText(restart.Dropped(d), broker)))
+	}
+	for _, d := range config.DropsAhead(entries, file) {
+		findings = append(findings, broken("dynamic settings", "%s", dropText(restart.DynamicDrop(d), broker)))
+	}
+	if len(findings) == 0 {
+		findings = append(findings, well("dynamic settings", "in force, and a restart keeps them"))
+	}
+	return findings
+}
+
+// checkAhead compares what the process runs with what it would find at a start. That the
+// file can be read was checked before.
+func checkAhead(s *Settings, values map[string]config.RunningValue) []finding {
+	n, err := readNode(s)
+	if err != nil {
+		return nil
+	}
+	data, err := os.ReadFile(s.ServerProperties)
+	if err != nil {
+		return nil
+	}
+	file, err := config.ReadProperties(s.ServerProperties, data)
+	if err != nil {
+		return nil
+	}
+	return checkDynamic(values, file, n.BrokerID)
+}
