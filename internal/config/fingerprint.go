@@ -42,7 +42,7 @@ func (d Desired) Fingerprints() map[string]string {
 // fingerprint writes the canonical line. The advertised list has one item at most.
 func fingerprint(bind listenerItem, advertised []listenerItem, protocol string, properties map[string]string) string {
 	var b strings.Builder
-	b.WriteString(bind.address())
+	b.WriteString(bind.bound().address())
 	if len(advertised) > 0 {
 		b.WriteString(" advertised " + advertised[0].address())
 	} else {
@@ -60,6 +60,15 @@ func fingerprint(bind listenerItem, advertised []listenerItem, protocol string, 
 		fmt.Fprintf(&b, " %s=%s", key, value)
 	}
 	return b.String()
+}
+
+// CanonicalFingerprint writes a fingerprint of an earlier version, which kept an
+// empty host to bind, as fingerprints are now.
+func CanonicalFingerprint(f string) string {
+	if strings.HasPrefix(f, ":") {
+		return anyIPv4 + f
+	}
+	return f
 }
 
 // RunningFingerprints returns one line for every listener the process runs, from

@@ -100,7 +100,7 @@ func TestFingerprints(t *testing.T) {
 		t.Fatal(err)
 	}
 	want = map[string]string{
-		"INTERNAL":   ":9092 advertised h:9092 SASL_SSL sasl.jaas.config=hidden",
+		"INTERNAL":   "0.0.0.0:9092 advertised h:9092 SASL_SSL sasl.jaas.config=hidden",
 		"EXTERNAL":   "[::1]:39092 advertised b1:9093 PLAINTEXT max.connections=7 plain.sasl.jaas.config=hidden ssl.allow.dn.changes=hidden",
 		"CONTROLLER": "0.0.0.0:29092 not advertised PLAINTEXT",
 	}

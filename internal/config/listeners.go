@@ -53,6 +53,23 @@ type listenerItem struct {
 // sameAddress is true if two items stand for the same host and port, however written.
 func (a listenerItem) sameAddress(b listenerItem) bool { return a.host == b.host && a.port == b.port }
 
+// anyIPv4 is how bound writes a host to bind that is left out.
+const anyIPv4 = "0.0.0.0"
+
+// bound is an item of `listeners` with the host that a socket is bound to. An
+// empty host and 0.0.0.0 are the same to Java: every address of the machine, those
+// of IPv6 included unless the JVM runs with -Djava.net.preferIPv4Stack=true. The
+// host :: is not the same: with that option Java cannot bind it.
+func (a listenerItem) bound() listenerItem {
+	if a.host == "" {
+		a.host = anyIPv4
+	}
+	return a
+}
+
+// sameBinding is sameAddress for items of `listeners`.
+func (a listenerItem) sameBinding(b listenerItem) bool { return a.bound().sameAddress(b.bound()) }
+
 // address is host:port as people read it and as fingerprints compare it.
 func (a listenerItem) address() string {
 	if strings.Contains(a.host, ":") {

@@ -22,14 +22,15 @@ type judge struct {
 }
 
 // newJudge starts the JVM; it ends with the test.
-func newJudge(tb testing.TB, version string) *judge {
+func newJudge(tb testing.TB, version string, options ...string) *judge {
 	tb.Helper()
 	libs, err := sandbox.Libs(tb.Context(), version)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	cmd := exec.CommandContext(tb.Context(), "java", "-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+	args := append(options, "-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
 		"-cp", sandbox.ClassPath(libs), "testdata/java/Judge.java")
+	cmd := exec.CommandContext(tb.Context(), "java", args...)
 	j := &judge{tb: tb}
 	cmd.Stderr = &j.log
 	in, err1 := cmd.StdinPipe()

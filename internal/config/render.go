@@ -40,6 +40,8 @@ type Rendered struct {
 	HiddenChanges bool
 	// Listeners is every listener of the new file.
 	Listeners []Effective
+	// Keys are the properties that change, in the order of the file, without their values.
+	Keys []string
 	// Diff is a unified diff without context, and without secret values.
 	Diff string
 	// Warnings are one line each: what Kafka may stumble over although the file
@@ -80,8 +82,9 @@ func Render(in RenderInput) (*Rendered, error) {
 		Changed:       !bytes.Equal(out, in.File),
 		HiddenChanges: hiddenChanges(old, result, in.Desired),
 		Listeners:     result.effective(),
+		Keys:          keysOf(changes),
 		Diff:          unifiedDiff(in.Path, changes),
-		Warnings:      warnings,
+		Warnings:      append(old.foreign(in.Desired), warnings...),
 	}, nil
 }
 
@@ -162,18 +165,20 @@ func (d Desired) names() []string {
 // if it has the effect asked for already, also if it is not there at all.
 func (c *brokerConfig) plan(d Desired) []propEdit {
 	var edits []propEdit
-	listeners := mergeItems(c.listeners, d, func(e Endpoint) listenerItem { return newListenerItem(e.Name, e.BindHost, e.BindPort) })
-	if !sameItems(listeners, c.listeners) {
+	listeners := mergeItems(c.listeners, d, listenerItem.sameBinding, func(e Endpoint) listenerItem {
+		return newListenerItem(e.Name, e.BindHost, e.BindPort)
+	})
+	if !sameItems(listeners, c.listeners, listenerItem.sameBinding) {
 		edits = append(edits, propEdit{key: keyListeners, value: joinItems(listeners)})
 	}
-	advertised := mergeItems(c.advertised, d, func(e Endpoint) listenerItem {
+	advertised := mergeItems(c.advertised, d, listenerItem.sameAddress, func(e Endpoint) listenerItem {
 		return newListenerItem(e.Name, e.AdvertisedHost, e.AdvertisedPort)
 	})
 	current := c.advertised
 	if !c.has(keyAdvertised) {
 		current = c.defaultAdvertised(listeners) // what leaving it out would mean from now on
 	}
-	if !sameItems(advertised, current) {
+	if !sameItems(advertised, current, listenerItem.sameAddress) {
 		edits = append(edits, propEdit{key: keyAdvertised, value: joinItems(advertised)})
 	}
 	protocols := mergeProtocols(c.protocols, d)
@@ -193,14 +198,16 @@ func (c *brokerConfig) plan(d Desired) []propEdit {
 
 // mergeItems replaces the managed items of a list in place, takes the absent ones
 // away, and adds what is missing at the end. Items of others stay as written.
-func mergeItems(items []listenerItem, d Desired, wanted func(Endpoint) listenerItem) []listenerItem {
+func mergeItems(
+	items []listenerItem, d Desired, same func(a, b listenerItem) bool, wanted func(Endpoint) listenerItem,
+) []listenerItem {
 	out := slices.DeleteFunc(slices.Clone(items), func(i listenerItem) bool { return slices.Contains(d.Absent, i.name) })
 	for _, e := range d.Endpoints {
 		want := wanted(e)
 		switch i := findItem(out, e.Name); {
 		case i < 0:
 			out = append(out, want)
-		case !out[i].sameAddress(want):
+		case !same(out[i], want):
 			out[i] = want
 		}
 	}
@@ -208,10 +215,10 @@ func mergeItems(items []listenerItem, d Desired, wanted func(Endpoint) listenerI
 }
 
 // sameItems is true if two lists name the same listeners with the same addresses, in whatever order.
-func sameItems(a, b []listenerItem) bool {
+func sameItems(a, b []listenerItem, same func(a, b listenerItem) bool) bool {
 	return len(a) == len(b) && !slices.ContainsFunc(a, func(i listenerItem) bool {
 		j := findItem(b, i.name)
-		return j < 0 || !i.sameAddress(b[j])
+		return j < 0 || !same(i, b[j])
 	})
 }
 

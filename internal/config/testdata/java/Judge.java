@@ -1,7 +1,11 @@
 import java.io.BufferedReader;
 import java.io.ByteArrayInputStream;
+import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
+import java.net.InetSocketAddress;
+import java.net.Socket;
+import java.nio.channels.ServerSocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Base64;
@@ -12,10 +16,11 @@ import java.util.Properties;
 /**
  * Answers what the real java.util.Properties and Kafka's own configuration class make of a file.
  *
- * One request a line: "props FILE", "config FILE", "tls FILE" or "hidden KEY", the argument in base64. One answer a line:
+ * One request a line: "props FILE", "config FILE", "tls FILE", "bind HOST" or "hidden KEY", the argument in base64. One answer a line:
  * "ok" or "refused", then words in base64. For props the words are keys and values in turn; for config they are
  * "listener NAME host port", "advertised NAME host port", "protocol NAME PROTOCOL", "interbroker NAME"; for
- * tls there are none: listener EXTERNAL's key and trust store were opened; for hidden it is whether DescribeConfigs keeps the value of a broker property to itself.
+ * tls there are none: listener EXTERNAL's key and trust store were opened; for bind they are
+ * the loopback addresses at which a socket bound to HOST answers; for hidden it is whether DescribeConfigs keeps the value of a broker property to itself.
  */
 public class Judge {
     public static void main(String[] args) throws Exception {
@@ -31,6 +36,7 @@ public class Judge {
                     case "props" -> properties(file);
                     case "config" -> config(file);
                     case "tls" -> tls(file);
+                    case "bind" -> bind(new String(file, StandardCharsets.UTF_8));
                     default -> List.of(hidden(new String(file, StandardCharsets.UTF_8)));
                 };
                 answer.append("ok");
@@ -68,6 +74,22 @@ public class Judge {
         Class<?> type = Class.forName("kafka.server.KafkaConfig");
         Object of = type.getMethod("configType", String.class).invoke(null, key);
         return String.valueOf(type.getMethod("maybeSensitive", scala.Option.class).invoke(null, of));
+    }
+
+    /** As SocketServer.openServerSocket does. */
+    static List<String> bind(String host) throws Exception {
+        List<String> words = new ArrayList<>();
+        try (ServerSocketChannel channel = ServerSocketChannel.open()) {
+            channel.socket().bind(host.isEmpty() ? new InetSocketAddress(0) : new InetSocketAddress(host, 0));
+            for (String address : List.of("127.0.0.1", "::1")) {
+                try (Socket socket = new Socket(address, channel.socket().getLocalPort())) {
+                    words.add(address);
+                } catch (IOException notThere) {
+                    // is what the answer tells
+                }
+            }
+        }
+        return words;
     }
 
     static List<String> tls(byte[] file) throws Exception {
