@@ -130,7 +130,7 @@ func checkAll(ctx context.Context, s *Settings, offline bool) []finding {
 	defer cancel()
 	quiet := slog.New(slog.DiscardHandler)
 	n, err := readNode(s)
-	findings := []finding{checkNode(s, n, err)}
+	findings := append([]finding{checkNode(s, n, err)}, checkLines(s.ServerProperties)...)
 	if err != nil {
 		return append(findings, checkPlaces(s)...)
 	}
@@ -170,6 +170,7 @@ func preflight(ctx context.Context, s *Settings, client *kafka.Client, log *slog
 			}
 		}
 	}
+	tell(checkLines(s.ServerProperties)...)
 	tell(checkPlaces(s)...)
 	tell(checkUnit(ctx, s)...)
 	if err := answers(ctx, client); err != nil {

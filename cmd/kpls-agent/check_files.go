@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -39,9 +40,33 @@ func checkManifest(st *store, f *files) (config.Desired, []finding) {
 	r, desired, err := f.render(m)
 	note := "nothing to change"
 	if err == nil && r.Changed {
-		note = "it changes server.properties; `kpls-agent plan` shows how"
+		note = fmt.Sprintf("it changes %s in server.properties; `kpls-agent plan` shows how", strings.Join(r.Keys, ", "))
 	}
-	return desired, append(findings, judgedFile("manifest for this broker", err, note))
+	findings = append(findings, judgedFile("manifest for this broker", err, note))
+	if err == nil {
+		for _, w := range r.Warnings {
+			findings = append(findings, doubtful("manifest for this broker", "%s", w))
+		}
+	}
+	return desired, findings
+}
+
+// checkLines looks for lines of server.properties that Kafka reads without a word
+// and that are hardly meant.
+func checkLines(path string) []finding {
+	const what = "lines of server.properties"
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil // said by the line of server.properties
+	}
+	var findings []finding
+	for _, odd := range config.Oddities(path, data) {
+		findings = append(findings, doubtful(what, "%s", odd))
+	}
+	if len(findings) == 0 {
+		return []finding{well(what, "no key twice, no torn line")}
+	}
+	return findings
 }
 
 // judgedFile keeps the lines of a file's faults apart.

@@ -416,7 +416,7 @@ func checked(t *testing.T, properties, manifest string, args ...string) (string,
 
 func TestCheckOffline(t *testing.T) {
 	out, code := checked(t, checkedProperties, checkedManifest, "--offline")
-	if code != exitDone || strings.Contains(out, "FAULT") || !strings.Contains(out, "ok       manifest for this broker: it changes server.properties; `kpls-agent plan` shows how\n") {
+	if code != exitDone || strings.Contains(out, "FAULT") || !strings.Contains(out, "ok       manifest for this broker: it changes listeners, advertised.listeners, listener.security.protocol.map in server.properties; `kpls-agent plan` shows how\n") {
 		t.Errorf("exit %d:\n%s", code, out)
 	}
 	out, code = checked(t, checkedProperties, "version: 2\n", "--offline")

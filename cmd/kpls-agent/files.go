@@ -24,6 +24,7 @@ type files struct {
 	settings *Settings
 	id       int32
 	store    *store
+	notes    *fileNotes // nil in commands
 
 	mu      sync.Mutex
 	journal restart.Journal
@@ -44,7 +45,16 @@ func newFiles(s *Settings, id int32, st *store) (*files, error) {
 	if err := json.Unmarshal(b, &f.journal); err != nil || f.journal.Version != restart.JournalVersion {
 		return nil, fmt.Errorf("the journal %s cannot be read by this agent (version %d, %w); if no restart of this broker is under way, delete it", f.state("journal.json"), f.journal.Version, err)
 	}
+	canonical(f.journal.Listeners)
+	canonical(f.journal.Before)
 	return f, nil
+}
+
+// canonical brings fingerprints of an earlier version of the agent up to date.
+func canonical(fingerprints map[string]string) {
+	for name, f := range fingerprints {
+		fingerprints[name] = config.CanonicalFingerprint(f)
+	}
 }
 
 func (f *files) state(name string) string { return filepath.Join(f.settings.StateDir, name) }
@@ -113,6 +123,7 @@ func (f *files) Manifest(running restart.RunningFacts) restart.ManifestFacts {
 	}
 	if err == nil {
 		facts.FileChanges, facts.HiddenChanges = rendered.Changed, rendered.HiddenChanges
+		f.notes.looked(m.Hash, desired, rendered)
 		err = f.portsFree(desired, running, facts.Listeners)
 	}
 	if err != nil {
@@ -227,7 +238,12 @@ func (f *files) Apply(manifest string) error {
 	if err := durable.WriteFile(unproven, []byte(m.Hash+"\n"), durable.Options{}); err != nil {
 		return fmt.Errorf("note that server.properties is new: %w", err)
 	}
-	return durable.WriteFile(f.settings.ServerProperties, rendered.File, durable.Options{})
+	f.notes.writing(rendered)
+	if err := durable.WriteFile(f.settings.ServerProperties, rendered.File, durable.Options{}); err != nil {
+		return err
+	}
+	f.notes.wrote(m.Hash)
+	return nil
 }
 
 // Restore implements restart.Files. What failed is kept beside, for people.
@@ -243,6 +259,7 @@ func (f *files) Restore() error {
 	if err != nil {
 		return fmt.Errorf("keep the server.properties that failed: %w", err)
 	}
+	f.notes.wrote("")
 	return durable.WriteFile(f.settings.ServerProperties, good, durable.Options{})
 }
 

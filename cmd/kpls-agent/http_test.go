@@ -47,7 +47,10 @@ func describe(cs []prometheus.Collector) []string {
 func measured(t testing.TB) []prometheus.Collector {
 	t.Helper()
 	prober := probe.New(probe.Options{Logger: slog.New(slog.DiscardHandler)})
-	return slices.Concat(buildInfo(), restart.NewMetrics().Collectors(), prober.Collectors(), kafka.NewMetrics().Collectors(), []prometheus.Collector{newBindFailures()})
+	return slices.Concat(
+		buildInfo(), restart.NewMetrics().Collectors(), newFileNotes(slog.New(slog.DiscardHandler)).Collectors(),
+		prober.Collectors(), kafka.NewMetrics().Collectors(), []prometheus.Collector{newBindFailures()},
+	)
 }
 
 func TestMetricsAreDocumented(t *testing.T) {

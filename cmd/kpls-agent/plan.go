@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/kpls-agent/internal/config"
-	"example.com/kpls-agent/internal/durable"
 	"example.com/kpls-agent/internal/restart"
 )
 
@@ -22,8 +21,9 @@ func newPlan(s *shared) *cobra.Command {
 	c := &cobra.Command{
 		Use: "plan", Short: "Show what would be done, and what is in the way, without doing it", Args: cobra.NoArgs,
 		Long: "Shows the change of server.properties, the order of restarts, the gates, and what blocks. Changes nothing.\n" +
-			"With --offline it needs no cluster and no settings, and writes the new file to --out: for configuration\n" +
-			"management and its CI. Exits with 0 if nothing is to change, 3 if something is (or blocks), 2 if the input is refused.",
+			"With --offline it needs no cluster and no settings, shows the change alone, and writes the new file to --out,\n" +
+			"also if nothing is to change: for configuration management and its CI.\n" +
+			"Exits with 0 if nothing is to change, 3 if something is (or blocks), 2 if the input is refused.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.output != "table" && o.output != "json" {
 				return invalid(fmt.Errorf("output %q is unknown; use table or json", o.output))
@@ -43,7 +43,7 @@ func newPlan(s *shared) *cobra.Command {
 	f.StringVar(&o.manifest, "manifest", "", "manifest `file`; default: the one in the settings")
 	f.Int32Var(&o.broker, "broker-id", -1, "`id` of the broker; default: the one in the file")
 	f.StringVar(&o.kafkaVersion, "kafka-version", "", "`version` of Kafka, such as 3.7.1; default: what every supported version takes")
-	f.StringVar(&o.out, "out", "", "`file` for the result, - for standard output")
+	f.StringVar(&o.out, "out", "", "`file` for the result, - for standard output; a new one gets the mode of --server-properties")
 	f.StringVarP(&o.output, "output", "o", "table", "table or json")
 	return c
 }
@@ -53,65 +53,6 @@ type planOptions struct {
 	in, manifest, out    string
 	kafkaVersion, output string
 	broker               int32
-}
-
-// planOffline renders one file.
-func planOffline(s *shared, o planOptions) error {
-	if o.in == "" || o.manifest == "" || o.out == "" {
-		return invalid(errors.New("--offline needs --server-properties, --manifest and --out"))
-	}
-	data, err := os.ReadFile(o.in)
-	if err != nil {
-		return invalid(fmt.Errorf("read --server-properties: %w", err))
-	}
-	text, err := os.ReadFile(o.manifest)
-	if err != nil {
-		return invalid(fmt.Errorf("read --manifest: %w", err))
-	}
-	m, err := config.ParseManifest(o.manifest, text)
-	if err != nil {
-		return invalid(err)
-	}
-	var v config.Version
-	if o.kafkaVersion != "" {
-		if v, err = config.ParseVersion(o.kafkaVersion); err != nil {
-			return invalid(fmt.Errorf("--kafka-version: %w", err))
-		}
-	}
-	if o.broker < 0 {
-		n, err := config.Identity(o.in, data)
-		if err != nil {
-			return invalid(err)
-		}
-		o.broker = n.BrokerID
-	}
-	desired, err := m.For(o.broker)
-	if err != nil {
-		return invalid(err)
-	}
-	r, err := config.Render(config.RenderInput{Path: o.in, File: data, BrokerID: o.broker, Desired: desired, Version: v})
-	if err != nil {
-		return invalid(err)
-	}
-	for _, w := range r.Warnings {
-		fmt.Fprintln(s.stderr, "warning:", w)
-	}
-	if !r.Changed {
-		if o.out != "-" {
-			return nil
-		}
-		_, err := s.stdout.Write(r.File)
-		return err
-	}
-	if o.out == "-" {
-		_, err = s.stdout.Write(r.File)
-	} else {
-		err = durable.WriteFile(o.out, r.File, durable.Options{})
-	}
-	if err != nil {
-		return &exitError{exitFailed, fmt.Errorf("write --out: %w", err)}
-	}
-	return &exitError{code: exitDiffers}
 }
 
 // planReport is what `plan` prints.
@@ -192,8 +133,11 @@ func lookAhead(ctx context.Context, settings *Settings, n node, st *store, conn 
 	if facts.Manifest.Refusal != nil {
 		r.Refusal = facts.Manifest.Refusal.Text
 	}
+	if data, err := f.read(); err == nil {
+		r.Warnings = config.Oddities(settings.ServerProperties, data)
+	}
 	if rendered, _, err := f.render(st.current); err == nil {
-		r.Diff, r.Warnings = rendered.Diff, rendered.Warnings
+		r.Diff, r.Warnings = rendered.Diff, append(r.Warnings, rendered.Warnings...)
 	}
 	return r, nil
 }

@@ -76,6 +76,7 @@ func run(ctx context.Context, s *Settings, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	f.notes = newFileNotes(log.With("component", "file"))
 	asked := kafka.NewMetrics()
 	client, err := openKafka(s, n, log.With("component", "kafka"), func(o *kafka.Options) {
 		o.Metrics, o.OnAddresses, o.Expect = asked, saveAddresses(s, log), st.brokers
@@ -101,7 +102,7 @@ func run(ctx context.Context, s *Settings, log *slog.Logger) error {
 	}}
 	metrics := restart.NewMetrics()
 	unserved, wrong := newBindFailures(), &notes{}
-	reg, err := newRegistry(buildInfo(), metrics.Collectors(), prober.Collectors(), asked.Collectors(), []prometheus.Collector{unserved})
+	reg, err := newRegistry(buildInfo(), metrics.Collectors(), f.notes.Collectors(), prober.Collectors(), asked.Collectors(), []prometheus.Collector{unserved})
 	if err != nil {
 		return err
 	}

@@ -80,9 +80,16 @@ func TestAdoptsWildcard(t *testing.T) {
 		file, manifest string
 		same           bool
 	}{
-		{"", "0.0.0.0", true}, {"0.0.0.0", "", true}, {"", "", true}, {"0.0.0.0", "0.0.0.0", true},
-		{"[::]", "0.0.0.0", false}, {"0.0.0.0", "::", false}, {"[::]", "", false}, {"", "::", false},
-		{"10.0.0.11", "0.0.0.0", false}, {"", "10.0.0.11", false},
+		{"", "0.0.0.0", true},
+		{"0.0.0.0", "", true},
+		{"", "", true},
+		{"0.0.0.0", "0.0.0.0", true},
+		{"[::]", "0.0.0.0", false},
+		{"0.0.0.0", "::", false},
+		{"[::]", "", false},
+		{"", "::", false},
+		{"10.0.0.11", "0.0.0.0", false},
+		{"", "10.0.0.11", false},
 	} {
 		d := external()
 		d.Endpoints[0].BindHost = tt.manifest

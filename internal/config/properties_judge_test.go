@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,8 +29,9 @@ func newJudge(tb testing.TB, version string, options ...string) *judge {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	args := append(options, "-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-		"-cp", sandbox.ClassPath(libs), "testdata/java/Judge.java")
+	args := slices.Concat(options, []string{
+		"-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", sandbox.ClassPath(libs), "testdata/java/Judge.java",
+	})
 	cmd := exec.CommandContext(tb.Context(), "java", args...)
 	j := &judge{tb: tb}
 	cmd.Stderr = &j.log
