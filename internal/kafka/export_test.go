@@ -1,5 +1,7 @@
 package kafka
 
+import "github.com/twmb/franz-go/pkg/kmsg"
+
 // What tests look at from the inside.
 var (
 	QuorumOf  = quorum
@@ -8,5 +10,13 @@ var (
 	ReleaseOf = release
 	KnownOf   = known
 	LacksOf   = lacksListener
-	ValuesOf  = valuesOf
 )
+
+// MinISROf is what an answer for all topics makes of ClusterFacts.
+func MinISROf(resp *kmsg.DescribeConfigsResponse, strictest int) (inForce, strict map[string]int, err error) {
+	values, err := valuesOf(resp, keyMinISR)
+	if err != nil {
+		return nil, nil, err
+	}
+	return minISROf(values, strictest)
+}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -68,10 +67,9 @@ func (c *Client) observe(ctx context.Context, f *restart.ClusterFacts) string {
 		return orText(errors.Join(failures...), "no broker is registered")
 	}
 	asked := f.Views[len(f.Views)-1].Broker // another one than the own, if one answered
-	f.MinISR, err = c.minISR(ctx, asked, f.Views)
 	text := ""
-	if err != nil {
-		text = fmt.Sprintf("ask broker %d for min.insync.replicas: %s", asked, explain(err))
+	if err := c.minISR(ctx, asked, f); err != nil {
+		text = explain(err).Error()
 	}
 	if err := cmp.Or(lacks, c.seesAll(ctx, f.Views[0])); err != nil {
 		text = explain(err).Error()
@@ -245,77 +243,6 @@ func pack(partitions []kmsg.MetadataResponseTopicPartition) []restart.Partition 
 		}
 	}
 	return out
-}
-
-// minISR asks for min.insync.replicas of every topic of every view. A topic
-// that is missing in the result was deleted meanwhile.
-func (c *Client) minISR(ctx context.Context, broker int32, views []restart.BrokerView) (map[string]int, error) {
-	var names []string
-	for _, t := range views[0].Topics {
-		names = append(names, t.Name)
-	}
-	for _, v := range views[1:] {
-		for _, t := range v.Topics {
-			if _, ok := slices.BinarySearch(names[:len(views[0].Topics)], t.Name); !ok {
-				names = append(names, t.Name)
-			}
-		}
-	}
-	slices.Sort(names)
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-	values, err := c.topicConfigs(ctx, broker, "min.insync.replicas", slices.Compact(names)...)
-	if err != nil {
-		return nil, err
-	}
-	out := make(map[string]int, len(values))
-	for name, value := range values {
-		if out[name], err = strconv.Atoi(value); err != nil {
-			return nil, fmt.Errorf("topic %s: %w", name, err)
-		}
-	}
-	return out, nil
-}
-
-// topicConfigs returns the effective value of one property of topics, in one
-// request. A topic that does not exist is left out.
-func (c *Client) topicConfigs(ctx context.Context, broker int32, property string, topics ...string) (map[string]string, error) {
-	if len(topics) == 0 {
-		return nil, nil
-	}
-	if err := c.mayAsk(ctx, broker, configOf(topics[0])); err != nil {
-		return nil, err
-	}
-	req := kmsg.NewPtrDescribeConfigsRequest()
-	for _, t := range topics {
-		r := kmsg.NewDescribeConfigsRequestResource()
-		r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeTopic, t, []string{property}
-		req.Resources = append(req.Resources, r)
-	}
-	resp, err := to[*kmsg.DescribeConfigsResponse](ctx, c.kgo, broker, req)
-	if err != nil {
-		return nil, err
-	}
-	return valuesOf(resp, property)
-}
-
-// valuesOf takes one property of each topic out of an answer.
-func valuesOf(resp *kmsg.DescribeConfigsResponse, property string) (map[string]string, error) {
-	out := make(map[string]string, len(resp.Resources))
-	for _, r := range resp.Resources {
-		switch err := kerr.ErrorForCode(r.ErrorCode); {
-		case errors.Is(err, kerr.UnknownTopicOrPartition):
-			continue
-		case err != nil:
-			return nil, fmt.Errorf("topic %s: %w", r.ResourceName, needs(err, readsTopics))
-		}
-		for _, cfg := range r.Configs {
-			if cfg.Name == property && cfg.Value != nil {
-				out[r.ResourceName] = *cfg.Value
-			}
-		}
-	}
-	return out, nil
 }
 
 // known returns every broker that is alive or hosts a replica in any view,

@@ -139,8 +139,8 @@ func TestObserve(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if n := len(asked["DescribeConfigs"]); n != 1 {
-		t.Errorf("%d requests for the configurations of 2 topics", n)
+	if n := len(asked["DescribeConfigs"]); n != 4 {
+		t.Errorf("%d requests for the configurations of 2 topics and 3 brokers", n)
 	}
 }
 
@@ -573,15 +573,9 @@ func BenchmarkGates200x200k(b *testing.B) {
 		if err := resp.ReadFrom(slices.Clone(configs)); err != nil {
 			b.Fatal(err)
 		}
-		values, err := kafka.ValuesOf(resp, "min.insync.replicas")
-		if err != nil {
+		var err error
+		if facts.Cluster.MinISR, facts.Cluster.StrictISR, err = kafka.MinISROf(resp, 3); err != nil || len(facts.Cluster.StrictISR) != 2000 {
 			b.Fatal(err)
-		}
-		facts.Cluster.MinISR = make(map[string]int, len(values))
-		for name, value := range values {
-			if facts.Cluster.MinISR[name], err = strconv.Atoi(value); err != nil {
-				b.Fatal(err)
-			}
 		}
 		plan := restart.NewPlan(7, facts)
 		for _, g := range plan.Gates {

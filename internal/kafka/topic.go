@@ -133,7 +133,7 @@ func (l *Log) verify(ctx context.Context, broker int32) error {
 	if err != nil {
 		return fmt.Errorf("check the coordination topic %s: %w", l.topic, explain(err))
 	}
-	if got := values[l.topic]; got != "compact" {
+	if got := values[l.topic].value; got != "compact" {
 		return fmt.Errorf("the coordination topic %s has cleanup.policy=%s and must have compact, or claims would be forgotten; delete it, and an agent makes it anew", l.topic, got)
 	}
 	return nil

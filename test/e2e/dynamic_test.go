@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/test/fleet"
 	"example.com/kpls-agent/test/sandbox"
@@ -82,7 +84,22 @@ func TestDynamicSettings(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			for name, own := range map[string]map[string]string{"orders": nil, "audit": {"min.insync.replicas": "1"}} {
+				if err := b.CreateTopic(ctx, name, 1, 1, own); err != nil {
+					t.Fatal(err)
+				}
+			}
+			minISR := func(step string, inForce, strict map[string]int) {
+				t.Helper()
+				agent := b.client(1)
+				defer agent.Close()
+				f := agent.Observe(ctx)
+				if d := cmp.Diff(inForce, f.MinISR) + cmp.Diff(strict, f.StrictISR); f.Err != "" || d != "" {
+					t.Errorf("%s: %s %s", step, f.Err, d)
+				}
+			}
 			expect("nothing dynamic", "ok")
+			minISR("nothing dynamic", map[string]int{"orders": 1, "audit": 1}, nil)
 			set("min.insync.replicas", "2")
 			set("message.max.bytes", "2000000")
 			set("num.io.threads", "4")
@@ -91,6 +108,7 @@ func TestDynamicSettings(t *testing.T) {
 			set("num.io.threads", "8")
 			inForce("num.io.threads", "8")
 			expect("doubled twice", "fault num.io.threads is 8 by kafka-configs --entity-default, and a broker starts with 2")
+			minISR("in force", map[string]int{"orders": 2, "audit": 1}, nil)
 			b.answers(version + "-set")
 			again()
 			expect("after the restart",
@@ -98,6 +116,7 @@ func TestDynamicSettings(t *testing.T) {
 				"fault min.insync.replicas is 2 by kafka-configs --entity-default, and the broker runs with 1",
 				"fault num.io.threads is 8 by kafka-configs --entity-default, and the broker runs with 2",
 				"fault num.io.threads is 8 by kafka-configs --entity-default, and a broker starts with 2")
+			minISR("dropped", map[string]int{"orders": 1, "audit": 1}, map[string]int{"orders": 2})
 			b.answers(version + "-dropped")
 			if err := b.Brokers[0].Edit(func(file string) string {
 				return strings.Replace(file, "num.io.threads=2\n", "num.io.threads=8\n", 1)
@@ -120,6 +139,19 @@ var oddLines = map[string]string{
 	"log.cleaner.dedupe.buffer.size": "33554432",
 }
 
+// client is a broker's agent's way to Kafka.
+func (b *bed) client(broker int32) *kafka.Client {
+	b.Helper()
+	addr := b.Broker(broker).Internal()
+	c, err := kafka.Open(kafka.Options{
+		Seeds: []string{addr}, Self: broker, OwnAddress: addr, Login: kafka.Login{Protocol: "PLAINTEXT"}, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return c
+}
+
 // answers writes what broker 1 says of its configuration to the test data, if asked to,
 // without what Kafka has by default, but for thread counts.
 func (b *bed) answers(name string) {
@@ -127,11 +159,7 @@ func (b *bed) answers(name string) {
 	if os.Getenv("ANSWERS") != "write" {
 		return
 	}
-	addr := b.Brokers[0].Internal()
-	agent, err := kafka.Open(kafka.Options{Seeds: []string{addr}, Self: 1, OwnAddress: addr, Login: kafka.Login{Protocol: "PLAINTEXT"}, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		b.Fatal(err)
-	}
+	agent := b.client(1)
 	defer agent.Close()
 	entries, err := agent.BrokerConfig(b.Context())
 	if err != nil {
