@@ -59,6 +59,10 @@ func TestJudgeSetup(t *testing.T) {
 		{"remains", func(u *unit.Setup) { u.RemainAfterExit = true }, "process of the unit", levelFault, "RemainAfterExit=yes"},
 		{"forking", func(u *unit.Setup) { u.Type = "forking" }, "process of the unit", levelWarning, "without -daemon"},
 		{"not killed", func(u *unit.Setup) { u.KillMode = "none" }, "way to stop", levelFault, "remove KillMode="},
+		{"left running", func(u *unit.Setup) { u.NoSIGKILL = true }, "way to stop", levelWarning, "SendSIGKILL=no and TimeoutStopSec=330"},
+		{name: "left running for as long as it takes", change: func(u *unit.Setup) { u.NoSIGKILL, u.TimeoutStop = true, unit.Forever }},
+		{"each restart pages somebody", func(u *unit.Setup) { u.SuccessExitStatus, u.OnFailure = nil, []string{"page@kafka.service"} }, "exit status", levelWarning, "every restart by the agent starts OnFailure=page@kafka.service"},
+		{name: "a failure pages somebody", change: func(u *unit.Setup) { u.OnFailure = []string{"page@kafka.service"} }},
 		{"killed", func(u *unit.Setup) { u.KillSignal = 9 }, "way to stop", levelFault, "SIGTERM"},
 		{"systemd's default time", func(u *unit.Setup) { u.TimeoutStop = 90 * time.Second }, "time to stop", levelWarning, "kills the broker 1m30s after"},
 		{"a second too little", func(u *unit.Setup) { u.TimeoutStop = 329 * time.Second }, "time to stop", levelWarning, "TimeoutStopSec=330"},
@@ -99,45 +103,6 @@ func expect(t *testing.T, findings []finding, what string, l level, says string)
 	}
 	if found != (what != "") {
 		t.Errorf("no %s %q that says %q in %+v", l, what, says, findings)
-	}
-}
-
-func TestJudgeCommand(t *testing.T) {
-	dir := t.TempDir()
-	path, link := filepath.Join(dir, "server.properties"), filepath.Join(dir, "link.properties")
-	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Symlink(path, link)); err != nil {
-		t.Fatal(err)
-	}
-	const what = "command line of the broker"
-	for _, c := range []struct {
-		name    string
-		command []string
-		level   level
-		says    string
-	}{
-		{"as it should be", []string{"kafka-server-start.sh", path}, "", ""},
-		{"a link to the file", []string{"java", "-cp", "x", "kafka.Kafka", link}, "", ""},
-		{"an override of something else", []string{"kafka-server-start.sh", path, "--override", "log.retention.hours=1"}, "", ""},
-		{"a relative path, which cannot be judged", []string{"kafka-server-start.sh", "config/server.properties"}, "", ""},
-		{"listeners", []string{"kafka-server-start.sh", path, "--override", "listeners=PLAINTEXT://:9092"}, levelFault, "--override listeners beats"},
-		{"in one word", []string{"java", "kafka.Kafka", path, "--override=advertised.listeners=A://b:1"}, levelFault, "--override advertised.listeners beats"},
-		{"the protocols", []string{"java", path, "--override", "a=b", "--override", "listener.security.protocol.map=A:SSL"}, levelFault, "listener.security.protocol.map"},
-		{"a listener's own", []string{"java", path, "--override", "listener.name.external.ssl.keystore.password=x"}, levelFault, "listener.name.external.ssl.keystore.password beats"},
-		{"another file", []string{"kafka-server-start.sh", "/opt/kafka/config/server.properties"}, levelFault, "is started with /opt/kafka/config/server.properties, and the settings name " + path},
-		{"cut short", []string{"kafka-server-start.sh", path, "--override"}, "", ""},
-		{"not seen", nil, levelWarning, "cannot be seen"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			w := what
-			if c.level == "" {
-				w = ""
-			}
-			f := judgeCommand(c.command, path)
-			expect(t, []finding{f}, w, c.level, c.says)
-			if strings.Contains(f.Text, "password=x") {
-				t.Error("it shows a value that may be secret")
-			}
-		})
 	}
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -28,20 +27,38 @@ func checkUnit(ctx context.Context, s *Settings) []finding {
 		return []finding{judgeState("commands", u.State(ctx))}
 	}
 	defer systemd.Close()
-	setup, err := systemd.Setup(ctx)
+	seen, err := systemd.Look(ctx)
 	if err != nil {
 		return []finding{judged("unit "+s.Unit, err, "")}
 	}
-	findings := judgeSetup(s.Unit, setup)
-	if setup.LoadState != "loaded" {
+	findings := judgeSetup(s.Unit, seen.Setup)
+	if seen.LoadState != "loaded" {
 		return findings
 	}
+	findings = append(findings, judgeState("state of the unit", u.State(ctx)))
+	findings = append(findings, ofUnit(seen.Judge(unitBroker(s)))...)
 	return append(findings,
-		judgeState("state of the unit", u.State(ctx)),
-		judgeCommand(setup.Command, s.ServerProperties),
 		judged("right to restart the unit", systemd.MayRestart(ctx), ""),
 		judgeSynchronized(systemd.ClockSynchronized(ctx)),
 	)
+}
+
+// ofUnit are the verdicts on the unit as lines of check. What lets the agent refuse a restart is a fault.
+func ofUnit(verdicts []unit.Verdict) []finding {
+	var out []finding
+	for _, v := range verdicts {
+		switch v.Level {
+		case unit.OK:
+			out = append(out, well(v.What, "%s", v.Text))
+		case unit.Warning:
+			out = append(out, doubtful(v.What, "%s", v.Text))
+		case unit.Fault:
+			out = append(out, broken(v.What, "%s", v.Text))
+		case unit.Hazard:
+			out = append(out, broken(v.What, "%s. The agent restarts nothing until then", v.Text))
+		}
+	}
+	return out
 }
 
 // judgeState takes every state for well that the service manager can tell: a
@@ -68,13 +85,16 @@ func judgeLoaded(name string, u unit.Setup) finding {
 	case u.LoadState == "masked":
 		return broken(what, "is masked, so that nobody can start it; `systemctl unmask %s`", name)
 	case u.LoadState == "not-found":
-		return broken(what, "is not there; name the broker's unit as `unit` in the settings")
+		return broken(what, "is not there; name the broker's unit as `unit` in the settings. Units of a user's own service manager (`systemctl --user`) cannot be reached: use `commands`")
 	case u.LoadState != "loaded":
 		return broken(what, "is not loaded (%s: %s); mend its file, then `systemctl daemon-reload`", u.LoadState, u.LoadError)
 	case u.RefuseManual:
 		return broken(what, "cannot be restarted by anybody; remove RefuseManualStart= and RefuseManualStop= from it")
 	case u.NeedDaemonReload:
 		return doubtful(what, "its file has changed since systemd read it; `systemctl daemon-reload`")
+	}
+	if u.ID != "" && u.ID != name {
+		return well(what, "%s, an alias of %s", u.Fragment, u.ID)
 	}
 	return well(what, "%s", u.Fragment)
 }
@@ -110,6 +130,10 @@ func judgeKill(name string, u unit.Setup) finding {
 	case !slices.Contains(politeSignals, u.KillSignal):
 		return broken(what, "at signal %d Kafka makes no controlled shutdown; remove KillSignal= from the unit, so that it gets SIGTERM (`systemctl edit --full %s`)", u.KillSignal, name)
 	}
+	if u.NoSIGKILL && u.TimeoutStop != unit.Forever {
+		return doubtful(what, "with SendSIGKILL=no and TimeoutStopSec=%d a broker that needs longer to stop is left running, and systemd then refuses to start it; remove SendSIGKILL= and set TimeoutStopSec=%d (`systemctl edit --full %s`)",
+			int(u.TimeoutStop.Seconds()), int(stopNeeded.Seconds()), name)
+	}
 	return well(what, "KillMode=%s, signal %d", u.KillMode, u.KillSignal)
 }
 
@@ -128,6 +152,9 @@ func judgeExitStatus(name string, u unit.Setup) finding {
 	const what = "exit status"
 	const bySIGTERM = 143 // of a JVM
 	if !slices.Contains(u.SuccessExitStatus, bySIGTERM) {
+		if len(u.OnFailure) > 0 {
+			return doubtful(what, "a broker that was stopped exits with %d, which systemd takes for a failure, so that every restart by the agent starts OnFailure=%s; set SuccessExitStatus=%d (`systemctl edit %s`)", bySIGTERM, strings.Join(u.OnFailure, " "), bySIGTERM, name)
+		}
 		return doubtful(what, "a broker that was stopped exits with %d, which systemd takes for a failure; set SuccessExitStatus=%d (`systemctl edit %s`), or every stop shows as a failed unit", bySIGTERM, bySIGTERM, name)
 	}
 	return well(what, "%d is success", bySIGTERM)
@@ -153,43 +180,9 @@ func judgeRestarts(name string, u unit.Setup) finding {
 	return well(what, "Restart=%s", u.Restart)
 }
 
-// judgeCommand looks for what the broker's command line takes away from server.properties.
-func judgeCommand(command []string, properties string) finding {
-	const what = "command line of the broker"
-	for i, arg := range command {
-		value, one := strings.CutPrefix(arg, "--override=")
-		if !one && arg == "--override" && i+1 < len(command) {
-			value = command[i+1]
-		}
-		key, _, _ := strings.Cut(value, "=")
-		if manages(strings.TrimSpace(key)) {
-			return broken(what, "--override %s beats server.properties, so that the manifest has no effect; remove it from the unit, and put what is not the manifest's into server.properties", key)
-		}
-	}
-	for _, arg := range command[min(1, len(command)):] {
-		if strings.HasSuffix(arg, ".properties") && filepath.IsAbs(arg) && !sameFile(arg, properties) {
-			return broken(what, "the broker is started with %s, and the settings name %s; correct `server_properties` in the settings", arg, properties)
-		}
-	}
-	if len(command) == 0 {
-		return doubtful(what, "cannot be seen; an --override on it would beat server.properties")
-	}
-	return well(what, "no --override of a listener")
-}
-
 // manages is true for the properties that the agent writes.
 func manages(key string) bool {
 	return key == "listeners" || key == "advertised.listeners" || key == "listener.security.protocol.map" || strings.HasPrefix(key, "listener.name.")
-}
-
-func sameFile(a, b string) bool {
-	resolved := func(path string) string {
-		if r, err := filepath.EvalSymlinks(path); err == nil {
-			return r
-		}
-		return filepath.Clean(path)
-	}
-	return resolved(a) == resolved(b)
 }
 
 // judgeSynchronized is about NTP. What the agents need of their clocks is little:

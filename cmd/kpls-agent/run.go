@@ -199,6 +199,8 @@ func newUnit(s *Settings, log *slog.Logger) (restart.Unit, func(context.Context)
 		}
 		return c, c.Run, nil
 	}
-	d := unit.NewSystemd(unit.SystemdOptions{Unit: s.Unit, Logger: log.With("component", "unit")})
+	d := unit.NewSystemd(unit.SystemdOptions{
+		Unit: s.Unit, Logger: log.With("component", "unit"), Broker: func() unit.Broker { return unitBroker(s) },
+	})
 	return d, d.Run, nil
 }

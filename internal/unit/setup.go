@@ -1,12 +1,11 @@
 package unit
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math"
-	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,9 +35,36 @@ type Setup struct {
 	RestartDelay, StartLimitInterval time.Duration
 	StartLimitBurst                  int
 	StartLimitAction                 string
-	// Command is the broker's command line: that of the process where it can be
-	// seen, else that of the unit.
-	Command []string
+
+	// ID is systemd's own name of the unit; Names are all, that one among them.
+	ID    string
+	Names []string
+	// Group is the unit's control group; MainPID is 0 without a process.
+	Group   string
+	MainPID int
+	// Execs are its command lines, in the order in which they are run.
+	Execs []Exec
+	// Environment has KEY=VALUE; EnvironmentFiles are read when a command is started.
+	Environment, EnvironmentFiles []string
+	// WorkingDirectory and RootDirectory are empty for /; User for root.
+	WorkingDirectory, RootDirectory, User string
+
+	// PrivateTmp is true with DynamicUser=, too.
+	PrivateTmp bool
+	// RuntimeDirectory are names below /run, RuntimePreserve says when they stay (no, restart, yes).
+	RuntimeDirectory []string
+	RuntimePreserve  string
+	ProtectHome      string
+	// TemporaryFileSystem are folders with an empty file system of their own, Bound those that
+	// other folders are mounted on.
+	TemporaryFileSystem, Bound []string
+
+	NoSIGKILL                    bool // SendSIGKILL=no
+	OnFailure                    []string
+	FailureAction, SuccessAction string
+	// Dependents are units that systemd stops or restarts with this one: those with Requires=,
+	// BindsTo= or PartOf= of it, and its PropagatesStopTo=.
+	Dependents []string
 }
 
 // Forever is a time without a limit.
@@ -50,14 +76,7 @@ func (s *Systemd) Setup(ctx context.Context) (Setup, error) {
 	if err != nil {
 		return Setup{}, err
 	}
-	u := setup(p)
-	if pid := number(p["MainPID"]); pid > 0 {
-		// Hidden from a hardened service (ProtectProc=invisible).
-		if line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil && len(line) > 0 {
-			u.Command = strings.Split(string(bytes.TrimSuffix(line, []byte{0})), "\x00")
-		}
-	}
-	return u, nil
+	return setup(p), nil
 }
 
 func setup(p map[string]any) Setup {
@@ -78,10 +97,48 @@ func setup(p map[string]any) Setup {
 			u.SuccessExitStatus = append(u.SuccessExitStatus, int(c))
 		}
 	}
-	if e, ok := p["ExecStart"].([][]any); ok && len(e) > 0 && len(e[0]) > 1 { // (path, argv, ...) of each command
-		u.Command, _ = e[0][1].([]string)
-	}
+	u.describe(p)
 	return u
+}
+
+// describe adds what the unit starts, and what its processes see.
+func (u *Setup) describe(p map[string]any) {
+	list := func(name string) []string { l, _ := p[name].([]string); return l }
+	u.ID, u.Names, u.Group, u.MainPID = text(p["Id"]), list("Names"), text(p["ControlGroup"]), number(p["MainPID"])
+	u.Execs, u.Environment, u.EnvironmentFiles = execs(p), list("Environment"), firsts(p["EnvironmentFiles"])
+	u.WorkingDirectory, u.RootDirectory, u.User = text(p["WorkingDirectory"]), text(p["RootDirectory"]), text(p["User"])
+	u.PrivateTmp = p["PrivateTmp"] == true || p["DynamicUser"] == true
+	u.RuntimeDirectory, u.RuntimePreserve = list("RuntimeDirectory"), text(p["RuntimeDirectoryPreserve"])
+	u.ProtectHome, u.TemporaryFileSystem = text(p["ProtectHome"]), firsts(p["TemporaryFileSystem"])
+	for _, mounts := range []string{"BindPaths", "BindReadOnlyPaths"} { // (from, to, ignore, flags)
+		list, _ := p[mounts].([][]any)
+		for _, m := range list {
+			if len(m) > 1 {
+				u.Bound = append(u.Bound, text(m[1]))
+			}
+		}
+	}
+	u.NoSIGKILL = p["SendSIGKILL"] == false
+	u.OnFailure, u.FailureAction, u.SuccessAction = list("OnFailure"), text(p["FailureAction"]), text(p["SuccessAction"])
+	for _, by := range []string{"RequiredBy", "BoundBy", "ConsistsOf", "PropagatesStopTo"} {
+		for _, d := range list(by) {
+			if strings.HasSuffix(d, ".service") && !slices.Contains(u.Dependents, d) {
+				u.Dependents = append(u.Dependents, d)
+			}
+		}
+	}
+}
+
+// firsts are the first members of a list of structures.
+func firsts(v any) []string {
+	list, _ := v.([][]any)
+	var out []string
+	for _, e := range list {
+		if len(e) > 0 {
+			out = append(out, text(e[0]))
+		}
+	}
+	return out
 }
 
 // span is a time of systemd's, which counts microseconds; all bits are infinity.

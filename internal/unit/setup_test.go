@@ -2,7 +2,6 @@ package unit
 
 import (
 	"math"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -11,21 +10,23 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// execLine is a command line of a unit as systemd tells it, by its leading members.
+type execLine struct {
+	Path   string
+	Args   []string
+	Ignore bool
+	Times  [4]uint64
+}
+
 // loaded are a unit's properties with systemd's own types.
 func loaded() map[string]any {
-	type command struct {
-		Path   string
-		Args   []string
-		Ignore bool
-		Times  [4]uint64
-	}
 	return map[string]any{
 		"LoadState": "loaded", "LoadError": struct{ Name, Message string }{"", ""}, "UnitFileState": "enabled", "FragmentPath": "/etc/systemd/system/kafka.service",
 		"Type": "simple", "Restart": "on-failure", "KillMode": "control-group", "KillSignal": int32(15), "RemainAfterExit": false,
 		"RefuseManualStart": false, "RefuseManualStop": false, "NeedDaemonReload": false,
 		"TimeoutStopUSec": uint64(330_000_000), "RestartUSec": uint64(5_000_000), "StartLimitIntervalUSec": uint64(10_000_000), "StartLimitBurst": uint32(5), "StartLimitAction": "none",
 		"SuccessExitStatus": struct{ Codes, Signals []int32 }{[]int32{143}, []int32{}},
-		"ExecStart":         []command{{Path: "/opt/kafka/bin/kafka-server-start.sh", Args: []string{"/opt/kafka/bin/kafka-server-start.sh", "/etc/kafka/server.properties"}}},
+		"ExecStart":         []execLine{{Path: "/opt/kafka/bin/kafka-server-start.sh", Args: []string{"/opt/kafka/bin/kafka-server-start.sh", "/etc/kafka/server.properties"}}},
 		"MainPID":           uint32(0),
 	}
 }
@@ -35,7 +36,7 @@ func TestSetup(t *testing.T) {
 		LoadState: "loaded", UnitFileState: "enabled", Fragment: "/etc/systemd/system/kafka.service", Type: "simple", Restart: "on-failure",
 		KillMode: "control-group", KillSignal: 15, TimeoutStop: 330 * time.Second, SuccessExitStatus: []int{143},
 		RestartDelay: 5 * time.Second, StartLimitInterval: 10 * time.Second, StartLimitBurst: 5, StartLimitAction: "none",
-		Command: []string{"/opt/kafka/bin/kafka-server-start.sh", "/etc/kafka/server.properties"},
+		Execs: []Exec{{"ExecStart", []string{"/opt/kafka/bin/kafka-server-start.sh", "/etc/kafka/server.properties"}}},
 	}
 	for _, c := range []struct {
 		name   string
@@ -54,10 +55,40 @@ func TestSetup(t *testing.T) {
 		{"no stop by hand", func(p map[string]any, w *Setup) { p["RefuseManualStop"], w.RefuseManual = true, true }},
 		{"changed on disk", func(p map[string]any, w *Setup) { p["NeedDaemonReload"], w.NeedDaemonReload = true, true }},
 		{"remains after exit", func(p map[string]any, w *Setup) { p["RemainAfterExit"], w.RemainAfterExit = true, true }},
-		{"a process that can be seen", func(p map[string]any, w *Setup) {
-			p["MainPID"], w.Command = uint32(os.Getpid()), os.Args
+		{"an alias that runs", func(p map[string]any, w *Setup) {
+			p["Id"], p["Names"] = "confluent.service", []string{"confluent.service", testUnit}
+			p["MainPID"], p["ControlGroup"] = uint32(69), "/system.slice/confluent.service"
+			w.ID, w.Names, w.MainPID, w.Group = "confluent.service", []string{"confluent.service", testUnit}, 69, "/system.slice/confluent.service"
 		}},
-		{"a process that is gone", func(p map[string]any, _ *Setup) { p["MainPID"] = uint32(math.MaxInt32) }},
+		{"all its command lines", func(p map[string]any, w *Setup) {
+			p["ExecStartPre"] = []execLine{{Path: "/bin/a", Args: []string{"/bin/a", "$X"}}, {Path: "/bin/b", Args: []string{"/bin/b"}}}
+			p["ExecStop"] = []execLine{{Path: "/bin/sh", Args: []string{"named", "-c", "a b"}}}
+			w.Execs = []Exec{{"ExecStartPre", []string{"/bin/a", "$X"}}, {"ExecStartPre", []string{"/bin/b"}}, w.Execs[0], {"ExecStop", []string{"/bin/sh", "-c", "a b"}}}
+		}},
+		{"what its processes see", func(p map[string]any, w *Setup) {
+			type mount struct {
+				From, To string
+				Ignore   bool
+				Flags    uint64
+			}
+			p["Environment"], p["EnvironmentFiles"] = []string{"A=b c"}, []struct {
+				Path   string
+				Ignore bool
+			}{{"/etc/default/kafka", true}}
+			p["WorkingDirectory"], p["RootDirectory"], p["User"] = "/opt/kafka", "/srv", "kafka"
+			p["DynamicUser"], p["RuntimeDirectory"], p["RuntimeDirectoryPreserve"], p["ProtectHome"] = true, []string{"kafka"}, "restart", "tmpfs"
+			p["TemporaryFileSystem"], p["BindPaths"] = []struct{ Path, Options string }{{"/data", ""}}, []mount{{"/a", "/b", false, 0}}
+			w.Environment, w.EnvironmentFiles = []string{"A=b c"}, []string{"/etc/default/kafka"}
+			w.WorkingDirectory, w.RootDirectory, w.User = "/opt/kafka", "/srv", "kafka"
+			w.PrivateTmp, w.RuntimeDirectory, w.RuntimePreserve, w.ProtectHome = true, []string{"kafka"}, "restart", "tmpfs"
+			w.TemporaryFileSystem, w.Bound = []string{"/data"}, []string{"/b"}
+		}},
+		{"what follows its end", func(p map[string]any, w *Setup) {
+			p["SendSIGKILL"], p["OnFailure"], p["FailureAction"], p["SuccessAction"] = false, []string{"page@kafka.service"}, "reboot", "none"
+			p["RequiredBy"], p["ConsistsOf"] = []string{"kafka.target", "registry.service"}, []string{"registry.service", "controller.service"}
+			w.NoSIGKILL, w.OnFailure, w.FailureAction, w.SuccessAction = true, []string{"page@kafka.service"}, "reboot", "none"
+			w.Dependents = []string{"registry.service", "controller.service"}
+		}},
 		{"not there", func(p map[string]any, w *Setup) {
 			clear(p)
 			p["LoadState"] = "not-found"

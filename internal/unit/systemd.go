@@ -21,6 +21,8 @@ type SystemdOptions struct {
 	// Unit is the broker's unit with its suffix, such as "kafka.service".
 	Unit   string
 	Logger *slog.Logger
+	// Broker is what the unit is judged against, asked each time; nil is not to judge it.
+	Broker func() Broker
 
 	dial func(context.Context) (*dbus.Conn, error) // nil is the system bus
 }
@@ -48,6 +50,17 @@ type Systemd struct {
 	base int
 	// starts tells starts of the broker's process from starts that came to nothing before it. Guarded by mu.
 	starts starts
+
+	looking sync.Mutex // one picture at a time
+	last    sight      // guarded by looking
+}
+
+// sight is what was made of the last picture.
+type sight struct {
+	at      time.Time
+	up      bool // whether the unit was up
+	hazard  string
+	outside string // the broker's process that does not belong to the unit
 }
 
 // bus is one connection to systemd. Signals of any kind arrive on signals.
@@ -86,6 +99,11 @@ func (s *Systemd) State(ctx context.Context) restart.UnitFacts {
 	}
 	f := facts(s.o.Unit, props)
 	f.At = now
+	seen := s.sight(ctx, props, pictureAge)
+	f.Hazard = seen.hazard
+	if seen.outside != "" && (f.State == restart.UnitStopped || f.State == restart.UnitFailed) {
+		f.State, f.Detail = restart.UnitUnknown, seen.outside
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f.Restarts < s.base {
@@ -94,6 +112,28 @@ func (s *Systemd) State(ctx context.Context) restart.UnitFacts {
 	f.Restarts -= s.base
 	f.StartFailures = min(s.starts.failures, f.Restarts)
 	return f
+}
+
+// sight judges the unit anew where the last judgement is older than age, or shorter while the unit is down.
+func (s *Systemd) sight(ctx context.Context, props map[string]any, age time.Duration) sight {
+	if s.o.Broker == nil || text(props["LoadState"]) == "not-found" {
+		return sight{}
+	}
+	s.looking.Lock()
+	defer s.looking.Unlock()
+	up := Picture{State: text(props["ActiveState"])}.up()
+	if !up {
+		age = min(age, pictureAgeDown)
+	}
+	if !s.last.at.IsZero() && s.last.up == up && time.Since(s.last.at) < age {
+		return s.last
+	}
+	p, b := s.picture(ctx, props), s.o.Broker()
+	s.last = sight{at: time.Now(), up: up, hazard: p.Hazard(b)}
+	if o, found := p.outside(b); found && !queued(props) {
+		s.last.outside = p.startedOutside(o)
+	}
+	return s.last
 }
 
 // note keeps what systemd said of the unit, as far as later answers do not repeat it.
@@ -136,10 +176,15 @@ func (s *Systemd) Restart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	before, err := s.remember(ctx)
+	props, err := s.properties(ctx)
 	if err != nil {
 		return err
 	}
+	// However young the last look is: another process may have come since.
+	if hazard := s.sight(ctx, props, 0).hazard; hazard != "" {
+		return fmt.Errorf("%s is not restarted: %s", s.o.Unit, hazard)
+	}
+	before := s.remember(props)
 	result := make(chan string, 1) // buffered: an unread result would block the connection
 	if _, err := b.RestartUnitContext(ctx, s.o.Unit, "replace", result); err != nil {
 		return s.refusal(err)
@@ -172,11 +217,7 @@ func (s *Systemd) comesUp(ctx context.Context, before string) bool {
 
 // remember keeps the count of automatic restarts where the next start will not set it back.
 // It returns the start that is to end.
-func (s *Systemd) remember(ctx context.Context) (invocation string, err error) {
-	props, err := s.properties(ctx)
-	if err != nil {
-		return "", err
-	}
+func (s *Systemd) remember(props map[string]any) string {
 	base := 0
 	if number(props["NRestarts"]) > 0 && waitsForRestart(text(props["SubState"])) {
 		base = number(props["NRestarts"])
@@ -185,7 +226,7 @@ func (s *Systemd) remember(ctx context.Context) (invocation string, err error) {
 	defer s.mu.Unlock()
 	s.base = base
 	s.starts.failures = 0
-	return facts(s.o.Unit, props).Invocation, nil
+	return invocation(props)
 }
 
 func (s *Systemd) refusal(err error) error {

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"os"
+	"strconv"
+	"strings"
+
+	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/unit"
+)
+
+// unitBroker is what the broker's unit is judged against. What server.properties does not tell
+// is left out.
+func unitBroker(s *Settings) unit.Broker {
+	b := unit.Broker{Properties: s.ServerProperties, Managed: manages, Roles: rolesOf}
+	p, err := readProperties(s.ServerProperties)
+	if err != nil {
+		return b // every other part of the agent says so
+	}
+	if n, err := readNode(s); err == nil {
+		b.ID = strconv.Itoa(int(n.BrokerID))
+	}
+	b.LogDirs = logDirs(p)
+	return b
+}
+
+// logDirs are log.dirs, or log.dir, or Kafka's default for both, and metadata.log.dir.
+func logDirs(p *config.Properties) []string {
+	value, ok := p.Get("log.dirs")
+	if !ok {
+		if value, ok = p.Get("log.dir"); !ok {
+			value = "/tmp/kafka-logs"
+		}
+	}
+	if metadata, ok := p.Get("metadata.log.dir"); ok {
+		value += "," + metadata
+	}
+	var dirs []string
+	for dir := range strings.SplitSeq(value, ",") {
+		if dir = strings.TrimSpace(dir); dir != "" {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
+func rolesOf(path string) (string, error) {
+	p, err := readProperties(path)
+	if err != nil {
+		return "", err
+	}
+	roles, _ := p.Get("process.roles")
+	return strings.TrimSpace(roles), nil
+}
+
+func readProperties(path string) (*config.Properties, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return config.ReadProperties(path, data)
+}

@@ -1,0 +1,172 @@
+package unit
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Broker is what the settings and server.properties say of the broker, against which its unit is judged.
+type Broker struct {
+	Properties string   // path of server.properties
+	ID         string   // of the broker, as the file has it; empty where that is not known
+	LogDirs    []string // log directories, that of the metadata log among them
+	// Managed is true for the properties that the agent writes.
+	Managed func(key string) bool
+	// Roles reads process.roles of another server.properties: empty in ZooKeeper mode. Nil is one
+	// that never can.
+	Roles func(path string) (string, error)
+}
+
+// Picture is the unit as systemd sees it, with the Kafka processes of the whole machine.
+type Picture struct {
+	Setup
+	State     string // ActiveState
+	Processes []Process
+	// Blind is why the processes are not known.
+	Blind error
+
+	run []command // what the unit runs; set by Judge
+}
+
+// Level says how much a verdict matters.
+type Level int
+
+// The levels of a verdict.
+const (
+	OK      Level = iota
+	Warning       // works, and costs something, or cannot be seen
+	Fault         // does not work
+	Hazard        // a restart would destroy data or take another process down: the agent refuses
+)
+
+// Verdict is what one line of `check` says of the unit.
+type Verdict struct {
+	What  string
+	Level Level
+	Text  string // what is wrong, where, and what to do; for OK what was found
+}
+
+// The lines of Judge.
+const (
+	WhatCommand = "command line of the broker"
+	WhatOthers  = "other Kafka processes"
+	WhatReach   = "reach of a stop"
+	WhatData    = "data of the broker at a stop"
+	WhatWriters = "writers of server.properties"
+)
+
+// Look asks systemd for the unit and for the processes.
+func (s *Systemd) Look(ctx context.Context) (Picture, error) {
+	props, err := s.properties(ctx)
+	if err != nil {
+		return Picture{}, err
+	}
+	return s.picture(ctx, props), nil
+}
+
+func (s *Systemd) picture(ctx context.Context, props map[string]any) Picture {
+	p := Picture{Setup: setup(props), State: text(props["ActiveState"])}
+	all, err := s.processes(ctx)
+	p.Blind = err
+	for _, process := range all {
+		if _, ok := process.kafka(); ok {
+			p.Processes = append(p.Processes, process)
+		}
+	}
+	return p
+}
+
+// Judge says what the unit does to the broker and to others, a line or more for each question, none left out.
+func (p Picture) Judge(b Broker) []Verdict {
+	p.run = p.commands()
+	var out []Verdict
+	for _, about := range []struct {
+		what  string
+		judge func(Broker) []Verdict
+		well  string
+	}{
+		{WhatCommand, p.judgeCommand, "no --override of a listener"},
+		{WhatOthers, p.judgeOthers, "none"},
+		{WhatReach, p.judgeReach, "the unit's own processes"},
+		{WhatData, p.judgeData, "stays"},
+		{WhatWriters, p.judgeWriters, "none at a start of the unit"},
+	} {
+		found := about.judge(b)
+		if len(found) == 0 {
+			found = []Verdict{{Level: OK, Text: about.well}}
+		}
+		for _, v := range found {
+			v.What = about.what
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// Hazard joins what Judge found to forbid a restart; empty for nothing.
+func (p Picture) Hazard(b Broker) string {
+	var texts []string
+	for _, v := range p.Judge(b) {
+		if v.Level == Hazard {
+			texts = append(texts, v.Text)
+		}
+	}
+	return strings.Join(texts, "; ")
+}
+
+// own is true for a process of the unit.
+func (p Picture) own(process Process) bool {
+	return process.PID == p.MainPID && p.MainPID > 0 ||
+		p.Group != "" && (process.Group == p.Group || strings.HasPrefix(process.Group, p.Group+"/")) ||
+		p.ID != "" && process.unit() == p.ID && process.userManager() == ""
+}
+
+func (p Picture) others() []Process {
+	var out []Process
+	for _, process := range p.Processes {
+		if !p.own(process) {
+			out = append(out, process)
+		}
+	}
+	return out
+}
+
+// up is true while the unit has, or may have, a process.
+func (p Picture) up() bool { return p.State != "inactive" && p.State != "failed" }
+
+// outside is the broker's process where it does not belong to the unit: somebody has started it by hand.
+func (p Picture) outside(b Broker) (Process, bool) {
+	if p.up() {
+		return Process{}, false
+	}
+	for _, o := range p.others() {
+		path, seen := o.properties()
+		// One with a name of its own such as kafka-controller.service is not this broker, whatever its file.
+		ofItsOwn := strings.HasSuffix(o.unit(), ".service") && strings.Contains(o.unit(), "kafka") && o.userManager() == ""
+		if seen && sameFile(path, b.Properties) || !seen && !ofItsOwn {
+			return o, true
+		}
+	}
+	return Process{}, false
+}
+
+// edit is the command that changes the unit.
+func (p Picture) edit() string { return "`systemctl edit --full " + p.ID + "`" }
+
+func sameFile(a, b string) bool {
+	resolved := func(path string) string {
+		if r, err := filepath.EvalSymlinks(path); err == nil {
+			return r
+		}
+		return filepath.Clean(path)
+	}
+	return resolved(a) == resolved(b)
+}
+
+// How old a picture may be: processes come and go, and systemd goes through all of them for it.
+const (
+	pictureAge     = 30 * time.Second
+	pictureAgeDown = 2 * time.Second // while the broker may be started by hand
+)
