@@ -150,6 +150,7 @@ func checkAll(ctx context.Context, s *Settings, offline bool) []finding {
 	defer client.Close()
 	found, running := checkKafka(ctx, s, client)
 	findings = append(findings, found...)
+	findings = append(findings, checkListeners(ctx, s, n, desired, running)...)
 	return append(findings, checkPorts(ctx, s, desired, running)...)
 }
 

@@ -56,7 +56,7 @@ func kafkaFields() []config.Field {
 		{Name: "security_protocol", Unset: "that of the listener", Doc: "The listener's security protocol, in any case.", Shape: config.Shape{Kind: config.KindString, Enum: []string{"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"}, Fold: true}},
 		{Name: "tls", Unset: "the system's certificates", Doc: "PEM files for SSL and SASL_SSL.", Shape: objectShape(
 			config.Field{Name: "ca_file", Unset: "the system's certificates", Doc: "Certificates that may sign the brokers'.", Shape: pathShape()},
-			config.Field{Name: "cert_file", Unset: "no client certificate", Doc: "The agent's own certificate, for `ssl.client.auth`.", Shape: pathShape()},
+			config.Field{Name: "cert_file", Unset: "no client certificate", Doc: "The agent's own certificate, for `ssl.client.auth` of the inter-broker listener and of managed ones.", Shape: pathShape()},
 			config.Field{Name: "key_file", Unset: "no client certificate", Doc: "Its key.", Shape: pathShape()},
 			config.Field{Name: "server_name", Unset: "the host that is dialled", Doc: "The name that the brokers' certificates must have.", Shape: wordShape("a host name")},
 		)},

@@ -59,17 +59,9 @@ func (t *targets) update() {
 	var list []probe.Target
 	used := map[string]bool{}
 	for _, e := range desired.Endpoints {
-		host, port, protocol, bind, bindPort := e.AdvertisedHost, e.AdvertisedPort, e.SecurityProtocol, e.BindHost, e.BindPort
-		for _, r := range t.running {
-			if r.Name == e.Name {
-				host, port, protocol, bind, bindPort = r.AdvertisedHost, r.AdvertisedPort, r.SecurityProtocol, r.BindHost, r.BindPort
-			}
-		}
-		check := kafka.ListenerCheck{
-			Addr: net.JoinHostPort(dialHost(bind), strconv.Itoa(bindPort)), Protocol: protocol, Broker: t.id,
-			AdvertisedHost: host, AdvertisedPort: port, Login: t.login, Metrics: t.asked,
-		}
-		key := fmt.Sprintf("%s %s %s:%d", check.Addr, protocol, host, port)
+		check := listenerCheck(e, t.running, t.id, t.login)
+		check.Metrics = t.asked
+		key := fmt.Sprintf("%s %s %s:%d", check.Addr, check.Protocol, check.AdvertisedHost, check.AdvertisedPort)
 		checker := t.checkers[key]
 		if checker == nil {
 			checker = kafka.NewChecker(check)
@@ -91,15 +83,35 @@ func (t *targets) update() {
 	t.prober.SetTargets(list)
 }
 
+// listenerCheck is how to check a listener of the manifest, as the process has it.
+func listenerCheck(e config.Endpoint, running []config.Effective, broker int32, login *kafka.Login) kafka.ListenerCheck {
+	check := kafka.ListenerCheck{
+		Protocol: e.SecurityProtocol, Broker: broker, AdvertisedHost: e.AdvertisedHost, AdvertisedPort: e.AdvertisedPort, Login: login,
+	}
+	bind, bindPort := e.BindHost, e.BindPort
+	for _, r := range running {
+		if r.Name == e.Name {
+			check.Protocol, check.AdvertisedHost, check.AdvertisedPort = r.SecurityProtocol, r.AdvertisedHost, r.AdvertisedPort
+			bind, bindPort = r.BindHost, r.BindPort
+		}
+	}
+	check.Addr = net.JoinHostPort(dialHost(bind), strconv.Itoa(bindPort))
+	return check
+}
+
 // check takes a doubtful certificate for a warning: the listener serves, and
-// whether its clients verify names is theirs to say.
+// whether its clients verify names is theirs to say. So it does with a listener
+// that does not let the agent in.
 func (t *targets) check(name string, c *kafka.Checker) func(context.Context) error {
-	var once sync.Once
+	var doubted, outside sync.Once
 	return func(ctx context.Context) error {
 		err := c.Check(ctx)
 		if _, ok := errors.AsType[*kafka.CertificateError](err); ok {
-			once.Do(func() { t.log.Warn("certificate in doubt", "listener", name, "err", err) })
-			return nil
+			doubted.Do(func() { t.log.Warn("certificate in doubt", "listener", name, "err", err) })
+			err = nil
+		}
+		if why := c.Unseen(); why != nil && err == nil {
+			outside.Do(func() { t.log.Warn("the listener is checked from outside only", "listener", name, "why", why) })
 		}
 		return err
 	}
@@ -117,11 +129,17 @@ func dialHost(bind string) string {
 }
 
 func newTargets(p *probe.Prober, st *store, n node, s *Settings, log *slog.Logger, asked *kafka.Metrics) *targets {
-	t := &targets{prober: p, store: st, id: n.BrokerID, log: log, asked: asked, checkers: map[string]*kafka.Checker{}}
-	c := s.Kafka.Client
-	if s.Kafka.SASL.Mechanism != "" || s.Kafka.TLS.CertFile != "" || c != nil && c.Protocol != "PLAINTEXT" {
-		l := kafkaLogin(s, n.agents.SecurityProtocol)
-		t.login = &l
+	return &targets{
+		prober: p, store: st, id: n.BrokerID, log: log, asked: asked, checkers: map[string]*kafka.Checker{}, login: listenerLogin(s, n),
 	}
-	return t
+}
+
+// listenerLogin is the agent's login for listeners that ask for one; nil if it has none.
+func listenerLogin(s *Settings, n node) *kafka.Login {
+	c := s.Kafka.Client
+	if s.Kafka.SASL.Mechanism == "" && s.Kafka.TLS.CertFile == "" && (c == nil || c.Protocol == "PLAINTEXT") {
+		return nil
+	}
+	l := kafkaLogin(s, n.agents.SecurityProtocol)
+	return &l
 }

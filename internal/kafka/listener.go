@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl"
@@ -26,10 +27,10 @@ type ListenerCheck struct {
 	AdvertisedHost string
 	AdvertisedPort int
 	// Login logs in to the listener; its Protocol is not used. Without one, and
-	// after the listener refused it, a SASL listener is only asked for its API
-	// versions, which Kafka answers before any login; and a listener that does
-	// not accept our certificate is only seen to ask for one. A login that is
-	// wrong, or meant for another listener, makes no broker unfit to serve.
+	// for ten minutes after the listener refused it, a SASL listener is only asked
+	// for its API versions, which Kafka answers before any login; and a listener
+	// that does not accept our certificate is only seen to ask for one. A login that
+	// is wrong, or meant for another listener, makes no broker unfit to serve.
 	Login *Login
 	// ServerName is the name the certificate must be valid for; empty is AdvertisedHost.
 	ServerName string
@@ -62,16 +63,38 @@ func CheckListener(ctx context.Context, check ListenerCheck) error {
 	return c.Check(ctx)
 }
 
+const (
+	// askAgain is how long a login or a certificate that the listener refused is not
+	// shown to it again: each time is a failed authentication in the broker's log and metrics.
+	askAgain = 10 * time.Minute
+	// askSoon is the same where the connection ended without a word about the
+	// certificate: it may have been another end, of a broker that stops.
+	askSoon = time.Minute
+)
+
 // Checker checks one listener again and again over one connection, so that the
-// broker is spared a TCP and TLS handshake and a login for each check.
+// broker is spared a TCP and TLS handshake and a login for each check. A listener
+// that does not let us in is asked over a new one each time, and only for what it
+// answers to everybody.
 type Checker struct {
 	check ListenerCheck
 
-	mu      sync.Mutex // held through a check: they are made one after another
-	wire    *wire
-	cert    error // what is wrong with the certificate of the connection
-	refused bool  // the login was refused: it is not tried again
+	mu       sync.Mutex // held through a check: they are made one after another
+	wire     *wire
+	cert     error   // what is wrong with the certificate of the connection
+	login    refusal // of our user
+	identity refusal // of our certificate, or of our having none
+	unseen   error   // why the last check saw the listener from outside only
 }
+
+// refusal is what a listener did not take, and when it may be shown again.
+type refusal struct {
+	why   error
+	until time.Time
+}
+
+func (r *refusal) begin(why error, lasts time.Duration) { r.why, r.until = why, time.Now().Add(lasts) }
+func (r *refusal) lasts() bool                          { return time.Now().Before(r.until) }
 
 // NewChecker returns a checker that has not connected yet.
 func NewChecker(check ListenerCheck) *Checker { return &Checker{check: check} }
@@ -92,7 +115,9 @@ func (c *Checker) drop() {
 
 // Check returns nil if the listener serves this broker under its advertised
 // name and port, and a *CertificateError if only its certificate is in doubt.
-// After any other error the next check begins with a new connection.
+// After any other error the next check begins with a new connection. What a
+// listener tells only to those that it lets in is taken for granted where it does
+// not let us in; Unseen says so.
 func (c *Checker) Check(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -104,6 +129,14 @@ func (c *Checker) Check(ctx context.Context) error {
 		return &CertificateError{Addr: c.check.Addr, Name: c.name(), Err: c.cert}
 	}
 	return nil
+}
+
+// Unseen says why the last good check saw the listener from outside only: that it
+// answers, and not whom it names and advertises. nil if it saw all.
+func (c *Checker) Unseen() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unseen
 }
 
 func (c *Checker) name() string {
@@ -122,36 +155,69 @@ func (c *Checker) ask(ctx context.Context) error {
 		}
 		c.drop()
 	}
-	err := c.connect(ctx)
-	if wantsCertificate(err) {
-		return nil
+	asked, err := c.connect(ctx)
+	if err != nil && asked && !c.identity.lasts() && ctx.Err() == nil {
+		// As a rule an alert says so; it can get lost, since the broker ends the
+		// connection. What the listener answers to everybody decides.
+		lasts := askSoon
+		if aboutCertificate(err) {
+			lasts = askAgain
+		}
+		c.identity.begin(err, lasts)
+		_, err = c.connect(ctx)
 	}
 	if _, refused := errors.AsType[*refusedError](err); refused {
-		c.refused = true
+		c.login.begin(err, askAgain)
 		c.drop()
-		err = c.connect(ctx)
+		_, err = c.connect(ctx)
 	}
 	if err != nil {
 		return err
 	}
+	if !c.inside() {
+		// Before a login Kafka answers one request for the API versions, and ends the
+		// connection at a second one (SaslServerAuthenticator, KAFKA-3618).
+		c.drop()
+		return nil
+	}
 	return c.question(ctx)
 }
 
-// mechanism returns nil if we do not log in; mute is true if the listener
+// inside is true if the listener has let us in.
+func (c *Checker) inside() bool { return c.unseen == nil }
+
+// mechanism returns nil if we do not log in; mute says why not, if the listener
 // talks only to those who do.
-func (c *Checker) mechanism() (mech sasl.Mechanism, mute bool) {
-	login := c.login()
-	if !login.usesSASL() {
-		return nil, false
-	}
-	if c.refused || c.cert != nil { // a password is for brokers whose certificate holds
-		return nil, true
+func (c *Checker) mechanism() (mech sasl.Mechanism, mute error) {
+	login := c.credentials()
+	switch {
+	case !login.usesSASL():
+		return nil, nil
+	case c.cert != nil:
+		return nil, errors.New("a password is not sent to a broker whose certificate is in doubt")
+	case c.login.lasts():
+		return nil, fmt.Errorf("it refused the agent's login: %w", explain(c.login.why))
+	case login.Mechanism == "":
+		return nil, errors.New("it asks for a login, and the agent has none: give it one that this listener knows (kafka.sasl in its settings, or kafka.client_properties)")
 	}
 	mech, err := login.mechanism()
-	return mech, err != nil
+	return mech, err
 }
 
-func (c *Checker) login() Login {
+// noIdentity says why the listener does not let us in for want of a certificate.
+func (c *Checker) noIdentity() error {
+	const give = "give it one that a CA in the listener's ssl.truststore has signed (kafka.tls.cert_file and kafka.tls.key_file in its settings, or ssl.keystore.location in kafka.client_properties)"
+	cert, err := c.credentials().clientCertificate(nil)
+	switch {
+	case err != nil:
+		return fmt.Errorf("it asks for a certificate (ssl.client.auth), and the agent's cannot be used: %w", explain(err))
+	case len(cert.Certificate) == 0:
+		return errors.New("it asks for a certificate (ssl.client.auth), and the agent has none: " + give)
+	}
+	return fmt.Errorf("it does not accept the agent's certificate (%w): %s", c.identity.why, give)
+}
+
+func (c *Checker) credentials() Login {
 	login := Login{}
 	if c.check.Login != nil {
 		login = *c.check.Login
@@ -161,10 +227,6 @@ func (c *Checker) login() Login {
 }
 
 func (c *Checker) question(ctx context.Context) error {
-	if _, mute := c.mechanism(); mute {
-		_, err := c.wire.hello(ctx)
-		return err
-	}
 	req := kmsg.NewPtrMetadataRequest()
 	req.Topics = []kmsg.MetadataRequestTopic{}
 	resp, err := ask[*kmsg.MetadataResponse](ctx, c.wire, req)
@@ -174,34 +236,62 @@ func (c *Checker) question(ctx context.Context) error {
 	return c.named(resp)
 }
 
+// errAsked ends a TLS handshake in which the listener has shown its certificate and
+// asked for ours. It is an answer; and to a broker a connection that ends there is
+// no failed authentication, as one with the wrong certificate is.
+var errAsked = errors.New("it asks for a certificate")
+
 // connect does not fail over the broker's certificate, which is for its
 // clients to judge; it looks at it for a warning. Without a login, so without
-// a CA, that is the name in it; with one, all of it.
-func (c *Checker) connect(ctx context.Context) error {
-	c.cert = nil
-	w, err := connect(ctx, secured(c.check.Dial, c.tlsConfig), c.check.Addr, c.check.Metrics)
-	if err != nil {
-		return err
+// a CA, that is the name in it; with one, all of it. asked is true if the listener
+// asked for our certificate. Where that is all it does, there is no connection.
+func (c *Checker) connect(ctx context.Context) (asked bool, err error) {
+	c.cert, c.unseen = nil, nil
+	base := c.check.Dial
+	if base == nil {
+		base = (&net.Dialer{}).DialContext
+	}
+	var raw net.Conn
+	dial := func(ctx context.Context, network, addr string) (_ net.Conn, err error) {
+		raw, err = base(ctx, network, addr)
+		return raw, err
+	}
+	config := func(string) (*tls.Config, error) {
+		return c.tlsConfig(func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			asked = true
+			if c.identity.lasts() {
+				_ = raw.Close() // before crypto/tls tells the broker that something is wrong
+				return nil, errAsked
+			}
+			if cert, err := c.credentials().clientCertificate(info); err == nil {
+				return cert, nil
+			}
+			return &tls.Certificate{}, nil
+		})
+	}
+	w, err := connect(ctx, secured(dial, config), c.check.Addr, c.check.Metrics)
+	switch {
+	case errors.Is(err, errAsked):
+		c.unseen = c.noIdentity()
+		return true, nil
+	case err != nil:
+		return asked, err
 	}
 	c.wire = w
-	mech, _ := c.mechanism()
-	return w.login(ctx, mech)
+	mech, mute := c.mechanism()
+	c.unseen = mute
+	return false, w.login(ctx, mech)
 }
 
 // tlsConfig accepts every certificate of the broker and notes what is wrong with
 // it. What is wrong with our own files makes no broker unfit to serve, either.
-func (c *Checker) tlsConfig(string) (*tls.Config, error) {
-	login := c.login()
+func (c *Checker) tlsConfig(own func(*tls.CertificateRequestInfo) (*tls.Certificate, error)) (*tls.Config, error) {
+	login := c.credentials()
 	cfg, err := Login{Protocol: login.Protocol}.tlsConfig(c.name())
 	if err != nil || cfg == nil {
 		return cfg, err
 	}
-	cfg.GetClientCertificate = func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		if cert, err := login.clientCertificate(info); err == nil {
-			return cert, nil
-		}
-		return &tls.Certificate{}, nil
-	}
+	cfg.GetClientCertificate = own
 	cfg.InsecureSkipVerify = true
 	cfg.VerifyConnection = func(s tls.ConnectionState) error {
 		if c.check.Login == nil {
@@ -218,9 +308,9 @@ func (c *Checker) tlsConfig(string) (*tls.Config, error) {
 	return cfg, nil
 }
 
-// wantsCertificate is true if the broker ended a TLS handshake over our
+// aboutCertificate is true if the broker ended a TLS handshake over our
 // certificate, or over having got none.
-func wantsCertificate(err error) bool {
+func aboutCertificate(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == remoteAlert && strings.Contains(op.Err.Error(), "certificate")
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/binary"
 	"errors"
 	"io"
 	"math/big"
@@ -16,6 +17,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -216,6 +218,7 @@ func TestCheckTLS(t *testing.T) {
 }
 
 // A listener that wants a client certificate serves, whether we have one or not.
+// What brokers do is tested on real ones in test/e2e (TestClosedListeners).
 func TestCheckMutualTLS(t *testing.T) {
 	ca := newAuthority(t)
 	cert := ca.issue(t, "b0.example")
@@ -226,28 +229,103 @@ func TestCheckMutualTLS(t *testing.T) {
 			Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
 			MinVersion: version, MaxVersion: version,
 		}))
+		for _, tt := range []struct {
+			name   string
+			login  *kafka.Login
+			unseen string
+		}{
+			{"no certificate", nil, "it asks for a certificate (ssl.client.auth), and the agent has none: give it one that a CA in the listener's ssl.truststore"},
+			{"one of another authority", &kafka.Login{Roots: ca.roots, Certificate: always(newAuthority(t).issue(t, "agent"))}, "it does not accept the agent's certificate ("},
+			{"one that has expired", &kafka.Login{Roots: ca.roots, Certificate: always(ca.issue(t, "agent", expired))}, "the agent's own certificate (CN=agent) has expired at "},
+			{"a good one", &kafka.Login{Roots: ca.roots, Certificate: always(cert)}, ""},
+		} {
+			k := check(t, c, "SSL")
+			k.Login = tt.login
+			checker := kafka.NewChecker(k)
+			if err := checker.Check(within(t)); err != nil {
+				t.Errorf("TLS %x, %s: %v", version, tt.name, err)
+			}
+			if err := checker.Unseen(); (err != nil) != (tt.unseen != "") || err != nil && !strings.Contains(err.Error(), tt.unseen) {
+				t.Errorf("TLS %x, %s: unseen is %v", version, tt.name, err)
+			}
+			checker.Close()
+		}
 		k := check(t, c, "SSL")
-		// Go's own TLS 1.2 says nothing of a certificate when there is none; Java's does.
-		if err := kafka.CheckListener(within(t), k); err != nil && version == tls.VersionTLS13 {
-			t.Errorf("without a certificate: %v", err)
-		}
-		k.Login = &kafka.Login{Roots: ca.roots, Certificate: always(newAuthority(t).issue(t, "agent"))}
-		if err := kafka.CheckListener(within(t), k); err != nil {
-			t.Errorf("TLS %x, with a certificate that is not accepted: %v", version, err)
-		}
-		k.Login = &kafka.Login{Roots: ca.roots, Certificate: always(ca.issue(t, "agent", expired))}
-		if err := kafka.CheckListener(within(t), k); err != nil && version == tls.VersionTLS13 {
-			t.Errorf("with a certificate that has expired: %v", err)
-		}
 		k.Login = &kafka.Login{Roots: ca.roots, Certificate: always(cert)}
-		if err := kafka.CheckListener(within(t), k); err != nil {
-			t.Errorf("TLS %x, with a certificate: %v", version, err)
-		}
 		k.Broker = 9 // with a certificate more is asked
 		if err := kafka.CheckListener(within(t), k); err == nil {
 			t.Errorf("TLS %x: broker 9 is not there", version)
 		}
 	}
+}
+
+// certificateLess is a TLS listener that lets nobody in, and counts.
+type certificateLess struct {
+	cfg            *tls.Config
+	failed, silent atomic.Int32 // handshakes that ended with an alert, and without a word
+}
+
+func (s *certificateLess) dial(context.Context, string, string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	go func() {
+		defer theirs.Close()
+		switch err := tls.Server(theirs, s.cfg).Handshake(); {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrClosedPipe):
+			s.silent.Add(1)
+		default:
+			s.failed.Add(1)
+		}
+	}()
+	return ours, nil
+}
+
+// A broker logs each handshake that fails by an alert, and none that just ends
+// (SslTransportLayer, Selector): an hour of checks makes few of the first kind.
+func TestCheckerShowsItsCertificateRarely(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		synctest.Test(t, func(t *testing.T) {
+			ca := newAuthority(t)
+			pool := x509.NewCertPool()
+			pool.AddCert(ca.cert)
+			s := &certificateLess{cfg: &tls.Config{
+				Certificates: []tls.Certificate{ca.issue(t, "b0.example")}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
+				MinVersion: version, MaxVersion: version,
+			}}
+			checker := kafka.NewChecker(kafka.ListenerCheck{Addr: "x:1", Protocol: "SSL", AdvertisedHost: "b0.example", Dial: s.dial})
+			defer checker.Close()
+			for range 1800 {
+				if err := checker.Check(within(t)); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(2 * time.Second)
+			}
+			if failed, silent := s.failed.Load(), s.silent.Load(); failed > 60 || silent < 1800 {
+				t.Errorf("TLS %x: an hour has %d failed handshakes and %d silent ones", version, failed, silent)
+			}
+		})
+	}
+}
+
+// oneHello is a connection to a SASL listener as Kafka has it: the second request
+// for the API versions ends it (SaslServerAuthenticator, KAFKA-3618). kfake answers any
+// number of them; test/e2e has the same on real brokers.
+type oneHello struct {
+	net.Conn
+	hellos int
+}
+
+func (c *oneHello) Write(b []byte) (int, error) {
+	if len(b) >= 6 && binary.BigEndian.Uint16(b[4:]) == 18 {
+		if c.hellos++; c.hellos > 1 {
+			return len(b), c.Close()
+		}
+	}
+	return c.Conn.Write(b)
+}
+
+func dialOneHello(_ context.Context, network, addr string) (net.Conn, error) {
+	conn, err := net.Dial(network, addr)
+	return &oneHello{Conn: conn}, err
 }
 
 func TestCheckSASL(t *testing.T) {
@@ -258,8 +336,16 @@ func TestCheckSASL(t *testing.T) {
 			var logins atomic.Int32
 			c.ControlKey(17, func(kmsg.Request) (kmsg.Response, error, bool) { logins.Add(1); return nil, nil, false })
 			k := check(t, c, "SASL_PLAINTEXT")
-			if err := kafka.CheckListener(within(t), k); err != nil || logins.Load() != 0 {
-				t.Errorf("without a login: %v, %d logins", err, logins.Load())
+			k.Dial = dialOneHello
+			without := kafka.NewChecker(k)
+			defer without.Close()
+			for range 3 {
+				if err := without.Check(within(t)); err != nil || logins.Load() != 0 {
+					t.Errorf("without a login: %v, %d logins", err, logins.Load())
+				}
+			}
+			if err := without.Unseen(); err == nil || !strings.HasPrefix(err.Error(), "it asks for a login, and the agent has none: give it one") {
+				t.Errorf("without a login unseen is %v", err)
 			}
 			k.Login = &kafka.Login{Mechanism: mechanism, User: user("agent", "secret")}
 			if err := kafka.CheckListener(within(t), k); err != nil || logins.Load() != 1 {
@@ -287,6 +373,9 @@ func TestCheckSASL(t *testing.T) {
 			}
 			if n := logins.Load(); n != 1 {
 				t.Errorf("a refused login was tried %d times", n)
+			}
+			if err := checker.Unseen(); err == nil || !strings.HasPrefix(err.Error(), "it refused the agent's login: log in with "+mechanism) {
+				t.Errorf("with a refused login unseen is %v", err)
 			}
 		})
 	}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/kafka"
+)
+
+// checkListeners asks each listener of the manifest that the process has, as the
+// daemon does for its probe.
+func checkListeners(ctx context.Context, s *Settings, n node, d config.Desired, running []config.Effective) []finding {
+	var findings []finding
+	for _, e := range d.Endpoints {
+		if !slices.ContainsFunc(running, func(r config.Effective) bool { return r.Name == e.Name }) {
+			continue
+		}
+		checker := kafka.NewChecker(listenerCheck(e, running, n.BrokerID, listenerLogin(s, n)))
+		err := checker.Check(ctx)
+		unseen := checker.Unseen()
+		checker.Close()
+		findings = append(findings, judgeListener("listener "+e.Name, err, unseen)...)
+	}
+	return findings
+}
+
+// judgeListener says what a check of a listener came to. unseen is why it saw the
+// listener from outside only.
+func judgeListener(what string, err, unseen error) []finding {
+	var findings []finding
+	if _, ok := errors.AsType[*kafka.CertificateError](err); ok {
+		findings = append(findings, doubtful(what, "%s", oneLine(err)))
+		err = nil
+	}
+	switch {
+	case err != nil:
+		return append(findings, broken(what, "it does not serve: %s; see the broker's log", oneLine(err)))
+	case unseen != nil:
+		return append(findings, doubtful(what, "it answers; what it tells its clients cannot be seen: %s", oneLine(unseen)))
+	case len(findings) == 0:
+		return []finding{well(what, "it serves")}
+	}
+	return findings
+}
