@@ -108,6 +108,12 @@ func TestAdoptsWildcard(t *testing.T) {
 			t.Errorf("of an earlier version %q, now %q", old, want)
 		}
 	}
+	for _, bind := range []string{`":39092"`, ":39092"} {
+		m, err := ParseManifest("m", []byte("version: 1\ncluster: c\nlisteners:\n  EXTERNAL: {bind: "+bind+", security_protocol: PLAINTEXT, advertised: \"<broker_id>.example.com:<port>\", port_base: 9092, probe_port: 1}\n"))
+		if err != nil || m.Listeners[0].BindHost != "" || m.Listeners[0].BindPort != 39092 {
+			t.Errorf("bind: %s: %+v, %v", bind, m, err)
+		}
+	}
 	// What is advertised is never a wildcard: leaving it out stands for the machine's name.
 	if _, err := render(zkHead+"advertised.listeners=PLAINTEXT://0.0.0.0:9092\n", Desired{}, v371); ruleOf(err) != "R7" {
 		t.Error(err)

@@ -52,7 +52,8 @@ func ManifestShape() *Shape {
 
 func listenerFields() []Field {
 	return []Field{
-		{Name: "bind", Required: true, Doc: "Where Kafka listens: `0.0.0.0:39092`, one IP address and a port, or `<host>:39092` for the broker's own `host`. An IPv6 address needs brackets and quotes: `\"[::]:39092\"`.", Shape: Shape{Kind: KindString, Want: "HOST:PORT", Check: func(s string) string { _, _, text := splitBind(s); return text }}},
+		{Name: "bind", Required: true, Doc: "Where Kafka listens: `0.0.0.0:39092`, one IP address and a port, or `<host>:39092` for the broker's own `host`. Without an address, `\":39092\"`, all are meant, as by `0.0.0.0`; Kafka binds the same socket for both. " +
+			"An IPv6 address needs brackets and quotes: `\"[::]:39092\"`.", Shape: Shape{Kind: KindString, Want: "HOST:PORT", Check: func(s string) string { _, _, text := splitBind(s); return text }}},
 		{Name: "security_protocol", Required: true, Doc: "Kafka's security protocol of the listener, in any case.", Shape: Shape{Kind: KindString, Enum: []string{"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"}, Fold: true}},
 		{Name: "advertised", Unset: "`advertised_by_zone` is needed", Doc: "The address that clients connect to, as the console of the cloud service prints it: `<broker_id>` becomes `b` and the broker's id, `<port>` its port. A port written out is the same for all brokers.", Shape: patternShape()},
 		{Name: "advertised_by_zone", Unset: "`advertised` is needed", Doc: "Instead of `advertised`: one pattern for each zone, where the name has the zone in it (AWS).", Shape: Shape{Kind: KindMap, Key: zoneShape(), Elem: new(patternShape())}},
