@@ -51,6 +51,8 @@ func checkKafka(ctx context.Context, s *Settings, client *kafka.Client) ([]findi
 	findings = append(findings, judged("configuration of the broker", err, ""))
 	if err == nil {
 		findings = append(findings, checkAhead(s, values)...)
+		dirs, err := client.LogDirs(ctx)
+		findings = append(findings, checkStorage(logDirFacts(dirs, values, s.Storage, lookAt), err)...)
 	}
 	view := client.Observe(ctx)
 	findings = append(findings, judgeView(view)...)

@@ -12,9 +12,10 @@ import (
 
 // cluster turns what Kafka answers into what restart decides on.
 type cluster struct {
-	client *kafka.Client
-	store  *store
-	id     int32
+	client  *kafka.Client
+	store   *store
+	id      int32
+	storage StorageSettings
 	// learned is called with what the own broker's process runs.
 	learned func(process)
 }
@@ -55,6 +56,11 @@ func (c *cluster) Running(ctx context.Context) restart.RunningFacts {
 	f.Dynamic = config.DynamicOverrides(raw, desired)
 	for _, d := range config.Dropped(raw) {
 		f.Dropped = append(f.Dropped, restart.Dropped(d))
+	}
+	if dirs, err := c.client.LogDirs(ctx); err != nil {
+		f.LogDirsErr = err.Error()
+	} else {
+		f.LogDirs = logDirFacts(dirs, raw, c.storage, lookAt)
 	}
 	version, err := c.version(ctx)
 	if err != nil {

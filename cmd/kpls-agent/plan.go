@@ -65,6 +65,9 @@ type planReport struct {
 	// Drops and Dropped are dynamic settings that a restart takes away, and those that one has.
 	Drops   []restart.DynamicDrop `json:"drops,omitempty"`
 	Dropped []restart.Dropped     `json:"dropped,omitempty"`
+	LogDirs []restart.LogDir      `json:"log_dirs,omitempty"`
+	// LogDirsErr is why the log directories are not known.
+	LogDirsErr string `json:"log_dirs_error,omitempty"`
 	restart.Plan
 }
 
@@ -116,7 +119,7 @@ func planOnline(ctx context.Context, s *shared, o planOptions) error {
 // lookAhead gathers facts as the agent does, and plans on them.
 func lookAhead(ctx context.Context, settings *Settings, n node, st *store, conn *connection) (planReport, error) {
 	f := &files{settings: settings, id: n.BrokerID, store: st}
-	c := &cluster{client: conn.client, store: st, id: n.BrokerID, learned: f.learned}
+	c := &cluster{client: conn.client, store: st, id: n.BrokerID, storage: settings.Storage, learned: f.learned}
 	facts := restart.Facts{Now: time.Now()}
 	_ = conn.sync(ctx) // what keeps it from being read is a fact as well
 	facts.Log = conn.log.Facts()
@@ -130,6 +133,7 @@ func lookAhead(ctx context.Context, settings *Settings, n node, st *store, conn 
 	facts.Unit = u.State(ctx)
 	r := planReport{Broker: n.BrokerID, Manifest: st.current.Hash, Plan: restart.NewPlan(n.BrokerID, facts)}
 	r.Drops, r.Dropped = facts.Manifest.Drops, facts.Running.Dropped
+	r.LogDirs, r.LogDirsErr = facts.Running.LogDirs, facts.Running.LogDirsErr
 	if facts.Manifest.Refusal != nil {
 		r.Refusal = facts.Manifest.Refusal.Text
 	}
@@ -169,6 +173,14 @@ func (r planReport) text() string {
 	}
 	for _, d := range r.Dropped {
 		fmt.Fprintf(&b, "not in force: %s\n", droppedText(d, r.Broker))
+	}
+	for _, d := range r.LogDirs {
+		if text := orElse(d.Fault, d.Unseen); text != "" {
+			fmt.Fprintf(&b, "storage: %s\n", text)
+		}
+	}
+	if r.LogDirsErr != "" {
+		fmt.Fprintf(&b, "storage: cannot be seen: %s\n", r.LogDirsErr)
 	}
 	if len(r.Order) > 0 {
 		fmt.Fprintf(&b, "restarts, in this order: %s\n", strings.Trim(strings.ReplaceAll(fmt.Sprint(r.Order), " ", ", "), "[]"))

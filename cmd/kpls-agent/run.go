@@ -96,7 +96,7 @@ func run(ctx context.Context, s *Settings, log *slog.Logger) error {
 	})
 	t := newTargets(prober, st, n, s, log, asked)
 	t.update()
-	c := &cluster{client: client, store: st, id: n.BrokerID, learned: func(p process) {
+	c := &cluster{client: client, store: st, id: n.BrokerID, storage: s.Storage, learned: func(p process) {
 		f.learned(p)
 		t.learned(p.listeners)
 	}}

@@ -35,6 +35,7 @@ type Settings struct {
 	Progress         time.Duration
 	Takeover         time.Duration
 	ProbeInterval    time.Duration
+	Storage          StorageSettings
 }
 
 // CommandSettings stand in for a service manager.
@@ -152,6 +153,7 @@ func ParseSettings(path string, data []byte) (*Settings, error) {
 		LogJSON:    text(root.Get("log").Get("format")) == "json",
 		Start:      span(root.Get("timeouts").Get("start")), Progress: span(root.Get("timeouts").Get("progress")), Takeover: span(root.Get("timeouts").Get("takeover")),
 		ProbeInterval: span(root.Get("probe").Get("interval")),
+		Storage:       StorageSettings{whole(root.Get("storage").Get("min_free_mib")), whole(root.Get("storage").Get("min_free_percent"))},
 	}
 	if err := s.LogLevel.UnmarshalText([]byte(text(root.Get("log").Get("level")))); err != nil {
 		s.LogLevel = slog.LevelInfo // Decode has refused every other word already
@@ -222,4 +224,11 @@ func list(v *config.Value) []string {
 		out = append(out, item.Text)
 	}
 	return out
+}
+
+func whole(v *config.Value) int64 {
+	if v == nil {
+		return 0
+	}
+	return int64(v.Int)
 }

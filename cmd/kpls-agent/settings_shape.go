@@ -37,6 +37,10 @@ func settingsShape() *config.Shape {
 			config.Field{Name: "progress", Default: "5m", Doc: "How long a broker that catches up may make no progress before the reason says `stalled`.", Shape: spanShape(10*time.Second, 24*time.Hour)},
 			config.Field{Name: "takeover", Default: "5m", Doc: "How long an agent must be silent before another may take its claim away, and then only if its broker is provably healthy.", Shape: spanShape(time.Minute, 24*time.Hour)},
 		)},
+		{Name: "storage", Doc: "What each log directory of the broker must have free before a restart: the larger of the two. A broker with a full disk does not come up.", Shape: objectShape(
+			config.Field{Name: "min_free_mib", Default: "1024", Doc: "In MiB; 0 asks for none.", Shape: config.Shape{Kind: config.KindInt, Min: 0, Max: 1 << 30}},
+			config.Field{Name: "min_free_percent", Default: "2", Doc: "In percent of the file system; 0 asks for none.", Shape: config.Shape{Kind: config.KindInt, Min: 0, Max: 90}},
+		)},
 		{Name: "probe", Doc: "How the agent judges its own broker.", Shape: objectShape(
 			config.Field{Name: "interval", Default: "2s", Doc: "Time between two protocol-level checks of a listener. The end of the broker is noticed at once, whatever this is.", Shape: spanShape(100*time.Millisecond, time.Minute)},
 		)},

@@ -92,6 +92,7 @@ func defaults() *Settings {
 		Manifest: "/etc/kpls-agent/manifest.yaml", ServerProperties: "/etc/kafka/server.properties", StateDir: "/var/lib/kpls-agent",
 		Unit: "kafka.service", Kafka: KafkaSettings{Topic: "__kpls_agent"}, HTTPListen: ":9464",
 		Start: 15 * time.Minute, Progress: 5 * time.Minute, Takeover: 5 * time.Minute, ProbeInterval: 2 * time.Second,
+		Storage: StorageSettings{1024, 2},
 	}
 }
 
@@ -114,6 +115,7 @@ func TestSettingsValues(t *testing.T) {
 			},
 			HTTPListen: "127.0.0.1:9465", LogLevel: slog.LevelWarn, LogJSON: true,
 			Start: time.Hour, Progress: 10 * time.Minute, Takeover: 150 * time.Second, ProbeInterval: 500 * time.Millisecond,
+			Storage: StorageSettings{10240, 5},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
