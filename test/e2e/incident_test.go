@@ -2,9 +2,12 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -24,10 +27,7 @@ import (
 // consumer run all the time.
 func TestIncidents(t *testing.T) {
 	t.Parallel()
-	b := newBed(t, sandbox.Options{Properties: func(int32) map[string]string {
-		// A throttled replica gets its first bytes, and no more within this window.
-		return map[string]string{"replication.quota.window.size.seconds": "3600"}
-	}})
+	b := newBed(t, sandbox.Options{})
 	load := newTraffic(b)
 	t.Run("a partition at its minimum", func(*testing.T) { b.atMinimum(b.fleet.Manifest(fleet.ManifestOptions{})) })
 	t.Run("a broker killed while another restarts", func(*testing.T) {
@@ -57,7 +57,7 @@ func (b *bed) turns() []int32 {
 	return append(order, controller)
 }
 
-// atMinimum gives a partition a third replica that cannot catch up, so that its
+// atMinimum gives a partition a third replica that cannot come in sync, so that its
 // two others are just what min.insync.replicas asks for; then it lets it catch up.
 func (b *bed) atMinimum(manifest string) {
 	b.Helper()
@@ -75,19 +75,8 @@ func (b *bed) atMinimum(manifest string) {
 		}
 	}
 	b.until("the third replica is gone", replicas(2, 2))
-	b.fill(ctx, name, 8<<20)
-	b.must(b.SetTopic(ctx, name, "leader.replication.throttled.replicas", "*"))
-	b.must(b.SetTopic(ctx, name, "follower.replication.throttled.replicas", "*"))
-	for _, br := range b.Brokers {
-		b.must(b.SetDynamic(ctx, br.ID, "leader.replication.throttled.rate", "1"))
-		b.must(b.SetDynamic(ctx, br.ID, "follower.replication.throttled.rate", "1"))
-	}
-	b.until("the throttle is in force", func() bool {
-		return !slices.ContainsFunc(b.Brokers, func(br *sandbox.Broker) bool {
-			running, err := b.Running(ctx, br.ID)
-			return err != nil || running["follower.replication.throttled.rate"] != "1"
-		})
-	})
+	b.fill(ctx, name)
+	b.spoil(name, order[:2], 1)
 	b.must(b.Reassign(ctx, name, 0, order[0], order[1], third))
 	b.until("a replica is missing", replicas(3, 2))
 
@@ -103,25 +92,38 @@ func (b *bed) atMinimum(manifest string) {
 	if !replicas(3, 2)() {
 		b.Error("the partition was not at its minimum all the time")
 	}
-	for _, br := range b.Brokers {
-		b.must(b.ClearDynamic(ctx, br.ID, "leader.replication.throttled.rate"))
-		b.must(b.ClearDynamic(ctx, br.ID, "follower.replication.throttled.rate"))
-	}
+	b.spoil(name, order[:2], 0)
 	b.rolled(manifest)
 	b.once(starts)
 }
 
-// fill writes so many bytes to a topic of one partition.
-func (b *bed) fill(ctx context.Context, name string, size int) {
+// fill writes one record of zeros to a topic of one partition.
+func (b *bed) fill(ctx context.Context, name string) {
 	b.Helper()
 	cl, err := b.NewClient(kgo.DefaultProduceTopic(name), kgo.ProducerBatchCompression(kgo.NoCompression()))
 	b.must(err)
 	defer cl.Close()
-	var records []*kgo.Record
-	for range size / (64 << 10) {
-		records = append(records, &kgo.Record{Value: make([]byte, 64<<10)})
+	b.must(cl.ProduceSync(ctx, &kgo.Record{Value: make([]byte, 64<<10)}).FirstErr())
+}
+
+// spoil writes one byte into the record that fill wrote, in the file of every replica
+// that there is. With another byte than 0 its checksum is wrong, which a follower
+// looks at (UnifiedLog.analyzeAndValidateRecords) and a leader that sends it does not:
+// a new replica asks again and again and never has it, however long that takes and
+// however busy the machine is. A throttle only makes that slow.
+func (b *bed) spoil(topic string, replicas []int32, value byte) {
+	b.Helper()
+	const inTheValue = 1000 // behind the headers of the batch and the record
+	for _, id := range replicas {
+		segments, err := filepath.Glob(filepath.Join(b.Broker(id).Dir, "*", topic+"-0", "00000000000000000000.log"))
+		if err != nil || len(segments) != 1 {
+			b.Fatalf("the segment of %s-0 on broker %d: %q, %v", topic, id, segments, err)
+		}
+		f, err := os.OpenFile(segments[0], os.O_RDWR, 0)
+		b.must(err)
+		_, err = f.WriteAt([]byte{value}, inTheValue)
+		b.must(errors.Join(err, f.Close()))
 	}
-	b.must(cl.ProduceSync(ctx, records...).FirstErr())
 }
 
 // killedBeside kills the broker that is to go last at the moment at which another
