@@ -107,7 +107,11 @@ func kafkaLogin(s *Settings, protocol string) kafka.Login {
 
 // clientLogin is the login of a client.properties.
 func clientLogin(c *login.Client) kafka.Login {
-	return kafka.Login{Protocol: c.Protocol, Roots: c.Roots, Certificate: c.Certificate, AnyName: c.AnyName, Mechanism: c.Mechanism, User: c.User}
+	l := kafka.Login{Protocol: c.Protocol, Roots: c.Roots, Certificate: c.Certificate, AnyName: c.AnyName, Mechanism: c.Mechanism, User: c.User}
+	if c.Mechanism == login.OAuthBearer {
+		l.Token = login.NewTokens(c).Token
+	}
+	return l
 }
 
 // fits holds the login of the settings against the listener that it is for.

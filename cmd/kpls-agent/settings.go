@@ -58,6 +58,9 @@ func (k KafkaSettings) user() string {
 	if k.Client == nil || k.Client.Mechanism == "" {
 		return k.SASL.Username
 	}
+	if k.Client.Mechanism == login.OAuthBearer {
+		return "" // the broker makes the name out of the token
+	}
 	name, _, err := k.Client.User()
 	if err != nil {
 		return "" // every login reports it

@@ -173,7 +173,7 @@ func TestLoadSettings(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		kerberos:                               dir + "/kerberos: sasl.mechanism is not set, which means GSSAPI (Kerberos) to Kafka, and that is not supported; give the agent a user with PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
+		kerberos:                               dir + "/kerberos: sasl.mechanism is not set, which means GSSAPI (Kerberos) to Kafka, and that is not supported; add SCRAM-SHA-512 to sasl.enabled.mechanisms of the listener and give the agent a user with it, or name another listener of the brokers as kafka.listener",
 		sasl("password_file: gone"):            "read the password: open " + dir + "/gone: no such file or directory; name a readable file as kafka.sasl.password_file",
 		sasl("password_file: empty"):           "read the password: " + dir + "/empty is empty; write the password into it, or name another file as kafka.sasl.password_file",
 		sasl("password_env: KPLS_TEST_UNSET_"): "read the password: the environment variable KPLS_TEST_UNSET_ is not set; set it for the agent, or name another as kafka.sasl.password_env",

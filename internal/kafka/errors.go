@@ -6,7 +6,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"regexp"
+	"strconv"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -50,6 +54,52 @@ func explain(err error) error {
 	return err
 }
 
+// errSpeaksTLS is a listener with TLS that we speak to without.
+var errSpeaksTLS = errors.New("the answer is one of TLS")
+
+// hangUpError is a connection that the broker ended instead of an answer.
+type hangUpError struct{ at, advice string }
+
+func (e *hangUpError) Error() string { return "the broker ended the connection " + e.at }
+func (e *hangUpError) Unwrap() error { return io.EOF }
+
+// OtherBrokerError is an address at which another broker answers than the one that
+// is looked for.
+type OtherBrokerError struct {
+	Addr string
+	Want int32
+	Is   int32 // -1 if it does not say
+}
+
+// Error implements error.
+func (e *OtherBrokerError) Error() string {
+	who := "another broker"
+	if e.Is >= 0 {
+		who = fmt.Sprintf("broker %d", e.Is)
+	}
+	return fmt.Sprintf("at %s answers %s, and not broker %d", e.Addr, who, e.Want)
+}
+
+// ownID is what a broker says of itself to a question for another one (ConfigHelper).
+var ownID = regexp.MustCompile(`[Ee]xpected (\d+)`)
+
+// otherBroker makes the error of a broker that was asked by a name that is not its own.
+func otherBroker(message *string) *OtherBrokerError {
+	e := &OtherBrokerError{Is: -1}
+	if message == nil {
+		return e
+	}
+	if m := ownID.FindStringSubmatch(*message); m != nil {
+		if id, err := strconv.ParseInt(m[1], 10, 32); err == nil {
+			e.Is = int32(id)
+		}
+	}
+	return e
+}
+
+// protocols is what to do where a listener has another security protocol.
+const protocols = "correct the security protocol in the agent's settings; listener.security.protocol.map of that broker has the listener's"
+
 // remoteAlert is the Op with which crypto/tls reports an alert of the other side.
 const remoteAlert = "remote error"
 
@@ -64,16 +114,24 @@ func advise(err error) string {
 		noZK      *noZooKeeperError
 
 		noListener *noListenerError
+		token      *tokenError
+		ended      *hangUpError
 	)
 	switch {
 	case err == nil:
 		return ""
+	case errors.As(err, &token):
+		return "see in the broker's log what it misses: issuer, audience, scope and life of the token must be those that its sasl.oauthbearer settings expect"
 	case errors.Is(err, kerr.SaslAuthenticationFailed):
 		return "the user name or the password is wrong: correct the login in the agent's settings"
 	case errors.Is(err, kerr.UnsupportedSaslMechanism):
 		return "the listener does not offer this SASL mechanism: correct it in the agent's settings"
 	case errors.Is(err, kerr.IllegalSaslState):
-		return "the listener does not expect a login: correct the security protocol in the agent's settings"
+		return "the listener does not expect a login: " + protocols
+	case errors.Is(err, errSpeaksTLS), strings.Contains(err.Error(), "tls alert record"): // the latter is franz-go's
+		return "the listener speaks TLS, and the agent's settings say that it does not: " + protocols
+	case errors.As(err, &ended):
+		return "unless the broker is being stopped, " + ended.advice
 	case errors.As(err, &noListener), errors.Is(err, kerr.ListenerNotFound):
 		return "give every broker this listener, in listeners and advertised.listeners, or name another one as kafka.listener"
 	case errors.As(err, &noZK):
@@ -89,9 +147,9 @@ func advise(err error) string {
 	case errors.As(err, &network) && network.Op == remoteAlert:
 		return "the broker does not accept our side of TLS: give the agent a certificate that is valid and signed by one of the broker's ssl.truststore"
 	case errors.As(err, &handshake):
-		return "the listener may not speak TLS: correct the security protocol in the agent's settings"
+		return "the listener may not speak TLS: " + protocols
 	case errors.As(err, &hangUp):
-		return "the listener may expect TLS or a login: correct the security protocol in the agent's settings"
+		return "the listener may expect TLS or a login: " + protocols
 	case errors.Is(err, context.DeadlineExceeded):
 		return "no answer came in time: check that the broker runs and is not overloaded"
 	case errors.As(err, &network):

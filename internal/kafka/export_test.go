@@ -10,6 +10,8 @@ var (
 	ReleaseOf = release
 	KnownOf   = known
 	LacksOf   = lacksListener
+
+	OtherBrokerOf = otherBroker
 )
 
 // MinISROf is what an answer for all topics makes of ClusterFacts.

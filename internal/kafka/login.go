@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/pkg/sasl/oauth"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
@@ -35,10 +36,13 @@ type Login struct {
 	// AnyName accepts a broker's certificate whatever name is in it, if one of
 	// Roots has signed it.
 	AnyName bool
-	// Mechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
+	// Mechanism is PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER.
 	Mechanism string
 	// User returns the user's name and password.
 	User func() (name, password string, err error)
+	// Token returns, for OAUTHBEARER, a token and the SASL extensions (KIP-342) that go
+	// along with it.
+	Token func(ctx context.Context) (token string, extensions map[string]string, err error)
 }
 
 func (l Login) usesTLS() bool  { return l.Protocol == "SSL" || l.Protocol == "SASL_SSL" }
@@ -136,8 +140,13 @@ func (l Login) mechanism() (sasl.Mechanism, error) {
 	if !l.usesSASL() {
 		return nil, nil //nolint:nilnil // nil is the mechanism of a listener without SASL
 	}
-	if l.User == nil {
-		return nil, fmt.Errorf("security protocol %s needs a user and a password", l.Protocol)
+	switch {
+	case l.Mechanism == "":
+		return nil, fmt.Errorf("security protocol %s needs a login, and none is set", l.Protocol)
+	case l.Mechanism == oauthBearer && l.Token != nil:
+		return tokenMechanism{oauth.Oauth(l.tokenAuth)}, nil
+	case l.User == nil || l.Mechanism == oauthBearer:
+		return nil, fmt.Errorf("security protocol %s with %s needs who logs in, and nobody is set", l.Protocol, l.Mechanism)
 	}
 	switch l.Mechanism {
 	case "PLAIN":
@@ -150,8 +159,41 @@ func (l Login) mechanism() (sasl.Mechanism, error) {
 	case "SCRAM-SHA-512":
 		return scram.Sha512(l.scramAuth), nil
 	}
-	return nil, fmt.Errorf("SASL mechanism %q is not supported; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", l.Mechanism)
+	return nil, fmt.Errorf("SASL mechanism %q is not supported; use PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER", l.Mechanism)
 }
+
+// oauthBearer is the mechanism of RFC 7628.
+const oauthBearer = "OAUTHBEARER"
+
+func (l Login) tokenAuth(ctx context.Context) (oauth.Auth, error) {
+	token, extensions, err := l.Token(ctx)
+	return oauth.Auth{Token: token, Extensions: extensions}, err
+}
+
+// tokenMechanism is OAUTHBEARER with a refusal that can be told from others.
+type tokenMechanism struct{ sasl.Mechanism }
+
+// Authenticate implements sasl.Mechanism.
+func (m tokenMechanism) Authenticate(ctx context.Context, host string) (sasl.Session, []byte, error) {
+	session, first, err := m.Mechanism.Authenticate(ctx, host)
+	return tokenSession{session}, first, err
+}
+
+type tokenSession struct{ sasl.Session }
+
+// Challenge implements sasl.Session. A broker that accepts a token has nothing to
+// add; with any text it refuses it (RFC 7628, section 3.2.2).
+func (s tokenSession) Challenge(text []byte) (done bool, next []byte, err error) {
+	if len(text) > 0 {
+		return false, nil, &tokenError{string(text)}
+	}
+	return s.Session.Challenge(text)
+}
+
+// tokenError is a token that the broker does not accept.
+type tokenError struct{ says string }
+
+func (e *tokenError) Error() string { return "the broker does not accept the token: " + e.says }
 
 func (l Login) scramAuth(context.Context) (scram.Auth, error) {
 	name, password, err := l.User()

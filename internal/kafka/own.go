@@ -151,8 +151,9 @@ func (c *Client) BrokerConfig(ctx context.Context) (map[string]Entry, error) {
 		entries, err = brokerEntries(resp, name)
 		return needs(err, seesBrokers)
 	})
-	if errors.Is(err, kerr.InvalidRequest) {
-		return nil, fmt.Errorf("ask broker %s at %s for its configuration: another broker answers there (%w); correct the broker id or the address in the agent's settings", name, c.opts.OwnAddress, err)
+	if other, is := errors.AsType[*OtherBrokerError](err); is {
+		other.Addr, other.Want = c.opts.OwnAddress, c.opts.Self
+		return nil, other
 	}
 	if err != nil {
 		return nil, explain(fmt.Errorf("ask broker %s at %s for its configuration: %w", name, c.opts.OwnAddress, err))
@@ -165,7 +166,10 @@ func brokerEntries(resp *kmsg.DescribeConfigsResponse, name string) (map[string]
 		if r.ResourceType != kmsg.ConfigResourceTypeBroker || r.ResourceName != name {
 			continue
 		}
-		if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
+		switch err := kerr.ErrorForCode(r.ErrorCode); {
+		case errors.Is(err, kerr.InvalidRequest):
+			return nil, otherBroker(r.ErrorMessage)
+		case err != nil:
 			return nil, err
 		}
 		entries := make(map[string]Entry, len(r.Configs))

@@ -24,6 +24,10 @@ const (
 	answerLimit = 16 << 20
 )
 
+// A listener with TLS answers what is no TLS with an alert: its first bytes (RFC 8446,
+// section 5.1). As the size of an answer they would be 352 MiB.
+const tlsAlert, tlsMajor = 0x15, 0x03
+
 // wire is one connection to one address, for questions that must be answered
 // by whoever listens there: the cluster's own idea of its addresses, which the
 // client of franz-go goes by, is what is in question. One request at a time;
@@ -33,6 +37,7 @@ type wire struct {
 	versions map[int16]kmsg.ApiVersionsResponseApiKey
 	release  string // of Kafka, at the other end; empty if unknown
 	next     int32  // correlation id
+	answered int    // requests after the API versions
 	m        *Metrics
 }
 
@@ -142,7 +147,10 @@ func roundTrip[R kmsg.Response](ctx context.Context, w *wire, req kmsg.Request) 
 		if ctx.Err() != nil { // the deadline of the connection only carries the context's out
 			err = ctx.Err()
 		}
-		return none, err
+		return none, w.hungUp(req, err)
+	}
+	if !isHello(req) {
+		w.answered++
 	}
 	resp := req.ResponseKind()
 	reader := kbin.Reader{Src: body}
@@ -157,6 +165,25 @@ func roundTrip[R kmsg.Response](ctx context.Context, w *wire, req kmsg.Request) 
 		return none, fmt.Errorf("read answer to %s: it is of type %T", kmsg.NameForKey(req.Key()), resp)
 	}
 	return typed, nil
+}
+
+func isHello(req kmsg.Request) bool { return req.Key() == kmsg.ApiVersions.Int16() }
+
+// hungUp says at which request the broker ended the connection, where that tells
+// that the listener has another security protocol. A broker that shuts down ends it
+// just so.
+func (w *wire) hungUp(req kmsg.Request, err error) error {
+	switch end := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF); {
+	case !end:
+		return err
+	case isHello(req):
+		return &hangUpError{"at the first bytes", "the listener may expect TLS: " + protocols}
+	case req.Key() == kmsg.SASLHandshake.Int16(), req.Key() == kmsg.SASLAuthenticate.Int16():
+		return &hangUpError{"at the login", "its log says what it has against it"}
+	case w.answered == 0:
+		return &hangUpError{"at the first request", "the listener expects a login: " + protocols}
+	}
+	return err
 }
 
 // exchange writes a request and returns the body of its answer, without correlation id.
@@ -175,7 +202,11 @@ func (w *wire) exchange(ctx context.Context, req kmsg.Request) ([]byte, error) {
 		return nil, err
 	}
 	var head [8]byte
-	if _, err := io.ReadFull(w.conn, head[:]); err != nil {
+	n, err := io.ReadFull(w.conn, head[:])
+	if n >= 2 && head[0] == tlsAlert && head[1] == tlsMajor {
+		return nil, errSpeaksTLS
+	}
+	if err != nil {
 		return nil, err
 	}
 	size := binary.BigEndian.Uint32(head[:4])
@@ -186,6 +217,6 @@ func (w *wire) exchange(ctx context.Context, req kmsg.Request) ([]byte, error) {
 		return nil, errors.New("the answer belongs to another question: this is not a Kafka listener")
 	}
 	body := make([]byte, size-4)
-	_, err := io.ReadFull(w.conn, body)
+	_, err = io.ReadFull(w.conn, body)
 	return body, err
 }

@@ -22,7 +22,7 @@ type Client struct {
 	Path string
 	// Protocol is PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
 	Protocol string
-	// Mechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty without SASL.
+	// Mechanism is PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER; empty without SASL.
 	Mechanism string
 	// Bootstrap are addresses (host:port) of brokers.
 	Bootstrap []string
@@ -54,7 +54,8 @@ const (
 )
 
 // foreign are properties that put code in the place of what this package does.
-var foreign = []string{"ssl.engine.factory.class", "sasl.client.callback.handler.class", "sasl.login.class", "sasl.login.callback.handler.class"}
+// The login callback handler is one with a token, of which some are known.
+var foreign = []string{"ssl.engine.factory.class", "sasl.client.callback.handler.class", "sasl.login.class"}
 
 // ReadClient reads a client.properties and all that it names, so that what is
 // wrong is known now. Beside an error it returns what could be read of the file
@@ -76,10 +77,34 @@ func ReadClient(path string) (*Client, error) {
 			return c, err
 		}
 	}
-	if c.Mechanism != "" {
+	switch c.Mechanism {
+	case "":
+	case OAuthBearer:
+		err = f.token(c)
+	default:
 		_, _, err = f.user()
 	}
 	return c, err
+}
+
+// token makes sure that it is known where a token comes from; whether it is valid
+// now is asked at each login.
+func (f *file) token(c *Client) error {
+	s, err := f.source()
+	if s == nil {
+		return err
+	}
+	for _, path := range []string{s.file, s.roots} {
+		if path != "" {
+			c.Files = append(c.Files, path)
+		}
+	}
+	if err == nil && s.file != "" {
+		if _, err = os.ReadFile(s.file); err != nil {
+			err = f.fault(keyEndpoint, "names a file that cannot be read: "+err.Error(), "correct the path, or let the agent's user read it")
+		}
+	}
+	return err
 }
 
 func (c *Client) usesTLS() bool { return strings.HasSuffix(c.Protocol, "SSL") }
@@ -130,6 +155,7 @@ func read(path string) (*file, error) {
 	for _, key := range []string{
 		keyBootstrap, keyProtocol, keyMechanism, keyJAAS, keyAnyName, keyTrust, keyTrustPassword, keyTrustType, keyTrustText,
 		keyStore, keyStorePassword, keyStoreType, keyStoreKey, keyStoreChain, keyKeyPassword,
+		keyHandler, keyRetriever, keyEndpoint, keyClientID, keyClientKey, keyScope, keyURLEncode,
 	} {
 		if placeholder.MatchString(f.get(key)) {
 			return nil, f.fault(key, "has a placeholder ${...}, which only Kafka's config providers fill in", "write a file with the value itself for the agent, which only the agent's user can read")
@@ -139,6 +165,9 @@ func read(path string) (*file, error) {
 		if f.get(key) != "" {
 			return nil, f.fault(key, "names a Java class, which the agent cannot run", "write a file without it for the agent")
 		}
+	}
+	if handler := f.get(keyHandler); handler != "" && f.get(keyMechanism) != OAuthBearer {
+		return nil, f.fault(keyHandler, "names a Java class, which the agent cannot run", "write a file without it for the agent")
 	}
 	return f, nil
 }
@@ -164,6 +193,9 @@ func (f *file) at(key string) string {
 	return f.path
 }
 
+// instead is what to do where a mechanism is not supported.
+const instead = "add SCRAM-SHA-512 to sasl.enabled.mechanisms of the listener and give the agent a user with it, or name another listener of the brokers as kafka.listener"
+
 func (f *file) fill(c *Client) error {
 	c.Protocol = strings.ToUpper(f.get(keyProtocol))
 	switch c.Protocol {
@@ -176,11 +208,11 @@ func (f *file) fill(c *Client) error {
 	if strings.HasPrefix(c.Protocol, "SASL_") {
 		c.Mechanism = f.get(keyMechanism)
 		switch c.Mechanism {
-		case "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512":
+		case "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", OAuthBearer:
 		case "":
-			return f.fault(keyMechanism, "is not set, which means GSSAPI (Kerberos) to Kafka, and that is not supported", "give the agent a user with PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+			return f.fault(keyMechanism, "is not set, which means GSSAPI (Kerberos) to Kafka, and that is not supported", instead)
 		default:
-			return f.fault(keyMechanism, fmt.Sprintf("is %s, which is not supported", c.Mechanism), "give the agent a user with PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+			return f.fault(keyMechanism, fmt.Sprintf("is %s, which is not supported", c.Mechanism), instead)
 		}
 	}
 	for address := range strings.SplitSeq(f.get(keyBootstrap), ",") {
