@@ -148,7 +148,7 @@ func checkAll(ctx context.Context, s *Settings, offline bool) []finding {
 		return append(findings, judged("login to Kafka", err, ""))
 	}
 	defer client.Close()
-	found, running := checkKafka(ctx, s, client)
+	found, running := checkKafka(ctx, s, n, client)
 	findings = append(findings, found...)
 	findings = append(findings, checkListeners(ctx, s, n, desired, running)...)
 	return append(findings, checkPorts(ctx, s, desired, running)...)
@@ -157,7 +157,7 @@ func checkAll(ctx context.Context, s *Settings, offline bool) []finding {
 // preflight tells the log at the start of the agent what is not well, as far as
 // the agent does not say it anyway, and returns. The broker may be about to
 // start beside it: it is waited for.
-func preflight(ctx context.Context, s *Settings, client *kafka.Client, log *slog.Logger) {
+func preflight(ctx context.Context, s *Settings, n node, client *kafka.Client, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, preflightTimeout)
 	defer cancel()
 	tell := func(findings ...finding) {
@@ -180,6 +180,6 @@ func preflight(ctx context.Context, s *Settings, client *kafka.Client, log *slog
 		}
 		return
 	}
-	found, _ := checkKafka(ctx, s, client)
+	found, _ := checkKafka(ctx, s, n, client)
 	tell(found...)
 }

@@ -36,7 +36,7 @@ func answers(ctx context.Context, client *kafka.Client) error {
 
 // checkKafka checks the login and what it allows, and the clock by that of Kafka;
 // it returns the listeners that the broker runs.
-func checkKafka(ctx context.Context, s *Settings, client *kafka.Client) ([]finding, []config.Effective) {
+func checkKafka(ctx context.Context, s *Settings, n node, client *kafka.Client) ([]finding, []config.Effective) {
 	version, err := client.Version(ctx)
 	findings := []finding{judged("login to Kafka", err, "Kafka "+version)}
 	if err != nil {
@@ -47,6 +47,9 @@ func checkKafka(ctx context.Context, s *Settings, client *kafka.Client) ([]findi
 	values := runningValues(entries)
 	if err == nil {
 		running, err = config.RunningListeners(values)
+	} else {
+		w := whose{settings: s, node: n}
+		err = w.explain(ctx, err)
 	}
 	findings = append(findings, judged("configuration of the broker", err, ""))
 	if err == nil {

@@ -443,12 +443,13 @@ func TestPreflight(t *testing.T) {
 	run := func(ctx context.Context) string {
 		var out bytes.Buffer
 		log := slog.New(slog.NewTextHandler(&out, nil))
-		client, err := openKafka(s, node{agents: config.Effective{Advertised: true, AdvertisedHost: "127.0.0.1", AdvertisedPort: 1, SecurityProtocol: "PLAINTEXT"}}, log, nil)
+		n := node{agents: config.Effective{Advertised: true, AdvertisedHost: "127.0.0.1", AdvertisedPort: 1, SecurityProtocol: "PLAINTEXT"}}
+		client, err := openKafka(s, n, log, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer client.Close()
-		preflight(ctx, s, client, log)
+		preflight(ctx, s, n, client, log)
 		return out.String()
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)

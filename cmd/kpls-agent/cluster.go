@@ -16,6 +16,7 @@ type cluster struct {
 	store   *store
 	id      int32
 	storage StorageSettings
+	whose   whose
 	// learned is called with what the own broker's process runs.
 	learned func(process)
 }
@@ -37,7 +38,7 @@ func (c *cluster) Running(ctx context.Context) restart.RunningFacts {
 	f := restart.RunningFacts{At: time.Now()}
 	entries, err := c.client.BrokerConfig(ctx)
 	if err != nil {
-		f.Err = err.Error()
+		f.Err = c.whose.explain(ctx, err).Error()
 		return f
 	}
 	raw := runningValues(entries)

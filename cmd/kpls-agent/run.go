@@ -96,7 +96,7 @@ func run(ctx context.Context, s *Settings, log *slog.Logger) error {
 	})
 	t := newTargets(prober, st, n, s, log, asked)
 	t.update()
-	c := &cluster{client: client, store: st, id: n.BrokerID, storage: s.Storage, learned: func(p process) {
+	c := &cluster{client: client, store: st, id: n.BrokerID, storage: s.Storage, whose: whose{settings: s, node: n}, learned: func(p process) {
 		f.learned(p)
 		t.learned(p.listeners)
 	}}
@@ -147,7 +147,7 @@ func run(ctx context.Context, s *Settings, log *slog.Logger) error {
 		}, notifier, log)
 		return nil
 	})
-	g.Go(func() error { preflight(ctx, s, client, log); return nil })
+	g.Go(func() error { preflight(ctx, s, n, client, log); return nil })
 	part("ready", func(ctx context.Context) error {
 		announce(ctx, settled, notifier.Ready, log)
 		return nil
