@@ -270,6 +270,8 @@ type rollUnit struct{ *rollAgent }
 
 func (u rollUnit) Changed() <-chan struct{} { return u.unit }
 
+func (u rollUnit) MayRestart(context.Context) error { return nil }
+
 func (u rollUnit) State(context.Context) restart.UnitFacts {
 	u.roll.mu.Lock()
 	defer u.roll.mu.Unlock()

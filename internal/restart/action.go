@@ -11,7 +11,7 @@ const (
 	ActNone    ActionKind = ""
 	ActAppend  ActionKind = "append"  // append Records and read them back
 	ActObserve ActionKind = "observe" // ask the brokers about the cluster
-	ActRunning ActionKind = "running" // ask the own broker for its configuration
+	ActRunning ActionKind = "running" // ask the own broker for its configuration, and the service manager for the right to restart it
 	ActSave    ActionKind = "save"    // make Journal durable
 	ActApply   ActionKind = "apply"   // keep the last good server.properties, write the new one
 	ActRestore ActionKind = "restore" // put the last good server.properties back

@@ -1,7 +1,6 @@
 package restart
 
 import (
-	"maps"
 	"slices"
 	"time"
 )
@@ -40,7 +39,7 @@ func (s *step) agreed() *Reason {
 		case st.Manifest != s.f.Manifest.Hash:
 			return because(CodeManifestDiffers, "broker %d has manifest %s, this broker has %s; put the same file on both", id, short(st.Manifest), short(s.f.Manifest.Hash))
 		case st.Phase == PhaseRefused:
-			return because(CodeRefusedElsewhere, "broker %d cannot take the manifest: %s", id, st.Reason.Text)
+			return because(CodeRefusedElsewhere, "broker %d cannot be restarted for the manifest: %s", id, st.Reason.Text)
 		case st.Target == "":
 			return because(CodeManifestDiffers, "broker %d has yet to see what the manifest means for it (it is %s: %s)", id, st.Phase, st.Reason.Text)
 		case st.Target != s.target:
@@ -168,9 +167,23 @@ func (s *step) beside(ahead []int32) bool {
 	return s.blocked() == nil
 }
 
-// together is true if two brokers may be away at the same time as far as the manifest is concerned.
+// together is true if two brokers may be away at the same time as far as the manifest is
+// concerned. The first broker of a roll-out goes alone: a bad manifest must not take a zone down.
 func (s *step) together(id int32) bool {
-	return s.maxUnavailable() > 1 && s.zone(id) != "" && s.zone(id) == s.zone(s.m.opts.Self)
+	return s.maxUnavailable() > 1 && s.zone(id) != "" && s.zone(id) == s.zone(s.m.opts.Self) && s.shown()
+}
+
+// shown is true if a broker was restarted for the target, and proved itself without anything odd.
+func (s *step) shown() bool {
+	if s.j.Passed == s.target {
+		return true
+	}
+	for _, st := range s.v.Statuses {
+		if st.Passed == s.target {
+			return true
+		}
+	}
+	return false
 }
 
 // queue returns why a claim cannot be made, or does not count yet, or nil.
@@ -201,38 +214,6 @@ func (s *step) claimed() []int32 {
 		}
 	}
 	return out
-}
-
-// free returns what forbids every restart, whoever's turn it is, or nil.
-func (s *step) free() *Reason {
-	if r := s.readable(); r != nil {
-		return r
-	}
-	if p := s.v.Pause; p != nil {
-		return because(CodePaused, "paused by %s%s; `kpls-agent resume` ends it", p.By, detail(p.Why))
-	}
-	if h, ok := s.v.Halts[s.f.Manifest.Hash]; ok {
-		return because(CodeHalted, "broker %d failed with this manifest and was put back: %s; correct the manifest, or `kpls-agent resume` to try it again", h.Broker, h.Why)
-	}
-	if s.j.Failed == s.f.Manifest.Hash && s.j.Failed != "" {
-		return because(CodeHalted, "this broker failed with this manifest and was put back: %s; correct the manifest, or `kpls-agent resume` to try it again", s.j.Why)
-	}
-	return nil
-}
-
-// readable returns why the log says nothing one may rely on, or nil.
-func (s *step) readable() *Reason {
-	switch {
-	case s.f.Log.At.IsZero() && s.f.Log.Err != "":
-		return because(CodeLogUnreadable, "the coordination log cannot be read: %s", s.f.Log.Err)
-	case s.f.Log.At.IsZero():
-		return because(CodeLogUnreadable, "the coordination log has not been read to its end yet")
-	}
-	if len(s.v.Foreign) > 0 {
-		first := slices.Min(slices.Collect(maps.Keys(s.v.Foreign)))
-		return because(CodeLogForeign, "the coordination log has what this agent must not ignore: %s", s.v.Foreign[first])
-	}
-	return nil
 }
 
 func detail(s string) string {

@@ -6,38 +6,12 @@ import (
 	"time"
 )
 
-// Gate is one check that must pass right before a restart. A gate that cannot
-// be evaluated does not pass.
-type Gate struct {
-	Name Code
-	// Blocked is why it does not pass, nil if it does.
-	Blocked *Reason
-}
-
 // voterLag is how far a voter may be behind the leader and still count:
 // controller.quorum.fetch.timeout.ms, 2 s by default.
 const voterLag = 2 * time.Second
 
-// gates evaluates all gates; down brokers (self included) count as away.
-func (s *step) gates() []Gate {
-	return []Gate{
-		{CodeGateViews, s.gateViews()},
-		{CodeGateBrokers, s.gateBrokers()},
-		{CodeGatePartitions, s.gatePartitions()},
-		{CodeGateUnprotected, s.gateUnprotected()},
-		{CodeGateQuorum, s.gateQuorum()},
-	}
-}
-
-// blocked returns the first gate that does not pass.
-func (s *step) blocked() *Reason {
-	for _, g := range s.gates() {
-		if g.Blocked != nil {
-			return g.Blocked
-		}
-	}
-	return nil
-}
+// A gate is a veto that is checked right before a restart, on what was seen after the claim was
+// read back. A gate that cannot be evaluated does not pass.
 
 // gateViews: one broker that is cut off from the controllers goes on answering
 // with an old picture, so two must answer, one of them not the broker that is to go.
@@ -122,7 +96,8 @@ func (s *step) inAny(id int32) bool {
 }
 
 // gatePartitions: no partition that this broker keeps in sync may come below
-// its min.insync.replicas, counting every claimed broker and every one that does
+// its min.insync.replicas, nor below the highest that a broker's file or a dynamic setting
+// asks for (Kafka drops dynamic settings at a start, and tells the controller's number to none), counting every claimed broker and every one that does
 // not answer as away, in the eyes of every view. A topic that can never pass is gateUnprotected's.
 func (s *step) gatePartitions() *Reason {
 	self, claimed := s.m.opts.Self, s.claimed()
@@ -133,6 +108,7 @@ func (s *step) gatePartitions() *Reason {
 			if !ok {
 				return because(CodeGatePartitions, "min.insync.replicas of topic %s is not known", t.Name)
 			}
+			strict := max(need, s.f.Cluster.StrictISR[t.Name])
 			for _, p := range t.Partitions {
 				if len(p.Replicas) <= need || !slices.Contains(p.ISR, self) {
 					continue
@@ -143,9 +119,13 @@ func (s *step) gatePartitions() *Reason {
 						left++
 					}
 				}
-				if left < need {
+				if left < strict {
 					if n++; example == "" {
-						example = fmt.Sprintf("%s-%d has %d in-sync replicas (%s) and needs %d besides this broker", t.Name, p.ID, len(p.ISR), ids(p.ISR), need)
+						example = fmt.Sprintf("%s-%d has %d in-sync replicas (%s) and needs %d besides this broker", t.Name, p.ID, len(p.ISR), ids(p.ISR), strict)
+						if strict > need {
+							example += fmt.Sprintf(" (its own setting is %d, and a file or a dynamic setting of a broker says %d)", need, strict)
+						}
+						example += s.storageOf(p)
 					}
 				}
 			}
@@ -162,6 +142,16 @@ func (s *step) gatePartitions() *Reason {
 		return because(CodeGatePartitions, "%s would come below min.insync.replicas without this broker: %s%s", partitions(n), example, also)
 	}
 	return nil
+}
+
+// storageOf names the log directory that keeps a replica of a partition out of sync, where its agent says so.
+func (s *step) storageOf(p Partition) string {
+	for _, id := range p.Replicas {
+		if st := s.v.Statuses[id]; st.Storage != "" && !slices.Contains(p.ISR, id) {
+			return fmt.Sprintf("; broker %d: %s", id, st.Storage)
+		}
+	}
+	return ""
 }
 
 // unprotected lists topics on this broker that no roll-out can protect, at most 10.

@@ -232,8 +232,12 @@ func TestOrder(t *testing.T) {
 // Who may be away together with all those before it need not wait for their claims.
 func TestTurn(t *testing.T) {
 	elsewhere := &Quorum{Leader: 7, Voters: []Voter{{7, 0}, {8, 0}, {9, 0}}}
-	together := func(f *Facts) {
+	first := func(f *Facts) {
 		f.Manifest.MaxUnavailable, f.Cluster.Quorum, f.Cluster.MinISR["orders"] = 2, elsewhere, 1
+	}
+	together := func(f *Facts) { // somebody has been restarted for it and has proved itself
+		first(f)
+		f.Journal.Passed = f.Manifest.Hash
 	}
 	for _, c := range []struct {
 		name  string
@@ -243,6 +247,15 @@ func TestTurn(t *testing.T) {
 	}{
 		{"the first", 1, together, 0},
 		{"together with the first", 2, together, 0},
+		{"the first of all goes alone", 2, first, 1},
+		{"the first of all has its claim, and goes alone", 2, func(f *Facts) { first(f); claimOf(f, 1) }, 1},
+		{"another broker has proved itself", 2, func(f *Facts) {
+			first(f)
+			st := f.Log.View.Statuses[3]
+			st.Passed = f.Manifest.Hash
+			f.Log.View.Statuses[3] = st
+		}, 0},
+		{"another broker has proved an older manifest", 2, func(f *Facts) { first(f); f.Journal.Passed = "older" }, 1},
 		{"one at a time", 2, func(f *Facts) { together(f); f.Manifest.MaxUnavailable = 1 }, 1},
 		{"another zone", 3, together, 1},
 		{"a partition needs one of them", 2, func(f *Facts) { together(f); f.Cluster.MinISR["orders"] = 2 }, 1},

@@ -1,6 +1,9 @@
 package restart
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // JournalVersion is the version of the journal's format.
 const JournalVersion = 1
@@ -40,9 +43,14 @@ type Journal struct {
 	// Hidden is true from when a value that no process shows, such as a password, may have
 	// been written to server.properties until a process that was started on it has proved itself.
 	Hidden bool `json:"hidden,omitempty"`
+	// Edits describes edits of others that server.properties had when the restart began and that
+	// the process had not been started with; empty for none.
+	Edits string `json:"edits,omitempty"`
+	// DropNoted is the process whose dropped dynamic settings have halted the roll-out already.
+	DropNoted string `json:"drop_noted,omitempty"`
 	// Invocation is the process that is to go (StepRestart, StepUndo), or the one that has come (StepProve, StepProveUndo).
 	Invocation string `json:"invocation,omitempty"`
-	// Started is when the step was begun; a proof's time-outs count from it.
+	// Started is when the step was begun: for a while after it a new life still lets the probes hold their ports.
 	Started time.Time `json:"started,omitzero"`
 	// Unproven is true while server.properties may be one that no process has
 	// proved: a process that anybody starts on it has to prove itself.
@@ -67,6 +75,23 @@ type Journal struct {
 	Served bool `json:"served,omitempty"`
 	// Active lists the listeners whose probes had been opened on all brokers.
 	Active []string `json:"active,omitempty"`
+}
+
+// unchanged is true if the restart under way changes nothing in what the process is started with.
+func (j Journal) unchanged() bool {
+	return !j.Hidden && !j.BeforeUnknown && j.Edits == "" && maps.Equal(j.Before, j.Listeners)
+}
+
+// cause is what a failure of the restart under way is a failure of.
+func (j Journal) cause() Cause {
+	switch {
+	case j.unchanged():
+		return CauseBroker
+	case j.Edits != "" && !j.Hidden && maps.Equal(j.Before, j.Listeners):
+		return CauseEdits
+	default:
+		return CauseManifest
+	}
 }
 
 // resumeHold is how long after a restart began a new life of the agent still

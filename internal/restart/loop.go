@@ -98,7 +98,8 @@ func (l *Loop) Run(ctx context.Context) error {
 		}
 		l.tell(d.Status)
 		l.o.Beat(d.Status)
-		writes := d.Do.Kind == ActApply || d.Do.Kind == ActSave && d.Status.Phase == PhaseStopped // the file, or what is noted before
+		// The file, what is noted before, or what decides on it.
+		writes := d.Do.Kind == ActApply || d.Do.Kind == ActRunning || d.Do.Kind == ActSave && d.Status.Phase == PhaseStopped
 		if !settled && l.facts.Unit.State != UnitUnknown && !writes {
 			settled = true
 			l.o.Settled()
@@ -212,6 +213,10 @@ func (l *Loop) effect(ctx context.Context, a Action) error {
 		ctx, cancel := context.WithTimeout(ctx, askTimeout)
 		defer cancel()
 		l.facts.Running = l.o.Cluster.Running(ctx)
+		l.facts.Right = RightFacts{At: time.Now()}
+		if err := l.o.Unit.MayRestart(ctx); err != nil {
+			l.facts.Right.Denied = err.Error()
+		}
 		l.readFiles()
 		return nil
 	case ActSave:
@@ -301,7 +306,7 @@ func same(a, b Status) bool {
 	return a.Cluster == b.Cluster && a.Manifest == b.Manifest && a.Target == b.Target && a.Phase == b.Phase &&
 		a.Reason.Code == b.Reason.Code && a.Up == b.Up && a.Drift == b.Drift && a.Passed == b.Passed &&
 		slices.Equal(a.Serving, b.Serving) && slices.Equal(a.Open, b.Open) && slices.Equal(a.Unprotected, b.Unprotected) &&
-		a.Invocation == b.Invocation && a.Zone == b.Zone && a.ManifestFault == b.ManifestFault
+		a.Invocation == b.Invocation && a.Storage == b.Storage && a.Zone == b.Zone && a.ManifestFault == b.ManifestFault
 }
 
 // publish appends the newest status in the background: what others see of this

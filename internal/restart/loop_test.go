@@ -34,6 +34,7 @@ type world struct {
 	appendErr error
 	applyErr  error
 	badStart  bool
+	denied    error // why the unit may not be restarted
 	stuck     time.Duration
 	slow      time.Duration // of a look at the cluster
 	asked     time.Time     // when the first restart was asked for
@@ -107,12 +108,17 @@ func (w *world) Observe(context.Context) restart.ClusterFacts {
 func (w *world) Running(context.Context) restart.RunningFacts {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.up {
+		return restart.RunningFacts{At: time.Now(), Err: "connection refused"}
+	}
 	return restart.RunningFacts{At: time.Now(), Listeners: maps.Clone(w.running)}
 }
 
 type worldUnit struct{ *world }
 
 func (u worldUnit) Changed() <-chan struct{} { return nil }
+
+func (u worldUnit) MayRestart(context.Context) error { return u.denied }
 
 func (u worldUnit) State(context.Context) restart.UnitFacts {
 	if u.hang != nil {

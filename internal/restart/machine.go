@@ -70,6 +70,7 @@ type Machine struct {
 	judgedAt  time.Time // when it was asked
 	process   string    // invocation of the process last seen
 	processAt time.Time // when this life first saw it
+	stoppedAt time.Time // when this life first saw that it is stopped; zero: it is not
 	begun     time.Time // when the probes were told of a planned restart; zero: they were not
 	claimed   string    // key of this broker's claim
 	claimedAt time.Time // when this life first saw it in the log
@@ -100,6 +101,12 @@ func (m *Machine) Step(f Facts) Decision {
 	if f.Unit.Invocation != m.process {
 		m.process, m.processAt, m.healthy = f.Unit.Invocation, f.Now, time.Time{}
 	}
+	switch {
+	case f.Unit.State != UnitStopped:
+		m.stoppedAt = time.Time{}
+	case m.stoppedAt.IsZero():
+		m.stoppedAt = f.Now
+	}
 	if f.Journal.Step != m.step {
 		m.stepAt = f.Now
 		m.step, m.issued, m.healthy, m.moving, m.haltTried, m.kept = f.Journal.Step, time.Time{}, time.Time{}, "", false, false
@@ -124,7 +131,7 @@ func (m *Machine) Step(f Facts) Decision {
 	case StepRestore, StepUndo, StepProveUndo, StepNeedPerson:
 		d = s.undo()
 	default:
-		d = s.wait(PhaseUnknown, because(CodeNeedsAPerson, "the journal names step %q, which this agent does not know; install the agent version that wrote it", f.Journal.Step), 0)
+		d = s.wait(PhaseUnknown, because(CodeNeedsOperator, "the journal names step %q, which this agent does not know; install the agent version that wrote it", f.Journal.Step), 0)
 	}
 	d.Allowed = s.allowed()
 	return d
@@ -237,7 +244,7 @@ func (s *step) status(p Phase, r Reason) Status {
 			st.Open = append(st.Open, name)
 		}
 	}
-	st.Unprotected = s.unprotected()
+	st.Unprotected, st.Storage = s.unprotected(), s.storage()
 	return st
 }
 

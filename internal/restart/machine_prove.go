@@ -35,6 +35,10 @@ func (s *step) prove() Decision {
 		return d
 	}
 	p := s.examine(j.Listeners, j.Absent)
+	if p.failure == "" && p.waiting != nil && p.waiting.Code == CodeListener && s.superseded() {
+		// The broker is up, and what it waits for may be just what the newer manifest mends.
+		return s.saveStep(StepNone, PhaseWaiting, because(CodeClaiming, "a newer manifest is there, and %s", p.waiting.Text), func(*Journal) {})
+	}
 	if p.failure != "" {
 		return s.saveStep(StepRestore, PhaseRollback, because(CodeRollingBack, "%s; putting the last good server.properties back", p.failure), func(j *Journal) { j.Why, j.Halted = p.failure, false })
 	}
@@ -60,8 +64,11 @@ func (s *step) prove() Decision {
 	if left := s.m.healthy.Add(soak).Sub(s.f.Now); left > 0 || !s.recent(s.f.Cluster.At, 2*paceSoak+4*s.f.Cluster.Took) {
 		return s.soakOn(soak, left)
 	}
+	if d, ok := s.haltDropped(PhaseSoaking); ok {
+		return d // before the claim is given back, so that nobody follows
+	}
 	return s.saveStep(StepNone, PhaseSoaking, because(CodeReleasing, "proved"), func(j *Journal) {
-		if j.Starts == 1 {
+		if j.Starts == 1 && len(s.f.Running.Dropped) == 0 {
 			j.Passed = j.Target
 		}
 		if j.RequestID != "" {
@@ -69,6 +76,12 @@ func (s *step) prove() Decision {
 		}
 		j.Served, j.Unproven, j.Hidden, j.Failed, j.Halted, j.Why = true, false, false, "", false, ""
 	})
+}
+
+// superseded is true if another manifest is in force than the one that is being proved, and asks for another file.
+func (s *step) superseded() bool {
+	m := s.f.Manifest
+	return m.Hash != "" && m.Hash != manifestOf(s.j.Target) && m.Refusal == nil && m.FileChanges
 }
 
 func (s *step) soakOn(soak, left time.Duration) Decision {
@@ -108,6 +121,19 @@ func (s *step) newProcess() (Decision, bool) {
 	}), true
 }
 
+// keepsEnding judges the service manager's own restarts. A process that ends on a new file has
+// failed at the first one. Where the file is one that a process has run before, or where the
+// process never got to run (an ExecStartPre= failed), a few are waited for: Java may be
+// replaced just then, or a mount may come late.
+func (s *step) keepsEnding() bool {
+	u := s.f.Unit
+	more := u.Restarts - s.j.Restarts
+	if s.j.Step == StepProve && !s.j.unchanged() && more > u.StartFailures {
+		return true
+	}
+	return more > maxStarts || s.j.Starts > maxStarts
+}
+
 // lookOn repeats the question that the proof waits for.
 func (s *step) lookOn(p proof) Decision {
 	switch p.ask {
@@ -135,7 +161,7 @@ func (s *step) examine(want map[string]string, absent []string) proof {
 	switch {
 	case u.State == UnitFailed || u.State == UnitStopped && u.Ambiguous:
 		return fail("the process ended after its restart (%s)", orNot(u.Detail, "no detail"))
-	case u.Restarts > s.j.Restarts || s.j.Starts > maxStarts:
+	case s.keepsEnding():
 		return fail("the process keeps ending and being started again (%s)", orNot(u.Detail, "no detail"))
 	case u.State == UnitStopped:
 		return hold(PhaseStopped, ActNone, because(CodeStopped, "somebody stopped the broker in the middle of its restart; start it"))

@@ -29,14 +29,13 @@ func (s *step) atRest() Decision {
 		return d
 	}
 	switch {
-	case f.Unit.State == UnitUnknown || f.Unit.At.IsZero():
-		return s.wait(PhaseUnknown, s.unseen(), paceWaiting)
-	case f.Manifest.Hash == "":
-		return s.drop(PhaseUnmanaged, because(CodeNoManifest, "there is no manifest yet%s", detail(f.Manifest.Fault)))
+	case f.Manifest.Hash == "" && f.Unit.State != UnitUnknown:
+		return s.drop(PhaseUnmanaged, because(CodeNoManifest, "there is no manifest yet%s", detail(f.Manifest.Fault)), paceRest)
 	case f.Unit.State == UnitStopped:
 		return s.stopped()
-	case f.Manifest.Refusal != nil:
-		return s.drop(PhaseRefused, f.Manifest.Refusal)
+	}
+	if d, ok := s.holdBack(judging); ok {
+		return d
 	}
 	if f.Unit.State != UnitFailed {
 		// What the process runs is asked anew for every process, and now and then.
@@ -53,24 +52,44 @@ func (s *step) atRest() Decision {
 			s.m.judged, s.m.judgedAt = s.target, f.Now
 			return s.do(s.phaseNow(), because(CodeClusterUnknown, "looking at the process for the new manifest"), Action{Kind: ActRunning}, 0)
 		}
-		if len(f.Running.Dynamic) > 0 {
-			if !s.recent(f.Running.At, paceWaiting) {
-				return s.do(PhaseRefused, s.dynamic(), Action{Kind: ActRunning}, 0)
-			}
-			return s.drop(PhaseRefused, s.dynamic(), paceWaiting)
+		if d, ok := s.holdBack(answered); ok {
+			return d
+		}
+		if d, ok := s.haltDropped(s.phaseNow()); ok {
+			return d
 		}
 		if s.drift() == "" {
 			return s.idle()
 		}
 	} else if !f.Manifest.FileChanges && s.drift() == "" {
-		return s.drop(PhaseStopped, because(CodeStopped, "the broker has failed (%s) with the server.properties the manifest asks for; see its log, mend it and start it", f.Unit.Detail))
+		return s.drop(PhaseStopped, because(CodeStopped, "the broker has failed (%s) with the server.properties the manifest asks for; see its log, mend it and start it", f.Unit.Detail), paceRest)
 	}
-	return s.drifting()
+	if d, ok := s.holdBack(beforeClaim); ok {
+		return d
+	}
+	return s.claim(s.drift())
 }
 
-func (s *step) dynamic() *Reason {
-	name := s.f.Running.Dynamic[0]
-	return because(CodeDynamicConfig, "a dynamic configuration overrides %s on this broker, so that server.properties decides nothing; delete it with kafka-configs --alter --entity-type brokers --entity-name %d --delete-config %s", name, s.m.opts.Self, name)
+// haltDropped halts the roll-out, once for each process, where Kafka has dropped dynamic settings
+// at its start: the next broker would lose them too. No file is bad, so nothing is put back.
+func (s *step) haltDropped(p Phase) (Decision, bool) {
+	if len(s.f.Running.Dropped) == 0 || s.j.DropNoted == s.f.Unit.Invocation || s.f.Log.At.IsZero() || s.f.Running.At.Before(s.m.processAt) {
+		return Decision{}, false
+	}
+	r := s.vetoDropped()
+	if r == nil {
+		return Decision{}, false
+	}
+	if _, ok := s.v.Halts[s.f.Manifest.Hash]; ok {
+		return s.save(p, r, func(j *Journal) { j.DropNoted = s.f.Unit.Invocation }), true
+	}
+	if s.tooSoon(ActAppend) {
+		return Decision{}, false
+	}
+	h := Halt{
+		Broker: s.m.opts.Self, Manifest: s.f.Manifest.Hash, At: s.f.Now, Cause: CauseSettings, Why: droppedText(s.f.Running.Dropped),
+	}
+	return s.do(p, r, Action{Kind: ActAppend, Records: []Record{NewHalt(h)}}, 0), true
 }
 
 func (s *step) unseen() *Reason {
@@ -105,7 +124,7 @@ func (s *step) bookkeeping() (Decision, bool) {
 	case !halted && s.j.Halted:
 		return s.save(s.phaseNow(), r, func(j *Journal) { j.Failed, j.Halted, j.Why = "", false, "" }), true
 	case !halted && !s.tooSoon(ActAppend):
-		h := Halt{Broker: s.m.opts.Self, Manifest: s.j.Failed, Why: s.j.Why, At: s.f.Now}
+		h := s.newHalt(s.j.Failed)
 		p, r := PhaseFailed, because(CodeHalted, "telling everyone that the manifest failed here: %s", s.j.Why)
 		if e := s.f.Failed; e != nil && e.Kind == ActAppend {
 			p, r = s.phaseNow(), because(CodeLogUnreadable, "the manifest failed here (%s), and the halt cannot be written: %s", s.j.Why, e.Err)
@@ -127,10 +146,10 @@ func backoff(n int) time.Duration {
 }
 
 // drop waits without a claim: one that is held is given back, since it would keep others waiting.
-func (s *step) drop(p Phase, r *Reason, pace ...time.Duration) Decision {
+func (s *step) drop(p Phase, r *Reason, pace time.Duration) Decision {
 	c, _, held := s.v.Claim(s.m.opts.Self)
 	if !held || s.tooSoon(ActAppend) || s.j.Failed != "" && !s.j.Halted {
-		return s.wait(p, r, append(pace, paceRest)[0])
+		return s.wait(p, r, pace)
 	}
 	d := s.do(p, r, Action{Kind: ActAppend}, 0)
 	// The status goes first: who reads the release has read what it means.
@@ -146,19 +165,19 @@ func (s *step) stopped() Decision {
 	f := s.f
 	r := because(CodeStopped, "the broker is stopped (%s); server.properties is as the manifest says, start it when you are done", orNot(f.Unit.Detail, "by somebody, or never started"))
 	if f.Manifest.Refusal != nil {
-		return s.drop(PhaseRefused, f.Manifest.Refusal)
+		return s.restRefused(f.Manifest.Refusal)
+	}
+	// A broker that was started by hand beside its unit answers all the same.
+	if f.Running.At.Before(s.m.stoppedAt) || !s.recent(f.Running.At, paceRest) {
+		return s.do(s.phaseNow(), r, Action{Kind: ActRunning}, 0)
+	}
+	if f.Running.Err == "" {
+		return s.drop(PhaseRefused, s.outside(), paceWaiting)
 	}
 	if f.Manifest.FileChanges {
 		if s.j.Served {
-			b := s.free()
-			if b == nil {
-				b = s.agreed()
-			}
-			if b == nil {
-				b = s.queue() // it is not known yet whether another broker comes up with it
-			}
-			if b != nil {
-				return s.drop(PhaseStopped, because(CodeStopped, "the broker is stopped, and its file is left as it is: %s", b.Text))
+			if b := s.vetoed(whileStopped); b != nil {
+				return s.drop(PhaseStopped, because(CodeStopped, "the broker is stopped, and its file is left as it is: %s", b.Text), paceRest)
 			}
 		}
 		if s.tooSoon(ActApply) {
@@ -170,7 +189,7 @@ func (s *step) stopped() Decision {
 		}
 		return s.do(PhaseStopped, r, Action{Kind: ActApply}, 0)
 	}
-	return s.drop(PhaseStopped, r)
+	return s.drop(PhaseStopped, r, paceRest)
 }
 
 func (s *step) failed() *Reason {
@@ -181,13 +200,16 @@ func (s *step) failed() *Reason {
 func (s *step) idle() Decision {
 	f := s.f
 	r := because(CodeInSync, "runs what the manifest says")
+	if d := s.vetoDropped(); d != nil {
+		r = d
+	}
 	if c, _, held := s.v.Claim(s.m.opts.Self); held {
 		if s.j.Target == "" && c.Target == s.target {
 			// The journal of the life that claimed is lost. Whether it has restarted the broker
 			// cannot be seen where a hidden value was to change: what was claimed is done.
 			return s.save(s.phaseNow(), r, func(j *Journal) { j.Hidden = true })
 		}
-		return s.drop(PhaseIdle, r)
+		return s.drop(PhaseIdle, r, paceRest)
 	}
 	if q := s.v.Request(); q != nil && s.j.Request == q.ID && s.everyoneDone() && s.lowest() && !s.tooSoon(ActAppend) {
 		var records []Record
@@ -196,9 +218,9 @@ func (s *step) idle() Decision {
 		}
 		return s.do(PhaseIdle, r, Action{Kind: ActAppend, Records: records}, 0)
 	}
-	if f.Manifest.FileChanges && s.j.Failed == "" && s.free() == nil && s.agreed() == nil {
+	if f.Manifest.FileChanges && s.j.Failed == "" && s.vetoed(fileOnly) == nil {
 		if s.tooSoon(ActApply) {
-			return s.drop(PhaseIdle, s.failed())
+			return s.drop(PhaseIdle, s.failed(), paceRest)
 		}
 		return s.do(PhaseIdle, because(CodeApplying, "the process is right and server.properties is not: writing it"), Action{Kind: ActApply}, 0)
 	}
@@ -211,7 +233,7 @@ func (s *step) idle() Decision {
 	if s.f.Now.Sub(f.Running.At) >= paceRest {
 		return s.do(PhaseIdle, r, Action{Kind: ActRunning}, 0)
 	}
-	return s.drop(PhaseIdle, r)
+	return s.drop(PhaseIdle, r, paceRest)
 }
 
 func (s *step) everyoneDone() bool {
@@ -238,7 +260,7 @@ func (s *step) activate(r *Reason) (Decision, bool) {
 	if _, known := s.others(); !known && s.f.Cluster.At.IsZero() {
 		return s.do(PhaseIdle, r, Action{Kind: ActObserve}, 0), true
 	}
-	if !s.lowest() || s.free() != nil || s.agreed() != nil || !s.everyoneDone() || s.tooSoon(ActAppend) {
+	if !s.lowest() || s.vetoed(fileOnly) != nil || !s.everyoneDone() || s.tooSoon(ActAppend) {
 		return Decision{}, false
 	}
 	others, _ := s.others()
@@ -276,51 +298,6 @@ func (s *step) allowed() []string {
 	}
 }
 
-// drifting: the process does not run what the manifest says.
-func (s *step) drifting() Decision {
-	f, why := s.f, s.drift()
-	if since := s.m.deafSince; s.up() && s.j.Failed != f.Manifest.Hash && !since.IsZero() && f.Now.Sub(since) >= deaf {
-		return s.wait(PhaseWaiting, because(CodeLogUnreadable, "the coordination log cannot be used for %s: %s", f.Now.Sub(since).Round(time.Second), f.Log.Err), paceBlocked)
-	}
-	if r := s.free(); r != nil {
-		p := PhaseWaiting
-		if r.Code == CodeHalted && s.j.Failed == s.f.Manifest.Hash {
-			p = PhaseFailed
-		}
-		if r.Code == CodeHalted || r.Code == CodeLogForeign || r.Code == CodePaused {
-			return s.drop(p, r)
-		}
-		return s.wait(p, r, paceBlocked)
-	}
-	if s.f.Cluster.At.IsZero() {
-		return s.observe(PhaseWaiting, because(CodeClusterUnknown, "the cluster has not been seen yet%s", detail(s.f.Cluster.Err)), paceBlocked)
-	}
-	if r := s.agreed(); r != nil {
-		return s.drop(PhaseWaiting, r)
-	}
-	if r := s.closing(); r != nil {
-		return s.closeFirst(r)
-	}
-	if r := s.turn(); r != nil {
-		if d, ok := s.takeover(); ok {
-			return d
-		}
-		if _, _, held := s.v.Claim(s.m.opts.Self); held {
-			return s.drop(PhaseWaiting, r) // the active controller has moved here: to the end of the queue
-		}
-		// Only the order among the next ones hangs on what the cluster looks like. All
-		// who wait look at it once a second together, however many they are.
-		return s.observe(PhaseWaiting, r, paceWaiting*time.Duration(len(s.ahead())))
-	}
-	if r := s.queue(); r != nil {
-		if d, ok := s.takeover(); ok {
-			return d
-		}
-		return s.observe(PhaseWaiting, r, paceWaiting)
-	}
-	return s.claim(why)
-}
-
 // claim appends a claim, and once it has been read back evaluates the gates on
 // what was seen after that.
 func (s *step) claim(why string) Decision {
@@ -348,7 +325,7 @@ func (s *step) claim(why string) Decision {
 	}
 	if b := s.blocked(); b != nil {
 		if place > 0 || len(s.undoing()) > 0 {
-			return s.drop(PhaseWaiting, b) // the first, or one on its way back, must not wait for one that waits for it
+			return s.drop(PhaseWaiting, b, paceRest) // the first, or one on its way back, must not wait for one that waits for it
 		}
 		return s.observe(PhaseClaimed, b, paceBlocked)
 	}
@@ -358,7 +335,7 @@ func (s *step) claim(why string) Decision {
 	if s.up() && (s.f.Running.At.Before(s.m.claimedAt) || !s.recent(s.f.Running.At, paceWaiting)) {
 		return s.do(PhaseClaimed, r, Action{Kind: ActRunning}, 0)
 	}
-	if s.tooSoon(ActAppend) || s.tooSoon(ActSave) || s.tooSoon(ActApply) || s.tooSoon(ActRestart) {
+	if s.tooSoon(ActAppend) {
 		return s.wait(PhaseClaimed, s.failed(), time.Second)
 	}
 	return s.save(PhaseApplying, because(CodeApplying, "%s", why), func(j *Journal) {
@@ -381,6 +358,10 @@ func (s *step) intend(j *Journal) {
 		}
 	}
 	j.Hidden = j.Hidden || s.f.Manifest.HiddenChanges
+	j.Edits = ""
+	if list := s.f.Manifest.Pending; len(list) > 0 {
+		j.Edits = editText(list[0]) + andMore(list)
+	}
 	j.Invocation, j.Why, j.Starts, j.Started, j.Unproven = s.f.Unit.Invocation, "", 0, s.f.Now, true
 }
 

@@ -23,6 +23,11 @@ func (s *step) goDown() Decision {
 		if f.Unit.State == UnitStopping || f.Unit.State == UnitStarting {
 			return s.wait(PhaseRestarting, because(CodeRestarting, "the unit is %s", f.Unit.State), paceBlocked)
 		}
+		if s.tooSoon(ActRestart) && s.up() {
+			// Refused, or too late: the broker serves on. The probes say the truth again and the claim
+			// is given back before it is tried once more.
+			return s.saveStep(StepNone, PhaseWaiting, s.failed(), func(*Journal) {})
+		}
 		if s.tooSoon(ActRestart) {
 			return s.wait(PhaseRestarting, s.failed(), time.Second)
 		}
@@ -98,30 +103,10 @@ func (s *step) saveStep(to Step, p Phase, r *Reason, change func(*Journal)) Deci
 // stillMine returns why the restart that was begun must not go on: it is
 // checked up to the last moment before the unit is restarted.
 func (s *step) stillMine() *Reason {
-	if manifestOf(s.j.Target) != s.f.Manifest.Hash {
-		return because(CodeClaiming, "the manifest has changed since this restart was begun")
+	if r := s.vetoLog(); r != nil && r.Code == CodeLogUnreadable && !s.up() {
+		return s.vetoed(downAndDeaf) // a broker that is down already may be the one that holds the log
 	}
-	if s.f.Manifest.Refusal != nil {
-		return s.f.Manifest.Refusal
-	}
-	if r := s.free(); r != nil {
-		if r.Code == CodeLogUnreadable && !s.up() {
-			return nil // a broker that is down already may be the one that holds the log
-		}
-		return r
-	}
-	if s.j.Target != s.target { // only the log knows what was asked for
-		return because(CodeClaiming, "a rolling restart was asked for, or ended, since this restart was begun")
-	}
-	if _, _, held := s.v.Claim(s.m.opts.Self); !held {
-		return because(CodeClaiming, "this broker's claim was taken away")
-	}
-	for _, check := range []func() *Reason{s.agreed, s.turn, s.queue} {
-		if r := check(); r != nil {
-			return r
-		}
-	}
-	return nil
+	return s.vetoed(underWay)
 }
 
 // prepared sees to everything that must hold right before the unit is

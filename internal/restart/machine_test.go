@@ -47,6 +47,12 @@ func settle(m *Machine, f *Facts) Decision {
 		case ActBegin, ActEnd:
 		case ActAppend:
 			f.Log.At = f.Now
+			v := f.Log.View.Clone()
+			for _, r := range d.Do.Records {
+				r.Offset, r.Time = v.Next, v.Clock
+				v.Fold(r)
+			}
+			f.Log.View = v
 		case ActNone, ActSave, ActApply, ActRestore, ActRestart:
 			return d
 		}
@@ -94,8 +100,13 @@ func TestFailedStepsAreSpaced(t *testing.T) {
 	for _, kind := range []ActionKind{ActSave, ActApply, ActRestart, ActAppend} {
 		f := claiming()
 		f.Failed = &ActionError{Kind: kind, Err: "no space left", At: f.Now, Count: 1}
-		if d := settle(machine(), &f); d.Do.Kind != ActNone || d.Status.Reason.Code != CodeActionFailed {
+		d := settle(machine(), &f)
+		if d.Do.Kind != ActNone || d.Status.Reason.Code != CodeActionFailed {
 			t.Errorf("after a failed %s: %q, %+v", kind, d.Do.Kind, d.Status.Reason)
+		}
+		// A claim that cannot be used keeps others waiting, unless nothing can be written to the log.
+		if _, _, held := f.Log.View.Claim(1); held != (kind == ActAppend) {
+			t.Errorf("after a failed %s: claim held: %t", kind, held)
 		}
 	}
 	f := proving()
@@ -133,6 +144,7 @@ func TestStoppedBrokerMustProveItself(t *testing.T) {
 	f := claiming()
 	f.Log.View.Claims = nil
 	f.Unit.State, f.Unit.Invocation = UnitStopped, "i"
+	f.Running = RunningFacts{At: f.Now, Err: "connection refused", Listeners: f.Running.Listeners}
 	m := machine()
 	d := settle(m, &f)
 	if d.Do.Kind != ActSave || !d.Do.Journal.Unproven || d.Do.Journal.Step != StepNone || d.Do.Journal.BeforeUnknown {
@@ -162,7 +174,7 @@ func TestBeforeUnknown(t *testing.T) {
 		t.Fatalf("got %+v", d)
 	}
 	f = proving()
-	f.Journal.Step, f.Journal.Before, f.Journal.BeforeUnknown = StepProveUndo, nil, true
+	f.Journal.Step, f.Journal.Before, f.Journal.BeforeUnknown, f.Journal.Halted = StepProveUndo, nil, true, true
 	f.Running.Listeners = map[string]string{"EXTERNAL": "as it was"}
 	if d = settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Step != StepNone {
 		t.Errorf("got %+v", d)
@@ -250,6 +262,10 @@ func TestUndoKnowsTheProcess(t *testing.T) {
 		t.Errorf("got %q to step %q, %+v", d.Do.Kind, d.Do.Journal.Step, d.Status.Reason)
 	}
 	f.Unit = UnitFacts{At: f.Now, State: UnitRunning, Invocation: "i"}
+	if d := settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Step != StepProveUndo {
+		t.Errorf("it runs what it ran before: %q to step %q, %+v", d.Do.Kind, d.Do.Journal.Step, d.Status.Reason)
+	}
+	f.Running.Listeners = f.Manifest.Listeners
 	if d := settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Step != StepUndo || d.Do.Journal.Invocation != "i" {
 		t.Errorf("got %q to step %q, %+v", d.Do.Kind, d.Do.Journal.Step, d.Status.Reason)
 	}

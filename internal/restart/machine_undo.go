@@ -1,6 +1,7 @@
 package restart
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 )
@@ -30,7 +31,33 @@ func (s *step) rollingBack(doing string) *Reason {
 }
 
 func (s *step) halt() []Record {
-	return []Record{NewHalt(Halt{Broker: s.m.opts.Self, Manifest: manifestOf(s.j.Target), Why: s.j.Why, At: s.f.Now})}
+	return []Record{NewHalt(s.newHalt(manifestOf(s.j.Target)))}
+}
+
+// newHalt is the halt of a manifest for what the journal says has failed.
+func (s *step) newHalt(manifest string) Halt {
+	return Halt{Broker: s.m.opts.Self, Manifest: manifest, Why: s.j.Why, Cause: s.j.cause(), At: s.f.Now}
+}
+
+// haltText says what a halt is for, and what ends it.
+func (s *step) haltText(h Halt) string {
+	const again = "`kpls-agent resume` to try it again"
+	back := ""
+	if st := s.v.Statuses[h.Broker]; st.Phase == PhaseFailed && st.Reason.Code == CodeHalted {
+		back = " and was put back"
+	}
+	switch h.Cause {
+	case CauseBroker:
+		return fmt.Sprintf("broker %d did not come back from a restart that changed nothing in server.properties: %s; "+
+			"mend the cause on that broker, then %s", h.Broker, h.Why, again)
+	case CauseEdits:
+		return fmt.Sprintf("broker %d failed with edits of server.properties that are not the manifest's%s: %s; correct them there, then %s", h.Broker, back, h.Why, again)
+	case CauseSettings:
+		return fmt.Sprintf("broker %d serves, and Kafka dropped dynamic settings at its start: %s; set them again there, see on every broker that "+
+			"`kpls-agent plan` finds none that would be dropped, then `kpls-agent resume`", h.Broker, h.Why)
+	default:
+		return fmt.Sprintf("broker %d failed with this manifest%s: %s; correct the manifest, or %s", h.Broker, back, h.Why, again)
+	}
 }
 
 func (s *step) halted() bool {
@@ -57,9 +84,31 @@ func (s *step) restore() Decision {
 	if s.f.Unit.State == UnitUnknown { // else any process would count as the one that was restarted
 		return s.wait(PhaseRollback, s.unseen(), paceBlocked)
 	}
+	if s.f.Unit.State == UnitRunning && s.runsBefore() {
+		// The process was started on what the file was before, so that a second restart would change nothing.
+		return s.saveStep(StepProveUndo, PhaseRollback, s.rollingBack("the process runs what it ran before"), func(j *Journal) {
+			j.Invocation, j.Starts, j.Started, j.Restarts = s.f.Unit.Invocation, 1, s.f.Now, s.f.Unit.Restarts
+		})
+	}
 	return s.saveStep(StepUndo, PhaseRollback, s.rollingBack("restarting on the last good server.properties"), func(j *Journal) {
 		j.Invocation = s.f.Unit.Invocation
 	})
+}
+
+// editsText names edits of others in server.properties as it was before the restart.
+func (s *step) editsText() string {
+	if s.j.Edits == "" {
+		return ""
+	}
+	return "; that file had an edit that no process had run: " + s.j.Edits
+}
+
+// runsBefore is true if the process is known to have been started on what ran before the restart:
+// nothing that it does not show was to change, and no dynamic configuration covers its file.
+func (s *step) runsBefore() bool {
+	r := s.f.Running
+	return !s.j.Hidden && !s.j.BeforeUnknown && !s.j.unchanged() && s.j.Edits == "" && r.Err == "" && r.Listeners != nil && len(r.Dynamic) == 0 &&
+		!r.At.Before(s.m.processAt) && differs(r.Listeners, s.j.Before, s.gone()) == ""
 }
 
 func (s *step) undoRestart() Decision {
@@ -129,13 +178,17 @@ func (s *step) proveUndo() Decision {
 	if d, moved := s.newProcess(); moved {
 		return d
 	}
+	if !s.j.Halted && !s.halted() && s.f.Log.Err == "" && !s.f.Log.At.IsZero() && !s.tooSoon(ActAppend) {
+		// It could not be told before the restart; from now on nothing hangs on haste.
+		return s.do(PhaseRollback, s.rollingBack("telling everyone"), Action{Kind: ActAppend, Records: s.halt()}, 0)
+	}
 	want, gone := s.j.Before, s.gone()
 	if s.j.BeforeUnknown {
 		want, gone = nil, nil
 	}
 	p := s.examine(want, gone)
 	if p.failure != "" {
-		return s.saveStep(StepNeedPerson, PhaseFailed, because(CodeNeedsAPerson, "%s; it was put back, and: %s", s.j.Why, p.failure), func(*Journal) {})
+		return s.saveStep(StepNeedPerson, PhaseFailed, because(CodeNeedsOperator, "%s; the last good server.properties was put back and does not start either: %s", s.j.Why, p.failure), func(*Journal) {})
 	}
 	if p.waiting != nil {
 		p.waiting = because(CodeRollingBack, "%s; put back: %s", s.j.Why, p.waiting.Text)
@@ -164,7 +217,7 @@ func (s *step) putBack() Decision {
 
 // needPerson waits for somebody who brings the broker back, and keeps the claim meanwhile.
 func (s *step) needPerson() Decision {
-	r := because(CodeNeedsAPerson, "%s; server.properties is the last good one again and the broker still does not serve (%s): see its log, mend it and start it", s.j.Why, orNot(s.f.Unit.Detail, string(s.f.Unit.State)))
+	r := because(CodeNeedsOperator, "%s; server.properties is as it was before, and the broker does not serve with that either (%s)%s: see its log, mend it and start it", s.j.Why, orNot(s.f.Unit.Detail, string(s.f.Unit.State)), s.editsText())
 	if s.j.Halted && !s.halted() && !s.f.Log.At.IsZero() {
 		r.Text += "; `kpls-agent resume` was heard: the restart is tried again once it serves"
 	}

@@ -1,6 +1,9 @@
 package restart
 
-import "sort"
+import (
+	"sort"
+	"strings"
+)
 
 // Plan is what would be done and what is in the way, as of some facts.
 type Plan struct {
@@ -54,21 +57,26 @@ func NewPlan(self int32, f Facts) Plan {
 		a, b := p.Order[i], p.Order[k]
 		return s.before(a, up[a], b, up[b])
 	})
-	for _, g := range s.gates() {
-		r := GateResult{Name: g.Name, Passes: g.Blocked == nil}
-		if g.Blocked != nil {
-			r.Blocked = g.Blocked.Text
-		} else if len(f.Cluster.Views) == 0 {
-			r.Passes, r.Blocked = false, "not known, since the cluster cannot be seen"
-		}
-		p.Gates = append(p.Gates, r)
+	if f.Log.Err != "" { // it was asked once, just now
+		s.m.deafSince = f.Now.Add(-deaf)
 	}
-	for _, check := range []func() *Reason{
-		func() *Reason { return f.Manifest.Refusal }, s.free, s.agreed, s.turn, s.queue, s.blocked,
-	} {
-		if p.Blocked = check(); p.Blocked != nil {
-			break
+	for i := range vetoes {
+		if v := &vetoes[i]; strings.HasPrefix(v.name, "gate_") {
+			p.Gates = append(p.Gates, s.gateResult(v))
 		}
 	}
+	p.Blocked = s.vetoed(planning)
 	return p
+}
+
+// gateResult evaluates one gate for people.
+func (s *step) gateResult(v *veto) GateResult {
+	r := GateResult{Name: Code(v.name), Passes: true}
+	switch b := v.check(s); {
+	case b != nil:
+		r.Passes, r.Blocked = false, b.Text
+	case len(s.f.Cluster.Views) == 0:
+		r.Passes, r.Blocked = false, "not known, since the cluster cannot be seen"
+	}
+	return r
 }

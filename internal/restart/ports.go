@@ -33,6 +33,8 @@ type Cluster interface {
 // Unit is the broker's service (internal/unit).
 type Unit interface {
 	State(ctx context.Context) UnitFacts
+	// MayRestart returns why a restart would be refused, or nil: it would not, or nobody can be asked.
+	MayRestart(ctx context.Context) error
 	// Restart restarts the unit and returns when the service manager is done
 	// with it, which does not mean that the broker is back.
 	Restart(ctx context.Context) error

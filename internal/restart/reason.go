@@ -20,10 +20,20 @@ const (
 	CodeInSync     Code = "in_sync"
 
 	// This broker cannot take the manifest, or cannot be judged.
-	CodeUnitUnknown    Code = "unit_unknown"
-	CodeStopped        Code = "stopped"
-	CodeRefused        Code = "refused"
-	CodeDynamicConfig  Code = "dynamic_config"
+	CodeUnitUnknown   Code = "unit_unknown"
+	CodeStopped       Code = "stopped"
+	CodeOutsideUnit   Code = "outside_unit"
+	CodeRefused       Code = "refused"
+	CodeDynamicConfig Code = "dynamic_config"
+
+	// A restart of this broker would do harm, or would not be had.
+	CodeUnitHazard        Code = "unit_hazard"
+	CodeRestartDenied     Code = "restart_denied"
+	CodeSettingsDropped   Code = "settings_dropped"
+	CodeSettingsWouldDrop Code = "settings_would_drop"
+	CodePendingEdits      Code = "pending_edits"
+	CodeGateStorage       Code = "gate_storage"
+
 	CodeNoAnswer       Code = "no_answer"
 	CodeActionFailed   Code = "action_failed"
 	CodeLogUnreadable  Code = "log_unreadable"
@@ -53,20 +63,20 @@ const (
 	CodeGateQuorum      Code = "gate_quorum"
 
 	// A restart of our own.
-	CodeApplying     Code = "applying"
-	CodeDraining     Code = "draining"
-	CodeRestarting   Code = "restarting"
-	CodeNoEffect     Code = "restart_without_effect"
-	CodeStarting     Code = "starting"
-	CodeListener     Code = "listener_not_serving"
-	CodeFenced       Code = "fenced"
-	CodeCatchingUp   Code = "catching_up"
-	CodeStalled      Code = "stalled"
-	CodeBalancer     Code = "balancer"
-	CodeSoaking      Code = "soaking"
-	CodeReleasing    Code = "releasing"
-	CodeRollingBack  Code = "rolling_back"
-	CodeNeedsAPerson Code = "needs_a_person"
+	CodeApplying      Code = "applying"
+	CodeDraining      Code = "draining"
+	CodeRestarting    Code = "restarting"
+	CodeNoEffect      Code = "restart_without_effect"
+	CodeStarting      Code = "starting"
+	CodeListener      Code = "listener_not_serving"
+	CodeFenced        Code = "fenced"
+	CodeCatchingUp    Code = "catching_up"
+	CodeStalled       Code = "stalled"
+	CodeBalancer      Code = "balancer"
+	CodeSoaking       Code = "soaking"
+	CodeReleasing     Code = "releasing"
+	CodeRollingBack   Code = "rolling_back"
+	CodeNeedsOperator Code = "needs_operator"
 )
 
 // queueing is true for who waits for other brokers only.

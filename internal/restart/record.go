@@ -76,7 +76,7 @@ type Status struct {
 	Broker   int32     `json:"broker"`
 	Cluster  string    `json:"cluster,omitempty"`
 	Manifest string    `json:"manifest,omitempty"` // hash of the manifest in force
-	Target   string    `json:"target,omitempty"`   // manifest hash and restart request, see Target.ID
+	Target   string    `json:"target,omitempty"`   // manifest hash, and with a request for a rolling restart "+" and its id
 	Phase    Phase     `json:"phase"`
 	Since    time.Time `json:"since"`
 	Reason   Reason    `json:"reason"`
@@ -98,6 +98,8 @@ type Status struct {
 	ManifestFault string `json:"manifest_fault,omitempty"`
 	// Unprotected lists topics that no roll-out can protect, at most 10.
 	Unprotected []string `json:"unprotected,omitempty"`
+	// Storage is the first fault of the broker's log directories.
+	Storage string `json:"storage,omitempty"`
 
 	// Seen is when the record was appended; it is not part of the record.
 	Seen time.Time `json:"-"`
@@ -121,8 +123,20 @@ type Halt struct {
 	Broker   int32     `json:"broker"`
 	Manifest string    `json:"manifest"` // its hash
 	Why      string    `json:"why"`
+	Cause    Cause     `json:"cause,omitempty"`
 	At       time.Time `json:"at"`
 }
+
+// Cause says what kind of failure a halt is for.
+type Cause string
+
+// The causes of a halt.
+const (
+	CauseManifest Cause = ""         // a process did not work with the server.properties of the manifest
+	CauseBroker   Cause = "broker"   // a process did not come back, and the restart had changed nothing
+	CauseEdits    Cause = "edits"    // the same with edits of server.properties that are not the manifest's
+	CauseSettings Cause = "settings" // a process serves, and Kafka has dropped dynamic settings at its start
+)
 
 // Pause stops every roll-out until it is taken back.
 type Pause struct {

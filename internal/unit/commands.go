@@ -87,6 +87,9 @@ func (c *Commands) Run(ctx context.Context) error {
 	return nil
 }
 
+// MayRestart implements restart.Unit: nobody can be asked beforehand whether a command will succeed.
+func (c *Commands) MayRestart(context.Context) error { return nil }
+
 // State runs the status command, unless that was just done.
 func (c *Commands) State(ctx context.Context) restart.UnitFacts {
 	c.asking.Lock()

@@ -150,7 +150,7 @@ func lostBroker(s *system) {
 	s.orElse(m, "rm -f /etc/systemd/system/kafka.service.d/broken.conf; systemctl daemon-reload; systemctl reset-failed kafka; systemctl start kafka; kpls-agent resume")
 	s.until("the balancer has taken "+m.Name+" out", func() bool { return !lb.Up(m.ID) })
 	r := s.wait("a person is asked for", func(r fleet.Report) bool {
-		return r.State == "halted" && r.Row(m.ID).Reason.Code == "needs_a_person"
+		return r.State == "halted" && r.Row(m.ID).Reason.Code == "needs_operator"
 	})
 	s.Logf("%s says: %s", m.Name, r.Row(m.ID).Reason.Text)
 	for _, r := range s.restarts(t.begun) {

@@ -1,0 +1,406 @@
+package restart
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// situation is what this broker is about to do. A veto names those in which it counts.
+type situation uint16
+
+const (
+	// judging: can this broker take the manifest at all, whether it has to be restarted for it or not?
+	judging situation = 1 << iota
+	// answered is judging for what the process has to be asked first.
+	answered
+	// beforeClaim: the process differs from the manifest; may a restart be claimed?
+	beforeClaim
+	// lastLook: the claim was read back; may the broker go now? Asked once more right before the unit is restarted.
+	lastLook
+	// underWay: the restart has begun, and the unit may not have been restarted yet; may it go on?
+	underWay
+	// downAndDeaf is underWay for a broker that is down and cannot read the log, which it may be holding itself.
+	downAndDeaf
+	// whileStopped: the broker was seen running once and is stopped; may its file be written?
+	whileStopped
+	// fileOnly: the process is right; may the file be written, may the probes of a new listener open?
+	fileOnly
+	// planning: what `kpls-agent plan` looks for.
+	planning
+)
+
+// veto is one thing that can be in the way.
+type veto struct {
+	name string
+	when situation
+	// check returns why this is in the way, or nil.
+	check func(*step) *Reason
+	// rest is what the agent does while it is, in the situations judging, answered and beforeClaim.
+	rest func(*step, *Reason) Decision
+}
+
+// vetoes is all that can be in the way of a restart, in the order in which it is looked
+// for. The agent in each of its situations, `kpls-agent plan` and the metrics walk this list.
+//
+// What is not checked in a situation, and why:
+//   - What the process runs (dynamic_config) is asked within 10 s before the restart begins,
+//     and not again under way: nothing of it is lost by a restart.
+//   - probes_closing is not checked under way: the active record that opens a probe is gone
+//     from the log by then, and nobody writes it again while the listener is on its way out.
+//   - What a restart would destroy is no matter for a broker that is stopped (whileStopped):
+//     whoever starts it does that.
+//   - The order is no matter for a stopped broker: its file alone is written.
+//   - A broker that is down while the log is away with it is started whatever the log says.
+var vetoes = slices.Concat([]veto{
+	{"unit_unknown", judging | planning, (*step).vetoUnit, (*step).restUnseen},
+	{"stopped", planning, (*step).vetoStopped, nil},
+	{"refused", judging | underWay | downAndDeaf | planning, (*step).vetoRefused, (*step).restRefused},
+	{"dynamic_config", answered | planning, (*step).vetoDynamic, (*step).restAsk},
+	{"unit_hazard", beforeClaim | underWay | planning, (*step).vetoHazard, (*step).restRefused},
+	{"restart_denied", beforeClaim | underWay | planning, (*step).vetoDenied, (*step).restAsk},
+	{"settings_dropped", beforeClaim | underWay | planning, (*step).vetoDropped, (*step).restAsk},
+	{"settings_would_drop", beforeClaim | underWay | planning, (*step).vetoDrops, (*step).restAsk},
+	{"pending_edits", beforeClaim | underWay | planning, (*step).vetoPending, (*step).restRefused},
+	{"gate_storage", beforeClaim | underWay | planning, (*step).vetoStorage, (*step).restAsk},
+	{"manifest_changed", underWay | downAndDeaf, (*step).vetoManifestChanged, nil},
+	{"log_away", beforeClaim | planning, (*step).vetoLogAway, (*step).restBlocked},
+	{"log", beforeClaim | underWay | whileStopped | fileOnly | planning, (*step).vetoLog, (*step).restLog},
+	{"paused", beforeClaim | underWay | whileStopped | fileOnly | planning, (*step).vetoPaused, (*step).restDrop},
+	{"halted", beforeClaim | underWay | whileStopped | fileOnly | planning, (*step).vetoHalted, (*step).restHalted},
+	{"request_changed", underWay, (*step).vetoRequestChanged, nil},
+	{"claim_gone", underWay, (*step).vetoClaimGone, nil},
+	{"cluster_unknown", beforeClaim | planning, (*step).vetoUnseen, (*step).restLook},
+	{"agreement", beforeClaim | underWay | whileStopped | fileOnly | planning, (*step).agreed, (*step).restDrop},
+	{"probes_closing", beforeClaim | planning, (*step).closing, (*step).closeFirst},
+	{"order", beforeClaim | underWay | planning, (*step).turn, (*step).restTurn},
+	{"queue", beforeClaim | underWay | whileStopped | planning, (*step).queue, (*step).restQueue},
+	{"action_failed", beforeClaim, (*step).vetoFailing, (*step).restDrop},
+}, gates)
+
+// gates are the end of that list: what is looked at after the claim was read back. They stand
+// alone since the order (turn) asks them, too, who may go together.
+var gates = []veto{
+	{"gate_views", lastLook | planning, (*step).gateViews, nil},
+	{"gate_brokers", lastLook | planning, (*step).gateBrokers, nil},
+	{"gate_partitions", lastLook | planning, (*step).gatePartitions, nil},
+	{"gate_unprotected", lastLook | planning, (*step).gateUnprotected, nil},
+	{"gate_quorum", lastLook | planning, (*step).gateQuorum, nil},
+}
+
+// inTheWay returns the first veto that stands in a situation, and its reason; nil if none does.
+func (s *step) inTheWay(when situation) (*veto, *Reason) { return s.first(vetoes, when) }
+
+func (s *step) first(list []veto, when situation) (*veto, *Reason) {
+	for i := range list {
+		if v := &list[i]; v.when&when != 0 {
+			if r := v.check(s); r != nil {
+				return v, r
+			}
+		}
+	}
+	return nil, nil
+}
+
+// blocked returns why the gates do not let this broker go, or nil.
+func (s *step) blocked() *Reason {
+	_, r := s.first(gates, lastLook)
+	return r
+}
+
+// vetoed returns the reason of the first veto that stands in a situation, or nil.
+func (s *step) vetoed(when situation) *Reason {
+	_, r := s.inTheWay(when)
+	return r
+}
+
+// holdBack is what this broker does about the first veto that stands, if there is one.
+func (s *step) holdBack(when situation) (Decision, bool) {
+	v, r := s.inTheWay(when)
+	if r == nil {
+		return Decision{}, false
+	}
+	return v.rest(s, r), true
+}
+
+func (s *step) vetoUnit() *Reason {
+	if s.f.Unit.State == UnitUnknown || s.f.Unit.At.IsZero() {
+		return s.unseen()
+	}
+	return nil
+}
+
+func (s *step) vetoStopped() *Reason {
+	if s.f.Unit.State != UnitStopped {
+		return nil
+	}
+	if s.f.Running.Err == "" && !s.f.Running.At.IsZero() {
+		return s.outside()
+	}
+	return because(CodeStopped, "the broker is stopped (%s); start it when you are done", orNot(s.f.Unit.Detail, "by somebody, or never started"))
+}
+
+// outside: the unit is stopped and its broker answers.
+func (s *step) outside() *Reason {
+	return because(CodeOutsideUnit, "broker %d answers and its unit is stopped (%s): it was started outside of the unit, "+
+		"so that the agent cannot restart it; stop it (kafka-server-stop.sh) and start the unit",
+		s.m.opts.Self, orNot(s.f.Unit.Detail, "no detail"))
+}
+
+func (s *step) vetoRefused() *Reason { return s.f.Manifest.Refusal }
+
+func (s *step) vetoDynamic() *Reason {
+	if len(s.f.Running.Dynamic) == 0 {
+		return nil
+	}
+	name := s.f.Running.Dynamic[0]
+	return because(CodeDynamicConfig, "a dynamic configuration overrides %s on this broker, so that server.properties decides nothing; "+
+		"delete it with kafka-configs --alter --entity-type brokers --entity-name %d --delete-config %s", name, s.m.opts.Self, name)
+}
+
+func (s *step) vetoHazard() *Reason {
+	if s.f.Unit.Hazard == "" || !s.up() {
+		return nil
+	}
+	return because(CodeUnitHazard, "a restart of the unit does more than restart this broker: %s", s.f.Unit.Hazard)
+}
+
+func (s *step) vetoDenied() *Reason {
+	if s.f.Right.Denied == "" {
+		return nil
+	}
+	return because(CodeRestartDenied, "the service manager would refuse the restart, so that nothing is begun: %s", s.f.Right.Denied)
+}
+
+// vetoDropped: Kafka has refused the dynamic settings of a level at the start of this process.
+func (s *step) vetoDropped() *Reason {
+	if len(s.f.Running.Dropped) == 0 || !s.up() {
+		return nil
+	}
+	return because(CodeSettingsDropped, "Kafka dropped dynamic settings when broker %d started: %s; see `Dynamic thread count update validation failed` "+
+		"in its server.log, put the thread count into server.properties or delete its dynamic value, then set the others again with kafka-configs",
+		s.m.opts.Self, droppedText(s.f.Running.Dropped))
+}
+
+func droppedText(list []Dropped) string {
+	d := list[0]
+	out := fmt.Sprintf("%s is %s in force, and the dynamic value (%s) is %s", d.Name, d.InForce, d.Level, d.Dynamic)
+	if len(list) > 1 {
+		out += fmt.Sprintf(", and %d more", len(list)-1)
+	}
+	return out
+}
+
+// vetoDrops: a restart would make Kafka refuse all dynamic settings of a level, min.insync.replicas
+// among them: acks=all would get weaker (KAFKA-20890).
+func (s *step) vetoDrops() *Reason {
+	if len(s.f.Manifest.Drops) == 0 || !s.up() {
+		return nil
+	}
+	d := s.f.Manifest.Drops[0]
+	return because(CodeSettingsWouldDrop, "a restart of broker %d would drop every dynamic setting of level %s: %s is %s dynamically and %s in server.properties, "+
+		"and at its start Kafka takes at most twice and at least half of that; put `%s` into server.properties",
+		s.m.opts.Self, d.Level, d.Name, d.Dynamic, d.File, d.Fix)
+}
+
+// vetoPending: edits of others that the process was not started with.
+func (s *step) vetoPending() *Reason {
+	if !s.up() {
+		return nil
+	}
+	var list []PendingEdit
+	switch s.f.Manifest.PendingPolicy {
+	case PendingProceed:
+		return nil
+	case PendingRefuse:
+		list = s.f.Manifest.Pending
+	default:
+		for _, e := range s.f.Manifest.Pending {
+			if e.Invalid != "" {
+				list = append(list, e)
+			}
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	e := list[0]
+	if e.Invalid != "" {
+		return because(CodePendingEdits, "server.properties has an edit that Kafka would refuse at its start: %s: %s; correct that line%s", editText(e), e.Invalid, andMore(list))
+	}
+	return because(CodePendingEdits, "a restart would bring an edit of server.properties that the process was not started with: %s; "+
+		"restart the broker by hand, take the edit back, or set rollout.pending_edits: refuse_invalid%s", editText(e), andMore(list))
+}
+
+func editText(e PendingEdit) string {
+	const most = 60
+	cut := func(v string) string {
+		if v == "" {
+			return "nothing"
+		}
+		if len(v) > most {
+			v = v[:most] + "..."
+		}
+		return "`" + v + "`"
+	}
+	return fmt.Sprintf("%s from %s to %s", e.Name, cut(e.Running), cut(e.File))
+}
+
+func andMore(list []PendingEdit) string {
+	if len(list) < 2 {
+		return ""
+	}
+	return fmt.Sprintf(" (and %d more: see `kpls-agent plan`)", len(list)-1)
+}
+
+// vetoStorage: a broker whose log directory is offline or full may not come up again. What
+// could not be looked at is no veto.
+func (s *step) vetoStorage() *Reason {
+	if !s.up() || s.f.Running.Err != "" {
+		return nil
+	}
+	if s.f.Running.LogDirsErr != "" {
+		return because(CodeGateStorage, "the broker does not tell the state of its log directories: %s", s.f.Running.LogDirsErr)
+	}
+	if f := s.storage(); f != "" {
+		return because(CodeGateStorage, "%s; mend it, and restart the broker by hand if the directory is offline", f)
+	}
+	return nil
+}
+
+// storage is the first fault of this broker's log directories, or "".
+func (s *step) storage() string {
+	if i := slices.IndexFunc(s.f.Running.LogDirs, func(d LogDir) bool { return d.Fault != "" }); i >= 0 {
+		return s.f.Running.LogDirs[i].Fault
+	}
+	return ""
+}
+
+// vetoLogAway: what the log said last is no reason any more once it has been away for a while.
+func (s *step) vetoLogAway() *Reason {
+	since := s.m.deafSince
+	if !s.up() || s.j.Failed == s.f.Manifest.Hash && s.j.Failed != "" || since.IsZero() || s.f.Now.Sub(since) < deaf {
+		return nil
+	}
+	return because(CodeLogUnreadable, "the coordination log cannot be used for %s: %s", s.f.Now.Sub(since).Round(time.Second), s.f.Log.Err)
+}
+
+// vetoLog: the log says nothing one may rely on.
+func (s *step) vetoLog() *Reason {
+	switch {
+	case s.f.Log.At.IsZero() && s.f.Log.Err != "":
+		return because(CodeLogUnreadable, "the coordination log cannot be read: %s", s.f.Log.Err)
+	case s.f.Log.At.IsZero():
+		return because(CodeLogUnreadable, "the coordination log has not been read to its end yet")
+	}
+	if len(s.v.Foreign) > 0 {
+		first := slices.Min(slices.Collect(maps.Keys(s.v.Foreign)))
+		return because(CodeLogForeign, "the coordination log has what this agent must not ignore: %s", s.v.Foreign[first])
+	}
+	return nil
+}
+
+func (s *step) vetoPaused() *Reason {
+	if p := s.v.Pause; p != nil {
+		return because(CodePaused, "paused by %s%s; `kpls-agent resume` ends it", p.By, detail(p.Why))
+	}
+	return nil
+}
+
+func (s *step) vetoHalted() *Reason {
+	if h, ok := s.v.Halts[s.f.Manifest.Hash]; ok {
+		return because(CodeHalted, "%s", s.haltText(h))
+	}
+	if s.j.Failed == s.f.Manifest.Hash && s.j.Failed != "" {
+		return because(CodeHalted, "%s", s.haltText(s.newHalt(s.j.Failed)))
+	}
+	return nil
+}
+
+func (s *step) vetoManifestChanged() *Reason {
+	if manifestOf(s.j.Target) == s.f.Manifest.Hash {
+		return nil
+	}
+	return because(CodeClaiming, "the manifest has changed since this restart was begun")
+}
+
+func (s *step) vetoRequestChanged() *Reason {
+	if s.j.Target == s.target { // only the log knows what was asked for
+		return nil
+	}
+	return because(CodeClaiming, "a rolling restart was asked for, or ended, since this restart was begun")
+}
+
+func (s *step) vetoClaimGone() *Reason {
+	if _, _, held := s.v.Claim(s.m.opts.Self); held {
+		return nil
+	}
+	return because(CodeClaiming, "this broker's claim was taken away")
+}
+
+// vetoFailing: what a restart needs has just failed, and is tried again after a pause.
+func (s *step) vetoFailing() *Reason {
+	if s.tooSoon(ActSave) || s.tooSoon(ActApply) || s.tooSoon(ActRestart) {
+		return s.failed()
+	}
+	return nil
+}
+
+func (s *step) vetoUnseen() *Reason {
+	if !s.f.Cluster.At.IsZero() {
+		return nil
+	}
+	return because(CodeClusterUnknown, "the cluster has not been seen yet%s", detail(s.f.Cluster.Err))
+}
+
+func (s *step) restUnseen(r *Reason) Decision { return s.wait(PhaseUnknown, r, paceWaiting) }
+
+func (s *step) restRefused(r *Reason) Decision { return s.drop(PhaseRefused, r, paceWaiting) }
+
+// restAsk is restRefused for what only the process or the service manager can tell: they are asked again.
+func (s *step) restAsk(r *Reason) Decision {
+	if !s.recent(s.f.Running.At, paceWaiting) {
+		return s.do(PhaseRefused, r, Action{Kind: ActRunning}, 0)
+	}
+	return s.drop(PhaseRefused, r, paceWaiting)
+}
+
+func (s *step) restBlocked(r *Reason) Decision { return s.wait(PhaseWaiting, r, paceBlocked) }
+
+func (s *step) restDrop(r *Reason) Decision { return s.drop(PhaseWaiting, r, paceRest) }
+
+func (s *step) restLog(r *Reason) Decision {
+	if r.Code == CodeLogForeign {
+		return s.restDrop(r)
+	}
+	return s.restBlocked(r)
+}
+
+func (s *step) restHalted(r *Reason) Decision {
+	if s.j.Failed == s.f.Manifest.Hash {
+		return s.drop(PhaseFailed, r, paceRest)
+	}
+	return s.restDrop(r)
+}
+
+func (s *step) restLook(r *Reason) Decision { return s.observe(PhaseWaiting, r, paceBlocked) }
+
+func (s *step) restTurn(r *Reason) Decision {
+	if d, ok := s.takeover(); ok {
+		return d
+	}
+	if _, _, held := s.v.Claim(s.m.opts.Self); held {
+		return s.drop(PhaseWaiting, r, paceRest) // the active controller has moved here: to the end of the queue
+	}
+	// Only the order among the next ones hangs on what the cluster looks like. All
+	// who wait look at it once a second together, however many they are.
+	return s.observe(PhaseWaiting, r, paceWaiting*time.Duration(len(s.ahead())))
+}
+
+func (s *step) restQueue(r *Reason) Decision {
+	if d, ok := s.takeover(); ok {
+		return d
+	}
+	return s.observe(PhaseWaiting, r, paceWaiting)
+}
