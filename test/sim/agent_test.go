@@ -371,6 +371,12 @@ func (a *agent) effect(do restart.Action, done func(error)) {
 		switch {
 		case b.answers():
 			f.Listeners = b.runs.listeners
+			if b.dropped {
+				f.Dropped = []restart.Dropped{{Name: "num.io.threads", Level: "default", Dynamic: "32", InForce: "8"}}
+			}
+			if a.harm == storage {
+				f.LogDirs = []restart.LogDir{{Path: "/data", Fault: "log directory /data is offline"}}
+			}
 			if b.dynamic {
 				f.Dynamic = []string{"listeners"}
 			}
@@ -382,6 +388,10 @@ func (a *agent) effect(do restart.Action, done func(error)) {
 		a.after(took, func() {
 			if a.life == life {
 				a.facts.Running = f
+				a.facts.Right = restart.RightFacts{At: a.now}
+				if a.denied {
+					a.facts.Right.Denied = errDenied.Error()
+				}
 				a.readFiles()
 			}
 			done(nil)

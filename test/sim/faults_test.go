@@ -141,9 +141,9 @@ var faults = []fault{
 		r.elect()
 		return func() {}
 	}, false},
-	{"the disk is full", func(_ *run, a *agent, _ *broker) func() {
+	{"the disk is full", func(r *run, a *agent, _ *broker) func() {
 		a.full = true
-		return func() { a.full = false }
+		return func() { a.full, a.fullEnd = false, r.now }
 	}, false},
 	{"the clock jumps", func(r *run, a *agent, _ *broker) func() {
 		by := []time.Duration{-time.Hour, -3 * time.Minute, -5 * time.Second, 5 * time.Second, 3 * time.Minute, time.Hour}[r.rng.IntN(6)]
@@ -183,6 +183,26 @@ var faults = []fault{
 		b.dynamic, b.dynamicAt = true, r.now
 		return func() { b.dynamic = false }
 	}, true},
+	{"the right to restart is taken away", func(_ *run, a *agent, _ *broker) func() {
+		a.denied = true
+		return func() { a.denied = false }
+	}, true},
+	{"the stop of the unit would end another process", harmful(hazard), true},
+	{"a dynamic thread count is set that the next start refuses", harmful(drops), true},
+	{"somebody edits server.properties, wrongly", harmful(edit), true},
+	{"a log directory goes offline", harmful(storage), true},
+	{"an ExecStartPre= fails once", func(_ *run, a *agent, _ *broker) func() {
+		a.failOnce = true
+		return func() { a.failOnce = false }
+	}, false},
+	{"Kafka drops dynamic settings at a start by hand", func(_ *run, a *agent, b *broker) func() {
+		if !b.answers() {
+			return nil
+		}
+		b.dropped = true
+		a.poke(0)
+		return func() { b.dropped = false }
+	}, true},
 	{"the state directory is lost", func(r *run, a *agent, _ *broker) func() {
 		r.judge.lostState()
 		a.die("reinstalled")
@@ -200,6 +220,20 @@ var faults = []fault{
 			r.take(a, r.latest)
 		}
 	}, true},
+}
+
+// harmful makes a restart of a broker do harm, for a while.
+func harmful(h harm) func(r *run, a *agent, b *broker) func() {
+	return func(r *run, a *agent, b *broker) func() {
+		if a.harm != "" {
+			return nil
+		}
+		a.harm, a.harmAt, a.unitSeen = h, r.now, true
+		return func() {
+			a.harm, a.unitSeen = "", true
+			b.dropped = b.dropped && h != drops // whoever mends the file sets them again
+		}
+	}
 }
 
 // trouble schedules some faults. Half of them lie in wait until an agent has

@@ -19,14 +19,33 @@ type host struct {
 	unproven bool // the mark that server.properties is new
 	manifest string
 	full     bool      // no byte can be written
+	fullEnd  time.Time // when that last ended
 	dbus     bool      // the service manager does not say how the unit is
 	seesAt   time.Time // when it last began to say so again
 	nojob    bool      // and takes no orders
+	denied   bool      // it refuses a restart, and says so when it is asked
+	harm     harm      // what a restart would do beyond itself
+	harmAt   time.Time // since when
+	failOnce bool      // the next start fails before the broker's own process runs
 	withheld bool      // newer manifests do not get there
 	skew     time.Duration
 }
 
-var errNoSpace = errors.New("no space left on device")
+// harm is why a broker must not be restarted just now; "" is nothing.
+type harm string
+
+// The harms. A restart with drops makes Kafka drop its dynamic settings.
+const (
+	hazard  harm = "hazard"
+	drops   harm = "drops"
+	edit    harm = "edit"
+	storage harm = "storage"
+)
+
+var (
+	errDenied  = errors.New("not permitted")
+	errNoSpace = errors.New("no space left on device")
+)
 
 // saveJournal is what cmd does with a journal.
 func (h *host) saveJournal(j restart.Journal) error {
@@ -87,8 +106,13 @@ func (r *run) unit(h *host) restart.UnitFacts {
 	if h.dbus {
 		return restart.UnitFacts{At: r.now, State: restart.UnitUnknown, Detail: "no answer on the bus"}
 	}
-	f := restart.UnitFacts{At: r.now, State: restart.UnitRunning, Invocation: b.invocation(), Restarts: b.restarts}
+	f := restart.UnitFacts{At: r.now, State: restart.UnitRunning, Invocation: b.invocation(), Restarts: b.restarts, StartFailures: b.startFailures}
+	if h.harm == hazard {
+		f.Hazard = "its ExecStop= ends every Kafka process"
+	}
 	switch {
+	case b.waits:
+		f.State = restart.UnitStarting
 	case b.failed:
 		f.State = restart.UnitFailed
 	case b.stopped:
@@ -111,6 +135,13 @@ func (r *run) manifestFacts(h *host) restart.ManifestFacts {
 		Zones: r.zones, Table: true, MaxUnavailable: v.maxUnavailable, Soak: v.soak, HealthyThreshold: 2,
 		Close: v.closes, Drain: v.drain,
 	}
+	switch h.harm {
+	case drops:
+		f.Drops = []restart.DynamicDrop{{Name: "num.io.threads", Level: "default", Dynamic: "32", File: "8", Fix: "num.io.threads=16"}}
+	case edit:
+		f.Pending = []restart.PendingEdit{{Name: "num.io.threads", Running: "8", File: "8 # tuned", Invalid: "no number"}}
+	case hazard, storage:
+	}
 	if v.refusedBy == h.id {
 		f.Refusal = &restart.Reason{Code: restart.CodeRefused, Text: "another process holds port 39092"}
 	}
@@ -120,13 +151,17 @@ func (r *run) manifestFacts(h *host) restart.ManifestFacts {
 // restartUnit is the service manager's job: stop, wait, start.
 func (r *run) restartUnit(h *host, done func(error)) {
 	b := r.broker(h.id)
+	if h.denied {
+		r.after(r.between(1, 50), func() { done(errDenied) })
+		return
+	}
 	if h.nojob {
 		r.after(r.between(10, 2000), func() { done(errors.New("no answer on the bus")) })
 		return
 	}
 	r.note("broker %d is stopped by its agent", b.id)
 	was := b.running
-	b.takenDown, b.failed, b.stopped, b.restarts = true, false, false, 0
+	b.takenDown, b.failed, b.stopped, b.restarts, b.startFailures, b.waits = true, false, false, 0, 0, false
 	b.ready, b.frozen, b.stopping = false, false, true
 	b.epoch++
 	epoch := b.epoch
@@ -143,6 +178,18 @@ func (r *run) restartUnit(h *host, done func(error)) {
 		}
 		if b.running {
 			r.exit(b, true)
+		}
+		if h.failOnce {
+			h.failOnce, b.waits = false, true
+			r.note("broker %d: its ExecStartPre= fails once", b.id)
+			r.after(5*time.Second, func() {
+				if b.epoch == epoch && !b.running {
+					b.restarts, b.startFailures, b.waits = 1, 1, false
+					r.launch(b, "the service manager")
+				}
+			})
+			r.after(10*time.Millisecond, func() { done(errors.New("the start job has failed")) })
+			return
 		}
 		r.launch(b, "its agent")
 		r.after(10*time.Millisecond, func() { done(nil) })

@@ -29,22 +29,26 @@ type broker struct {
 	stopped  bool // somebody stopped it
 	starts   int
 	// restarts counts the service manager's own starts since somebody last asked for one.
-	restarts  int
-	runs      config // what the process runs
-	version   string // the manifest from which that came
-	dynamic   bool   // a dynamic configuration overrides a managed property
-	lag       time.Duration
-	deaf      bool // it hears no controller: its metadata stays as it is
-	mute      bool // no controller hears it: it gets fenced
-	blank     bool // it answers with empty metadata
-	slow      bool // its replicas do not catch up
-	started   time.Time
-	returned  time.Time // when it last was unfenced
-	left      time.Time // when it last was fenced
-	deafAt    time.Time
-	badAt     time.Time // when its process last ended or froze
-	struck    time.Time // when anybody but its agent last did something to it
-	dynamicAt time.Time
+	restarts int
+	// startFailures are those in which no process of the broker's came to run.
+	startFailures int
+	waits         bool   // the service manager will start it again in a moment
+	dropped       bool   // Kafka refused its dynamic settings when this process started
+	runs          config // what the process runs
+	version       string // the manifest from which that came
+	dynamic       bool   // a dynamic configuration overrides a managed property
+	lag           time.Duration
+	deaf          bool // it hears no controller: its metadata stays as it is
+	mute          bool // no controller hears it: it gets fenced
+	blank         bool // it answers with empty metadata
+	slow          bool // its replicas do not catch up
+	started       time.Time
+	returned      time.Time // when it last was unfenced
+	left          time.Time // when it last was fenced
+	deafAt        time.Time
+	badAt         time.Time // when its process last ended or froze
+	struck        time.Time // when anybody but its agent last did something to it
+	dynamicAt     time.Time
 	// takenDown is true from an agent's restart until the broker is back.
 	takenDown bool
 	epoch     int // of its process: what was scheduled for an earlier one is dropped
@@ -229,7 +233,7 @@ func (c *cluster) launch(b *broker, by string) {
 	}
 	b.starts++
 	b.epoch++
-	b.stopping = false
+	b.stopping, b.waits = false, false
 	b.running, b.ready, b.failed, b.stopped, b.frozen, b.started = true, false, false, false, false, c.now
 	bad := ""
 	b.runs, b.version, bad = c.onStart(b)

@@ -49,6 +49,7 @@ var promises = []struct {
 	{"promise 5, halt", takedown.notHalted},
 	{"promise 5, one victim", takedown.fewVictims},
 	{"promise 5, refused before", takedown.refusedBefore},
+	{"promise 1, no harm beyond the restart", takedown.harmless},
 	{"promise 7, no needless restart", takedown.needed},
 	{"promise 9, probes close first", takedown.probesClosed},
 }
@@ -141,6 +142,9 @@ func (t takedown) inSync() string {
 func (t takedown) majority() string {
 	if t.voter(t.b.id) == nil && (!t.b.alive || t.since(t.b.returned) <= knowable) {
 		return "" // it holds nothing, and takes nothing away
+	}
+	if t.undo && t.since(t.b.started) <= knowable {
+		return "" // its vote counts again only just now
 	}
 	remain, with := 0, 0
 	for _, v := range t.voters {
@@ -260,9 +264,11 @@ func (t takedown) notHalted() string {
 	return ""
 }
 
+// fewVictims: one broker at most, whatever max_unavailable says. Nobody goes beside the first
+// one of a roll-out, and a manifest that is bad here is bad for the first one.
 func (t takedown) fewVictims() string {
 	v := t.versions[t.a.file]
-	if v.bad != "" && !t.undo && len(v.victims) >= v.maxUnavailable && !slices.Contains(v.victims, t.b.id) {
+	if v.bad != "" && !t.undo && len(v.victims) > 0 && !slices.Contains(v.victims, t.b.id) {
 		return fmt.Sprintf("it follows %v into %s", v.victims, t.a.file)
 	}
 	return ""
@@ -275,6 +281,15 @@ func (t takedown) refusedBefore() string {
 		return "it cannot take the manifest"
 	case t.b.dynamic && t.since(t.b.dynamicAt) > time.Minute:
 		return "a dynamic configuration overrides what it gets"
+	}
+	return ""
+}
+
+// harmless: what is known to do harm is not restarted. What the process and its directories
+// say may be 10 s old, since the agent asks once for each claim.
+func (t takedown) harmless() string {
+	if t.a.harm != "" && !t.undo && t.since(t.a.harmAt) > 12*time.Second {
+		return fmt.Sprintf("%s since %s", t.a.harm, t.since(t.a.harmAt))
 	}
 	return ""
 }
@@ -446,7 +461,7 @@ func (j *judge) closed(a *agent, name string) {
 func (j *judge) moved(a *agent, was restart.Step) {
 	b := j.broker(a.id)
 	switch now := a.journal.Step; {
-	case was == restart.StepProve && now == restart.StepNone:
+	case was == restart.StepProve && now == restart.StepNone && !a.journal.Unproven: // else a newer manifest came before it
 		if !b.runs.equal(j.versions[a.file].wants) && !b.dynamic && b.running {
 			j.fail("promise 5, proof", "broker %d is taken for proved and runs %v", a.id, b.runs)
 		}
@@ -458,8 +473,10 @@ func (j *judge) moved(a *agent, was restart.Step) {
 	case was == restart.StepProve && now == restart.StepRestore:
 		// An agent may hang for 90 s, and then needs a moment. It learns from the service manager.
 		known := b.badAt
-		if a.seesAt.After(known) {
-			known = a.seesAt
+		for _, at := range []time.Time{a.seesAt, a.fullEnd} { // nor does it go on before it can write that down
+			if at.After(known) {
+				known = at
+			}
 		}
 		if b.failed && b.badAt.After(a.born) && j.since(known) > startTimeout-10*time.Second {
 			j.fail("promise 5, at once", "broker %d ended %s ago", a.id, j.since(b.badAt))

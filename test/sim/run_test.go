@@ -164,6 +164,7 @@ func (r *run) process(b *broker) (config, string, string) {
 	if len(r.agents) >= int(b.id) {
 		name = r.agents[b.id-1].file
 	}
+	b.dropped = len(r.agents) >= int(b.id) && r.agents[b.id-1].harm == drops
 	v := r.versions[name]
 	if v.bad != "" && !slices.Contains(v.victims, b.id) {
 		v.victims = append(v.victims, b.id)

@@ -24,6 +24,10 @@ func (j *judge) atTheEnd() {
 		if a.dead {
 			continue
 		}
+		// Whatever keeps an agent from its restart, the probes of a broker that serves say so.
+		if a.journal.Step == restart.StepNone && !a.probes.planned.IsZero() && !a.full {
+			j.fail("promise 6, probes", "the probes of broker %d are still those of a planned restart", a.id)
+		}
 		on, wrong := j.truth(a)
 		if wrong != "" {
 			j.fail("liveness, a true reason", "agent %d says %s (%s), and %s", a.id, a.status.Reason.Code, a.status.Reason.Text, wrong)
@@ -46,7 +50,7 @@ func (j *judge) atTheEnd() {
 
 // ended is what holds when all are done.
 func (j *judge) ended() {
-	if j.log.now().Request() != nil {
+	if speaker := j.agents[0]; j.log.now().Request() != nil && !speaker.blind && !speaker.silent { // the lowest id ends it
 		j.fail("liveness, request", "every broker was restarted, and the rolling restart has not ended")
 	}
 	for _, a := range j.agents {
@@ -122,6 +126,15 @@ func (j *judge) truth(a *agent) (on int32, wrong string) {
 		return must(!b.running, "it runs")
 	case restart.CodeRefused:
 		return must(j.versions[a.manifest].refusedBy == a.id, "nothing refuses it")
+	case restart.CodeUnitHazard, restart.CodePendingEdits, restart.CodeGateStorage, restart.CodeSettingsWouldDrop:
+		want := map[restart.Code]harm{
+			restart.CodeUnitHazard: hazard, restart.CodePendingEdits: edit, restart.CodeGateStorage: storage, restart.CodeSettingsWouldDrop: drops,
+		}
+		return must(a.harm == want[st.Reason.Code], "nothing of the kind is there")
+	case restart.CodeRestartDenied:
+		return must(a.denied, "the restart would be permitted")
+	case restart.CodeSettingsDropped:
+		return must(b.dropped, "no setting was dropped")
 	case restart.CodeDynamicConfig:
 		return must(b.dynamic, "there is none")
 	case restart.CodePaused:
@@ -145,7 +158,7 @@ func (j *judge) truth(a *agent) (on int32, wrong string) {
 		}
 		return must(known && (j.agents[other-1].manifest != a.manifest || j.agents[other-1].blind) || !j.log.up(), "they have the same, and could say so")
 	case restart.CodeRefusedElsewhere:
-		return must(known && (j.versions[a.manifest].refusedBy == other || j.broker(other).dynamic), "that broker refuses nothing")
+		return must(known && (j.versions[a.manifest].refusedBy == other || j.broker(other).dynamic || j.unfit(other)), "that broker refuses nothing")
 	case restart.CodeOrder, restart.CodeClaimAhead:
 		if !known {
 			return 0, "it names nobody"
@@ -166,7 +179,7 @@ func (j *judge) truth(a *agent) (on int32, wrong string) {
 		return must(!b.alive, "it is not fenced")
 	case restart.CodeCatchingUp, restart.CodeStalled:
 		return must(j.short() != "", "every partition has its replicas in sync")
-	case restart.CodeNeedsAPerson:
+	case restart.CodeNeedsOperator:
 		return must(!j.shows(b) || j.short() != "", "it serves and is in sync")
 	case restart.CodeNoAnswer, restart.CodeStarting, restart.CodeListener:
 		return must(!b.answers() || j.short() != "", "it serves and is in sync")
@@ -181,6 +194,12 @@ func (j *judge) truth(a *agent) (on int32, wrong string) {
 	default:
 		return 0, "that is no reason to end with"
 	}
+}
+
+// unfit is true for a broker that must not be restarted.
+func (j *judge) unfit(id int32) bool {
+	a := j.agents[id-1]
+	return a.harm != "" || a.denied || j.broker(id).dropped
 }
 
 // notDone says why it is false that a broker is not done, or "".
