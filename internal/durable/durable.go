@@ -67,6 +67,9 @@ func (w writer) write(path string, data []byte, o Options) error {
 	if err != nil {
 		return explain(path, target, opResolve, err)
 	}
+	if err := frozen(target); err != nil { // before a temporary file that could not be removed
+		return explain(path, target, opRename, err)
+	}
 	temp := TempName(target)
 	op, err := w.fill(temp, target, old, data, o)
 	if err == nil {

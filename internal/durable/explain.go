@@ -42,7 +42,10 @@ func explain(path, target, op string, err error) error {
 }
 
 func advice(dir, op string, err error) string {
+	var kept *frozenError
 	switch {
+	case errors.As(err, &kept):
+		return fmt.Sprintf("; as root: chattr -%s %s%s", kept.flag, kept.path, unchanged(op))
 	case errors.Is(err, ErrAccessLost):
 		return "; make the agent's user a member of the file's group and let the group read the file"
 	case errors.Is(err, errNotRegular):

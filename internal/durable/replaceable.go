@@ -24,6 +24,9 @@ func Replaceable(path string) error {
 	if err != nil {
 		return explain(path, target, opResolve, err)
 	}
+	if err := frozen(target); err != nil {
+		return explain(path, target, opRename, err)
+	}
 	folder := filepath.Dir(target)
 	dir, err := os.Stat(folder)
 	if err == nil {
