@@ -127,7 +127,7 @@ func (l *Log) send(ctx context.Context, mark string, records []restart.Record) e
 		errors.Is(err, kerr.InvalidProducerEpoch), errors.Is(err, kerr.InvalidProducerIDMapping):
 		l.producer.id = -1 // the leader has forgotten the producer: begin as a new one
 		return errNewProducer
-	case errors.Is(err, kerr.NotLeaderForPartition), errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
+	case moved(err), errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
 		l.lost(p)
 	}
 	return needs(err, "Write on topic "+l.topic)

@@ -39,6 +39,7 @@ type Log struct {
 	next    int64
 	begun   bool     // topicID is set
 	topicID [16]byte // of the log that is being read
+	epoch   int32    // the highest of a leader that was read from
 	place   place    // where the log is being read; lose ends that
 	lose    func()
 	at      time.Time
@@ -143,6 +144,7 @@ func (l *Log) listEnd(ctx context.Context, p place) (int64, error) {
 	once, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	part := kmsg.NewListOffsetsRequestTopicPartition()
+	part.CurrentLeaderEpoch = p.epoch
 	part.Timestamp = -1 // the latest
 	topic := kmsg.NewListOffsetsRequestTopic()
 	topic.Topic = l.topic
@@ -161,7 +163,7 @@ func (l *Log) listEnd(ctx context.Context, p place) (int64, error) {
 		return 0, errNoPartition
 	}
 	end := resp.Topics[0].Partitions[0]
-	if err = kerr.ErrorForCode(end.ErrorCode); errors.Is(err, kerr.NotLeaderForPartition) || errors.Is(err, kerr.UnknownTopicOrPartition) {
+	if err = kerr.ErrorForCode(end.ErrorCode); moved(err) || errors.Is(err, kerr.UnknownTopicOrPartition) {
 		l.lost(p)
 	}
 	return end.Offset, needs(err, "Read on topic "+l.topic)
@@ -218,8 +220,8 @@ func (l *Log) settle(mark string) {
 	}
 }
 
-// absorb folds what was read up to the offset next.
-func (l *Log) absorb(records []*kgo.Record, next int64) {
+// absorb folds what was read, from a leader of an epoch, up to the offset next.
+func (l *Log) absorb(records []*kgo.Record, next int64, epoch int32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(records) > 0 {
@@ -236,7 +238,7 @@ func (l *Log) absorb(records []*kgo.Record, next int64) {
 			}
 		}
 	}
-	l.next = max(l.next, next)
+	l.next, l.epoch = max(l.next, next), max(l.epoch, epoch)
 	l.settle("")
 }
 
@@ -266,7 +268,7 @@ func (l *Log) anew(p place, from int64) {
 		}
 		l.signal()
 	}
-	l.begun, l.topicID, l.next = true, p.id, from
+	l.begun, l.topicID, l.epoch, l.next = true, p.id, p.epoch, from
 }
 
 // note logs what an operator should know about the log, once.

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -260,6 +262,128 @@ func TestLeaderMoves(t *testing.T) {
 	if d := cmp.Diff(want, keys(mustSync(t, l).View)); d != "" {
 		t.Error(d)
 	}
+}
+
+// An agent that only reads follows the leader at once, and an election is no fault.
+// kfake refuses any fetch at a broker that does not lead (6). Kafka 3.7.1 and 4.4.0
+// answer it, 0.5 s late, unless it has the leader's epoch: then both and kfake say 74
+// (FENCED_LEADER_EPOCH). TestReaderFollowsTheElectedLeader has it on real brokers.
+func TestReaderFollowsTheLeader(t *testing.T) {
+	noLeaks(t)
+	c := newCluster(t, 3)
+	var without atomic.Int32 // an epoch
+	c.ControlKey(1, func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if r.(*kmsg.FetchRequest).Topics[0].Partitions[0].CurrentLeaderEpoch < 0 {
+			without.Add(1)
+		}
+		return nil, nil, false
+	})
+	c.ControlKey(2, func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if r.(*kmsg.ListOffsetsRequest).Topics[0].Partitions[0].CurrentLeaderEpoch < 0 {
+			without.Add(1)
+		}
+		return nil, nil, false
+	})
+	writer, reader := run(t, open(t, c)), run(t, open(t, c))
+	for i := range 6 {
+		if err := c.MoveTopicPartition(topic, 0, int32(i%3)); i > 0 && err != nil {
+			t.Fatal(err)
+		}
+		mustAppend(t, writer, claim(int32(i), "a"))
+		eventually(t, "the reader has it", func() bool {
+			f := reader.Facts()
+			if f.Err != "" && i > 0 {
+				t.Errorf("an election is told as a fault: %s", f.Err)
+			}
+			return len(f.View.Claims) == i+1
+		})
+	}
+	if n := without.Load(); n > 0 {
+		t.Errorf("%d requests have no leader epoch", n)
+	}
+}
+
+// Metadata from before an election leads back to the former leader, which does not
+// know of the election either, and has less than was read. That is no new log.
+// Kafka answers OFFSET_OUT_OF_RANGE beyond a follower's end as well (3.7.1, 4.4.0).
+func TestFormerLeaderHasLess(t *testing.T) {
+	noLeaks(t)
+	c := newCluster(t, 3)
+	writer := run(t, open(t, c))
+	mustAppend(t, writer, claim(1, "a"))
+	if err := c.MoveTopicPartition(topic, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	req := kmsg.NewPtrMetadataRequest()
+	named := kmsg.NewMetadataRequestTopic()
+	named.Topic = new(topic)
+	req.Topics = append(req.Topics, named)
+	old, err := req.RequestWith(within(t), cl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.MoveTopicPartition(topic, 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, writer, claim(2, "b"))
+	reader := run(t, open(t, c))
+	eventually(t, "the reader has all", func() bool { return len(reader.Facts().View.Claims) == 2 })
+
+	var less atomic.Int32
+	c.ControlKey(3, func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if less.Load() >= 3 {
+			return nil, nil, false
+		}
+		stale := *old
+		stale.Version = r.GetVersion()
+		return &stale, nil, true
+	})
+	epoch := old.Topics[0].Partitions[0].LeaderEpoch
+	c.ControlKey(2, func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		req := r.(*kmsg.ListOffsetsRequest)
+		if req.Topics[0].Partitions[0].CurrentLeaderEpoch != epoch {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
+		part := kmsg.NewListOffsetsResponseTopicPartition()
+		part.Offset = 1
+		resp.Topics = []kmsg.ListOffsetsResponseTopic{{Topic: topic, Partitions: []kmsg.ListOffsetsResponseTopicPartition{part}}}
+		return resp, nil, true
+	})
+	c.ControlKey(1, func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		req := r.(*kmsg.FetchRequest)
+		part := kmsg.NewFetchResponseTopicPartition()
+		switch {
+		case req.Topics[0].Partitions[0].CurrentLeaderEpoch == epoch:
+			less.Add(1)
+			part.ErrorCode = kerr.OffsetOutOfRange.Code
+		case less.Load() == 0: // the election that makes the reader look
+			part.ErrorCode = kerr.FencedLeaderEpoch.Code
+		default:
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.FetchResponse)
+		resp.Topics = []kmsg.FetchResponseTopic{{Topic: topic, TopicID: req.Topics[0].TopicID, Partitions: []kmsg.FetchResponseTopicPartition{part}}}
+		return resp, nil, true
+	})
+	mustAppend(t, writer, claim(3, "c"))
+	eventually(t, "the reader has all", func() bool {
+		n := len(reader.Facts().View.Claims)
+		if n < 2 {
+			t.Fatal("the log was taken for a new one")
+		}
+		return n == 3 && less.Load() >= 3
+	})
 }
 
 func TestBrokerIsRemoved(t *testing.T) {

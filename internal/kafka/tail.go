@@ -25,6 +25,10 @@ const (
 	pollBytes = 8 << 20
 )
 
+// movesUntold is how many times in a row another leader is looked for before that
+// is a fault: metadata can be a moment older than an election (150 ms in all).
+const movesUntold = 3
+
 // Run creates the coordination topic where there is none and reads it until
 // the context ends. It outlives every failure of Kafka; Facts says which one
 // there is.
@@ -38,13 +42,17 @@ func (l *Log) Run(ctx context.Context) error {
 			n--
 			err = nil
 		}
-		if err != nil {
-			l.failed(err)
-		}
 		if read {
 			n = 1
 		}
+		election := moved(err) || errors.Is(err, errLost)
+		if err != nil && (n > movesUntold || !election) {
+			l.failed(err)
+		}
 		wait := backoff(n)
+		if election && n == 1 {
+			wait = 0
+		}
 		if errors.Is(err, kgo.ErrMaxDecompress) {
 			wait = pollWait // it stays for minutes, and unpacking it is dear
 		}
@@ -136,6 +144,13 @@ func (l *Log) begin(ctx context.Context) (*waiter, error) {
 	return l.waitForEnd(end, at), nil
 }
 
+// reached returns the highest epoch of a leader that was read from.
+func (l *Log) reached() int32 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.epoch
+}
+
 // poll asks the leader once for what comes next.
 func (l *Log) poll(ctx context.Context, p place) error {
 	ctx, cancel := context.WithTimeout(ctx, pollWait+pollGrace)
@@ -143,7 +158,9 @@ func (l *Log) poll(ctx context.Context, p place) error {
 	l.mu.Lock()
 	from := l.next
 	l.mu.Unlock()
-	resp, err := to[*kmsg.FetchResponse](ctx, l.c.kgo, p.leader, fetchRequest(l.topic, p.id, 0, from, pollWait))
+	req := fetchRequest(l.topic, p.id, 0, from, pollWait)
+	req.Topics[0].Partitions[0].CurrentLeaderEpoch = p.epoch
+	resp, err := to[*kmsg.FetchResponse](ctx, l.c.kgo, p.leader, req)
 	if err != nil {
 		return err
 	}
@@ -152,6 +169,10 @@ func (l *Log) poll(ctx context.Context, p place) error {
 		return err
 	}
 	if errors.Is(kerr.ErrorForCode(part.ErrorCode), kerr.OffsetOutOfRange) {
+		if epoch := l.reached(); p.epoch < epoch {
+			// A deposed leader that does not know it yet may have less than was read.
+			return fmt.Errorf("it answers as the leader of epoch %d, and has less than that of epoch %d had: metadata that is older than an election named it; looking for the leader again", p.epoch, epoch)
+		}
 		l.anew(p, max(part.LogStartOffset, 0))
 		return errAnew
 	}
@@ -166,7 +187,7 @@ func (l *Log) poll(ctx context.Context, p place) error {
 	case len(part.RecordBatches) == 0:
 		next = max(next, part.HighWatermark) // compaction left nothing up to there
 	}
-	l.absorb(got.Records, next)
+	l.absorb(got.Records, next, p.epoch)
 	return nil
 }
 

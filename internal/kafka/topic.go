@@ -12,7 +12,10 @@ import (
 // place is where the coordination log is at the moment.
 type place struct {
 	leader int32
-	id     [16]byte // zero where Kafka gives topics no ids
+	// epoch of the leader. In a request it has a former leader say so (KIP-320), who
+	// would otherwise answer as a follower does (KIP-392): late, and of less.
+	epoch int32
+	id    [16]byte // zero where Kafka gives topics no ids
 }
 
 // nowhere is the place of a log whose leader is not known.
@@ -47,7 +50,7 @@ func (l *Log) locate(ctx context.Context) (place, error) {
 	if want := min(replicasWanted, len(resp.Brokers)); len(p.Replicas) < want {
 		l.note(fmt.Sprintf("the coordination topic %s has %d of the %d replicas it could have; add some with kafka-reassign-partitions, or nothing can be coordinated while broker %v is away", l.topic, len(p.Replicas), want, p.Replicas))
 	}
-	return place{leader: p.Leader, id: t.TopicID}, nil
+	return place{leader: p.Leader, epoch: p.LeaderEpoch, id: t.TopicID}, nil
 }
 
 // create makes the topic. Whoever comes second finds it there. It returns an

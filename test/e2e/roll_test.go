@@ -200,6 +200,7 @@ func addExternal(t *testing.T, version string) {
 		}
 	}
 	b.adopted(manifest)
+	b.readerFollows()
 }
 
 // once is true if every broker was restarted exactly once since.
