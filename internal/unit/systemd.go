@@ -235,7 +235,7 @@ func (s *Systemd) refusal(err error) error {
 		case "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", "org.freedesktop.DBus.Error.AccessDenied":
 			return fmt.Errorf("restart %s: not permitted (%w); run `kpls-agent setup` as root, which permits it to the user of the service (this process runs as user %d), and see that polkit runs", s.o.Unit, err, os.Getuid())
 		case "org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.systemd1.LoadFailed":
-			return fmt.Errorf("restart %s: %w; name the broker's unit in the settings", s.o.Unit, err)
+			return fmt.Errorf("restart %s: %w; name the broker's unit in the settings, or `commands` where it is one of a user's own service manager", s.o.Unit, err)
 		}
 	}
 	return fmt.Errorf("restart %s: %w", s.o.Unit, err)

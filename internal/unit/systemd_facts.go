@@ -94,7 +94,7 @@ func detail(unit string, p map[string]any) string {
 	if load := text(p["LoadState"]); load != "loaded" && load != "" {
 		fmt.Fprintf(&b, ", %s", load)
 		if load == "not-found" {
-			b.WriteString("; name the broker's unit in the settings")
+			b.WriteString("; name the broker's unit in the settings, or `commands` where it is one of a user's own service manager")
 			return b.String()
 		}
 	}

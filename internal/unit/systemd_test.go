@@ -147,7 +147,7 @@ func TestFacts(t *testing.T) {
 		{
 			"not there",
 			map[string]any{"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead"},
-			restart.UnitFacts{State: restart.UnitUnknown, Detail: "kafka.service is inactive (dead), not-found; name the broker's unit in the settings"},
+			restart.UnitFacts{State: restart.UnitUnknown, Detail: "kafka.service is inactive (dead), not-found; name the broker's unit in the settings, or `commands` where it is one of a user's own service manager"},
 		},
 		{"in maintenance", with("ActiveState", "maintenance"), restart.UnitFacts{State: restart.UnitUnknown, Invocation: "ab01", Detail: "kafka.service is maintenance (running)"}},
 		{"nothing known", map[string]any{}, restart.UnitFacts{State: restart.UnitUnknown, Detail: "kafka.service is in no known state (unknown)"}},
@@ -370,7 +370,7 @@ func TestRestartOfNoUnit(t *testing.T) {
 	p.restart = func(*peer) (string, *dbus.Error) {
 		return "", &dbus.Error{Name: "org.freedesktop.systemd1.NoSuchUnit", Body: []any{"Unit kafka.service not found."}}
 	}
-	if err := s.Restart(t.Context()); err == nil || err.Error() != "restart kafka.service: Unit kafka.service not found.; name the broker's unit in the settings" {
+	if err := s.Restart(t.Context()); err == nil || err.Error() != "restart kafka.service: Unit kafka.service not found.; name the broker's unit in the settings, or `commands` where it is one of a user's own service manager" {
 		t.Errorf("got %v", err)
 	}
 }
