@@ -29,8 +29,10 @@ type peer struct {
 	props    map[string]any
 	restart  func(p *peer) (result string, err *dbus.Error) // result "" never ends
 	subError bool
-	isolate  *dbus.Error // the answer to a restart in mode isolate
-	clock    any         // NTPSynchronized
+	isolate  *dbus.Error // the answer to a restart in mode isolate; nil: none comes
+	// loadStates of other units, by their path on the bus.
+	loadStates map[dbus.ObjectPath]string
+	clock      any // NTPSynchronized
 	// processes are those of the machine; nil is a systemd that does not tell.
 	processes []processLine
 }
@@ -172,9 +174,14 @@ func (p *peer) call(c *peerConn, m *dbus.Message) {
 		p.mu.Unlock()
 		p.reply(c, m, props)
 	case "Get":
+		path, _ := m.Headers[dbus.FieldPath].Value().(dbus.ObjectPath)
 		p.mu.Lock()
-		clock := p.clock
+		clock, state := p.clock, p.loadStates[path]
 		p.mu.Unlock()
+		if state != "" {
+			p.reply(c, m, dbus.MakeVariant(state))
+			return
+		}
 		if clock == nil {
 			p.refuse(c, m, &dbus.Error{Name: "org.freedesktop.DBus.Error.ServiceUnknown", Body: []any{"no timedated"}})
 			return
@@ -194,7 +201,9 @@ func (p *peer) call(c *peerConn, m *dbus.Message) {
 		p.reply(c, m, objectPath(name))
 	case "RestartUnit":
 		if mode, _ := m.Body[1].(string); mode == "isolate" {
-			p.refuse(c, m, p.isolate)
+			if p.isolate != nil {
+				p.refuse(c, m, p.isolate)
+			}
 			return
 		}
 		result, err := p.restart(p)

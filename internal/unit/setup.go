@@ -2,7 +2,6 @@ package unit
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -148,27 +147,6 @@ func span(v any) time.Duration {
 		return Forever
 	}
 	return time.Duration(us) * time.Microsecond
-}
-
-// MayRestart returns nil if systemd, and polkit behind it, would let this
-// process restart the unit. It asks systemd itself for a restart, in the mode
-// "isolate": the right to restart is checked first, and then the mode is refused,
-// since only a start, of a unit with AllowIsolate=, can isolate (systemd's
-// manager_add_job). Polkit cannot be asked instead: only root may tell it which
-// unit the question is about.
-func (s *Systemd) MayRestart(ctx context.Context) error {
-	b, err := s.connection(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = b.RestartUnitContext(ctx, s.o.Unit, "isolate", nil)
-	if e, ok := errors.AsType[dbus.Error](err); ok && (e.Name == "org.freedesktop.DBus.Error.InvalidArgs" || e.Name == "org.freedesktop.systemd1.NoIsolation") {
-		return nil
-	}
-	if err == nil {
-		return fmt.Errorf("ask for the right to restart %s: systemd took a question for an order; see `systemctl status %s`, and report this with `systemctl --version`", s.o.Unit, s.o.Unit)
-	}
-	return s.refusal(err)
 }
 
 // ClockSynchronized asks systemd whether the system's clock is kept right by

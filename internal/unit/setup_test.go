@@ -2,11 +2,9 @@ package unit
 
 import (
 	"math"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -109,24 +107,6 @@ func TestSetup(t *testing.T) {
 				t.Error(d)
 			}
 		})
-	}
-}
-
-func TestMayRestart(t *testing.T) {
-	for _, c := range []struct{ name, message, want string }{
-		{"org.freedesktop.DBus.Error.InvalidArgs", "Isolate is only valid for start.", ""},
-		{"org.freedesktop.systemd1.NoIsolation", "Operation refused, unit may not be isolated.", ""},
-		{"org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", "Interactive authentication required.", "restart kafka.service: not permitted (Interactive authentication required.); run `kpls-agent setup` as root"},
-		{"org.freedesktop.DBus.Error.AccessDenied", "Access denied", "restart kafka.service: not permitted (Access denied); run"},
-		{"org.freedesktop.systemd1.NoSuchUnit", "Unit kafka.service not found.", "restart kafka.service: Unit kafka.service not found.; name the broker's unit"},
-	} {
-		p := newPeer(t)
-		s, _ := newSystemd(t, p)
-		p.isolate = &dbus.Error{Name: c.name, Body: []any{c.message}}
-		err := s.MayRestart(t.Context())
-		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.HasPrefix(err.Error(), c.want)) {
-			t.Errorf("%s: got %v, want %q", c.name, err, c.want)
-		}
 	}
 }
 

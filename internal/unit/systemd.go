@@ -236,6 +236,10 @@ func (s *Systemd) refusal(err error) error {
 			return fmt.Errorf("restart %s: not permitted (%w); run `kpls-agent setup` as root, which permits it to the user of the service (this process runs as user %d), and see that polkit runs", s.o.Unit, err, os.Getuid())
 		case "org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.systemd1.LoadFailed":
 			return fmt.Errorf("restart %s: %w; name the broker's unit in the settings, or `commands` where it is one of a user's own service manager", s.o.Unit, err)
+		case "org.freedesktop.DBus.Error.NoReply":
+			return fmt.Errorf("restart %s: polkit does not answer (%w), and nothing was restarted; see `systemctl status polkit`", s.o.Unit, err)
+		case "org.freedesktop.systemd1.TransactionIsDestructive":
+			return fmt.Errorf("restart %s: %w; a shutdown or another job of systemd is under way, see `systemctl list-jobs`", s.o.Unit, err)
 		}
 	}
 	return fmt.Errorf("restart %s: %w", s.o.Unit, err)
