@@ -131,6 +131,10 @@ func lookAhead(ctx context.Context, settings *Settings, n node, st *store, conn 
 		return planReport{}, err
 	}
 	facts.Unit = u.State(ctx)
+	facts.Right = restart.RightFacts{At: time.Now()}
+	if err := u.MayRestart(ctx); err != nil {
+		facts.Right.Denied = err.Error()
+	}
 	r := planReport{Broker: n.BrokerID, Manifest: st.current.Hash, Plan: restart.NewPlan(n.BrokerID, facts)}
 	r.Drops, r.Dropped = facts.Manifest.Drops, facts.Running.Dropped
 	r.LogDirs, r.LogDirsErr = facts.Running.LogDirs, facts.Running.LogDirsErr
@@ -194,6 +198,9 @@ func (r planReport) text() string {
 	}
 	if r.Blocked != nil && r.Drift != "" {
 		fmt.Fprintf(&b, "now in the way: %s (%s)\n", r.Blocked.Text, r.Blocked.Code)
+		for _, also := range r.Also {
+			fmt.Fprintf(&b, "  and then: %s (%s)\n", also.Text, also.Code)
+		}
 	}
 	if len(r.Unprotected) > 0 {
 		fmt.Fprintf(&b, "not protected in any restart: %s\n", strings.Join(r.Unprotected, ", "))

@@ -59,6 +59,7 @@ type Loop struct {
 	posted  Status
 	postAt  time.Time
 	last    Status
+	vetoed  time.Time // when the metrics were last told of the vetoes
 }
 
 // NewLoop returns a loop that has not looked at anything yet. Where an earlier
@@ -278,6 +279,10 @@ func (l *Loop) tell(st Status) {
 	}
 	l.last = st
 	l.o.Metrics.observe(st, l.facts)
+	if now := time.Now(); l.o.Metrics != nil && now.Sub(l.vetoed) >= BeatEvery {
+		l.vetoed = now
+		l.o.Metrics.standing(Vetoes(l.o.Machine.Self, l.facts))
+	}
 	if !Due(st, l.posted, time.Since(l.postAt), len(l.facts.Log.View.Statuses)) {
 		return
 	}

@@ -182,7 +182,7 @@ func (s *step) examine(want map[string]string, absent []string) proof {
 		return hold(PhaseStarting, ActRunning, because(CodeStarting, "the process runs and does not answer yet"))
 	}
 	if d := differs(f.Running.Listeners, want, absent); d != "" {
-		return fail("%s", d)
+		return fail("%s%s", d, s.whyDifferent())
 	}
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		if pr, watched := f.Probes[name]; watched && (!pr.Serving || pr.At.Before(s.m.processAt)) {
@@ -193,6 +193,19 @@ func (s *step) examine(want map[string]string, absent []string) proof {
 		}
 	}
 	return s.rejoined(p)
+}
+
+// whyDifferent says how a process comes to run something else than was written for it.
+func (s *step) whyDifferent() string {
+	switch {
+	case s.j.Step != StepProve || len(s.f.Running.Dynamic) > 0 || s.f.Manifest.Hash != manifestOf(s.j.Target):
+		return ""
+	case s.f.Manifest.FileChanges:
+		return "; server.properties was changed between the agent's writing and the process's start (ExecStartPre=, a wrapper, " +
+			"configuration management): put the listener into its template (`kpls-agent plan --offline`)"
+	default:
+		return "; server.properties is as the agent wrote it: the process reads another file (see the command line of the unit, and `server_properties` in the settings)"
+	}
 }
 
 // rejoined judges the broker's place in the cluster. Its own view is needed: a

@@ -11,6 +11,7 @@ type Metrics struct {
 	phase    *prometheus.GaugeVec
 	since    prometheus.Gauge
 	blocked  *prometheus.GaugeVec
+	vetoes   *prometheus.GaugeVec
 	up       prometheus.Gauge
 	manifest *prometheus.GaugeVec
 	drift    prometheus.Gauge
@@ -45,6 +46,7 @@ func NewMetrics() *Metrics {
 		phase:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "phase", Help: "1 for the phase this agent is in, 0 for the others."}, []string{"phase"}),
 		since:    gauge("phase_start_timestamp_seconds", "When the phase was entered, in seconds since the epoch."),
 		blocked:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "reason", Help: "1 for the reason this agent gives for what it does or does not do; docs/operations.md says what each means."}, []string{"reason"}),
+		vetoes:   prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "veto", Help: "1 for each veto that stands in the way of a restart of this broker, whether it is to be restarted or not, 0 for the others; at most 5 s old. Gates that look at every partition are left out: the reason names them."}, []string{"veto"}),
 		up:       gauge("broker_up", "1 while the broker's process runs, as the service manager says; one that is being restarted counts."),
 		manifest: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "manifest_info", Help: "1, with the hash of the manifest in force, the first 12 digits; no series without a manifest."}, []string{"hash"}),
 		drift:    gauge("drift", "1 while the broker's process does not run what the manifest says."),
@@ -74,8 +76,15 @@ func NewMetrics() *Metrics {
 // Collectors returns what is to be registered.
 func (m *Metrics) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{
-		m.phase, m.since, m.blocked, m.up, m.manifest, m.drift, m.claims, m.claimed, m.paused, m.halted, m.pending, m.refused,
+		m.phase, m.since, m.blocked, m.vetoes, m.up, m.manifest, m.drift, m.claims, m.claimed, m.paused, m.halted, m.pending, m.refused,
 		m.unprot, m.logRead, m.failures, m.restarts, m.duration,
+	}
+}
+
+// standing notes which vetoes stand.
+func (m *Metrics) standing(list []Standing) {
+	for _, v := range list {
+		m.vetoes.WithLabelValues(v.Name).Set(flag(v.Reason != nil))
 	}
 }
 

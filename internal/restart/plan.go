@@ -18,6 +18,8 @@ type Plan struct {
 	Gates []GateResult `json:"gates"`
 	// Blocked is the first thing in the way of a restart of this broker; nil is nothing.
 	Blocked *Reason `json:"blocked,omitempty"`
+	// Also is what else is in the way, in the order in which it is looked for, gates aside.
+	Also []Reason `json:"also,omitempty"`
 	// Unprotected lists topics on this broker that no roll-out can protect, at most 10.
 	Unprotected []string `json:"unprotected,omitempty"`
 }
@@ -29,15 +31,44 @@ type GateResult struct {
 	Blocked string `json:"blocked,omitempty"`
 }
 
-// NewPlan looks at facts as a Machine would, and does nothing.
-func NewPlan(self int32, f Facts) Plan {
+// Standing is one veto, and why it stands; nil where it does not.
+type Standing struct {
+	Name   string
+	Reason *Reason
+}
+
+// Vetoes looks for everything that is in the way of a restart of a broker now, in the order of
+// the list, but for the gates that look at every partition.
+func Vetoes(self int32, f Facts) []Standing { return planned(self, &f).standing() }
+
+func (s *step) standing() []Standing {
+	var out []Standing
+	for i := range vetoes {
+		if v := &vetoes[i]; v.when&planning != 0 && v.when&lastLook == 0 {
+			out = append(out, Standing{v.name, v.check(s)})
+		}
+	}
+	return out
+}
+
+// planned is a step of a machine that has seen these facts and nothing before.
+func planned(self int32, f *Facts) *step {
 	if f.Log.View == nil {
 		f.Log.View = NewView()
 	}
-	s := &step{m: NewMachine(Options{Self: self}), f: &f, j: f.Journal, v: f.Log.View, target: f.Manifest.Hash}
+	s := &step{m: NewMachine(Options{Self: self}), f: f, j: f.Journal, v: f.Log.View, target: f.Manifest.Hash}
 	if q := s.v.Request(); q != nil && s.target != "" {
 		s.target += "+" + q.ID
 	}
+	if f.Log.Err != "" { // it was asked once, just now
+		s.m.deafSince = f.Now.Add(-deaf)
+	}
+	return s
+}
+
+// NewPlan looks at facts as a Machine would, and does nothing.
+func NewPlan(self int32, f Facts) Plan {
+	s := planned(self, &f)
 	p := Plan{Drift: s.drift(), NoAnswer: f.Running.Err, Order: []int32{}, Unprotected: s.unprotected()}
 	others, _ := s.others()
 	up := map[int32]bool{self: s.up()}
@@ -57,15 +88,17 @@ func NewPlan(self int32, f Facts) Plan {
 		a, b := p.Order[i], p.Order[k]
 		return s.before(a, up[a], b, up[b])
 	})
-	if f.Log.Err != "" { // it was asked once, just now
-		s.m.deafSince = f.Now.Add(-deaf)
-	}
 	for i := range vetoes {
 		if v := &vetoes[i]; strings.HasPrefix(v.name, "gate_") {
 			p.Gates = append(p.Gates, s.gateResult(v))
 		}
 	}
 	p.Blocked = s.vetoed(planning)
+	for _, v := range s.standing() {
+		if v.Reason != nil && p.Blocked != nil && *v.Reason != *p.Blocked {
+			p.Also = append(p.Also, *v.Reason)
+		}
+	}
 	return p
 }
 
