@@ -45,9 +45,21 @@ func checkDynamic(entries map[string]config.RunningValue, file *config.Propertie
 	return findings
 }
 
-// checkAhead compares what the process runs with what it would find at a start. That the
-// file can be read was checked before.
-func checkAhead(s *Settings, values map[string]config.RunningValue) []finding {
+// pendingText says what of the file the process was not started with.
+func pendingText(e restart.PendingEdit) string {
+	text := fmt.Sprintf("%s: the process was started with %s, and server.properties has %s", e.Name, orElse(e.Running, "none"), orElse(e.File, "none"))
+	switch {
+	case e.Invalid != "":
+		text += fmt.Sprintf("; Kafka does not start with that: %s; correct the line", e.Invalid)
+	case e.File == "":
+		text += " (or --override on the command line has it)"
+	}
+	return text
+}
+
+// checkAhead compares what the process runs with what it would find at a start. A file that
+// cannot be read was told of before.
+func checkAhead(s *Settings, values map[string]config.RunningValue, version string) []finding {
 	n, err := readNode(s)
 	if err != nil {
 		return nil
@@ -60,5 +72,40 @@ func checkAhead(s *Settings, values map[string]config.RunningValue) []finding {
 	if err != nil {
 		return nil
 	}
-	return checkDynamic(values, file, n.BrokerID)
+	findings := checkDynamic(values, file, n.BrokerID)
+	desired, err := desiredOf(s.Manifest, n.BrokerID)
+	if err != nil {
+		return findings // which lines are the manifest's is not known
+	}
+	v, _ := config.ParseVersion(version) // an unknown one is the zero
+	return append(checkPending(config.Pending(values, file, desired, v)), findings...)
+}
+
+func desiredOf(manifest string, broker int32) (config.Desired, error) {
+	data, err := os.ReadFile(manifest)
+	if err != nil {
+		return config.Desired{}, err
+	}
+	m, err := config.ParseManifest(manifest, data)
+	if err != nil {
+		return config.Desired{}, err
+	}
+	return m.For(broker)
+}
+
+func checkPending(edits []config.PendingEdit) []finding {
+	const what = "edits of server.properties"
+	var findings []finding
+	for _, e := range edits {
+		text := "a restart brings this too: " + pendingText(restart.PendingEdit(e))
+		if e.Invalid != "" {
+			findings = append(findings, ofFile(broken(what, "%s", text)))
+		} else {
+			findings = append(findings, doubtful(what, "%s", text))
+		}
+	}
+	if len(findings) == 0 {
+		findings = append(findings, well(what, "the process was started with all of them"))
+	}
+	return findings
 }

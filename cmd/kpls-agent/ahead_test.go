@@ -68,3 +68,33 @@ func TestDropText(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestCheckPending: real brokers that were started with lines as people write them, and what
+// others add to the file meanwhile.
+func TestCheckPending(t *testing.T) {
+	const brings = " edits of server.properties: a restart brings this too: "
+	for _, version := range []string{"3.9.2", "4.4.0"} {
+		v, err := config.ParseVersion(version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		started := string(contents(t, filepath.Join("testdata", "answers", version+"-set.properties")))
+		for _, c := range []struct {
+			name, file string
+			want       []string
+		}{
+			{"as it was", started, []string{"ok edits of server.properties: the process was started with all of them"}},
+			{"written otherwise", started + "num.io.threads = +2\nlog.cleaner.enable: True\nqueued.max.requests=0400\nlog.cleanup.policy=delete,compact\nssl.truststore.password=other\nmy.own.property=y\n", []string{"ok edits"}},
+			{"tuned", started + "num.io.threads=8 # tuned\n", []string{"fault" + brings + "num.io.threads: the process was started with 2, and server.properties has 8 # tuned; Kafka does not start with that: it is not a number of type INT; correct the line"}},
+			{"a password", started + "ssl.key.password=hunter2\n", []string{"warning" + brings + "ssl.key.password: the process was started with none, and server.properties has (not shown)"}},
+			{"a line that is gone", strings.Replace(started, "log.retention.minutes=60\n", "", 1), []string{"warning" + brings + "log.retention.minutes: the process was started with 60, and server.properties has none"}},
+		} {
+			got := checkPending(config.Pending(answer(t, version+"-set"), properties(t, c.file), config.Desired{}, v))
+			for i, f := range got {
+				if line := string(f.Level) + " " + f.What + ": " + f.Text; len(got) != len(c.want) || !strings.HasPrefix(line, c.want[i]) || strings.Contains(line, "hunter") {
+					t.Errorf("%s, %s: got %s, want %s", version, c.name, line, c.want)
+				}
+			}
+		}
+	}
+}

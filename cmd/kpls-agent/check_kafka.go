@@ -53,7 +53,7 @@ func checkKafka(ctx context.Context, s *Settings, n node, client *kafka.Client) 
 	}
 	findings = append(findings, judged("configuration of the broker", err, ""))
 	if err == nil {
-		findings = append(findings, checkAhead(s, values)...)
+		findings = append(findings, checkAhead(s, values, version)...)
 		dirs, err := client.LogDirs(ctx)
 		findings = append(findings, checkStorage(logDirFacts(dirs, values, s.Storage, lookAt), err)...)
 	}

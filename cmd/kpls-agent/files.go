@@ -111,7 +111,7 @@ func (f *files) Manifest(running restart.RunningFacts) restart.ManifestFacts {
 	facts := restart.ManifestFacts{
 		Hash: m.Hash, Cluster: m.Cluster, Fault: fault, Absent: m.Absent, Zones: m.Zones(), Table: m.NeedsTable(),
 		MaxUnavailable: m.Rollout.MaxUnavailable, Soak: m.Rollout.Soak, RefuseUnprotected: m.Rollout.RefuseUnprotected,
-		HealthyThreshold: m.LoadBalancer.HealthyThreshold,
+		HealthyThreshold: m.LoadBalancer.HealthyThreshold, PendingPolicy: restart.PendingPolicy(m.Rollout.PendingEdits),
 	}
 	rendered, desired, err := f.render(m)
 	facts.Listeners = desired.Fingerprints()
@@ -130,14 +130,14 @@ func (f *files) Manifest(running restart.RunningFacts) restart.ManifestFacts {
 		facts.Refusal = &restart.Reason{Code: restart.CodeRefused, Text: oneLine(err)}
 	}
 	if running.Err == "" && running.Listeners != nil {
-		f.compare(&facts)
+		f.compare(&facts, desired)
 	}
 	return facts
 }
 
 // compare says what a restart would bring that is not the manifest's. A file that cannot
 // be read is a refusal already.
-func (f *files) compare(facts *restart.ManifestFacts) {
+func (f *files) compare(facts *restart.ManifestFacts, desired config.Desired) {
 	data, err := f.read()
 	if err != nil {
 		return
@@ -149,6 +149,9 @@ func (f *files) compare(facts *restart.ManifestFacts) {
 	f.mu.Lock()
 	running := f.running
 	f.mu.Unlock()
+	for _, e := range config.Pending(running.values, file, desired, running.version) {
+		facts.Pending = append(facts.Pending, restart.PendingEdit(e))
+	}
 	for _, d := range config.DropsAhead(running.values, file) {
 		facts.Drops = append(facts.Drops, restart.DynamicDrop(d))
 	}

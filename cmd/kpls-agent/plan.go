@@ -62,6 +62,8 @@ type planReport struct {
 	Diff     string   `json:"diff"`
 	Warnings []string `json:"warnings,omitempty"`
 	Refusal  string   `json:"refusal,omitempty"`
+	// Pending are other people's edits, which a restart brings too.
+	Pending []restart.PendingEdit `json:"pending,omitempty"`
 	// Drops and Dropped are dynamic settings that a restart takes away, and those that one has.
 	Drops   []restart.DynamicDrop `json:"drops,omitempty"`
 	Dropped []restart.Dropped     `json:"dropped,omitempty"`
@@ -136,6 +138,7 @@ func lookAhead(ctx context.Context, settings *Settings, n node, st *store, conn 
 		facts.Right.Denied = err.Error()
 	}
 	r := planReport{Broker: n.BrokerID, Manifest: st.current.Hash, Plan: restart.NewPlan(n.BrokerID, facts)}
+	r.Pending = facts.Manifest.Pending
 	r.Drops, r.Dropped = facts.Manifest.Drops, facts.Running.Dropped
 	r.LogDirs, r.LogDirsErr = facts.Running.LogDirs, facts.Running.LogDirsErr
 	if facts.Manifest.Refusal != nil {
@@ -171,6 +174,9 @@ func (r planReport) text() string {
 		fmt.Fprintf(&b, "process: does not tell what it runs: %s\n", r.NoAnswer)
 	default:
 		b.WriteString("process: runs what the manifest says\n")
+	}
+	for _, e := range r.Pending {
+		fmt.Fprintf(&b, "a restart brings this too: %s\n", pendingText(e))
 	}
 	for _, d := range r.Drops {
 		fmt.Fprintf(&b, "a restart takes this away: %s\n", dropText(d, r.Broker))

@@ -74,6 +74,9 @@ type Rollout struct {
 	// RefuseUnprotected is true for `unprotected_topics: refuse`: a topic that no
 	// roll-out can protect (replicas <= min.insync.replicas) blocks the roll-out.
 	RefuseUnprotected bool
+	// PendingEdits is "refuse_invalid", "refuse" or "proceed": what follows from edits of
+	// others in server.properties that a restart would bring.
+	PendingEdits string
 }
 
 // LoadBalancer is the manifest's `load_balancer`.

@@ -126,7 +126,7 @@ func TestManifestValue(t *testing.T) {
 			{ID: 3, Zone: "3", Host: "kafka-3.internal", Ports: map[string]int{"EXTERNAL": 9095, "BOOTSTRAP": 9095}},
 		},
 		Absent:       []string{"EXTERNAL2"},
-		Rollout:      config.Rollout{MaxUnavailable: 1, Soak: 90 * time.Second, RefuseUnprotected: true},
+		Rollout:      config.Rollout{MaxUnavailable: 1, Soak: 90 * time.Second, RefuseUnprotected: true, PendingEdits: "refuse_invalid"},
 		LoadBalancer: config.LoadBalancer{HealthyThreshold: 3, Interval: 15 * time.Second},
 		Hash:         m.Hash,
 	}
@@ -144,7 +144,7 @@ func TestManifestDefaults(t *testing.T) {
 	if l.DuringRestart != "hold" || l.HoldLimit != time.Minute || l.Drain != 10*time.Second || l.Properties != nil {
 		t.Errorf("listener %+v", l)
 	}
-	if want := (config.Rollout{MaxUnavailable: 1, Soak: time.Minute}); m.Rollout != want {
+	if want := (config.Rollout{MaxUnavailable: 1, Soak: time.Minute, PendingEdits: "refuse_invalid"}); m.Rollout != want {
 		t.Errorf("rollout %+v", m.Rollout)
 	}
 	if want := (config.LoadBalancer{HealthyThreshold: 2, Interval: 5 * time.Second}); m.LoadBalancer != want {

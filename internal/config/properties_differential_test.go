@@ -60,6 +60,7 @@ func TestAgainstJava(t *testing.T) {
 			c.reserved()
 			c.report()
 			c.hidden()
+			c.types(version)
 		})
 	}
 }

@@ -49,18 +49,22 @@ func TestDynamicSettings(t *testing.T) {
 			b.give(b.fleet.Manifest(fleet.ManifestOptions{}))
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			expect := func(step string, want ...string) {
+			said := func(step, about string, want ...string) {
 				t.Helper()
 				var got []string
 				b.until(step, func() bool { // a dynamic setting is in force some time after it was taken
 					got = nil
-					for _, f := range b.findings(1, "dynamic settings") {
+					for _, f := range b.findings(1, about) {
 						got = append(got, f.Level+" "+strings.SplitN(f.Text, " (", 2)[0])
 					}
 					return len(got) == len(want) && !slices.ContainsFunc(want, func(w string) bool {
 						return !slices.ContainsFunc(got, func(g string) bool { return strings.HasPrefix(g, w) })
 					})
 				})
+			}
+			expect := func(step string, want ...string) {
+				t.Helper()
+				said(step, "dynamic settings", want...)
 			}
 			set := func(key, value string) {
 				t.Helper()
@@ -99,6 +103,7 @@ func TestDynamicSettings(t *testing.T) {
 				}
 			}
 			expect("nothing dynamic", "ok")
+			said("every line as the process was started with", edits, "ok")
 			minISR("nothing dynamic", map[string]int{"orders": 1, "audit": 1}, nil)
 			set("min.insync.replicas", "2")
 			set("message.max.bytes", "2000000")
@@ -119,7 +124,19 @@ func TestDynamicSettings(t *testing.T) {
 			minISR("dropped", map[string]int{"orders": 1, "audit": 1}, map[string]int{"orders": 2})
 			b.answers(version + "-dropped")
 			if err := b.Brokers[0].Edit(func(file string) string {
-				return strings.Replace(file, "num.io.threads=2\n", "num.io.threads=8\n", 1)
+				return strings.Replace(file, "num.io.threads=2\n", "num.io.threads=8\n", 1) +
+					"num.network.threads=3 # tuned\nssl.keystore.password=hunter2\nqueued.max.requests=0400\nbroker.rack=b\n"
+			}); err != nil {
+				t.Fatal(err)
+			}
+			said("what others have edited", edits,
+				"warning a restart brings this too: broker.rack: the process was started with /",
+				"warning a restart brings this too: num.io.threads: the process was started with 2, and server.properties has 8",
+				"fault a restart brings this too: num.network.threads: the process was started with 03, and server.properties has 3 # tuned; Kafka does not start with that: it is not a number of type INT",
+				"warning a restart brings this too: ssl.keystore.password: the process was started with none, and server.properties has")
+			if err := b.Brokers[0].Edit(func(file string) string {
+				file, _, _ = strings.Cut(file, "num.network.threads=3 # tuned")
+				return file
 			}); err != nil {
 				t.Fatal(err)
 			}
@@ -130,10 +147,14 @@ func TestDynamicSettings(t *testing.T) {
 	}
 }
 
+// edits is what check calls the lines that others have changed.
+const edits = "edits of server.properties"
+
 // oddLines are written as people write them, and mean nothing odd.
 var oddLines = map[string]string{
 	"num.io.threads": "2", "num.network.threads": "03", "queued.max.requests": "+400 ", "log.cleaner.enable": "TRUE",
 	"log.cleaner.min.cleanable.ratio": ".50", "log.cleanup.policy": "delete , compact", "log.retention.minutes": "60",
+	"config.providers": "env", "config.providers.env.class": "org.apache.kafka.common.config.provider.EnvVarConfigProvider", "broker.rack": "${env:PATH}",
 	"listener.name.internal.max.connections": "0900", "my.own.property": "x", "ssl.truststore.password": "secret",
 	// A change of message.max.bytes makes the cleaner's buffer anew, beside the old one, in a small heap.
 	"log.cleaner.dedupe.buffer.size": "33554432",
@@ -179,6 +200,7 @@ func (b *bed) answers(name string) {
 	}
 	dir := "../../cmd/kpls-agent/testdata/answers"
 	if err := errors.Join(os.MkdirAll(dir, 0o755),
+		os.WriteFile(filepath.Join(dir, name+".properties"), []byte(b.files()[1]), 0o644),
 		os.WriteFile(filepath.Join(dir, name+".json"), []byte("{\n"+strings.Join(lines, ",\n")+"\n}\n"), 0o644)); err != nil {
 		b.Fatal(err)
 	}

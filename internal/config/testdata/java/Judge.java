@@ -20,7 +20,9 @@ import java.util.Properties;
  * "ok" or "refused", then words in base64. For props the words are keys and values in turn; for config they are
  * "listener NAME host port", "advertised NAME host port", "protocol NAME PROTOCOL", "interbroker NAME"; for
  * tls there are none: listener EXTERNAL's key and trust store were opened; for bind they are
- * the loopback addresses at which a socket bound to HOST answers; for hidden it is whether DescribeConfigs keeps the value of a broker property to itself.
+ * the loopback addresses at which a socket bound to HOST answers; for types they are
+ * "NAME TYPE RULE" with tabs between, of every property; for value, whose argument is NAME=VALUE, there are none: the
+ * value has been parsed and checked; for hidden it is whether DescribeConfigs keeps the value of a broker property to itself.
  */
 public class Judge {
     public static void main(String[] args) throws Exception {
@@ -36,6 +38,8 @@ public class Judge {
                     case "props" -> properties(file);
                     case "config" -> config(file);
                     case "tls" -> tls(file);
+                    case "types" -> types();
+                    case "value" -> value(new String(file, StandardCharsets.UTF_8));
                     case "bind" -> bind(new String(file, StandardCharsets.UTF_8));
                     default -> List.of(hidden(new String(file, StandardCharsets.UTF_8)));
                 };
@@ -68,6 +72,27 @@ public class Judge {
             words.add((String) v);
         });
         return words;
+    }
+
+    static org.apache.kafka.common.config.ConfigDef definition() throws Exception {
+        return (org.apache.kafka.common.config.ConfigDef) Class.forName("kafka.server.KafkaConfig").getMethod("configDef").invoke(null);
+    }
+
+    static List<String> types() throws Exception {
+        List<String> words = new ArrayList<>();
+        new java.util.TreeMap<>(definition().configKeys()).forEach((name, key) ->
+            words.add(name + "\t" + key.type + "\t" + (key.validator == null ? "" : key.validator.getClass().getSimpleName() + " " + key.validator)));
+        return words;
+    }
+
+    static List<String> value(String assignment) throws Exception {
+        String[] parts = assignment.split("=", 2);
+        org.apache.kafka.common.config.ConfigDef.ConfigKey key = definition().configKeys().get(parts[0]);
+        Object value = org.apache.kafka.common.config.ConfigDef.parseType(parts[0], parts[1], key.type);
+        if (key.validator != null) {
+            key.validator.ensureValid(parts[0], value);
+        }
+        return List.of();
     }
 
     static String hidden(String key) throws Exception {
