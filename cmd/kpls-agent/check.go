@@ -130,7 +130,8 @@ func checkAll(ctx context.Context, s *Settings, offline bool) []finding {
 	defer cancel()
 	quiet := slog.New(slog.DiscardHandler)
 	n, err := readNode(s)
-	findings := append([]finding{checkNode(s, n, err)}, checkLines(s.ServerProperties)...)
+	findings := append([]finding{checkNode(s, n, err)}, checkMount("server.properties", s.ServerProperties)...)
+	findings = append(findings, checkLines(s.ServerProperties)...)
 	if err != nil {
 		return append(findings, checkPlaces(s)...)
 	}

@@ -28,7 +28,7 @@ func checkManifest(st *store, f *files) (config.Desired, []finding) {
 	} else if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%w; put the manifest there, the agent does nothing without one", err)
 	}
-	findings := []finding{judgedFile("manifest", err, path)}
+	findings := append([]finding{judgedFile("manifest", err, path)}, checkMount("manifest", path)...)
 	if err != nil {
 		return config.Desired{}, findings
 	}
@@ -49,6 +49,21 @@ func checkManifest(st *store, f *files) (config.Desired, []finding) {
 		}
 	}
 	return desired, findings
+}
+
+// checkMount tells of a file that is not the one that its writers replace. A mount
+// that only the agent's own unit has is seen where the check runs within it.
+func checkMount(what, path string) []finding {
+	advice := "mount the folder " + filepath.Dir(path) + " instead of the file (`findmnt` lists the mounts)"
+	if durable.Outdated(path) {
+		return []finding{ofFile(broken(what, "%s was replaced beneath its mount, and these are the old bytes, for ever; "+
+			"%s, then restart what reads it", path, advice))}
+	}
+	if durable.Mounted(path) {
+		return []finding{doubtful(what, "%s is a mount point of its own: once its source is replaced by a rename, "+
+			"as editors and deployment tools do, the old bytes are read here for ever, and no error tells; %s", path, advice)}
+	}
+	return nil
 }
 
 // checkLines looks for lines of server.properties that Kafka reads without a word

@@ -12,12 +12,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/kafka"
@@ -467,5 +469,43 @@ func TestPreflight(t *testing.T) {
 	end()
 	if out := run(ended); strings.Contains(out, "login to Kafka") {
 		t.Errorf("it complains about its own end:\n%s", out)
+	}
+}
+
+// TestCheckMount sees a file that was replaced beneath the reader, and one that is
+// mounted on its own, in a mount namespace that ends with the thread. Where a mount
+// is refused (it takes root), the file is an ordinary one.
+func TestCheckMount(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "manifest.yaml")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	if got := checkMount("manifest", path); len(got) != 0 {
+		t.Errorf("an ordinary file: %+v", got)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked
+		want := 0
+		if unix.Unshare(unix.CLONE_FS|unix.CLONE_NEWNS) == nil && unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") == nil &&
+			unix.Mount(path, path, "", unix.MS_BIND, "") == nil {
+			want = 1
+		}
+		got := checkMount("manifest", path)
+		if len(got) != want || want == 1 && (got[0].Level != levelWarning || !strings.Contains(got[0].Text, "mount the folder "+filepath.Dir(path)+" instead")) {
+			t.Errorf("mounted: %+v", got)
+		}
+	}()
+	<-done
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	open := fmt.Sprintf("/proc/self/fd/%d", f.Fd()) // a file without a name, as beneath a mount
+	got := checkMount("manifest", open)
+	if len(got) != 1 || got[0].Level != levelFault || !strings.Contains(got[0].Text, open+" was replaced beneath its mount") {
+		t.Errorf("replaced: %+v", got)
 	}
 }

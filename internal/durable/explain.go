@@ -50,6 +50,9 @@ func advice(dir, op string, err error) string {
 		return "; make the agent's user a member of the file's group and let the group read the file"
 	case errors.Is(err, errNotRegular):
 		return "; give the path of the file itself"
+	case errors.Is(err, unix.EBUSY):
+		return "; a file is replaced by renaming another over it, and none can be renamed over a mount point" +
+			" (`findmnt` lists them): mount the folder " + dir + " instead of the file" + unchanged(op)
 	case errors.Is(err, unix.EROFS):
 		return "; the file system of " + dir + " is read-only (or the service may not write there: see ReadWritePaths= of its unit); nothing was changed"
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):

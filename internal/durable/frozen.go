@@ -16,11 +16,39 @@ func (e *frozenError) Error() string {
 }
 func (e *frozenError) Unwrap() error { return unix.EPERM }
 
+// mountedError is a file that is mounted on its own: rename(2) answers EBUSY.
+type mountedError struct{ path string }
+
+func (e *mountedError) Error() string {
+	return e.path + " is a mount point of its own: a bind mount of one file"
+}
+func (e *mountedError) Unwrap() error { return unix.EBUSY }
+
+// Mounted is true if the file at path is mounted on its own: a bind mount of one
+// file, as BindReadOnlyPaths=FILE:FILE of a unit or a container makes it. Where the
+// kernel does not tell (before 5.8), it is false.
+func Mounted(path string) bool {
+	target, err := filepath.EvalSymlinks(path)
+	return err == nil && attributes(target)&unix.STATX_ATTR_MOUNT_ROOT != 0
+}
+
+// Outdated is true if the file at path has no name in its own folder any more: it
+// was replaced, or removed, beneath a mount (a bind mount, or the lower layer of an
+// overlay), and whoever reads it here gets the old bytes for ever.
+func Outdated(path string) bool {
+	var st unix.Stat_t
+	return unix.Stat(path, &st) == nil && st.Nlink == 0
+}
+
 // frozen returns a *frozenError if an attribute of a file, or of its folder, keeps it
-// from being replaced; nil, too, where the file system does not tell attributes.
+// from being replaced, a *mountedError if a mount does; nil, too, where the file
+// system does not tell.
 func frozen(target string) error { return judgeFrozen(target, attributes) }
 
 func judgeFrozen(target string, attributes func(path string) uint64) error {
+	if attributes(target)&unix.STATX_ATTR_MOUNT_ROOT != 0 {
+		return &mountedError{target}
+	}
 	for _, path := range []string{target, filepath.Dir(target)} {
 		switch has := attributes(path); {
 		case has&unix.STATX_ATTR_IMMUTABLE != 0:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -85,5 +86,74 @@ func TestFrozen(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
 		t.Errorf("left behind: %v %v", entries, err)
+	}
+}
+
+func TestJudgeMounted(t *testing.T) {
+	const file = "/etc/kafka/server.properties"
+	for mounted, want := range map[string]error{file: unix.EBUSY, "/etc/kafka": nil, "/etc": nil} {
+		err := judgeFrozen(file, func(path string) uint64 {
+			if path == mounted {
+				return unix.STATX_ATTR_MOUNT_ROOT
+			}
+			return 0
+		})
+		if !errors.Is(err, want) {
+			t.Errorf("%s is mounted: %v", mounted, err)
+		}
+	}
+}
+
+// TestMounted mounts a file on its own, in a mount namespace that ends with the
+// thread. Where that is refused (it takes root), the file is an ordinary one.
+func TestMounted(t *testing.T) {
+	dir := t.TempDir()
+	path, source := filepath.Join(dir, "server.properties"), filepath.Join(t.TempDir(), "source")
+	put(t, path, "placeholder\n", 0o640)
+	put(t, source, oldBytes, 0o640)
+	type seen struct {
+		Mounted, Outdated, OutdatedLater bool
+		Data                             string
+		Errs                             []error // of Replaceable, WriteFile
+	}
+	var got seen
+	var mounted, replaced error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked: the thread ends, and its namespace
+		if mounted = unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); mounted == nil {
+			mounted = errors.Join(
+				unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+				unix.Mount(source, path, "", unix.MS_BIND, ""))
+		}
+		got.Mounted, got.Outdated = Mounted(path), Outdated(path)
+		got.Errs = []error{Replaceable(path), WriteFile(path, []byte(newBytes), Options{})}
+		replaced = errors.Join(os.WriteFile(source+".new", []byte("new\n"), 0o600), os.Rename(source+".new", source))
+		got.OutdatedLater = Outdated(path)
+		data, _ := os.ReadFile(path)
+		got.Data = string(data)
+	}()
+	<-done
+	if replaced != nil {
+		t.Fatal(replaced)
+	}
+	wantNames(t, dir, "server.properties") // no temporary file is left
+	if mounted != nil {
+		if got.Mounted || got.Outdated || got.OutdatedLater || got.Data != newBytes || errors.Join(got.Errs...) != nil {
+			t.Errorf("not mounted (%v): %+v", mounted, got)
+		}
+		return
+	}
+	if !got.Mounted || got.Outdated || !got.OutdatedLater || got.Data != oldBytes {
+		t.Errorf("%+v", got)
+	}
+	want := "replace " + path + ": move the temporary file into place: " + path + " is a mount point of its own:" +
+		" a bind mount of one file; a file is replaced by renaming another over it, and none can be renamed over" +
+		" a mount point (`findmnt` lists them): mount the folder " + dir + " instead of the file; nothing was changed"
+	for i, err := range got.Errs {
+		if err == nil || err.Error() != want {
+			t.Errorf("%d: %v, want %s", i, err, want)
+		}
 	}
 }
