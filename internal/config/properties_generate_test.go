@@ -220,7 +220,7 @@ func (g generator) desired() Desired {
 			e.SecurityProtocol = "SASL_PLAINTEXT"
 		}
 		if g.chance(40) {
-			e.Properties = map[string]string{"max.connections": "100", "scram-sha-512.sasl.jaas.config": `a.b.C required user="ü\";`}
+			e.Properties = map[string]string{"max.connections": "100", "scram-sha-512.sasl.jaas.config": `a.b.C required user="ü\"";`}
 		}
 		d.Endpoints = append(d.Endpoints, e)
 	}

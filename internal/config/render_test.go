@@ -56,7 +56,7 @@ func TestRenderGolden(t *testing.T) {
 	sasl.Endpoints[0].SecurityProtocol = "SASL_PLAINTEXT"
 	sasl.Endpoints[0].Properties = map[string]string{
 		"sasl.enabled.mechanisms":        "SCRAM-SHA-512",
-		"scram-sha-512.sasl.jaas.config": `org.apache.kafka.common.security.scram.ScramLoginModule required user="ü" password="geheim\";`,
+		"scram-sha-512.sasl.jaas.config": `org.apache.kafka.common.security.scram.ScramLoginModule required user="ü" password="geheim\"";`,
 	}
 	two := external()
 	two.Endpoints = append(two.Endpoints, Endpoint{
@@ -226,6 +226,12 @@ func TestRenderSecurity(t *testing.T) {
 		{"SASL without a mechanism", "SASL_PLAINTEXT", map[string]string{"sasl.enabled.mechanisms": " "}, "R25", nil},
 		{"an entry without its mechanism", "SASL_PLAINTEXT", map[string]string{"sasl.jaas.config": "x required;"}, "VALUE", nil},
 		{"an entry without its end", "SASL_PLAINTEXT", map[string]string{"plain.sasl.jaas.config": "x required"}, "VALUE", nil},
+		{"an entry without its flag", "SASL_PLAINTEXT", map[string]string{"plain.sasl.jaas.config": `x username="planted";`}, "VALUE", nil},
+		{"a value without quotes", "SASL_PLAINTEXT", map[string]string{"plain.sasl.jaas.config": `x required password=7planted;`}, "VALUE", nil},
+		{"two entries", "SASL_PLAINTEXT", map[string]string{"plain.sasl.jaas.config": `x required; y required;`}, "VALUE", nil},
+		{"a mechanism that is none", "SASL_PLAINTEXT", map[string]string{"sasl.enabled.mechanisms": "SCRAM-SHA-521", "scram-sha-521.sasl.jaas.config": "x required;"}, "", []string{
+			`listener EXTERNAL: Kafka has no SASL mechanism "SCRAM-SHA-521" of its own, only GSSAPI, PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER; if no class of yours brings it, the broker starts and nobody can log in`,
+		}},
 		{"a placeholder for a secret", "SASL_PLAINTEXT", map[string]string{"gssapi.sasl.jaas.config": "${file:/x:y}"}, "", nil},
 		{"a placeholder for what is shown", "PLAINTEXT", map[string]string{"max.connections": "${file:/x:y}"}, "PLACEHOLDER", nil},
 		{"a word for a number", "PLAINTEXT", map[string]string{"max.connections": "many"}, "VALUE", nil},
@@ -240,7 +246,7 @@ func TestRenderSecurity(t *testing.T) {
 			Path: "server.properties", File: []byte(reference), BrokerID: 1, Desired: d, Version: v371,
 			Exists: func(path string) bool { return path == "/there" },
 		})
-		if ruleOf(err) != tt.rule {
+		if ruleOf(err) != tt.rule || err != nil && strings.Contains(err.Error(), "planted") {
 			t.Errorf("%s: %v, want rule %q", tt.name, err, tt.rule)
 		}
 		if err == nil && !slices.Equal(r.Warnings, tt.warnings) {

@@ -63,11 +63,14 @@ func (e Endpoint) checkProperty(path, key, value string) error {
 		return valueRefusal(path, "VALUE", where+": Kafka ignores it without a mechanism", "write MECHANISM.sasl.jaas.config, such as scram-sha-512.sasl.jaas.config")
 	case shownByBroker(key) && strings.Contains(value, "${"):
 		return valueRefusal(path, "PLACEHOLDER", where+": the broker shows this value resolved, so that it can never be compared with a placeholder", "write the value itself")
-	case strings.HasSuffix(key, ".sasl.jaas.config") && !strings.Contains(value, "${") && !strings.HasSuffix(value, ";"):
-		return valueRefusal(path, "VALUE", where+": the entry does not end in a semicolon", "add it")
 	}
 	if strings.Contains(value, "${") {
 		return nil
+	}
+	if strings.HasSuffix(key, ".sasl.jaas.config") {
+		if _, err := ParseJAAS(value); err != nil { // the error has nothing of the value
+			return valueRefusal(path, "VALUE", where+": the entry "+err.Error(), `write CLASS required option="value";`)
+		}
 	}
 	if check, ok := propertyValues[baseProperty(key)]; ok && !check.ok(value) {
 		return valueRefusal(path, "VALUE", fmt.Sprintf("%s: %q is not %s", where, value, check.want), "correct it in the manifest")

@@ -35,6 +35,10 @@ func (c *brokerConfig) checkSecurity(d Desired, exists func(string) bool) (warni
 	return warnings, nil
 }
 
+// kafkaMechanisms are the SASL mechanisms that Kafka's brokers have. Kafka compares
+// their names to the letter.
+var kafkaMechanisms = []string{"GSSAPI", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"}
+
 // checkSASL looks for the mechanisms and their JAAS entries, which a file named on
 // Kafka's command line can hold too.
 func (c *brokerConfig) checkSASL(name string) (warnings []string, err error) {
@@ -43,6 +47,10 @@ func (c *brokerConfig) checkSASL(name string) (warnings []string, err error) {
 		return nil, &Refusal{Rule: "R25", Path: c.path, Text: fmt.Sprintf("listener %s uses SASL and has no mechanism", name), Next: "add " + keyMechanisms + " to its properties in the manifest"}
 	}
 	for _, m := range mechanisms {
+		if !slices.Contains(kafkaMechanisms, m) {
+			warnings = append(warnings, fmt.Sprintf("listener %s: Kafka has no SASL mechanism %q of its own, only %s; if no class of yours brings it, the broker starts and nobody can log in",
+				name, m, strings.Join(kafkaMechanisms, ", ")))
+		}
 		key := strings.ToLower(m) + ".sasl.jaas.config"
 		if !c.has(listenerPrefix(name) + key) {
 			warnings = append(warnings, fmt.Sprintf("listener %s: no %s%s in the file; Kafka needs a section %s.KafkaServer or KafkaServer in its JAAS file then", name, listenerPrefix(name), key, strings.ToLower(name)))

@@ -325,18 +325,18 @@ func (f *file) user() (name, password string, err error) {
 	if f.get(keyJAAS) == "" {
 		return "", "", f.fault(keyJAAS, "is missing", "write the user's login module there; a JAAS file of the JVM is not read")
 	}
-	m, err := parseJAAS(f.get(keyJAAS))
+	m, err := config.ParseJAAS(f.get(keyJAAS))
 	if err != nil {
 		return "", "", f.wrap(keyJAAS, "", fmt.Errorf("%w; write %s required username=\"...\" password=\"...\";", err, modules[1]))
 	}
-	if !slices.Contains(modules, m.class) {
-		return "", "", f.fault(keyJAAS, fmt.Sprintf("has the login module %s, which is not supported", m.class), "use ScramLoginModule or PlainLoginModule")
+	if !slices.Contains(modules, m.Class) {
+		return "", "", f.fault(keyJAAS, fmt.Sprintf("has the login module %s, which is not supported", m.Class), "use ScramLoginModule or PlainLoginModule")
 	}
-	if strings.EqualFold(m.options["tokenauth"], "true") {
+	if strings.EqualFold(m.Options["tokenauth"], "true") {
 		return "", "", f.fault(keyJAAS, "logs in with a delegation token, which is not supported and would expire", "give the agent a user with a password")
 	}
-	if m.options["username"] == "" || m.options["password"] == "" {
+	if m.Options["username"] == "" || m.Options["password"] == "" {
 		return "", "", f.wrap(keyJAAS, "", errors.New(`has no username or no password; write username="..." password="..." in it`))
 	}
-	return m.options["username"], m.options["password"], nil
+	return m.Options["username"], m.Options["password"], nil
 }

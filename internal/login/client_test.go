@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/youmark/pkcs8"
+
+	"example.com/kpls-agent/internal/config"
 )
 
 const scramUser = `sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required \
@@ -242,15 +244,15 @@ func TestJAAS(t *testing.T) {
 		`m.M required p=a; m.M required p=b;`:                       nil,
 		`m.M required p=a@b;`:                                       nil,
 	} {
-		m, err := parseJAAS(text)
+		m, err := config.ParseJAAS(text)
 		if want == nil {
 			if err == nil {
 				t.Errorf("%s is taken for %v", text, m)
 			}
 			continue
 		}
-		got := []string{m.class}
-		for k, v := range m.options {
+		got := []string{m.Class}
+		for k, v := range m.Options {
 			got = append(got, k+"="+v)
 		}
 		slices.Sort(got[1:])

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/test/sandbox"
 )
 
@@ -43,10 +44,10 @@ func TestJAASAgainstKafka(t *testing.T) {
 	accepted := 0
 	for i, answer := range kafkaJAAS(t, texts) {
 		got := "refused"
-		if m, err := parseJAAS(texts[i]); err == nil {
-			words := []string{"ok", encode(m.class)}
-			for _, k := range slices.Sorted(maps.Keys(m.options)) {
-				words = append(words, encode(k), encode(m.options[k]))
+		if m, err := config.ParseJAAS(texts[i]); err == nil {
+			words := []string{"ok", encode(m.Class)}
+			for _, k := range slices.Sorted(maps.Keys(m.Options)) {
+				words = append(words, encode(k), encode(m.Options[k]))
 			}
 			got = strings.Join(words, " ")
 			accepted++

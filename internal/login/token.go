@@ -17,6 +17,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"example.com/kpls-agent/internal/config"
 )
 
 // OAuthBearer is the SASL mechanism that logs in with a token.
@@ -88,12 +90,12 @@ func (f *file) source() (*tokenSource, error) {
 		return nil, err
 	}
 	s := &tokenSource{extensions: map[string]string{}, encoded: strings.EqualFold(f.get(keyURLEncode), "true")}
-	for _, name := range slices.Sorted(maps.Keys(m.options)) {
+	for _, name := range slices.Sorted(maps.Keys(m.Options)) {
 		if key, is := strings.CutPrefix(name, extensionPrefix); is {
-			if !isExtension(key) || strings.ContainsAny(m.options[name], "\x00\x01") {
+			if !isExtension(key) || strings.ContainsAny(m.Options[name], "\x00\x01") {
 				return nil, f.fault(keyJAAS, "has the extension "+key+", whose name or value RFC 7628 does not allow", "use letters for the name, and not `auth`")
 			}
-			s.extensions[key] = m.options[name]
+			s.extensions[key] = m.Options[name]
 		}
 	}
 	at, err := url.Parse(f.get(keyEndpoint))
@@ -113,14 +115,14 @@ func (f *file) source() (*tokenSource, error) {
 		if v := f.get(key); v != "" {
 			return v
 		}
-		return strings.TrimSpace(m.options[option])
+		return strings.TrimSpace(m.Options[option])
 	}
 	s.id, s.secret, s.scope = first(keyClientID, "clientId"), first(keyClientKey, "clientSecret"), first(keyScope, "scope")
 	if s.id == "" || s.secret == "" {
 		return nil, f.fault(keyJAAS, "has no clientId or no clientSecret", `write clientId="..." clientSecret="..." in it`)
 	}
 	if at.Scheme == "https" {
-		return s, f.endpointTLS(s, m.options)
+		return s, f.endpointTLS(s, m.Options)
 	}
 	return s, nil
 }
@@ -140,16 +142,16 @@ func (f *file) tokenClasses() error {
 }
 
 // tokenModule returns the login module, with no options where the properties alone say all (Kafka 4.1).
-func (f *file) tokenModule() (module, error) {
+func (f *file) tokenModule() (config.JAASModule, error) {
 	if f.get(keyJAAS) == "" {
-		return module{}, f.fault(keyJAAS, "is missing", "write "+tokenModule+" required; a JAAS file of the JVM is not read")
+		return config.JAASModule{}, f.fault(keyJAAS, "is missing", "write "+tokenModule+" required; a JAAS file of the JVM is not read")
 	}
-	m, err := parseJAAS(f.get(keyJAAS))
+	m, err := config.ParseJAAS(f.get(keyJAAS))
 	if err != nil {
 		return m, f.wrap(keyJAAS, "", fmt.Errorf("%w; write %s required clientId=\"...\" clientSecret=\"...\";", err, tokenModule))
 	}
-	if m.class != tokenModule {
-		return m, f.fault(keyJAAS, fmt.Sprintf("has the login module %s, which does not go with %s", m.class, OAuthBearer), "use "+tokenModule)
+	if m.Class != tokenModule {
+		return m, f.fault(keyJAAS, fmt.Sprintf("has the login module %s, which does not go with %s", m.Class, OAuthBearer), "use "+tokenModule)
 	}
 	return m, nil
 }

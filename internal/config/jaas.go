@@ -1,4 +1,4 @@
-package login
+package config
 
 import (
 	"errors"
@@ -6,23 +6,23 @@ import (
 	"strings"
 )
 
-// module is one entry of a JAAS configuration.
-type module struct {
-	class   string
-	options map[string]string
+// JAASModule is one entry of a JAAS configuration.
+type JAASModule struct {
+	Class   string
+	Options map[string]string
 }
 
-// parseJAAS reads the value of sasl.jaas.config as Kafka's JaasConfig does: one
+// ParseJAAS reads the value of a sasl.jaas.config as Kafka's JaasConfig does: one
 // entry, in the tokens of java.io.StreamTokenizer with comments of both kinds.
 // An error never repeats what stands behind an equals sign.
-func parseJAAS(text string) (module, error) {
+func ParseJAAS(text string) (JAASModule, error) {
 	t := &jaasTokens{text: text}
-	m := module{options: map[string]string{}}
+	m := JAASModule{Options: map[string]string{}}
 	class := t.next()
 	if class.kind != jaasWord && class.kind != jaasQuoted {
 		return m, errors.New("does not begin with the class of a login module")
 	}
-	m.class = class.text
+	m.Class = class.text
 	switch flag := t.next(); strings.ToUpper(flag.text) {
 	case "REQUIRED", "REQUISITE", "SUFFICIENT", "OPTIONAL":
 	default:
@@ -39,16 +39,16 @@ func parseJAAS(text string) (module, error) {
 		case key.kind == jaasEnd:
 			return m, errors.New("does not end with a semicolon")
 		case key.kind != jaasWord && key.kind != jaasQuoted:
-			return m, fmt.Errorf("has something else than the name of option %d; a value with other characters than letters and digits needs quotes", len(m.options)+1)
+			return m, fmt.Errorf("has something else than the name of option %d; a value with other characters than letters and digits needs quotes", len(m.Options)+1)
 		}
 		if equals := t.next(); equals.kind != jaasMark || equals.text != "=" {
-			return m, fmt.Errorf("has no = behind the name of option %d", len(m.options)+1)
+			return m, fmt.Errorf("has no = behind the name of option %d", len(m.Options)+1)
 		}
 		value := t.next()
 		if value.kind != jaasWord && value.kind != jaasQuoted {
-			return m, fmt.Errorf("has no value for option %d; a value that does not begin with a letter needs quotes", len(m.options)+1)
+			return m, fmt.Errorf("has no value for option %d; a value that does not begin with a letter needs quotes", len(m.Options)+1)
 		}
-		m.options[key.text] = value.text
+		m.Options[key.text] = value.text
 	}
 }
 
