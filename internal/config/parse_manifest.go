@@ -76,7 +76,7 @@ func brokerFields() []Field {
 
 func rolloutFields() []Field {
 	return []Field{
-		{Name: "max_unavailable", Default: "1", Doc: "How many brokers may be away at the same time; never more than the partitions' replicas allow.", Shape: Shape{Kind: KindInt, Min: 1, Max: 1000}},
+		{Name: "max_unavailable", Default: "1", Doc: "How many brokers may be away at the same time; never more than the partitions' replicas allow. The first broker of a roll-out always goes alone, soak included.", Shape: Shape{Kind: KindInt, Min: 1, Max: 1000}},
 		{Name: "soak", Default: "60s", Doc: "How long a restarted broker must stay continuously healthy before the next may go. It gets shorter once two brokers have passed.", Shape: Shape{Kind: KindDuration, Longest: 24 * time.Hour}},
 		{Name: "unprotected_topics", Default: "proceed", Doc: "Topics that no roll-out can protect (replicas <= min.insync.replicas): `proceed` and list them, or `refuse` to restart.", Shape: Shape{Kind: KindString, Enum: []string{"proceed", "refuse"}}},
 		{Name: "pending_edits", Default: "refuse_invalid", Doc: "Lines of server.properties that others have changed since the process was started, so that a restart brings them too: `refuse_invalid` lists them and refuses to restart with a value that Kafka would not start with, `refuse` refuses with any, `proceed` with none.", Shape: Shape{Kind: KindString, Enum: []string{"refuse_invalid", "refuse", "proceed"}}},
