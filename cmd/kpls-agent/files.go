@@ -211,8 +211,9 @@ func (f *files) LastGood() bool {
 	return err == nil && bytes.Equal(good, now)
 }
 
-// Apply implements restart.Files. A file that this agent wrote and that no
-// process has proved never becomes the last good one.
+// Apply implements restart.Files. A file that this agent wrote and that no process has
+// proved never becomes the last good one. Edits of others that no process has run are kept in
+// it, since they are theirs, but for those with which Kafka would not start.
 func (f *files) Apply(manifest string) error {
 	m, _ := f.store.get()
 	if m == nil {
@@ -221,7 +222,7 @@ func (f *files) Apply(manifest string) error {
 	if m.Hash != manifest {
 		return errors.New("the manifest has just changed; it is looked at again")
 	}
-	rendered, _, err := f.render(m)
+	rendered, desired, err := f.render(m)
 	if err != nil {
 		return err
 	}
@@ -229,6 +230,9 @@ func (f *files) Apply(manifest string) error {
 	if _, err := os.Stat(unproven); errors.Is(err, fs.ErrNotExist) {
 		old, err := f.read()
 		if err != nil {
+			return err
+		}
+		if old, err = f.startable(old, desired); err != nil {
 			return err
 		}
 		if err := durable.WriteFile(f.state(lastGoodName), old, durable.Options{}); err != nil {
@@ -247,6 +251,22 @@ func (f *files) Apply(manifest string) error {
 	}
 	f.notes.wrote(m.Hash)
 	return nil
+}
+
+// startable is a file without the edits with which Kafka would not start, as far as the
+// process tells what it was started with.
+func (f *files) startable(data []byte, desired config.Desired) ([]byte, error) {
+	f.mu.Lock()
+	running := f.running
+	f.mu.Unlock()
+	if running.values == nil {
+		return data, nil
+	}
+	file, err := config.ReadProperties(f.settings.ServerProperties, data)
+	if err != nil {
+		return nil, err
+	}
+	return config.TakeBack(file, config.Pending(running.values, file, desired, running.version))
 }
 
 // Restore implements restart.Files. What failed is kept beside, for people.

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
+	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/restart"
 )
 
@@ -175,5 +178,55 @@ func TestApplyOfAnOlderManifest(t *testing.T) {
 	}
 	if err := f.Apply(f.Manifest(restart.RunningFacts{}).Hash); err != nil || bytes.Equal(before, contents(t, s.ServerProperties)) {
 		t.Errorf("the newer one is not applied: %v", err)
+	}
+}
+
+// The last good copy keeps other people's edits, and none with which Kafka would not start.
+func TestLastGoodStarts(t *testing.T) {
+	s := stateDir(t, nil)
+	st := newStore(s, 1, slog.New(slog.DiscardHandler))
+	st.update([]byte(goodManifest), nil)
+	f, err := newFiles(s, 1, st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]config.RunningValue{}
+	started := properties(t, brokerFile)
+	for _, line := range strings.Split(brokerFile, "\n") {
+		if name, _, ok := strings.Cut(line, "="); ok {
+			value, _ := started.Get(name)
+			values[name] = config.RunningValue{Value: value, Settings: []config.Setting{{Name: name, Source: config.SourceStatic, Value: value}}}
+		}
+	}
+	f.learned(process{values: values})
+	running := restart.RunningFacts{Listeners: map[string]string{"INTERNAL": "x"}}
+	if m := f.Manifest(running); m.Pending != nil || m.PendingPolicy != restart.PendingRefuseInvalid {
+		t.Errorf("%+v", m.Pending)
+	}
+	edited := brokerFile + "num.network.threads=4\nnum.io.threads=8 # tuned\n"
+	if err := os.WriteFile(s.ServerProperties, []byte(edited), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	facts := f.Manifest(running)
+	if d := cmp.Diff([]restart.PendingEdit{
+		{Name: "num.io.threads", File: "8 # tuned", Invalid: "it is not a number of type INT"},
+		{Name: "num.network.threads", File: "4"},
+	}, facts.Pending); d != "" {
+		t.Error(d)
+	}
+	if err := f.Apply(facts.Hash); err != nil {
+		t.Fatal(err)
+	}
+	if now := string(contents(t, s.ServerProperties)); !strings.Contains(now, "num.io.threads=8 # tuned") || !strings.Contains(now, "EXTERNAL") {
+		t.Errorf("the edits of others are not the agent's to change: %s", now)
+	}
+	if err := f.Restore(); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(brokerFile+"num.network.threads=4\n", string(contents(t, s.ServerProperties))); d != "" {
+		t.Error(d)
+	}
+	if !f.LastGood() {
+		t.Error("what was put back is not the last good copy")
 	}
 }

@@ -140,3 +140,19 @@ func (l Effective) describe() string {
 	}
 	return s
 }
+
+// TakeBack is the file without those edits with which Kafka would not start: each has the value
+// again that the process was started with. With no such edit it is the file's bytes.
+func TakeBack(file *Properties, edits []PendingEdit) ([]byte, error) {
+	var back []propEdit
+	for _, e := range edits {
+		if e.Invalid != "" {
+			back = append(back, propEdit{key: e.Name, value: e.Running, remove: e.Running == ""})
+		}
+	}
+	if len(back) == 0 {
+		return file.file.data, nil
+	}
+	out, _, err := file.file.edit(back)
+	return out, err
+}

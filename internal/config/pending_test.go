@@ -76,3 +76,33 @@ func TestPending(t *testing.T) {
 		}
 	}
 }
+
+func TestTakeBack(t *testing.T) {
+	started := "a=1\nnum.io.threads=8\nlog.cleaner.enable=true\n"
+	for _, c := range []struct{ name, file, want string }{
+		{"nothing to take back", started + "num.network.threads=4\n", started + "num.network.threads=4\n"},
+		{"one line, the others' edits stay", "a=1\nnum.io.threads=8 # tuned\nlog.cleaner.enable=true\nnum.network.threads=4\n", started + "num.network.threads=4\n"},
+		{"a line that was not there", started + "auto.create.topics.enable=maybe\nnum.network.threads=4\n", started + "num.network.threads=4\n"},
+		{"the last of two lines counts", "num.io.threads=8\n" + started + "num.io.threads=x\n", "num.io.threads=8\n" + started + "num.io.threads=8\n"},
+		{"a continued line", "a=1\nnum.io.threads=8 \\\n  # tuned\nlog.cleaner.enable=true\n", started},
+	} {
+		file, err := ReadProperties("server.properties", []byte(c.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := Version{3, 7, 1}
+		got, err := TakeBack(file, Pending(process(t, started), file, Desired{}, v))
+		if err != nil || string(got) != c.want {
+			t.Errorf("%s: %v, got\n%s\nwant\n%s", c.name, err, got, c.want)
+		}
+		again, err := ReadProperties("server.properties", got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range Pending(process(t, started), again, Desired{}, v) {
+			if e.Invalid != "" {
+				t.Errorf("%s: still there: %+v", c.name, e)
+			}
+		}
+	}
+}
