@@ -168,6 +168,12 @@ func (m *Machine) leader() (int, error) {
 	return strconv.Atoi(string(fields[0]))
 }
 
+// Path is where the host finds a file of the running machine, one below /run among them.
+func (m *Machine) Path(path string) (string, error) {
+	leader, err := m.leader()
+	return filepath.Join("/proc", strconv.Itoa(leader), "root", path), err
+}
+
 // Command is a command inside the machine, as root. It has the host's
 // capabilities: what a service may do is for a unit to show.
 func (m *Machine) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
