@@ -36,11 +36,30 @@ func checkUnit(ctx context.Context, s *Settings) []finding {
 		return findings
 	}
 	findings = append(findings, judgeState("state of the unit", u.State(ctx)))
-	findings = append(findings, ofUnit(seen.Judge(unitBroker(s)))...)
+	findings = append(findings, ofUnit(append(seen.Judge(unitBroker(s)), seen.JudgeRotation("/etc/logrotate.d")...))...)
 	return append(findings,
 		judged("right to restart the unit", systemd.MayRestart(ctx), ""),
 		judgeSynchronized(systemd.ClockSynchronized(ctx)),
 	)
+}
+
+// unitFaults are the faults of the broker's unit that a roll-out would meet, and what of it is hidden from a user.
+func unitFaults(ctx context.Context, s *Settings, who account) ([]finding, *unit.Seen, error) {
+	u, _, err := newUnit(s, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, nil, err
+	}
+	systemd, ok := u.(*unit.Systemd)
+	if !ok {
+		return nil, nil, nil
+	}
+	defer systemd.Close()
+	seen, err := systemd.Look(ctx)
+	if err != nil || seen.LoadState != "loaded" {
+		return nil, nil, err // one that is not there yet is no fault of this machine's set-up
+	}
+	faults := slices.DeleteFunc(ofUnit(seen.Judge(unitBroker(s))), func(f finding) bool { return f.Level != levelFault })
+	return faults, seen.Write(func(path string) bool { return hidden(path, who) }), nil
 }
 
 // ofUnit are the verdicts on the unit as lines of check. What lets the agent refuse a restart is a fault.

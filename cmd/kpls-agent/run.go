@@ -201,6 +201,7 @@ func newUnit(s *Settings, log *slog.Logger) (restart.Unit, func(context.Context)
 	}
 	d := unit.NewSystemd(unit.SystemdOptions{
 		Unit: s.Unit, Logger: log.With("component", "unit"), Broker: func() unit.Broker { return unitBroker(s) },
+		Seen: func() *unit.Seen { return readSeen(seenPath) },
 	})
 	return d, d.Run, nil
 }

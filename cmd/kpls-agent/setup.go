@@ -35,7 +35,9 @@ func newSetup(s *shared) *cobra.Command {
 			"to restart the broker's unit, to replace server.properties, to read the files with its secrets, and to\n" +
 			"start before the broker does. It writes\n\n" +
 			"  " + dropInPath + "\n  " + rulePath + "\n\n" +
-			"and access control lists. Prints each thing that it changes; a second time it changes nothing.\n" +
+			"and access control lists. What the broker's unit runs and the service cannot read, such as a script of\n" +
+			"root's alone, it writes down for it in " + seenPath + ". Faults of the unit are left\n" +
+			"to be done by hand. Prints each thing that it changes; a second time it changes nothing.\n" +
 			"Run it again after a change of the settings, then `systemctl restart kpls-agent`. The package runs it\n" +
 			"when it is installed and upgraded, and with --undo before it is removed.\n\n" +
 			"Exits with 1 if something is left to be done by hand, 3 if --dry-run found something to change.",
@@ -43,7 +45,7 @@ func newSetup(s *shared) *cobra.Command {
 			if os.Geteuid() != 0 {
 				return errors.New("only root may give rights; run it with sudo")
 			}
-			u := &setup{dropIn: dropInPath, rule: rulePath, dry: dry, say: func(format string, args ...any) { fmt.Fprintf(s.stdout, format+"\n", args...) }}
+			u := &setup{dropIn: dropInPath, rule: rulePath, seen: seenPath, dry: dry, say: func(format string, args ...any) { fmt.Fprintf(s.stdout, format+"\n", args...) }}
 			var err error
 			if u.who, err = lookUp(agentUser); err != nil {
 				return err
@@ -57,7 +59,7 @@ func newSetup(s *shared) *cobra.Command {
 				if u.version, err = m.Version(); err != nil {
 					return err
 				}
-				u.reload, u.names = m.Reload, m.Names
+				u.reload, u.names, u.judge = m.Reload, m.Names, unitFaults
 			}
 			if undo {
 				return u.undo(cmd.Context())
@@ -107,6 +109,10 @@ type setup struct {
 	version      int                         // of systemd; 0 if it is not known
 	// names are a unit's, systemd's own first; nil where systemd does not run.
 	names func(ctx context.Context, unit string) ([]string, error)
+	// judge says what is wrong with the broker's unit, and what of it is hidden from the service; nil
+	// where systemd does not run.
+	judge func(context.Context, *Settings, account) ([]finding, *unit.Seen, error)
+	seen  string // the file for what is hidden
 
 	changed bool
 }
@@ -158,6 +164,18 @@ func (u *setup) apply(ctx context.Context, path string, s *Settings) error {
 	if err != nil {
 		return err
 	}
+	if u.judge != nil {
+		faults, seen, err := u.judge(ctx, s, u.who)
+		if err == nil {
+			err = u.writeDown(seen)
+		}
+		if err != nil {
+			return err
+		}
+		for _, f := range faults {
+			w.left = append(w.left, fmt.Sprintf("%s: %s", f.What, f.Text))
+		}
+	}
 	switch {
 	case !u.changed:
 		u.say("nothing to change")
@@ -190,6 +208,8 @@ func (u *setup) undo(ctx context.Context) error {
 		errs = append(errs, u.giveBack(o))
 	}
 	_, err = u.remove(u.rule)
+	errs = append(errs, err)
+	_, err = u.remove(u.seen)
 	errs = append(errs, err)
 	reload, err := u.remove(u.dropIn)
 	errs = append(errs, err)

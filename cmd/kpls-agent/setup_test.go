@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"example.com/kpls-agent/internal/unit"
 )
 
 // machine is a VM as setup sees it, in a folder that this test's user owns.
@@ -32,6 +34,7 @@ func newMachine(t *testing.T) *machine {
 	m.u = &setup{
 		who:    account{agentUser, 4242, 4242},
 		dropIn: filepath.Join(dir, "systemd/kpls-agent.service.d/10-setup.conf"), rule: filepath.Join(dir, "polkit/50-kpls-agent.rules"),
+		seen:   filepath.Join(dir, "unit-seen.json"),
 		say:    func(format string, args ...any) { m.said = append(m.said, m.local(fmt.Sprintf(format, args...))) },
 		reload: func(context.Context) error { m.reloads++; return nil },
 		names: func(_ context.Context, unit string) ([]string, error) {
@@ -128,6 +131,60 @@ func mode(t *testing.T, path string) os.FileMode {
 		t.Fatal(err)
 	}
 	return info.Mode().Perm()
+}
+
+// What is wrong with the unit is left to be done by hand, after all that setup can do.
+func TestSetupJudgesTheUnit(t *testing.T) {
+	m := newMachine(t)
+	m.put("server.properties", "node.id=1\n", 0o644)
+	m.put("kpls-agent.yaml", "server_properties: server.properties\n", 0o644)
+	var seen *unit.Seen
+	m.u.judge = func(_ context.Context, s *Settings, who account) ([]finding, *unit.Seen, error) {
+		if who != m.u.who {
+			t.Errorf("judges for %v", who)
+		}
+		return []finding{broken("reach of a stop", "%s says so", s.Unit)}, seen, nil
+	}
+	said, code := m.apply()
+	if code != exitFailed || !strings.HasSuffix(said, "\nleft to do: reach of a stop: kafka.service says so") {
+		t.Errorf("exit %d, said:\n%s", code, said)
+	}
+	m.u.judge = func(context.Context, *Settings, account) ([]finding, *unit.Seen, error) { return nil, seen, nil }
+	if said, code := m.apply(); code != exitDone || said != "nothing to change" {
+		t.Errorf("exit %d, said:\n%s", code, said)
+	}
+
+	// What the service cannot read is written down for it, and not when it can.
+	seen = &unit.Seen{Shape: "of the unit"}
+	m.u.who.gid = uint32(os.Getgid())
+	if said, _ := m.apply(); said != "write DIR/unit-seen.json: what the broker's unit runs and kpls-agent cannot read" || mode(t, m.u.seen) != 0o640 {
+		t.Errorf("said:\n%s", said)
+	}
+	if got := readSeen(m.u.seen); got == nil || got.Shape != seen.Shape {
+		t.Errorf("read back: %+v", got)
+	}
+	if said, _ := m.apply(); said != "nothing to change" {
+		t.Errorf("a second time it said:\n%s", said)
+	}
+	seen = nil
+	if said, _ := m.apply(); said != "remove DIR/unit-seen.json" || readSeen(m.u.seen) != nil {
+		t.Errorf("said:\n%s", said)
+	}
+}
+
+func TestHidden(t *testing.T) {
+	m := newMachine(t)
+	closed := m.put("closed/script", "", 0o755)
+	if err := os.Chmod(filepath.Dir(closed), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]bool{
+		m.put("open", "", 0o644): false, m.put("alone", "", 0o600): true, closed: true, filepath.Join(m.dir, "missing"): false,
+	} {
+		if got := hidden(path, m.u.who); got != want {
+			t.Errorf("%s: %v", m.local(path), got)
+		}
+	}
 }
 
 func TestSetup(t *testing.T) {

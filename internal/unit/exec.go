@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -180,24 +181,23 @@ func (u Setup) directory() word {
 	return word{dir, true}
 }
 
-// commands are all that the unit runs, scripts and shells looked into.
-func (u Setup) commands() []command {
+// commands are all that the unit runs, scripts and shells looked into; files are those that they stand in.
+func (u Setup) commands() (run []command, files []string) {
 	e := u.environment()
-	var out []command
+	files = slices.Clone(u.EnvironmentFiles)
 	for _, x := range u.Execs {
-		setting := x.Setting + "="
-		found := lookInto(setting, e.substitute(x.Argv), u.directory(), e.vars)
+		i := lookInto(x.Setting+"=", e.substitute(x.Argv), u.directory(), e.vars)
 		if u.RootDirectory != "" {
-			for n := range found {
-				found[n].dir.known = false
+			for n := range i.found {
+				i.found[n].dir.known = false
 			}
 		}
-		out = append(out, found...)
+		run, files = append(run, i.found...), append(files, i.opened...)
 	}
-	return out
+	return run, files
 }
 
-// unseenVariables says why a variable is not known.
+// why says why a variable is not known.
 func (e unitEnvironment) why() string {
 	if len(e.unseen) == 0 {
 		return ""

@@ -163,16 +163,23 @@ func (c command) outputs() []word {
 		return nil
 	case slices.Contains(editors, name):
 		return args
-	}
-	// A program that is told from where to where: dockerize -template FROM:TO and the like.
-	var out []word
-	for _, w := range args {
-		if _, to, ok := strings.Cut(w.text, ":"); ok {
-			out = append(out, word{to, w.known})
+	case slices.Contains(templaters, name): // FROM:TO
+		var out []word
+		for _, w := range args {
+			if _, to, ok := strings.Cut(w.text, ":"); ok {
+				out = append(out, word{to, w.known})
+			}
 		}
+		return out
 	}
-	return out
+	return nil
 }
+
+// writesTo is true for a program whose arguments are files that it writes.
+func (c command) writesTo() bool { return len(c.words) > 1 && len(c.outputs()) > 0 }
+
+// templaters are programs that are told from where to where.
+var templaters = []string{"dockerize", "gomplate", "consul-template"}
 
 // judgeWriters looks for what makes server.properties anew at a start.
 func (p Picture) judgeWriters(b Broker) []Verdict {
@@ -182,7 +189,7 @@ func (p Picture) judgeWriters(b Broker) []Verdict {
 			continue
 		}
 		targets := slices.Clone(c.writes)
-		if len(c.words) > 1 {
+		if c.writesTo() {
 			targets = append(targets, c.outputs()...)
 		}
 		if slices.ContainsFunc(targets, func(w word) bool {

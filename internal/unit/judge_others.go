@@ -80,6 +80,9 @@ func (p Picture) judgeReach(b Broker) []Verdict {
 	return append(out, p.judgeSignals()...)
 }
 
+// enders are programs that judgeEnds looks at.
+var enders = []string{"kafka-server-stop", "pkill", "killall", "kill", "systemctl", "service"}
+
 // judgeEnds is about a command that ends processes.
 func (p Picture) judgeEnds(c command, others []Process, b Broker) (Verdict, bool) {
 	stops := c.setting == "ExecStop=" || c.setting == "ExecStopPost="
@@ -178,9 +181,13 @@ func (c command) hangsUp() bool {
 	if !slices.Contains([]string{"kill", "pkill", "killall"}, c.name()) {
 		return false
 	}
-	return slices.ContainsFunc(c.words[1:], func(w word) bool {
-		return slices.Contains([]string{"-HUP", "-SIGHUP", "-1", "HUP", "SIGHUP", "-sHUP", "--signal=HUP", "--signal=SIGHUP"}, w.text)
-	})
+	return hupWord(c.words[1:])
+}
+
+// hupWord is true if one of the words is SIGHUP, as kill and its kin take it.
+func hupWord(words []word) bool {
+	hup := []string{"-HUP", "-SIGHUP", "-1", "HUP", "SIGHUP", "-sHUP", "--signal=HUP", "--signal=SIGHUP"}
+	return slices.ContainsFunc(words, func(w word) bool { return slices.Contains(hup, w.text) })
 }
 
 // otherUnits is true for a systemctl that stops or restarts what is not this unit.

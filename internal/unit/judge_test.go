@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // unitOf reads a unit file as far as these tests write one, so that a case looks as an operator's
@@ -190,6 +192,15 @@ const (
 	homeLogs = "\nlogs=/home/kafka/data"
 )
 
+// levels are what verdicts come to, without their words.
+func levels(list []Verdict) []string {
+	var out []string
+	for _, v := range list {
+		out = append(out, fmt.Sprintf("%s %d", v.What, v.Level))
+	}
+	return out
+}
+
 func TestJudge(t *testing.T) {
 	dir := t.TempDir()
 	put := func(name, text string, mode os.FileMode) {
@@ -262,6 +273,13 @@ func TestJudge(t *testing.T) {
 			}
 			for _, w := range wrong {
 				t.Errorf("besides: %s", w)
+			}
+			// The service, which cannot look into root's files, judges by what root wrote down as root does.
+			q := p
+			q.EnvironmentFiles = append(q.EnvironmentFiles, "/no/such/file") // is one that may be hidden
+			q.run = q.Write(func(string) bool { return true }).commands()
+			if d := cmp.Diff(levels(p.Judge(b)), levels(q.judge(b))); d != "" {
+				t.Errorf("by what root wrote down: %s", d)
 			}
 			if hazard := p.Hazard(b); (hazard != "") != (c.level == Hazard) {
 				t.Errorf("the agent's veto: %q", hazard)

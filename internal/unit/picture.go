@@ -26,6 +26,8 @@ type Picture struct {
 	Processes []Process
 	// Blind is why the processes are not known.
 	Blind error
+	// Seen is what root has seen of the unit before; nil for nothing.
+	Seen *Seen
 
 	run []command // what the unit runs; set by Judge
 }
@@ -70,6 +72,9 @@ func (s *Systemd) picture(ctx context.Context, props map[string]any) Picture {
 	p := Picture{Setup: setup(props), State: text(props["ActiveState"])}
 	all, err := s.processes(ctx)
 	p.Blind = err
+	if s.o.Seen != nil {
+		p.Seen = s.o.Seen()
+	}
 	for _, process := range all {
 		if _, ok := process.kafka(); ok {
 			p.Processes = append(p.Processes, process)
@@ -80,7 +85,11 @@ func (s *Systemd) picture(ctx context.Context, props map[string]any) Picture {
 
 // Judge says what the unit does to the broker and to others, a line or more for each question, none left out.
 func (p Picture) Judge(b Broker) []Verdict {
-	p.run = p.commands()
+	p.run = p.seen()
+	return p.judge(b)
+}
+
+func (p Picture) judge(b Broker) []Verdict {
 	var out []Verdict
 	for _, about := range []struct {
 		what  string

@@ -1,7 +1,11 @@
 package unit
 
 import (
+	"encoding/json"
+	"errors"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -61,7 +65,8 @@ func TestPicture(t *testing.T) {
 		t.Error(d)
 	}
 	// What the shell was to be told is what it was told.
-	for _, c := range got.commands() {
+	run, _ := got.commands()
+	for _, c := range run {
 		if words := c.startsKafka(); c.name() == "java" {
 			var texts []string
 			for _, w := range words {
@@ -153,5 +158,59 @@ func TestStartedByHand(t *testing.T) {
 	s.last.at = s.last.at.Add(-pictureAgeDown)
 	if f := s.State(t.Context()); f.State != restart.UnitStopped {
 		t.Errorf("got %+v", f)
+	}
+}
+
+// The agent goes by what root has seen where it sees less, for as long as the unit is the same.
+func TestSeenByRoot(t *testing.T) {
+	dir := t.TempDir()
+	env := filepath.Join(dir, "env")
+	if err := os.WriteFile(env, []byte("DATA=/data\nPASSWORD=secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	with := func(more ...any) map[string]any {
+		p := change(shellUnit(), "ExecStop", []execLine{}, "EnvironmentFiles", []struct {
+			Path   string
+			Ignore bool
+		}{{env, false}}, "ExecStopPost", []execLine{
+			{Path: "/bin/rm", Args: []string{"/bin/rm", "-rf", "${DATA}"}},
+			{Path: "/usr/bin/curl", Args: []string{"/usr/bin/curl", "-u", "me:${PASSWORD}", "http://there/"}},
+		})
+		return change(p, more...)
+	}
+	p := newPeer(t)
+	p.processes = []processLine{shellProcess, javaProcess}
+	p.set(with())
+	s := newJudging(t, p)
+	root, err := s.Look(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := root.Write(func(path string) bool { return path == env })
+	if seen == nil || root.Write(func(string) bool { return false }) != nil {
+		t.Fatalf("root writes down %+v", seen)
+	}
+	if text, err := json.Marshal(seen); err != nil || strings.Contains(string(text), "secret") {
+		t.Errorf("it writes a secret down: %s %v", text, err)
+	}
+
+	// From here on as the service: it cannot read the file.
+	if err := errors.Join(os.Remove(env), os.Symlink("env", env)); err != nil {
+		t.Fatal(err)
+	}
+	look := func() string {
+		s.last = sight{}
+		return s.State(t.Context()).Hazard
+	}
+	if hazard := look(); hazard != "" {
+		t.Errorf("nothing is written down: %q", hazard)
+	}
+	s.o.Seen = func() *Seen { return seen }
+	if hazard := look(); !strings.Contains(hazard, "ExecStopPost=/bin/rm -rf /data removes data of this broker in /data at each stop") {
+		t.Errorf("got %q", hazard)
+	}
+	p.set(with("WorkingDirectory", "/elsewhere"))
+	if hazard := look(); hazard != "" {
+		t.Errorf("of another unit: %q", hazard)
 	}
 }

@@ -86,15 +86,16 @@ const (
 )
 
 // lookInto lists what an Exec line runs: its own command, and those of shells and scripts in it.
-func lookInto(setting string, argv []word, dir word, env map[string]string) []command {
+func lookInto(setting string, argv []word, dir word, env map[string]string) *interpreter {
 	i := &interpreter{setting: setting}
 	i.run(argv, nil, dir, env, "", 0)
-	return i.found
+	return i
 }
 
 type interpreter struct {
 	setting string
 	found   []command
+	opened  []string // scripts
 }
 
 // prefixes are programs whose arguments are a command that they run.
@@ -190,6 +191,7 @@ func (i *interpreter) script(path string, words []word, dir word, env map[string
 	var text []byte
 	if err == nil {
 		text, err = readStart(path)
+		i.opened = append(i.opened, path)
 	}
 	if err != nil {
 		return "it cannot be read (" + reason(err) + ")"

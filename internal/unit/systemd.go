@@ -23,6 +23,8 @@ type SystemdOptions struct {
 	Logger *slog.Logger
 	// Broker is what the unit is judged against, asked each time; nil is not to judge it.
 	Broker func() Broker
+	// Seen is what root has seen of the unit and written down; nil, or a nil answer, is nothing.
+	Seen func() *Seen
 
 	dial func(context.Context) (*dbus.Conn, error) // nil is the system bus
 }

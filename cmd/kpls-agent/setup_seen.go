@@ -1,0 +1,71 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"example.com/kpls-agent/internal/durable"
+	"example.com/kpls-agent/internal/unit"
+)
+
+// seenPath is what `kpls-agent setup`, which is root, has seen of the unit's commands where the service
+// cannot read them: a script or an environment file of root's alone. It is not there where nothing is hidden.
+const seenPath = "/etc/kpls-agent/unit-seen.json"
+
+// readSeen returns nil for nothing written down, or nothing that can be read: then what the service cannot
+// see is said to be so.
+func readSeen(path string) *unit.Seen {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	var s unit.Seen
+	if json.Unmarshal(data, &s) != nil {
+		return nil
+	}
+	return &s
+}
+
+// hidden is true for a file that a user cannot read, or cannot come to.
+func hidden(path string, who account) bool {
+	for dir := filepath.Dir(path); dir != "/"; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(dir); err == nil && lacks(dir, enter, who, who.gid) {
+			return true
+		}
+	}
+	_, err := os.Stat(path)
+	return err == nil && lacks(path, read, who, who.gid)
+}
+
+// writeDown keeps what the service cannot see, for it alone to read.
+func (u *setup) writeDown(seen *unit.Seen) error {
+	if seen == nil {
+		_, err := u.remove(u.seen)
+		return err
+	}
+	text, err := json.MarshalIndent(seen, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write down what the unit runs: %w", err)
+	}
+	now, err := os.ReadFile(u.seen)
+	if err == nil && string(now) == string(text)+"\n" {
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("look at what setup wrote before: %w", err)
+	}
+	if !u.did("write %s: what the broker's unit runs and %s cannot read", u.seen, u.who.name) {
+		return nil
+	}
+	if err := durable.WriteFile(u.seen, append(text, '\n'), durable.Options{Mode: 0o640}); err != nil {
+		return err
+	}
+	if err := os.Chown(u.seen, -1, int(u.who.gid)); err != nil {
+		return fmt.Errorf("let %s read it: %w", u.who.name, err)
+	}
+	return nil
+}
