@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"example.com/kpls-agent/internal/kafka"
+	"example.com/kpls-agent/internal/restart"
 )
 
 // level says how much a finding matters.
@@ -152,7 +155,35 @@ func checkAll(ctx context.Context, s *Settings, offline bool) []finding {
 	found, running := checkKafka(ctx, s, n, client)
 	findings = append(findings, found...)
 	findings = append(findings, checkListeners(ctx, s, n, desired, running)...)
-	return append(findings, checkPorts(ctx, s, desired, running)...)
+	findings = append(findings, checkPorts(ctx, s, desired, running)...)
+	return append(findings, checkRestart(ctx, s, n, files, client)...)
+}
+
+// checkRestart says whether the agent would restart this broker, as far as this VM knows: it
+// walks the agent's own list. The lines before it say more of each.
+func checkRestart(ctx context.Context, s *Settings, n node, f *files, client *kafka.Client) []finding {
+	u, _, err := newUnit(s, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil // the lines on the unit say so
+	}
+	facts := restart.Facts{Now: time.Now(), Unit: u.State(ctx)}
+	facts.Running = (&cluster{client: client, store: f.store, id: n.BrokerID, storage: s.Storage, whose: whose{settings: s, node: n}, learned: f.learned}).Running(ctx)
+	facts.Manifest = f.Manifest(facts.Running)
+	if err := u.MayRestart(ctx); err != nil {
+		facts.Right.Denied = err.Error()
+	}
+	unfit := restart.Unfit(n.BrokerID, facts)
+	switch {
+	case len(unfit) > 0:
+		codes := make([]string, len(unfit))
+		for i, r := range unfit {
+			codes[i] = string(r.Code)
+		}
+		return []finding{doubtful("a restart of this broker", "the agent would not do it now (%s): %s", strings.Join(codes, ", "), unfit[0].Text)}
+	case facts.Running.Err != "":
+		return []finding{doubtful("a restart of this broker", "what the process runs cannot be seen: %s", facts.Running.Err)}
+	}
+	return []finding{well("a restart of this broker", "nothing on this VM is in the way; `kpls-agent plan` looks at the cluster")}
 }
 
 // preflight tells the log at the start of the agent what is not well, as far as

@@ -51,6 +51,21 @@ func (s *step) standing() []Standing {
 	return out
 }
 
+// Unfit returns all that keeps a broker from being restarted, as far as its own VM knows: no
+// log and no view of the cluster is needed in the facts.
+func Unfit(self int32, f Facts) []Reason {
+	s := planned(self, &f)
+	var out []Reason
+	for i := range vetoes {
+		if v := &vetoes[i]; v.when&checking != 0 {
+			if r := v.check(s); r != nil {
+				out = append(out, *r)
+			}
+		}
+	}
+	return out
+}
+
 // planned is a step of a machine that has seen these facts and nothing before.
 func planned(self int32, f *Facts) *step {
 	if f.Log.View == nil {

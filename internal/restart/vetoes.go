@@ -29,6 +29,8 @@ const (
 	fileOnly
 	// planning: what `kpls-agent plan` looks for.
 	planning
+	// checking: what `kpls-agent check` looks for, that is what one VM knows without the log.
+	checking
 )
 
 // veto is one thing that can be in the way.
@@ -54,16 +56,16 @@ type veto struct {
 //   - The order is no matter for a stopped broker: its file alone is written.
 //   - A broker that is down while the log is away with it is started whatever the log says.
 var vetoes = slices.Concat([]veto{
-	{"unit_unknown", judging | planning, (*step).vetoUnit, (*step).restUnseen},
-	{"stopped", planning, (*step).vetoStopped, nil},
-	{"refused", judging | underWay | downAndDeaf | planning, (*step).vetoRefused, (*step).restRefused},
-	{"dynamic_config", answered | planning, (*step).vetoDynamic, (*step).restAsk},
-	{"unit_hazard", beforeClaim | underWay | planning, (*step).vetoHazard, (*step).restRefused},
-	{"restart_denied", beforeClaim | underWay | planning, (*step).vetoDenied, (*step).restAsk},
-	{"settings_dropped", beforeClaim | underWay | planning, (*step).vetoDropped, (*step).restAsk},
-	{"settings_would_drop", beforeClaim | underWay | planning, (*step).vetoDrops, (*step).restAsk},
-	{"pending_edits", beforeClaim | underWay | planning, (*step).vetoPending, (*step).restRefused},
-	{"gate_storage", beforeClaim | underWay | planning, (*step).vetoStorage, (*step).restAsk},
+	{"unit_unknown", judging | planning | checking, (*step).vetoUnit, (*step).restUnseen},
+	{"stopped", planning | checking, (*step).vetoStopped, nil},
+	{"refused", judging | underWay | downAndDeaf | planning | checking, (*step).vetoRefused, (*step).restRefused},
+	{"dynamic_config", answered | planning | checking, (*step).vetoDynamic, (*step).restAsk},
+	{"unit_hazard", beforeClaim | underWay | planning | checking, (*step).vetoHazard, (*step).restRefused},
+	{"restart_denied", beforeClaim | underWay | planning | checking, (*step).vetoDenied, (*step).restAsk},
+	{"settings_dropped", beforeClaim | underWay | planning | checking, (*step).vetoDropped, (*step).restAsk},
+	{"settings_would_drop", beforeClaim | underWay | planning | checking, (*step).vetoDrops, (*step).restAsk},
+	{"pending_edits", beforeClaim | underWay | planning | checking, (*step).vetoPending, (*step).restRefused},
+	{"gate_storage", beforeClaim | underWay | planning | checking, (*step).vetoStorage, (*step).restAsk},
 	{"manifest_changed", underWay | downAndDeaf, (*step).vetoManifestChanged, nil},
 	{"log_away", beforeClaim | planning, (*step).vetoLogAway, (*step).restBlocked},
 	{"log", beforeClaim | underWay | whileStopped | fileOnly | planning, (*step).vetoLog, (*step).restLog},
