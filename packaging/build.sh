@@ -43,7 +43,7 @@ shared() { # shared DIR: what is the same on every architecture
   local doc=$1/usr/share/doc/kpls-agent name
   install -d "$doc/examples" "$1"/usr/share/kpls-agent "$1"/usr/share/man/man{1,5} \
     "$1"/usr/share/{bash-completion/completions,zsh/vendor-completions,fish/vendor_completions.d}
-  install -D -m 0644 systemd/kpls-agent.service -t "$1/usr/lib/systemd/system"
+  install -D -m 0644 systemd/kpls-agent*.{service,timer} -t "$1/usr/lib/systemd/system"
   install -D -m 0644 systemd/kpls-agent.sysusers "$1/usr/lib/sysusers.d/kpls-agent.conf"
   install -D -m 0644 packaging/lintian-overrides "$1/usr/share/lintian/overrides/kpls-agent"
   install -m 0644 packaging/copyright "$doc"

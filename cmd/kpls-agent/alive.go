@@ -29,18 +29,19 @@ func announce(ctx context.Context, settled <-chan struct{}, ready func() error, 
 	<-ctx.Done()
 }
 
-// nodeEvery is how often a server.properties that cannot be used is looked at again.
-const nodeEvery = 5 * time.Second
+// lookEvery is how often files that cannot be used are looked at again.
+const lookEvery = 5 * time.Second
 
-// awaitNode waits until server.properties names a broker: Kafka is often installed
-// after the agent, and an agent that ends is only started again every other second.
-// It tells each new reason, and beats meanwhile. The error is that of ctx.
-func awaitNode(ctx context.Context, s *Settings, beat func(), tell func(why error)) (node, error) {
-	tick := time.NewTicker(nodeEvery)
+// awaitFiles waits until the agent can begin: server.properties names a broker, for
+// Kafka is often installed after the agent, and the files of the login can be read. An
+// agent that ended would only be started again every other second, and be given up by
+// systemd. It tells each new reason, and beats meanwhile. The error is that of ctx.
+func awaitFiles(ctx context.Context, s *Settings, beat func(), tell func(why error)) (node, error) {
+	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	told := ""
 	for {
-		n, err := readNode(s)
+		n, err := usable(s)
 		if err == nil {
 			return n, nil
 		}
@@ -55,6 +56,23 @@ func awaitNode(ctx context.Context, s *Settings, beat func(), tell func(why erro
 		case <-tick.C:
 		}
 	}
+}
+
+// usable reads the broker, and tries the login's files as a client does that connects to nobody.
+func usable(s *Settings) (node, error) {
+	n, err := readNode(s)
+	if err != nil {
+		return n, err
+	}
+	if err := s.Kafka.readClient(); err != nil {
+		return n, err
+	}
+	client, err := openKafka(s, n, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		return n, err
+	}
+	client.Close()
+	return n, nil
 }
 
 // newBeat feeds the watchdog from the loop that does the work, and shows its status

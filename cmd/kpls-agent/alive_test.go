@@ -101,15 +101,15 @@ func TestBeat(t *testing.T) {
 	}
 }
 
-// TestAwaitNode: the agent waits for Kafka's file, tells each reason once, and beats.
-func TestAwaitNode(t *testing.T) {
+// TestAwaitFiles: the agent waits for Kafka's file, tells each reason once, and beats.
+func TestAwaitFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "server.properties")
 		var told []string
 		beats := 0
 		got := make(chan node, 1)
 		go func() {
-			n, err := awaitNode(t.Context(), &Settings{ServerProperties: path}, func() { beats++ }, func(why error) { told = append(told, why.Error()) })
+			n, err := awaitFiles(t.Context(), &Settings{ServerProperties: path}, func() { beats++ }, func(why error) { told = append(told, why.Error()) })
 			if err != nil {
 				t.Error(err)
 			}

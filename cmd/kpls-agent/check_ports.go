@@ -27,6 +27,7 @@ func checkPorts(ctx context.Context, s *Settings, d config.Desired, running []co
 			judgePort("port of "+e.Name, bindable(ctx, e.BindHost, e.BindPort), e.BindPort, ours(running, e.BindPort), "the broker"),
 			judgePort("probe port of "+e.Name, bindable(ctx, e.ProbeHost, e.ProbePort), e.ProbePort, agent.open(e.Name), "the agent"))
 	}
+	findings = append(findings, checkAsked(agent, d, time.Now())...)
 	host, port, err := net.SplitHostPort(s.HTTPListen)
 	number, errPort := strconv.Atoi(port)
 	if err = errors.Join(err, errPort); err != nil {

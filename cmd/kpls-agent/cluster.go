@@ -72,6 +72,21 @@ func (c *cluster) Running(ctx context.Context) restart.RunningFacts {
 	return f
 }
 
+// learn asks once what the process runs, whatever the loop waits for: a loop that has a
+// refusal does not ask, and the probes are judged by what the process has, not by what
+// the manifest wants of it.
+func (c *cluster) learn(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for c.Running(ctx).Err != "" {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
 func runningValues(entries map[string]kafka.Entry) map[string]config.RunningValue {
 	raw := make(map[string]config.RunningValue, len(entries))
 	for name, e := range entries {

@@ -25,6 +25,8 @@ type files struct {
 	id       int32
 	store    *store
 	notes    *fileNotes // nil in commands
+	// settingsNote is why no broker may be restarted with these settings; empty if one may.
+	settingsNote string
 
 	mu      sync.Mutex
 	journal restart.Journal
@@ -125,6 +127,9 @@ func (f *files) Manifest(running restart.RunningFacts) restart.ManifestFacts {
 		facts.FileChanges, facts.HiddenChanges = rendered.Changed, rendered.HiddenChanges
 		f.notes.looked(m.Hash, desired, rendered)
 		err = f.portsFree(desired, running, facts.Listeners)
+	}
+	if err == nil && f.settingsNote != "" {
+		err = errors.New(f.settingsNote)
 	}
 	if err != nil {
 		facts.Refusal = &restart.Reason{Code: restart.CodeRefused, Text: oneLine(err)}

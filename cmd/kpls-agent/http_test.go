@@ -49,7 +49,7 @@ func measured(t testing.TB) []prometheus.Collector {
 	prober := probe.New(probe.Options{Logger: slog.New(slog.DiscardHandler)})
 	return slices.Concat(
 		buildInfo(), restart.NewMetrics().Collectors(), newFileNotes(slog.New(slog.DiscardHandler)).Collectors(),
-		prober.Collectors(), kafka.NewMetrics().Collectors(), []prometheus.Collector{newBindFailures()},
+		prober.Collectors(), kafka.NewMetrics().Collectors(), []prometheus.Collector{newBindFailures(), newHalfOpen(), newSettingsRefused(&inForce{})},
 	)
 }
 

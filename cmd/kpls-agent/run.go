@@ -26,11 +26,12 @@ func newRun(s *shared) *cobra.Command {
 	return &cobra.Command{
 		Use: "run", Short: "Run the agent (what the service does)", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			settings, err := LoadSettings(s.settingsPath)
+			dir := stateDirectoryOf(os.Getenv("STATE_DIRECTORY"))
+			settings, err := settingsInForce(s.settingsPath, dir)
 			if err != nil {
 				return invalid(err)
 			}
-			return run(cmd.Context(), settings, newLogger(settings, s.stderr))
+			return run(cmd.Context(), settings, dir, newLogger(settings.Settings, s.stderr))
 		},
 	}
 }
@@ -51,19 +52,50 @@ func newLogger(s *Settings, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
-// run is the daemon. It returns nil when ctx has ended.
-func run(ctx context.Context, s *Settings, log *slog.Logger) error {
+// errCorrected ends an agent that worked with older settings: the next life has the new ones.
+var errCorrected = errors.New("the settings are corrected")
+
+// run is the daemon. dir is the service's own directory, empty without systemd. It
+// returns nil when ctx has ended, or to be started again with corrected settings.
+func run(ctx context.Context, inForce *inForce, dir string, log *slog.Logger) error {
+	s := inForce.Settings
 	notifier, err := unit.NewNotifier()
 	if err != nil {
 		return err
 	}
-	n, err := awaitNode(ctx, s, func() { warn(log, "tell systemd", notifier.Watchdog()) }, func(why error) {
-		log.Warn("idle until server.properties can be used", "err", why)
-		warn(log, "tell systemd", notifier.Status("idle: "+why.Error()))
+	g, ctx := errgroup.WithContext(ctx)
+	wrong := &notes{}
+	if text := inForce.note(); text != "" {
+		log.Error("the settings cannot be used; the last good ones stay in force", "err", inForce.fault)
+		wrong.set(noteSettings, text)
+		watcher := config.NewWatcher(inForce.path, log.With("component", "settings"))
+		g.Go(func() error { return watcher.Run(ctx) })
+		g.Go(func() error {
+			if inForce.corrected(ctx, watcher, log) {
+				return errCorrected
+			}
+			return nil
+		})
+	}
+	var prober *probe.Prober
+	startProber := func(log *slog.Logger) {
+		prober = probe.New(probe.Options{
+			Interval: s.ProbeInterval, Logger: log.With("component", "probe"), Inherited: unit.StoredListeners(),
+			OnListen: func(name string, l *net.TCPListener) { warn(log, "keep the probe socket", notifier.Store(name, l)) },
+			OnClose:  func(name string) { warn(log, "give the probe socket up", notifier.Forget(name)) },
+		})
+		g.Go(func() error { return prober.Run(ctx) })
+	}
+	n, err := awaitFiles(ctx, s, func() { warn(log, "tell systemd", notifier.Watchdog()) }, func(why error) {
+		log.Warn("idle until these files can be used", "err", why)
+		warn(log, "tell systemd", notifier.Status("idle: "+oneLine(why)))
 		warn(log, "tell systemd", notifier.Ready())
+		if prober == nil {
+			startProber(log) // what an earlier life left open stands for its time, and not for ever
+		}
 	})
 	if err != nil {
-		return nil // the agent was told to end
+		return ended(g.Wait(), notifier, log) // the agent was told to end
 	}
 	if err := os.MkdirAll(s.StateDir, 0o750); err != nil {
 		return fmt.Errorf("make the state directory: %w; name another one as state_dir", err)
@@ -76,6 +108,7 @@ func run(ctx context.Context, s *Settings, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	f.settingsNote = inForce.note()
 	f.notes = newFileNotes(log.With("component", "file"))
 	asked := kafka.NewMetrics()
 	client, err := openKafka(s, n, log.With("component", "kafka"), func(o *kafka.Options) {
@@ -89,11 +122,9 @@ func run(ctx context.Context, s *Settings, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	prober := probe.New(probe.Options{
-		Interval: s.ProbeInterval, Logger: log.With("component", "probe"), Inherited: unit.StoredListeners(),
-		OnListen: func(name string, l *net.TCPListener) { warn(log, "keep the probe socket", notifier.Store(name, l)) },
-		OnClose:  func(name string) { warn(log, "give the probe socket up", notifier.Forget(name)) },
-	})
+	if prober == nil {
+		startProber(log)
+	}
 	t := newTargets(prober, st, n, s, log, asked)
 	t.update()
 	c := &cluster{client: client, store: st, id: n.BrokerID, storage: s.Storage, whose: whose{settings: s, node: n}, learned: func(p process) {
@@ -101,8 +132,8 @@ func run(ctx context.Context, s *Settings, log *slog.Logger) error {
 		t.learned(p.listeners)
 	}}
 	metrics := restart.NewMetrics()
-	unserved, wrong := newBindFailures(), &notes{}
-	reg, err := newRegistry(buildInfo(), metrics.Collectors(), f.notes.Collectors(), prober.Collectors(), asked.Collectors(), []prometheus.Collector{unserved})
+	unserved, halfOpen := newBindFailures(), newHalfOpen()
+	reg, err := newRegistry(buildInfo(), metrics.Collectors(), f.notes.Collectors(), prober.Collectors(), asked.Collectors(), []prometheus.Collector{unserved, halfOpen, newSettingsRefused(inForce)})
 	if err != nil {
 		return err
 	}
@@ -116,8 +147,8 @@ func run(ctx context.Context, s *Settings, log *slog.Logger) error {
 		Beat: newBeat(beating, wrong, notifier, log), Settled: func() { close(settled) },
 	})
 	watcher := config.NewWatcher(s.Manifest, log.With("component", "manifest"))
+	warn(log, "keep the settings", inForce.keep(dir))
 
-	g, ctx := errgroup.WithContext(ctx)
 	part := func(name string, run func(context.Context) error) {
 		g.Go(func() error {
 			if err := run(ctx); err != nil {
@@ -131,7 +162,6 @@ func run(ctx context.Context, s *Settings, log *slog.Logger) error {
 	}
 	part("log", client.Log().Run)
 	part("unit", runUnit)
-	part("probe", prober.Run)
 	part("loop", loop.Run)
 	part("watch", watcher.Run)
 	part("http", (&web{
@@ -147,14 +177,24 @@ func run(ctx context.Context, s *Settings, log *slog.Logger) error {
 		}, notifier, log)
 		return nil
 	})
+	g.Go(func() error { c.learn(ctx); return nil })
+	g.Go(func() error { watchHalfOpen(ctx, halfOpen, halfOpenEvery, log); return nil })
 	g.Go(func() error { preflight(ctx, s, n, client, log); return nil })
 	part("ready", func(ctx context.Context) error {
 		announce(ctx, settled, notifier.Ready, log)
 		return nil
 	})
-	err = g.Wait()
+	return ended(g.Wait(), notifier, log)
+}
+
+// ended tells the end, and is nil for one that was asked for.
+func ended(err error, notifier *unit.Notifier, log *slog.Logger) error {
 	warn(log, "tell systemd", notifier.Stopping())
-	if errors.Is(err, context.Canceled) {
+	switch {
+	case errors.Is(err, errCorrected):
+		log.Info("the settings are corrected; the agent starts anew with them")
+		return nil
+	case errors.Is(err, context.Canceled):
 		err = nil
 	}
 	log.Info("agent ends", "err", err)

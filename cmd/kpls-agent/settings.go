@@ -107,10 +107,8 @@ func LoadSettings(path string) (*Settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	if path := s.Kafka.ClientProperties; path != "" {
-		if s.Kafka.Client, err = login.ReadClient(path); err != nil {
-			return nil, err
-		}
+	if err := s.Kafka.readClient(); err != nil {
+		return nil, err
 	}
 	if s.Kafka.SASL.Mechanism != "" {
 		if _, err := s.Kafka.SASL.Secret(); err != nil {
@@ -122,11 +120,28 @@ func LoadSettings(path string) (*Settings, error) {
 
 // loadSettingsAlone reads no other file than the settings.
 func loadSettingsAlone(path string) (*Settings, error) {
+	data, err := settingsBytes(path)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSettings(path, data)
+}
+
+// settingsBytes takes a missing file at the default place for an empty one.
+func settingsBytes(path string) ([]byte, error) {
 	data, err := os.ReadFile(path)
 	if err != nil && (path != defaultSettings || !errors.Is(err, fs.ErrNotExist)) {
 		return nil, fmt.Errorf("read the settings: %w; name the file with --settings", err)
 	}
-	return ParseSettings(path, data)
+	return data, nil
+}
+
+// readClient reads the client properties that the settings name, if they name any.
+func (k *KafkaSettings) readClient() (err error) {
+	if k.ClientProperties != "" {
+		k.Client, err = login.ReadClient(k.ClientProperties)
+	}
+	return err
 }
 
 // ParseSettings decodes settings; relative paths are relative to the file.

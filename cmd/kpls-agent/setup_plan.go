@@ -260,7 +260,9 @@ func dropIn(path string, w wanted, version int) string {
 		fmt.Fprintf(&b, "# Its group, so that it stays Kafka's.\nSupplementaryGroups=%s\n", w.group)
 	}
 	if version >= preserves {
-		b.WriteString("# An agent that was stopped closes no probe of a healthy broker.\nFileDescriptorStorePreserve=yes\n")
+		b.WriteString("# An agent that was stopped closes no probe of a healthy broker, for a while.\nFileDescriptorStorePreserve=yes\n")
+		b.WriteString("ExecStopPost=-+/usr/bin/systemctl --no-block restart kpls-agent-expire.timer\n")
+		b.WriteString("ExecStartPost=-+/usr/bin/systemctl --no-block stop kpls-agent-expire.timer\n")
 	}
 	return b.String()
 }

@@ -366,9 +366,11 @@ func TestDropIn(t *testing.T) {
 	}{
 		"nothing is there yet": {wanted{unit: "kafka.service"}, 0, "Before=kafka.service\n\n[Service]\n"},
 		"systemd 253":          {wanted{}, 253, "\n[Service]\n"},
-		"systemd 254":          {wanted{}, 254, "\nFileDescriptorStorePreserve=yes\n"},
-		"an odd path":          {wanted{folders: []string{`/opt/my "kafka"/100%`}}, 0, `ReadWritePaths="-/opt/my \"kafka\"/100%%"` + "\n"},
-		"a home":               {wanted{folders: []string{"/home/azureuser/config", "/srv/state"}, group: "azureuser"}, 0, "ProtectHome=tmpfs\nBindPaths=\"-/home/azureuser/config\"\nReadWritePaths=\"-/srv/state\"\n# Its group, so that it stays Kafka's.\nSupplementaryGroups=azureuser\n"},
+		"systemd 254": {wanted{}, 254, "\nFileDescriptorStorePreserve=yes\n" +
+			"ExecStopPost=-+/usr/bin/systemctl --no-block restart kpls-agent-expire.timer\n" +
+			"ExecStartPost=-+/usr/bin/systemctl --no-block stop kpls-agent-expire.timer\n"},
+		"an odd path": {wanted{folders: []string{`/opt/my "kafka"/100%`}}, 0, `ReadWritePaths="-/opt/my \"kafka\"/100%%"` + "\n"},
+		"a home":      {wanted{folders: []string{"/home/azureuser/config", "/srv/state"}, group: "azureuser"}, 0, "ProtectHome=tmpfs\nBindPaths=\"-/home/azureuser/config\"\nReadWritePaths=\"-/srv/state\"\n# Its group, so that it stays Kafka's.\nSupplementaryGroups=azureuser\n"},
 	} {
 		if got := dropIn("settings", c.w, c.version); !strings.HasSuffix(got, c.want) {
 			t.Errorf("%s:\n%s\nwant at the end:\n%s", name, got, c.want)

@@ -34,12 +34,25 @@ func newStatus(s *shared) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return show(s, view, output, screenOf(s))
+			if err := show(s, view, output, screenOf(s)); err != nil || output == "json" {
+				return err
+			}
+			return showOwn(ctx, s)
 		},
 	}
 	c.Flags().BoolVarP(&watch, "watch", "w", false, "go on and show every change")
 	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
 	return c
+}
+
+// showOwn prints what only the agent of this VM knows.
+func showOwn(ctx context.Context, s *shared) error {
+	settings, err := LoadSettings(s.settingsPath)
+	if err != nil {
+		return invalid(err)
+	}
+	_, err = fmt.Fprint(s.stdout, ownProbes(askNeighbour(ctx, settings.HTTPListen), time.Now()))
+	return err
 }
 
 func show(s *shared, v *restart.View, output string, scr screen) error {

@@ -114,7 +114,8 @@ func TestControl(t *testing.T) {
 // installation would be a question then.
 func TestContents(t *testing.T) {
 	want := []string{
-		"/etc/kpls-agent/", "/usr/bin/kpls-agent", "/usr/lib/systemd/system/kpls-agent.service", "/usr/lib/sysusers.d/kpls-agent.conf",
+		"/etc/kpls-agent/", "/usr/bin/kpls-agent", "/usr/lib/systemd/system/kpls-agent.service", "/usr/lib/systemd/system/kpls-agent-again.service",
+		"/usr/lib/systemd/system/kpls-agent-expire.service", "/usr/lib/systemd/system/kpls-agent-expire.timer", "/usr/lib/sysusers.d/kpls-agent.conf",
 		"/usr/share/bash-completion/completions/kpls-agent", "/usr/share/doc/kpls-agent/changelog.gz", "/usr/share/doc/kpls-agent/copyright",
 		"/usr/share/doc/kpls-agent/third-party-notices", "/usr/share/fish/vendor_completions.d/kpls-agent.fish",
 		"/usr/share/kpls-agent/manifest.schema.json", "/usr/share/kpls-agent/settings.schema.json", "/usr/share/man/man1/kpls-agent.1.gz",

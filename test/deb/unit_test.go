@@ -30,7 +30,9 @@ func TestUnitVerify(t *testing.T) {
 	if err := os.WriteFile(path+".d/10-setup.conf", []byte(dropIn), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, unit := range []string{path, unit(t, checkout+"/packaging/examples/kafka.service", "/bin/true"), unit(t, checkout+"/packaging/examples/kafka-format.service", "/bin/true")} {
+	agents := checkout + "/systemd/kpls-agent-"
+	for _, unit := range []string{path, agents + "again.service", agents + "expire.service", agents + "expire.timer",
+		unit(t, checkout+"/packaging/examples/kafka.service", "/bin/true"), unit(t, checkout+"/packaging/examples/kafka-format.service", "/bin/true")} {
 		if out := output(t, "systemd-analyze", "verify", "--man=no", "--recursive-errors=no", unit); out != "" {
 			t.Errorf("%s: %s", filepath.Base(unit), out)
 		}
