@@ -94,7 +94,7 @@ func saveAddresses(s *Settings, log *slog.Logger) func(map[int32]string) {
 func kafkaLogin(s *Settings, protocol string) kafka.Login {
 	k := s.Kafka
 	if k.Client != nil {
-		return clientLogin(k.Client)
+		return clientLogin(k.Client, k.Tokens)
 	}
 	return kafka.Login{
 		Protocol:    cmp.Or(k.SecurityProtocol, protocol),
@@ -105,11 +105,11 @@ func kafkaLogin(s *Settings, protocol string) kafka.Login {
 	}
 }
 
-// clientLogin is the login of a client.properties.
-func clientLogin(c *login.Client) kafka.Login {
+// clientLogin is the login of a client.properties; tokens are its own, if it logs in with such.
+func clientLogin(c *login.Client, tokens *login.Tokens) kafka.Login {
 	l := kafka.Login{Protocol: c.Protocol, Roots: c.Roots, Certificate: c.Certificate, AnyName: c.AnyName, Mechanism: c.Mechanism, User: c.User}
 	if c.Mechanism == login.OAuthBearer {
-		l.Token = login.NewTokens(c).Token
+		l.Token = tokens.Token
 	}
 	return l
 }

@@ -48,6 +48,7 @@ type KafkaSettings struct {
 	Listener         string        // that the agents talk over; empty: the inter-broker listener
 	ClientProperties string        // a file; instead of the three below
 	Client           *login.Client // what it says
+	Tokens           *login.Tokens // of it, one for all connections
 	SecurityProtocol string        // empty: that of the listener in server.properties
 	TLS              TLSSettings
 	SASL             SASLSettings
@@ -138,8 +139,12 @@ func settingsBytes(path string) ([]byte, error) {
 
 // readClient reads the client properties that the settings name, if they name any.
 func (k *KafkaSettings) readClient() (err error) {
-	if k.ClientProperties != "" {
-		k.Client, err = login.ReadClient(k.ClientProperties)
+	if k.ClientProperties == "" {
+		return nil
+	}
+	k.Client, err = login.ReadClient(k.ClientProperties)
+	if k.Client != nil {
+		k.Tokens = login.NewTokens(k.Client)
 	}
 	return err
 }

@@ -135,11 +135,20 @@ func newTargets(p *probe.Prober, st *store, n node, s *Settings, log *slog.Logge
 }
 
 // listenerLogin is the agent's login for listeners that ask for one; nil if it has none.
+// A token endpoint that is slow leaves a check the time to do without a login: it makes
+// no broker unfit.
 func listenerLogin(s *Settings, n node) *kafka.Login {
 	c := s.Kafka.Client
 	if s.Kafka.SASL.Mechanism == "" && s.Kafka.TLS.CertFile == "" && (c == nil || c.Protocol == "PLAINTEXT") {
 		return nil
 	}
 	l := kafkaLogin(s, n.agents.SecurityProtocol)
+	if ask := l.Token; ask != nil {
+		l.Token = func(ctx context.Context) (string, map[string]string, error) {
+			ctx, cancel := context.WithTimeout(ctx, probe.CheckTimeout/2)
+			defer cancel()
+			return ask(ctx)
+		}
+	}
 	return &l
 }

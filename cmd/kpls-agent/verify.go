@@ -121,7 +121,7 @@ func (o verifyOptions) login(protocol string) (kafka.Login, error) {
 		if c.Protocol != protocol {
 			return kafka.Login{}, fmt.Errorf("%s is for a listener with %s, and the manifest's has %s; correct security.protocol", o.client, c.Protocol, protocol)
 		}
-		return clientLogin(c), nil
+		return clientLogin(c, login.NewTokens(c)), nil
 	}
 	l := kafka.Login{Protocol: protocol, Roots: func() (*x509.CertPool, error) { return login.PEMRoots(o.ca) }}
 	if strings.HasPrefix(protocol, "SASL_") {

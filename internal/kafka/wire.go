@@ -107,6 +107,9 @@ func (w *wire) login(ctx context.Context, mech sasl.Mechanism) error {
 		req := kmsg.NewPtrSASLAuthenticateRequest()
 		req.SASLAuthBytes = next
 		resp, err := ask[*kmsg.SASLAuthenticateResponse](ctx, w, req)
+		if _, ended := errors.AsType[*hangUpError](err); ended {
+			return &refusedError{mech.Name(), err} // such as of a token that is none
+		}
 		if err != nil {
 			return fmt.Errorf("log in with %s: %w", mech.Name(), err)
 		}

@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"example.com/kpls-agent/internal/config"
@@ -196,8 +195,8 @@ func isExtension(name string) bool {
 type Tokens struct {
 	path string
 
-	mu   sync.Mutex // held through a question: one is enough for all who wait
-	with string     // what the kept one was asked with
+	turn chan struct{} // taken through a question: one is enough for all who wait
+	with string        // what the kept one was asked with
 	kept keptToken
 }
 
@@ -208,7 +207,7 @@ type keptToken struct {
 }
 
 // NewTokens returns the tokens of a client.properties.
-func NewTokens(c *Client) *Tokens { return &Tokens{path: c.Path} }
+func NewTokens(c *Client) *Tokens { return &Tokens{path: c.Path, turn: make(chan struct{}, 1)} }
 
 // Token returns a token for a login now, and the extensions that go along with it.
 func (t *Tokens) Token(ctx context.Context) (token string, extensions map[string]string, err error) {
@@ -244,8 +243,12 @@ func (s *tokenSource) fromFile(now time.Time) (string, error) {
 }
 
 func (t *Tokens) fromEndpoint(ctx context.Context, s *tokenSource) (string, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	select {
+	case t.turn <- struct{}{}:
+		defer func() { <-t.turn }()
+	case <-ctx.Done():
+		return "", fmt.Errorf("ask %s for a token: %w while another question for it is on its way", s.name, ctx.Err())
+	}
 	with := strings.Join([]string{s.endpoint, s.id, s.secret, s.scope}, "\x00")
 	now := time.Now()
 	have := t.with == with

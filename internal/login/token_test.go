@@ -263,4 +263,10 @@ func TestTokenEnds(t *testing.T) {
 	if _, _, err := tokens.Token(ctx); !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "secret") {
 		t.Error(err)
 	}
+	tokens.turn <- struct{}{} // somebody else asks
+	again, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, _, err := tokens.Token(again); !errors.Is(err, context.DeadlineExceeded) || !strings.HasSuffix(err.Error(), "while another question for it is on its way") {
+		t.Error(err)
+	}
 }

@@ -111,6 +111,7 @@ func TestSecondListener(t *testing.T) {
 	check(1, "kafka.security_protocol is PLAINTEXT, and the inter-broker listener INTERNAL, which the agent talks to, has SASL_PLAINTEXT")
 
 	b.withTokens(ca, settings, check)
+	b.withAnyToken()
 	b.otherProtocols(ca, map[string]string{"SASL_PLAINTEXT": broker.Internal(), "PLAINTEXT": broker.Addr(clientPort), "SSL": broker.Addr(tlsPort), "SASL_SSL": broker.Addr(bothPort)})
 
 	// The file says another id than the broker has.
@@ -157,6 +158,30 @@ func (b *bed) withTokens(ca *authority, settings func(string), check func(int, s
 	check(1, "log in with OAUTHBEARER: the broker ended the connection at the login; unless the broker is being stopped, its log says what it has against it")
 	ca.put("token", unsecured("", time.Hour))
 	check(1, `the broker does not accept the token: {"status":"invalid_token"}; see in the broker's log what it misses`)
+}
+
+// withAnyToken checks a listener with tokens that it accepts, and that it does not:
+// none of them makes the broker unfit.
+func (b *bed) withAnyToken() {
+	b.Helper()
+	for token, unseen := range map[string]string{
+		unsecured("test", time.Hour): "",
+		unsecured("", time.Hour):     "the broker does not accept the token: ",
+		"e30.e30.e30":                "the broker ended the connection at the login",
+	} {
+		c := kafka.NewChecker(kafka.ListenerCheck{
+			Addr: b.Brokers[0].Internal(), Protocol: "SASL_PLAINTEXT", Broker: b.Brokers[0].ID, AdvertisedHost: b.Brokers[0].Host, AdvertisedPort: sandbox.InternalPort,
+			Login: &kafka.Login{Mechanism: login.OAuthBearer, Token: func(context.Context) (string, map[string]string, error) { return token, nil, nil }},
+		})
+		ctx, cancel := context.WithTimeout(b.Context(), patience)
+		err := c.Check(ctx)
+		cancel()
+		why := c.Unseen()
+		c.Close()
+		if err != nil || (why == nil) != (unseen == "") || why != nil && !strings.Contains(why.Error(), unseen) {
+			b.Errorf("with %s: %v, unseen: %v", token, err, why)
+		}
+	}
 }
 
 // otherProtocols speaks to listeners with other protocols than theirs.
