@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -67,6 +69,8 @@ func TestBadManifests(t *testing.T) {
 		b.give(good)
 		b.rolled(good)
 	})
+
+	t.Run("a file that is made anew at each start", func(*testing.T) { b.madeAnew(good) })
 
 	t.Run("not a manifest", func(*testing.T) {
 		starts, files := b.starts(), b.files()
@@ -141,6 +145,54 @@ func TestBadManifests(t *testing.T) {
 		}
 		b.rolled(manifest)
 	})
+}
+
+// madeAnew gives one broker a start script that copies a template over its
+// server.properties: the roll-out halts and says so, and the broker, which runs what it
+// ran before, is not restarted a second time.
+func (b *bed) madeAnew(good string) {
+	b.Helper()
+	first := b.turns()[0]
+	a, br := b.fleet.Agent(first), b.Broker(first)
+	file, err := os.ReadFile(br.Properties())
+	b.must(err)
+	template := filepath.Join(b.TempDir(), "template")
+	b.must(os.WriteFile(template, file, 0o600))
+	settings, err := os.ReadFile(a.Settings())
+	b.must(err)
+	wrapped := strings.Replace(string(settings), "  restart: [", fmt.Sprintf(`  restart: [sh, -c, 'cp %s %s && exec "$@"', sh, `, template, br.Properties()), 1)
+	b.must(os.WriteFile(a.Settings(), []byte(wrapped), 0o600))
+	a.Kill()
+	b.must(a.Start(b.Context()))
+	b.rolled(good)
+
+	files, starts := b.files(), b.starts()
+	manifest := b.fleet.Manifest(fleet.ManifestOptions{FirstPort: 9393})
+	b.give(manifest)
+	r := b.wait("the roll-out is halted", func(r fleet.Report) bool {
+		return r.State == "halted" && len(r.Claims) == 0 && r.All(3, func(row fleet.Row) bool {
+			return row.Manifest == hashOf(manifest) && row.Reason.Code == "halted"
+		})
+	})
+	const want = "; server.properties was changed between the agent's writing and the process's start"
+	if len(r.Halts) != 1 || r.Halts[0].Broker != first || !strings.Contains(r.Halts[0].Why, want) {
+		b.Errorf("halts %+v, want one of broker %d: %s", r.Halts, first, want)
+	}
+	starts[first]++
+	if now := b.starts(); !maps.Equal(now, starts) {
+		b.Errorf("the starts are %v, want %v", now, starts)
+	}
+	if now := b.files(); !maps.Equal(now, files) {
+		b.Errorf("the files are %v, want %v", now, files)
+	}
+	if log, err := os.ReadFile(a.Log()); err != nil || !strings.Contains(string(log), "somebody else changed the agent's lines of server.properties") {
+		b.Errorf("the log does not name the rewrite: %v", err)
+	}
+	b.must(os.WriteFile(a.Settings(), settings, 0o600))
+	a.Kill()
+	b.must(a.Start(b.Context()))
+	b.give(good)
+	b.rolled(good)
 }
 
 // badManifest is one that only the restart proves wrong: its key store is none.
