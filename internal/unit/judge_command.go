@@ -15,7 +15,7 @@ type start struct {
 }
 
 // starts are the broker's own process where it runs, and else what the unit's lines would start.
-func (p Picture) starts() []start {
+func (p Picture) starts(b Broker) []start {
 	var out []start
 	place := "ExecStart="
 	for _, c := range p.run {
@@ -24,7 +24,7 @@ func (p Picture) starts() []start {
 		}
 	}
 	for _, process := range p.Processes {
-		if !p.own(process) {
+		if !p.own(process, b) {
 			continue
 		}
 		args, _ := process.kafka()
@@ -103,7 +103,7 @@ func (p Picture) judgeCommand(b Broker) []Verdict {
 	say := func(l Level, format string, args ...any) {
 		out = append(out, Verdict{Level: l, Text: fmt.Sprintf(format, args...)})
 	}
-	started := p.starts()
+	started := p.starts(b)
 	for _, s := range started {
 		for _, o := range s.overrides {
 			key, value, _ := strings.Cut(o, "=")
@@ -142,7 +142,7 @@ func (p Picture) logDirs(b Broker) []string {
 		dir, _ = command{dir: p.directory()}.path(word{dir, true})
 		dirs = append(dirs, dir)
 	}
-	for _, s := range p.starts() {
+	for _, s := range p.starts(b) {
 		for _, o := range s.overrides {
 			switch key, value, _ := strings.Cut(o, "="); strings.TrimSpace(key) {
 			case "log.dirs", "log.dir", "metadata.log.dir":

@@ -100,11 +100,20 @@ func (c command) removes() (targets []word, recursive, removes bool) {
 	switch name := c.name(); {
 	case name == "rm", name == "shred", name == "unlink", strings.HasPrefix(name, "mkfs"), name == "wipefs":
 	case name == "find" && (flag("-delete") || flag("-exec", "-execdir") && flag("rm", "/bin/rm", "/usr/bin/rm")):
+		name := ""
+		for i, w := range args {
+			if w.text == "-name" && i+1 < len(args) {
+				name = args[i+1].text
+			}
+		}
 		for i, w := range args { // the folders come first
 			if strings.HasPrefix(w.text, "-") || w.text == "(" || w.text == "!" {
-				args = args[:i]
+				args = slices.Clone(args[:i])
 				break
 			}
+		}
+		for i := range args {
+			args[i].text = path.Join(args[i].text, name)
 		}
 	case name == "rsync" && slices.ContainsFunc(args, func(w word) bool { return strings.HasPrefix(w.text, "--delete") }):
 		args = args[max(0, len(args)-1):]

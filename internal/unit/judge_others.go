@@ -3,17 +3,19 @@ package unit
 import (
 	"fmt"
 	"os"
+	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
 
 // roles says what another Kafka process is; known is false where its file cannot be read.
 func (b Broker) roles(p Process) (roles string, isBroker, known bool) {
-	path, seen := p.properties()
+	file, seen := p.properties()
 	if !seen || b.Roles == nil {
 		return "", false, false
 	}
-	roles, err := b.Roles(path)
+	roles, err := b.Roles(file)
 	if err != nil {
 		return "", false, false
 	}
@@ -30,7 +32,7 @@ func (p Picture) judgeOthers(b Broker) []Verdict {
 		return []Verdict{{Level: Fault, Text: p.startedOutside(o)}}
 	}
 	var out []Verdict
-	for _, o := range p.others() {
+	for _, o := range p.others(b) {
 		roles, isBroker, known := b.roles(o)
 		switch {
 		case !known:
@@ -57,7 +59,7 @@ func (p Picture) startedOutside(o Process) string {
 // judgeReach asks what a stop or a start of the unit does to other processes.
 func (p Picture) judgeReach(b Broker) []Verdict {
 	var out []Verdict
-	others := p.others()
+	others := p.others(b)
 	for _, c := range p.run {
 		if c.setting == "ExecReload=" {
 			if c.hangsUp() {
@@ -77,11 +79,11 @@ func (p Picture) judgeReach(b Broker) []Verdict {
 		}
 		out = append(out, Verdict{Level: Hazard, Text: fmt.Sprintf("a restart of %s takes %s with it, because of Requires=, BindsTo= or PartOf= in %s; remove it there (`systemctl edit --full %s`), then `systemctl daemon-reload`", p.ID, others[i], d, d)})
 	}
-	return append(out, p.judgeSignals()...)
+	return append(out, p.judgeSignals(b)...)
 }
 
 // enders are programs that judgeEnds looks at.
-var enders = []string{"kafka-server-stop", "pkill", "killall", "kill", "systemctl", "service"}
+var enders = []string{"kafka-server-stop", "pkill", "killall", "kill", "systemctl", "service", "su", "runuser"}
 
 // judgeEnds is about a command that ends processes.
 func (p Picture) judgeEnds(c command, others []Process, b Broker) (Verdict, bool) {
@@ -98,7 +100,15 @@ func (p Picture) judgeEnds(c command, others []Process, b Broker) (Verdict, bool
 			what = "ends Kafka processes with that role"
 		}
 	case "pkill", "killall":
-		hit, what, fix = others, "ends processes by their name", "remove "+c.setting
+		var told bool
+		if hit, told = c.byName(others); told && len(hit) == 0 {
+			return Verdict{}, false
+		}
+		what, fix = "ends processes by their name", "remove "+c.setting
+	case "su", "runuser":
+		if c.setting == "ExecStart=" && c.via == "" {
+			return Verdict{Level: Fault, Text: fmt.Sprintf("%s: at a stop %s sends SIGTERM and 2 s later SIGKILL, long before Kafka has shut down; use User= in the unit (%s)", c, name, p.edit())}, true
+		}
 	case "kill":
 		switch {
 		case c.kills() && stops:
@@ -134,6 +144,44 @@ func names(list []Process) string {
 	return strings.Join(texts, " and ")
 }
 
+// byName are those of other processes that a pkill or killall matches; told is false where that
+// cannot be seen: then it is all.
+func (c command) byName(others []Process) (hit []Process, told bool) {
+	pattern, full := "", false
+	for i, w := range c.words[1:] {
+		switch {
+		case w.text == "-P" || w.text == "--parent": // children of one process
+			return nil, true
+		case !w.known:
+			return others, false
+		case strings.HasPrefix(w.text, "-"):
+			full = full || !strings.HasPrefix(w.text, "--") && strings.Contains(w.text, "f") || w.text == "--full"
+		case slices.Contains([]string{"-s", "--signal", "-u", "-g", "-t"}, c.words[i].text): // its value
+		default:
+			pattern = w.text
+		}
+	}
+	re, err := regexp.Compile(pattern)
+	if err != nil || pattern == "" {
+		return others, false
+	}
+	for _, o := range others {
+		name := path.Base(o.Argv[0])
+		if full {
+			name = strings.Join(o.Argv, " ")
+		}
+		if re.MatchString(name) {
+			hit = append(hit, o)
+		}
+	}
+	// One that would match a Kafka process if there were one is told of, too.
+	jvm := "java"
+	if full {
+		jvm = "java kafka.Kafka server.properties"
+	}
+	return hit, !re.MatchString(jvm)
+}
+
 // stopScript is what kafka-server-stop.sh ends beside the broker. With --node-id= or
 // --process-role= it ends those alone whose file says so, since 3.7 (KIP-979); one before that does
 // not know the options and ends all.
@@ -145,8 +193,8 @@ func (c command) stopScript(others []Process, b Broker) (hit []Process, told boo
 		}
 		id = id || strings.HasPrefix(w.text, "--node-id=")
 	}
-	if path, ok := c.path(c.words[0]); ok && (told || id) {
-		if text, err := os.ReadFile(path); err == nil && !strings.Contains(string(text), "--node-id") {
+	if file, ok := c.path(c.words[0]); ok && (told || id) {
+		if text, err := os.ReadFile(file); err == nil && !strings.Contains(string(text), "--node-id") {
 			return others, false
 		}
 	}
@@ -201,10 +249,10 @@ func (c command) otherUnits(own []string) bool {
 }
 
 // judgeSignals asks whether a stop reaches the broker as SIGTERM and nothing more.
-func (p Picture) judgeSignals() []Verdict {
+func (p Picture) judgeSignals(b Broker) []Verdict {
 	var out []Verdict
 	for _, process := range p.Processes {
-		if !p.own(process) || p.MainPID == 0 || process.PID == p.MainPID {
+		if !p.own(process, b) || p.MainPID == 0 || process.PID == p.MainPID {
 			continue
 		}
 		switch p.KillMode {

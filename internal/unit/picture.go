@@ -125,17 +125,27 @@ func (p Picture) Hazard(b Broker) string {
 	return strings.Join(texts, "; ")
 }
 
-// own is true for a process of the unit.
-func (p Picture) own(process Process) bool {
+// own is true for the broker's process of the unit: one in its control group, or with its file while the
+// unit is up. What su starts in a unit lies in a session's group (seen on systemd 252).
+func (p Picture) own(process Process, b Broker) bool {
+	if p.up() {
+		path, seen := process.properties()
+		if !seen && path != "" {
+			path, seen = p.relative(path)
+		}
+		if seen && sameFile(path, b.Properties) && process.userManager() == "" {
+			return true
+		}
+	}
 	return process.PID == p.MainPID && p.MainPID > 0 ||
 		p.Group != "" && (process.Group == p.Group || strings.HasPrefix(process.Group, p.Group+"/")) ||
 		p.ID != "" && process.unit() == p.ID && process.userManager() == ""
 }
 
-func (p Picture) others() []Process {
+func (p Picture) others(b Broker) []Process {
 	var out []Process
 	for _, process := range p.Processes {
-		if !p.own(process) {
+		if !p.own(process, b) {
 			out = append(out, process)
 		}
 	}
@@ -150,7 +160,7 @@ func (p Picture) outside(b Broker) (Process, bool) {
 	if p.up() {
 		return Process{}, false
 	}
-	for _, o := range p.others() {
+	for _, o := range p.others(b) {
 		path, seen := o.properties()
 		// One with a name of its own such as kafka-controller.service is not this broker, whatever its file.
 		ofItsOwn := strings.HasSuffix(o.unit(), ".service") && strings.Contains(o.unit(), "kafka") && o.userManager() == ""
