@@ -33,13 +33,17 @@ type targets struct {
 
 	mu       sync.Mutex
 	running  []config.Effective
-	checkers map[string]*kafka.Checker // by key
+	checkers map[string]*kafka.Checker  // by key
+	failures map[string]*kafka.Failures // by listener
 }
 
 // learned is told what the process runs.
 func (t *targets) learned(running []config.Effective) {
 	t.mu.Lock()
 	t.running = running
+	for _, c := range t.checkers { // of what is not as it was, update makes new ones
+		c.Known()
+	}
 	t.mu.Unlock()
 	t.update()
 }
@@ -60,7 +64,10 @@ func (t *targets) update() {
 	used := map[string]bool{}
 	for _, e := range desired.Endpoints {
 		check := listenerCheck(e, t.running, t.id, t.login)
-		check.Metrics = t.asked
+		if t.failures[e.Name] == nil {
+			t.failures[e.Name] = &kafka.Failures{}
+		}
+		check.Metrics, check.Failures = t.asked, t.failures[e.Name]
 		key := fmt.Sprintf("%s %s %s:%d", check.Addr, check.Protocol, check.AdvertisedHost, check.AdvertisedPort)
 		checker := t.checkers[key]
 		if checker == nil {
@@ -130,7 +137,7 @@ func dialHost(bind string) string {
 
 func newTargets(p *probe.Prober, st *store, n node, s *Settings, log *slog.Logger, asked *kafka.Metrics) *targets {
 	return &targets{
-		prober: p, store: st, id: n.BrokerID, log: log, asked: asked, checkers: map[string]*kafka.Checker{}, login: listenerLogin(s, n),
+		prober: p, store: st, id: n.BrokerID, log: log, asked: asked, checkers: map[string]*kafka.Checker{}, failures: map[string]*kafka.Failures{}, login: listenerLogin(s, n),
 	}
 }
 

@@ -6,10 +6,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -34,6 +36,9 @@ type ListenerCheck struct {
 	Login *Login
 	// ServerName is the name the certificate must be valid for; empty is AdvertisedHost.
 	ServerName string
+	// Failures is shared by all checks of one listener, whatever it was before. nil is
+	// of this check alone.
+	Failures *Failures
 	// Metrics counts the requests; nil counts nothing.
 	Metrics *Metrics
 	// Dial replaces the network in tests; nil is TCP.
@@ -68,9 +73,29 @@ const (
 	// shown to it again: each time is a failed authentication in the broker's log and metrics.
 	askAgain = 10 * time.Minute
 	// askSoon is the same where the connection ended without a word about the
-	// certificate: it may have been another end, of a broker that stops.
+	// certificate: it may have been another end, of a broker that stops. Between two
+	// failed authentications at one listener are as much.
 	askSoon = time.Minute
 )
+
+// Failures knows when a listener last logged a failed authentication of ours. For a
+// minute nothing is shown to it that it could refuse. The zero value is ready.
+type Failures struct {
+	mu   sync.Mutex
+	last time.Time // guarded by mu
+}
+
+func (f *Failures) note() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.last = time.Now()
+}
+
+func (f *Failures) soon() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.last.IsZero() && time.Since(f.last) < askSoon
+}
 
 // Checker checks one listener again and again over one connection, so that the
 // broker is spared a TCP and TLS handshake and a login for each check. A listener
@@ -84,6 +109,7 @@ type Checker struct {
 	cert     error   // what is wrong with the certificate of the connection
 	login    refusal // of our user
 	identity refusal // of our certificate, or of our having none
+	protocol refusal // of what we take for the listener's security protocol
 	unseen   error   // why the last check saw the listener from outside only
 }
 
@@ -97,7 +123,22 @@ func (r *refusal) begin(why error, lasts time.Duration) { r.why, r.until = why, 
 func (r *refusal) lasts() bool                          { return time.Now().Before(r.until) }
 
 // NewChecker returns a checker that has not connected yet.
-func NewChecker(check ListenerCheck) *Checker { return &Checker{check: check} }
+func NewChecker(check ListenerCheck) *Checker {
+	if check.Failures == nil {
+		check.Failures = &Failures{}
+	}
+	return &Checker{check: check}
+}
+
+// Known tells the checker that the listener's security protocol was learned anew,
+// from the process that runs now. A listener that spoke another one is not asked for
+// a minute, unless somebody knows more: the process may be another one, whose
+// listener is not what it was.
+func (c *Checker) Known() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.protocol = refusal{}
+}
 
 // Close ends the connection.
 func (c *Checker) Close() {
@@ -155,19 +196,34 @@ func (c *Checker) ask(ctx context.Context) error {
 		}
 		c.drop()
 	}
+	if c.protocol.lasts() {
+		return c.protocol.why
+	}
+	err := c.askAnew(ctx)
+	if _, other := errors.AsType[*otherProtocolError](err); other {
+		c.protocol.begin(err, askSoon)
+		c.check.Failures.note()
+	}
+	return err
+}
+
+// askAnew asks on a new connection.
+func (c *Checker) askAnew(ctx context.Context) error {
 	asked, err := c.connect(ctx)
 	if err != nil && asked && !c.identity.lasts() && ctx.Err() == nil {
 		// As a rule an alert says so; it can get lost, since the broker ends the
 		// connection. What the listener answers to everybody decides.
 		lasts := askSoon
-		if aboutCertificate(err) {
+		if aboutCertificate(err) || c.identity.why != nil {
 			lasts = askAgain
 		}
 		c.identity.begin(err, lasts)
+		c.check.Failures.note()
 		_, err = c.connect(ctx)
 	}
 	if _, refused := errors.AsType[*refusedError](err); refused {
 		c.login.begin(err, askAgain)
+		c.check.Failures.note()
 		c.drop()
 		_, err = c.connect(ctx)
 	}
@@ -180,8 +236,19 @@ func (c *Checker) ask(ctx context.Context) error {
 		c.drop()
 		return nil
 	}
-	return c.question(ctx)
+	err = c.question(ctx)
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		// It has just answered, and ends the connection at the first request after that.
+		err = &otherProtocolError{fmt.Errorf("it ends the connection at a request that needs no login in %s: %w", c.check.Protocol, err)}
+	}
+	return err
 }
+
+// otherProtocolError is a listener that seems to have another security protocol.
+type otherProtocolError struct{ err error }
+
+func (e *otherProtocolError) Error() string { return e.err.Error() }
+func (e *otherProtocolError) Unwrap() error { return e.err }
 
 // inside is true if the listener has let us in.
 func (c *Checker) inside() bool { return c.unseen == nil }
@@ -197,6 +264,8 @@ func (c *Checker) mechanism() (mech sasl.Mechanism, mute error) {
 		return nil, errors.New("a password is not sent to a broker whose certificate is in doubt")
 	case c.login.lasts():
 		return nil, fmt.Errorf("it refused the agent's login: %w", explain(c.login.why))
+	case login.Mechanism != "" && c.check.Failures.soon():
+		return nil, errors.New("less than a minute ago it logged a failed authentication of the agent; the login is tried again then")
 	case login.Mechanism == "":
 		return nil, errors.New("it asks for a login, and the agent has none: give it one that this listener knows (kafka.sasl in its settings, or kafka.client_properties)")
 	}
@@ -209,6 +278,8 @@ func (c *Checker) noIdentity() error {
 	const give = "give it one that a CA in the listener's ssl.truststore has signed (kafka.tls.cert_file and kafka.tls.key_file in its settings, or ssl.keystore.location in kafka.client_properties)"
 	cert, err := c.credentials().clientCertificate(nil)
 	switch {
+	case !c.identity.lasts():
+		return errors.New("it asks for a certificate (ssl.client.auth), and less than a minute ago it logged a failed authentication of the agent; it is shown one then")
 	case err != nil:
 		return fmt.Errorf("it asks for a certificate (ssl.client.auth), and the agent's cannot be used: %w", explain(err))
 	case len(cert.Certificate) == 0:
@@ -259,7 +330,7 @@ func (c *Checker) connect(ctx context.Context) (asked bool, err error) {
 	config := func(string) (*tls.Config, error) {
 		return c.tlsConfig(func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			asked = true
-			if c.identity.lasts() {
+			if c.identity.lasts() || c.check.Failures.soon() {
 				_ = raw.Close() // before crypto/tls tells the broker that something is wrong
 				return nil, errAsked
 			}
@@ -277,7 +348,7 @@ func (c *Checker) connect(ctx context.Context) (asked bool, err error) {
 	case err != nil:
 		return asked, err
 	}
-	c.wire = w
+	c.wire, c.identity = w, refusal{}
 	mech, mute := c.mechanism()
 	c.unseen = mute
 	return false, w.login(ctx, mech)

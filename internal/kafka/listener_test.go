@@ -306,6 +306,61 @@ func TestCheckerShowsItsCertificateRarely(t *testing.T) {
 	}
 }
 
+// A listener that has another security protocol than it had, since its broker was
+// restarted, is asked once until that was learned: with the old protocol each check
+// is a failed authentication. The new one shows nothing for a minute either.
+// The bytes are what Kafka 3.7.1 and 4.4.0 answer at an SSL listener (a TLS alert).
+func TestCheckerAsksAnotherProtocolOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dials := 0
+		dial := func(context.Context, string, string) (net.Conn, error) {
+			dials++
+			ours, theirs := net.Pipe()
+			go func() {
+				defer theirs.Close()
+				_, _ = theirs.Read(make([]byte, 1024))
+				_, _ = theirs.Write([]byte("\x15\x03\x03\x00\x02\x02\x50"))
+			}()
+			return ours, nil
+		}
+		failures := &kafka.Failures{}
+		checker := kafka.NewChecker(kafka.ListenerCheck{Addr: "x:1", Protocol: "PLAINTEXT", AdvertisedHost: "b0.example", Dial: dial, Failures: failures})
+		defer checker.Close()
+		look := func(want int) {
+			t.Helper()
+			for range 20 {
+				if err := checker.Check(within(t)); err == nil || !strings.Contains(err.Error(), "the answer is one of TLS") {
+					t.Errorf("it says %v", err)
+				}
+				time.Sleep(2 * time.Second)
+			}
+			if dials != want {
+				t.Errorf("%d connections, want %d", dials, want)
+			}
+		}
+		look(1)
+		checker.Known()
+		look(2)
+
+		ca := newAuthority(t)
+		s := &certificateLess{cfg: &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "b0.example")}, ClientAuth: tls.RequireAnyClientCert}}
+		mutual := kafka.NewChecker(kafka.ListenerCheck{Addr: "x:1", Protocol: "SSL", AdvertisedHost: "b0.example", Dial: s.dial, Failures: failures})
+		defer mutual.Close()
+		for range 60 {
+			if err := mutual.Check(within(t)); err != nil {
+				t.Error(err)
+			}
+			if s.silent.Load() < 5 && s.failed.Load() > 0 {
+				t.Error("it was shown something at once")
+			}
+			time.Sleep(2 * time.Second)
+		}
+		if n := s.failed.Load(); n < 1 || n > 2 {
+			t.Errorf("%d failed handshakes in two minutes", n)
+		}
+	})
+}
+
 // oneHello is a connection to a SASL listener as Kafka has it: the second request
 // for the API versions ends it (SaslServerAuthenticator, KAFKA-3618). kfake answers any
 // number of them; test/e2e has the same on real brokers.

@@ -207,14 +207,14 @@ func (w *wire) exchange(ctx context.Context, req kmsg.Request) ([]byte, error) {
 	var head [8]byte
 	n, err := io.ReadFull(w.conn, head[:])
 	if n >= 2 && head[0] == tlsAlert && head[1] == tlsMajor {
-		return nil, errSpeaksTLS
+		return nil, &otherProtocolError{errSpeaksTLS}
 	}
 	if err != nil {
 		return nil, err
 	}
 	size := binary.BigEndian.Uint32(head[:4])
 	if size < 4 || size > answerLimit {
-		return nil, fmt.Errorf("an answer of %d bytes is announced: this is not a Kafka listener, or not one of this security protocol", size)
+		return nil, &otherProtocolError{fmt.Errorf("an answer of %d bytes is announced: this is not a Kafka listener, or not one of this security protocol", size)}
 	}
 	if int32(binary.BigEndian.Uint32(head[4:])) != w.next { //nolint:gosec // two's complement is meant
 		return nil, errors.New("the answer belongs to another question: this is not a Kafka listener")

@@ -141,8 +141,10 @@ func (l brokerLog) failures() map[int]int {
 	if err != nil {
 		l.b.Fatal(err)
 	}
-	if trace := regexp.MustCompile(`(?m)^.*\n.*\n?\tat .*$`).FindString(string(text[l.from:])); trace != "" {
-		l.b.Errorf("a stack trace in the broker's log:\n%s", trace)
+	// Kafka logs some of its own as well, but not in the code of its listeners.
+	trace := regexp.MustCompile(`(?m)^\[.*(SocketServer|kafka\.network|common\.network).*\n([^\[].*\n)?\tat .*$`)
+	if found := trace.FindString(string(text[l.from:])); found != "" {
+		l.b.Errorf("a stack trace in the broker's log:\n%s", found)
 	}
 	failed := map[int]int{}
 	for _, m := range regexp.MustCompile(`Failed authentication with .*channelId=[0-9.]+:(\d+)-`).FindAllStringSubmatch(string(text[l.from:]), -1) {
@@ -155,16 +157,18 @@ func (l brokerLog) failures() map[int]int {
 	return failed
 }
 
-// quiet looks for a while longer, and holds the broker's log to at most one failed
-// authentication a minute at each listener since begin. It returns how many there are.
+// quiet looks for a while longer, less than a minute, and bears one failed
+// authentication at each listener then. Before all were open there may be two more: a
+// check that got no answer in time, as on a busy machine, is made again at once. It
+// returns how many failed since the mark.
 func (b *bed) quiet(listeners []closedListener, log brokerLog, begin time.Time, longer time.Duration) map[int]int {
 	b.Helper()
-	open := time.Now()
+	before, open := log.failures(), time.Now()
 	b.until("it was looked at for a while", func() bool { return time.Since(open) > longer })
 	failed := log.failures()
 	for i, l := range listeners {
-		if most := 1 + int(time.Since(begin).Minutes()); failed[i] > most {
-			b.Errorf("%s has %d failed authentications in %s", l.name, failed[i], time.Since(begin))
+		if before[i] > 3 || failed[i]-before[i] > 1 {
+			b.Errorf("%s has %d failed authentications in %s, %d of them before it was open", l.name, failed[i], time.Since(begin), before[i])
 		}
 	}
 	return failed
