@@ -11,7 +11,7 @@ LINT = $(GO) tool -modfile=tools/golangci-lint/go.mod golangci-lint
 TEST = $(GO) test -race -shuffle=on
 
 .DEFAULT_GOAL := build
-.PHONY: build deb deb-test test brokers shapes e2e e2e-figures soak fleet mutants vet lint fmt prometheus demo bench clients setup clean help
+.PHONY: build deb deb-test test brokers shapes matrix e2e e2e-figures soak fleet mutants vet lint fmt prometheus demo bench clients setup clean help
 
 build: ## build bin/kpls-agent
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/kpls-agent ./cmd/kpls-agent
@@ -38,6 +38,10 @@ brokers: setup ## only the tests on real brokers
 
 shapes: setup ## clusters of other shapes on real brokers, and the table of docs/clusters.md
 	SHAPES=write $(TEST) -tags shapes -count=1 -timeout 40m -v -run '^TestShapes$$' ./test/e2e
+
+# Tests of test/e2e with the build tag are named TestMatrix...; each writes its table.
+matrix: setup ## what takes too long for every run on real brokers, and the tables of docs/matrix.md
+	MATRIX=write $(TEST) -tags matrix -count=1 -timeout 90m -v -run '^TestMatrix' ./test/e2e
 
 # Built and then run, so that a signal reaches the test, which then removes its machines.
 e2e: setup deb ## as root: the package on three machines with systemd, and every fault; DEBIAN=trixie for another release
@@ -69,12 +73,12 @@ vet:
 	$(GO) vet -race ./...
 	$(GO) vet -race -tags crashpoints ./cmd/...
 	$(GO) vet -tags soak ./test/sim
-	$(GO) vet -race -tags shapes ./test/e2e
+	$(GO) vet -race -tags shapes,matrix ./test/e2e
 
 lint: ## golangci-lint with .golangci.yml, and functions that nothing calls
 	$(LINT) config verify
 	$(LINT) run
-	@dead=$$($(GO) tool -modfile=tools/deadcode/go.mod deadcode -tags soak,shapes -test ./...) || exit 1; \
+	@dead=$$($(GO) tool -modfile=tools/deadcode/go.mod deadcode -tags soak,shapes,matrix -test ./...) || exit 1; \
 	  [ -z "$$dead" ] || { printf '%s\n' "$$dead" 'remove these: nothing calls them, no test either'; exit 1; }
 
 fmt: ## format all Go files

@@ -7,6 +7,7 @@ var (
 	QuorumOf  = quorum
 	ViewOf    = brokerView
 	EntryOf   = entry
+	EntriesOf = brokerEntries
 	ReleaseOf = release
 	KnownOf   = known
 	LacksOf   = lacksListener

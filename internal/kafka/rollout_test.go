@@ -24,8 +24,9 @@ import (
 )
 
 // roll is three agents with their brokers 0, 1 and 2, in fake time: the agents'
-// loops, logs and views are the real ones, Kafka is kfake, and the process, the
-// files and the probes of each broker are made up.
+// loops, logs and views are the real ones, Kafka is kfake with outages as Kafka has
+// them (see outages), and the process, the files and the probes of each broker are
+// made up.
 type roll struct {
 	*testing.T
 	kafka   *kfake.Cluster
@@ -35,6 +36,7 @@ type roll struct {
 	mu       sync.Mutex
 	conns    map[string][]net.Conn // by address
 	down     map[int32]bool
+	behind   map[int32]bool // back, and not in sync yet
 	restarts []int32
 	wrong    []string // what must never be
 }
@@ -44,11 +46,15 @@ const rollPort = 9001
 
 func newRoll(t *testing.T) *roll {
 	t.Helper()
-	r := &roll{T: t, conns: map[string][]net.Conn{}, down: map[int32]bool{}}
+	r := &roll{T: t, conns: map[string][]net.Conn{}, down: map[int32]bool{}, behind: map[int32]bool{}}
 	r.kafka = newCluster(t, 3, kfake.ListenFn(r.network.Listen), kfake.Ports(rollPort, rollPort+1, rollPort+2))
 	if err := r.kafka.CreateTopic("orders", 4, map[string]string{"min.insync.replicas": "2"}); err != nil {
 		t.Fatal(err)
 	}
+	if err := r.kafka.CreateTopic(lone, 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	r.outages()
 	describeQuorum(t, r.kafka, r.quorum, kgo.Dialer(r.network.DialContext))
 	for id := range int32(3) {
 		r.agents = append(r.agents, &rollAgent{
@@ -168,11 +174,12 @@ func (r *roll) done() bool {
 func (r *roll) hold() {
 	r.Helper()
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, w := range r.wrong {
+	wrong := slices.Clone(r.wrong)
+	r.mu.Unlock()
+	for _, w := range wrong {
 		r.Error(w)
 	}
-	if d := cmp.Diff([]int32{1, 2, 0}, r.restarts); d != "" {
+	if d := cmp.Diff([]int32{1, 2, 0}, r.restarted()); d != "" {
 		r.Errorf("restarts, the active controller being 0:\n%s", d)
 	}
 	if claims, most := r.claims(); most != 1 {
@@ -282,31 +289,24 @@ func (u rollUnit) State(context.Context) restart.UnitFacts {
 func (u rollUnit) Restart(context.Context) error {
 	r := u.roll
 	r.mu.Lock()
-	r.down[u.id] = true
 	r.restarts = append(r.restarts, u.id)
-	if len(r.down) > 1 {
-		r.wrong = append(r.wrong, fmt.Sprintf("brokers %v are down at the same time", slices.Sorted(maps.Keys(r.down))))
-	}
 	for _, a := range r.agents {
 		if len(a.allowed) > 0 {
 			r.wrong = append(r.wrong, fmt.Sprintf("the probe of broker %d may open before all brokers are done", a.id))
 		}
 	}
 	r.mu.Unlock()
-	if err := r.kafka.RemoveNode(u.id); err != nil {
+	if err := r.leave(u.id); err != nil {
 		return err
 	}
-	r.hangUp(u.id)
 	time.Sleep(3 * time.Second)
 	r.mu.Lock()
-	delete(r.down, u.id)
 	u.process += "'"
 	if u.written {
 		u.running["EXTERNAL"] = "x"
 	}
 	r.mu.Unlock()
-	_, _, err := r.kafka.AddNode(u.id, rollPort+int(u.id))
-	return err
+	return r.comeBack(u.id)
 }
 
 func (a *rollAgent) Manifest(restart.RunningFacts) restart.ManifestFacts {
