@@ -41,110 +41,102 @@ func (b *bed) findings(broker int32, what string) []finding {
 
 // TestDynamicSettings: what a real broker does to dynamic settings at a clean restart, and
 // what `check` says before and after it. With ANSWERS=write the broker's answers become the
-// test data of cmd/kpls-agent.
-func TestDynamicSettings(t *testing.T) {
-	for _, version := range []string{"3.9.2", "4.4.0"} {
-		t.Run(version, func(t *testing.T) {
-			b := newCluster(t, sandbox.Options{Brokers: 1, Version: version, Properties: func(int32) map[string]string { return oddLines }})
-			b.give(b.fleet.Manifest(fleet.ManifestOptions{}))
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			said := func(step, about string, want ...string) {
-				t.Helper()
-				var got []string
-				b.until(step, func() bool { // a dynamic setting is in force some time after it was taken
-					got = nil
-					for _, f := range b.findings(1, about) {
-						got = append(got, f.Level+" "+strings.SplitN(f.Text, " (", 2)[0])
-					}
-					return len(got) == len(want) && !slices.ContainsFunc(want, func(w string) bool {
-						return !slices.ContainsFunc(got, func(g string) bool { return strings.HasPrefix(g, w) })
-					})
-				})
+// test data of cmd/kpls-agent. Other versions: TestMatrixDynamicSettings.
+func TestDynamicSettings(t *testing.T) { dynamicSettings(t, "4.4.0") }
+
+func dynamicSettings(t *testing.T, version string) {
+	t.Helper()
+	b := newCluster(t, sandbox.Options{Brokers: 1, Version: version, Properties: func(int32) map[string]string { return oddLines }})
+	b.give(b.fleet.Manifest(fleet.ManifestOptions{}))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	said := func(step, about string, want ...string) {
+		t.Helper()
+		var got []string
+		b.until(step, func() bool { // a dynamic setting is in force some time after it was taken
+			got = nil
+			for _, f := range b.findings(1, about) {
+				got = append(got, f.Level+" "+strings.SplitN(f.Text, " (", 2)[0])
 			}
-			expect := func(step string, want ...string) {
-				t.Helper()
-				said(step, "dynamic settings", want...)
-			}
-			set := func(key, value string) {
-				t.Helper()
-				if err := b.SetDynamic(ctx, sandbox.AllBrokers, key, value); err != nil {
-					t.Fatal(err)
-				}
-			}
-			inForce := func(key, value string) {
-				t.Helper()
-				b.until(key+" is "+value, func() bool {
-					running, err := b.Running(ctx, 1)
-					return err == nil && running[key] == value
-				})
-			}
-			again := func() {
-				t.Helper()
-				if err := b.Brokers[0].Restart(ctx); err != nil {
-					t.Fatal(err)
-				}
-				if err := b.WaitServing(ctx); err != nil {
-					t.Fatal(err)
-				}
-			}
-			for name, own := range map[string]map[string]string{"orders": nil, "audit": {"min.insync.replicas": "1"}} {
-				if err := b.CreateTopic(ctx, name, 1, 1, own); err != nil {
-					t.Fatal(err)
-				}
-			}
-			minISR := func(step string, inForce, strict map[string]int) {
-				t.Helper()
-				agent := b.client(1)
-				defer agent.Close()
-				f := agent.Observe(ctx)
-				if d := cmp.Diff(inForce, f.MinISR) + cmp.Diff(strict, f.StrictISR); f.Err != "" || d != "" {
-					t.Errorf("%s: %s %s", step, f.Err, d)
-				}
-			}
-			expect("nothing dynamic", "ok")
-			said("every line as the process was started with", edits, "ok")
-			minISR("nothing dynamic", map[string]int{"orders": 1, "audit": 1}, nil)
-			set("min.insync.replicas", "2")
-			set("message.max.bytes", "2000000")
-			set("num.io.threads", "4")
-			inForce("num.io.threads", "4")
-			expect("doubled once", "ok")
-			set("num.io.threads", "8")
-			inForce("num.io.threads", "8")
-			expect("doubled twice", "fault num.io.threads is 8 by kafka-configs --entity-default, and a broker starts with 2")
-			minISR("in force", map[string]int{"orders": 2, "audit": 1}, nil)
-			b.answers(version + "-set")
-			again()
-			expect("after the restart",
-				"fault message.max.bytes is 2000000 by kafka-configs --entity-default, and the broker runs with 1048588",
-				"fault min.insync.replicas is 2 by kafka-configs --entity-default, and the broker runs with 1",
-				"fault num.io.threads is 8 by kafka-configs --entity-default, and the broker runs with 2",
-				"fault num.io.threads is 8 by kafka-configs --entity-default, and a broker starts with 2")
-			minISR("dropped", map[string]int{"orders": 1, "audit": 1}, map[string]int{"orders": 2})
-			b.answers(version + "-dropped")
-			if err := b.Brokers[0].Edit(func(file string) string {
-				return strings.Replace(file, "num.io.threads=2\n", "num.io.threads=8\n", 1) +
-					"num.network.threads=3 # tuned\nssl.keystore.password=hunter2\nqueued.max.requests=0400\nbroker.rack=b\n"
-			}); err != nil {
-				t.Fatal(err)
-			}
-			said("what others have edited", edits,
-				"warning a restart brings this too: broker.rack: the process was started with /",
-				"warning a restart brings this too: num.io.threads: the process was started with 2, and server.properties has 8",
-				"fault a restart brings this too: num.network.threads: the process was started with 03, and server.properties has 3 # tuned; Kafka does not start with that: it is not a number of type INT",
-				"warning a restart brings this too: ssl.keystore.password: the process was started with none, and server.properties has")
-			if err := b.Brokers[0].Edit(func(file string) string {
-				file, _, _ = strings.Cut(file, "num.network.threads=3 # tuned")
-				return file
-			}); err != nil {
-				t.Fatal(err)
-			}
-			again()
-			expect("with the line that the fault named", "ok")
-			inForce("min.insync.replicas", "2")
+			return len(got) == len(want) && !slices.ContainsFunc(want, func(w string) bool {
+				return !slices.ContainsFunc(got, func(g string) bool { return strings.HasPrefix(g, w) })
+			})
 		})
 	}
+	expect := func(step string, want ...string) {
+		t.Helper()
+		said(step, "dynamic settings", want...)
+	}
+	set := func(key, value string) {
+		t.Helper()
+		if err := b.SetDynamic(ctx, sandbox.AllBrokers, key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := func() {
+		t.Helper()
+		if err := b.Brokers[0].Restart(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.WaitServing(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, own := range map[string]map[string]string{"orders": nil, "audit": {"min.insync.replicas": "1"}} {
+		if err := b.CreateTopic(ctx, name, 1, 1, own); err != nil {
+			t.Fatal(err)
+		}
+	}
+	minISR := func(step string, inForce, strict map[string]int) {
+		t.Helper()
+		agent := b.client(1)
+		defer agent.Close()
+		f := agent.Observe(ctx)
+		if d := cmp.Diff(inForce, f.MinISR) + cmp.Diff(strict, f.StrictISR); f.Err != "" || d != "" {
+			t.Errorf("%s: %s %s", step, f.Err, d)
+		}
+	}
+	expect("nothing dynamic", "ok")
+	said("every line as the process was started with", edits, "ok")
+	minISR("nothing dynamic", map[string]int{"orders": 1, "audit": 1}, nil)
+	set("min.insync.replicas", "2")
+	set("message.max.bytes", "2000000")
+	set("num.io.threads", "4")
+	b.inForce("num.io.threads", "4")
+	expect("doubled once", "ok")
+	set("num.io.threads", "8")
+	b.inForce("num.io.threads", "8")
+	expect("doubled twice", "fault num.io.threads is 8 by kafka-configs --entity-default, and a broker starts with 2")
+	minISR("in force", map[string]int{"orders": 2, "audit": 1}, nil)
+	b.answers(version + "-set")
+	again()
+	expect("after the restart",
+		"fault message.max.bytes is 2000000 by kafka-configs --entity-default, and the broker runs with 1048588",
+		"fault min.insync.replicas is 2 by kafka-configs --entity-default, and the broker runs with 1",
+		"fault num.io.threads is 8 by kafka-configs --entity-default, and the broker runs with 2",
+		"fault num.io.threads is 8 by kafka-configs --entity-default, and a broker starts with 2")
+	minISR("dropped", map[string]int{"orders": 1, "audit": 1}, map[string]int{"orders": 2})
+	b.answers(version + "-dropped")
+	if err := b.Brokers[0].Edit(func(file string) string {
+		return strings.Replace(file, "num.io.threads=2\n", "num.io.threads=8\n", 1) +
+			"num.network.threads=3 # tuned\nssl.keystore.password=hunter2\nqueued.max.requests=0400\nbroker.rack=b\n"
+	}); err != nil {
+		t.Fatal(err)
+	}
+	said("what others have edited", edits,
+		"warning a restart brings this too: broker.rack: the process was started with /",
+		"warning a restart brings this too: num.io.threads: the process was started with 2, and server.properties has 8",
+		"fault a restart brings this too: num.network.threads: the process was started with 03, and server.properties has 3 # tuned; Kafka does not start with that: it is not a number of type INT",
+		"warning a restart brings this too: ssl.keystore.password: the process was started with none, and server.properties has")
+	if err := b.Brokers[0].Edit(func(file string) string {
+		file, _, _ = strings.Cut(file, "num.network.threads=3 # tuned")
+		return file
+	}); err != nil {
+		t.Fatal(err)
+	}
+	again()
+	expect("with the line that the fault named", "ok")
+	b.inForce("min.insync.replicas", "2")
 }
 
 // edits is what check calls the lines that others have changed.
