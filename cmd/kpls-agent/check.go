@@ -168,6 +168,7 @@ func checkRestart(ctx context.Context, s *Settings, n node, f *files, client *ka
 	}
 	facts := restart.Facts{Now: time.Now(), Unit: u.State(ctx)}
 	facts.Running = (&cluster{client: client, store: f.store, id: n.BrokerID, storage: s.Storage, whose: whose{settings: s, node: n}, learned: f.learned}).Running(ctx)
+	f.heardBy(ctx, u)
 	facts.Manifest = f.Manifest(facts.Running)
 	if err := u.MayRestart(ctx); err != nil {
 		facts.Right.Denied = err.Error()

@@ -27,6 +27,8 @@ type files struct {
 	notes    *fileNotes // nil in commands
 	// settingsNote is why no broker may be restarted with these settings; empty if one may.
 	settingsNote string
+	// deaf says why the broker's process does not hear server.properties; nil where nobody can.
+	deaf func() string
 
 	mu      sync.Mutex
 	journal restart.Journal
@@ -127,6 +129,12 @@ func (f *files) Manifest(running restart.RunningFacts) restart.ManifestFacts {
 		facts.FileChanges, facts.HiddenChanges = rendered.Changed, rendered.HiddenChanges
 		f.notes.looked(m.Hash, desired, rendered)
 		err = f.portsFree(desired, running, facts.Listeners)
+	}
+	if err == nil && rendered.Changed && f.deaf != nil {
+		// Only for a change: what the process runs already may be what the manifest says by other means.
+		if why := f.deaf(); why != "" {
+			err = errors.New(why)
+		}
 	}
 	if err == nil && f.settingsNote != "" {
 		err = errors.New(f.settingsNote)

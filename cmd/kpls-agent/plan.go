@@ -127,11 +127,12 @@ func lookAhead(ctx context.Context, settings *Settings, n node, st *store, conn 
 	facts.Log = conn.log.Facts()
 	facts.Running = c.Running(ctx)
 	facts.Cluster = c.Observe(ctx)
-	facts.Manifest = f.Manifest(facts.Running)
 	u, _, err := newUnit(settings, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return planReport{}, err
 	}
+	f.heardBy(ctx, u)
+	facts.Manifest = f.Manifest(facts.Running)
 	facts.Unit = u.State(ctx)
 	facts.Right = restart.RightFacts{At: time.Now()}
 	if err := u.MayRestart(ctx); err != nil {

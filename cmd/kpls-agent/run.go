@@ -122,6 +122,7 @@ func run(ctx context.Context, inForce *inForce, dir string, log *slog.Logger) er
 	if err != nil {
 		return err
 	}
+	f.heardBy(ctx, u)
 	if prober == nil {
 		startProber(log)
 	}

@@ -177,3 +177,26 @@ func TestRefusedWithOldSettings(t *testing.T) {
 		t.Errorf("refusal %+v", r)
 	}
 }
+
+// A process that does not hear server.properties is no reason to change it, nor one to refuse a file that
+// is right already.
+func TestRefusedWhereNobodyHears(t *testing.T) {
+	vm := stateDir(t, nil)
+	st := newStore(vm, 1, slog.New(slog.DiscardHandler))
+	st.update(os.ReadFile(vm.Manifest))
+	f, err := newFiles(vm, 1, st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.deaf = func() string { return "the broker is started with another file" }
+	facts := f.Manifest(restart.RunningFacts{})
+	if !facts.FileChanges || facts.Refusal == nil || facts.Refusal.Text != f.deaf() {
+		t.Errorf("with a change: %+v", facts)
+	}
+	if err := f.Apply(facts.Hash); err != nil {
+		t.Fatal(err)
+	}
+	if facts := f.Manifest(restart.RunningFacts{}); facts.FileChanges || facts.Refusal != nil {
+		t.Errorf("without one: %+v", facts)
+	}
+}

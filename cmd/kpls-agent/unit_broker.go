@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"os"
 	"strconv"
 	"strings"
 
 	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/internal/unit"
 )
 
@@ -22,6 +24,14 @@ func unitBroker(s *Settings) unit.Broker {
 	}
 	b.LogDirs = logDirs(p)
 	return b
+}
+
+// heardBy has a unit asked whether its command line leaves server.properties in force. Who cannot tell
+// is not asked.
+func (f *files) heardBy(ctx context.Context, u restart.Unit) {
+	if d, ok := u.(*unit.Systemd); ok {
+		f.deaf = func() string { return d.Deaf(ctx) }
+	}
 }
 
 // logDirs are log.dirs, or log.dir, or Kafka's default for both, and metadata.log.dir.

@@ -2,7 +2,9 @@ package unit
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -63,7 +65,11 @@ func (p Picture) relative(name string) (string, bool) {
 			return c.path(words[0])
 		}
 	}
-	return command{dir: p.directory()}.path(word{name, true})
+	path, ok := command{dir: p.directory()}.path(word{name, true})
+	if _, err := os.Stat(path); err != nil {
+		return name, false // it runs, so it was started from somewhere else
+	}
+	return path, ok
 }
 
 // startsKafka are the words from server.properties on, of a command that starts a broker.
@@ -116,8 +122,10 @@ func (p Picture) judgeCommand(b Broker) []Verdict {
 					b.Properties, b.ID, key, value, key, value, b.Properties, s.where, p.edit())
 			}
 		}
+		// Its own view of the files: names lead elsewhere.
+		mounted := p.RootDirectory != "" || slices.ContainsFunc(p.Bound, func(m string) bool { return below(s.file, m) })
 		switch {
-		case s.file == "" || !s.seen:
+		case s.file == "" || !s.seen || mounted && !sameFile(s.file, b.Properties):
 			say(Warning, "with which file the broker is started cannot be seen (%s%s); settings: %s", or(s.file, "no name"), p.environment().why(), b.Properties)
 		case !sameFile(s.file, b.Properties):
 			say(Fault, "the broker is started with %s, and the settings name %s; correct `server_properties` in the settings, or %s (%s)", s.file, b.Properties, s.where, p.edit())

@@ -114,17 +114,6 @@ func (p Picture) judge(b Broker) []Verdict {
 	return out
 }
 
-// Hazard joins what Judge found to forbid a restart; empty for nothing.
-func (p Picture) Hazard(b Broker) string {
-	var texts []string
-	for _, v := range p.Judge(b) {
-		if v.Level == Hazard {
-			texts = append(texts, v.Text)
-		}
-	}
-	return strings.Join(texts, "; ")
-}
-
 // own is true for the broker's process of the unit: one in its control group, or with its file while the
 // unit is up. What su starts in a unit lies in a session's group (seen on systemd 252).
 func (p Picture) own(process Process, b Broker) bool {

@@ -109,6 +109,29 @@ func TestHazard(t *testing.T) {
 	}
 }
 
+// A change of server.properties that the broker would not hear is told of before it is made.
+func TestDeaf(t *testing.T) {
+	p := newPeer(t)
+	p.set(shellUnit())
+	p.processes = []processLine{shellProcess, javaProcess}
+	s := newJudging(t, p)
+	if why := s.Deaf(t.Context()); why != "" {
+		t.Errorf("it hears: %q", why)
+	}
+	managed := s.o.Broker()
+	managed.Managed = func(key string) bool { return key == "a" } // shellUnit overrides it
+	s.o.Broker = func() Broker { return managed }
+	s.last = sight{}
+	if why := s.Deaf(t.Context()); !strings.HasPrefix(why, "--override a beats server.properties") {
+		t.Errorf("an override: %q", why)
+	}
+	managed.Properties = "/srv/server.properties"
+	s.last = sight{}
+	if why := s.Deaf(t.Context()); !strings.Contains(why, "the broker is started with /etc/kafka/server.properties, and the settings name /srv/server.properties") {
+		t.Errorf("another file: %q", why)
+	}
+}
+
 // A restart is refused for what came after the last look.
 func TestHazardOfTheLastMoment(t *testing.T) {
 	p := newPeer(t)

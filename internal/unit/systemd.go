@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -63,6 +64,7 @@ type sight struct {
 	up      bool // whether the unit was up
 	hazard  string
 	outside string // the broker's process that does not belong to the unit
+	deaf    string // why server.properties has no effect on what the unit starts
 }
 
 // bus is one connection to systemd. Signals of any kind arrive on signals.
@@ -131,11 +133,38 @@ func (s *Systemd) sight(ctx context.Context, props map[string]any, age time.Dura
 		return s.last
 	}
 	p, b := s.picture(ctx, props), s.o.Broker()
-	s.last = sight{at: time.Now(), up: up, hazard: p.Hazard(b)}
+	s.last = sight{at: time.Now(), up: up}
+	runs := slices.ContainsFunc(p.Processes, func(o Process) bool { return p.own(o, b) })
+	for _, v := range p.Judge(b) {
+		switch {
+		case v.Level == Hazard:
+			s.last.hazard = joined(s.last.hazard, v.Text)
+		case v.Level == Fault && v.What == WhatCommand && runs: // not by what the unit might start
+			s.last.deaf = joined(s.last.deaf, v.Text)
+		}
+	}
 	if o, found := p.outside(b); found && !queued(props) {
 		s.last.outside = p.startedOutside(o)
 	}
 	return s.last
+}
+
+func joined(texts, more string) string {
+	if texts == "" {
+		return more
+	}
+	return texts + "; " + more
+}
+
+// Deaf says why a change of server.properties has no effect on what the unit starts, by the command line
+// of the process that runs: another file, or an --override of what the agent writes. It is empty where
+// that is not known.
+func (s *Systemd) Deaf(ctx context.Context) string {
+	props, err := s.properties(ctx)
+	if err != nil {
+		return "" // State says so
+	}
+	return s.sight(ctx, props, pictureAge).deaf
 }
 
 // note keeps what systemd said of the unit, as far as later answers do not repeat it.

@@ -3,6 +3,7 @@ package system
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -193,7 +194,9 @@ func (h *shape) refused() {
 	h.run("systemctl start shape-part.service shape.service")
 	h.until("the other process is seen", func() bool {
 		p, err := h.unit.Look(h.Context())
-		return err == nil && strings.Contains(p.Hazard(h.broker), "shape-part.service")
+		return err == nil && slices.ContainsFunc(p.Judge(h.broker), func(v unit.Verdict) bool {
+			return v.Level == unit.Hazard && strings.Contains(v.Text, "shape-part.service")
+		})
 	})
 	before := h.invocation(h.m, "shape.service")
 	err := h.unit.Restart(h.Context())
