@@ -215,11 +215,24 @@ func diskFull(s *system) {
 	t.judge()
 }
 
+// staysOpen expects that the probe of a broker is open for longer than a drain takes.
+func (s *system) staysOpen(m *machines.Machine) {
+	s.Helper()
+	for until := time.Now().Add(3 * time.Second); time.Now().Before(until); time.Sleep(100 * time.Millisecond) {
+		if !s.LB.Accepts(s.Context(), m.Probe()) {
+			s.Errorf("the probe of %s is closed, and its broker serves", m.Name)
+			return
+		}
+	}
+}
+
 // repairs: what only a person can mend holds the roll-out up, each agent says
 // what it is, and the roll-out goes on by itself afterwards. What a person writes
 // into server.properties stays, unless it is the agent's to say.
 func repairs(s *system) {
-	t := s.fault()
+	s.during("during_restart: close", "drain: 2s") // a restart that is refused must close no probe
+	s.haproxy(machines.Fast)
+	t := s.start(sandbox.NewLoad(s.through()), false)
 	ruleless, masked, edited := s.Machines[0], s.Machines[1], s.Machines[2]
 	s.on(ruleless, "rm /etc/polkit-1/rules.d/50-kpls-agent.rules")
 	s.orElse(ruleless, "kpls-agent setup")
@@ -239,6 +252,7 @@ func repairs(s *system) {
 			for m, repair := range mend {
 				if text := r.Row(m.ID).Reason.Text; strings.Contains(text, repair.says) {
 					s.Logf("%s says: %s", m.Name, text)
+					s.staysOpen(m)
 					s.on(m, repair.by)
 					delete(mend, m)
 					return true
