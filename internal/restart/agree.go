@@ -28,6 +28,8 @@ func (s *step) agreed() *Reason {
 		switch {
 		case !ok:
 			return because(CodeAgentMissing, "nothing was ever heard of the agent of broker %d; install and start kpls-agent there, or take the broker out of the manifest", id)
+		case !s.finished(st) && s.quiet(st) && s.deafFor() >= deaf:
+			return because(CodeLogUnreadable, "the coordination log cannot be used for %s (%s), so that nothing is heard of the agent of broker %d", s.deafFor().Round(time.Second), s.f.Log.Err, id)
 		case !s.finished(st) && s.quiet(st):
 			return because(CodeAgentSilent, "nothing was heard of the agent of broker %d for %s, and its broker is not done; see there whether kpls-agent runs (`systemctl status kpls-agent`) and can write to Kafka (`kpls-agent check`)", id, s.silence(st).Round(time.Second))
 		case st.Cluster != s.f.Manifest.Cluster && st.Cluster != "":

@@ -80,6 +80,9 @@ func (s *step) haltDropped(p Phase) (Decision, bool) {
 	if r == nil {
 		return Decision{}, false
 	}
+	if !s.recent(s.f.Running.At, paceWaiting) {
+		return s.do(p, r, Action{Kind: ActRunning}, 0), true // they may have been set again
+	}
 	if _, ok := s.v.Halts[s.f.Manifest.Hash]; ok {
 		return s.save(p, r, func(j *Journal) { j.DropNoted = s.f.Unit.Invocation }), true
 	}

@@ -281,11 +281,18 @@ func (s *step) storage() string {
 
 // vetoLogAway: what the log said last is no reason any more once it has been away for a while.
 func (s *step) vetoLogAway() *Reason {
-	since := s.m.deafSince
-	if !s.up() || s.j.Failed == s.f.Manifest.Hash && s.j.Failed != "" || since.IsZero() || s.f.Now.Sub(since) < deaf {
+	if !s.up() || s.j.Failed == s.f.Manifest.Hash && s.j.Failed != "" || s.deafFor() < deaf {
 		return nil
 	}
-	return because(CodeLogUnreadable, "the coordination log cannot be used for %s: %s", s.f.Now.Sub(since).Round(time.Second), s.f.Log.Err)
+	return because(CodeLogUnreadable, "the coordination log cannot be used for %s: %s", s.deafFor().Round(time.Second), s.f.Log.Err)
+}
+
+// deafFor is how long the log has been away; 0 if it is there.
+func (s *step) deafFor() time.Duration {
+	if s.m.deafSince.IsZero() {
+		return 0
+	}
+	return s.f.Now.Sub(s.m.deafSince)
 }
 
 // vetoLog: the log says nothing one may rely on.

@@ -181,7 +181,10 @@ var faults = []fault{
 	}, false},
 	{"somebody sets a dynamic configuration", func(r *run, _ *agent, b *broker) func() {
 		b.dynamic, b.dynamicAt = true, r.now
-		return func() { b.dynamic = false }
+		return func() {
+			b.dynamic = false
+			b.runs.listeners = r.versions[b.version].runs().listeners // what it was started with is in force again
+		}
 	}, true},
 	{"the right to restart is taken away", func(_ *run, a *agent, _ *broker) func() {
 		a.denied = true
