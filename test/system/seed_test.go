@@ -62,6 +62,8 @@ func userData(deb string, mon string) (string, error) {
 	for old, now := range map[string]string{
 		"https://packages.example.com/kpls-agent_amd64.deb":   "http://" + mon + "/" + filepath.Base(deb),
 		"        3: {ports: {EXTERNAL: 9095}, zone: \"3\"}\n": "        3: {ports: {EXTERNAL: 9095}, zone: \"3\"}\n      rollout:\n        soak: 2s\n",
+		// The machines' data disks are small.
+		"      unit: kafka.service\n": "      unit: kafka.service\n      storage: {min_free_mib: 16}\n",
 	} {
 		if !strings.Contains(text, old) {
 			return "", fmt.Errorf("packaging/examples/user-data has no %q", old)
