@@ -80,7 +80,7 @@ func (s *step) haltDropped(p Phase) (Decision, bool) {
 	if r == nil {
 		return Decision{}, false
 	}
-	if !s.recent(s.f.Running.At, paceWaiting) {
+	if s.j.Step == StepNone && !s.recent(s.f.Running.At, paceWaiting) { // a proof has asked this process, and would begin anew
 		return s.do(p, r, Action{Kind: ActRunning}, 0), true // they may have been set again
 	}
 	if _, ok := s.v.Halts[s.f.Manifest.Hash]; ok {

@@ -175,15 +175,21 @@ func TestDroppedSettingsHalt(t *testing.T) {
 	f := proving()
 	claimOf(&f, 1)
 	f.Running.Dropped = []Dropped{{"num.io.threads", "default", "32", "8"}}
+	f.Manifest.Soak = 20 * time.Second // longer than what the process said stays fresh
 	m := machine()
 	var d Decision
-	for range 20 {
+	for range 200 {
 		d = m.Step(f)
 		if d.Do.Kind == ActAppend {
 			break
 		}
+		running := f.Running.At
 		if d.Do.Kind == ActNone {
 			f.after(d.Wake)
+		}
+		f.Cluster.At = f.Now
+		if d.Do.Kind != ActRunning { // asked once for this process, and not again while it soaks
+			f.Running.At = running
 		}
 	}
 	if len(d.Do.Records) != 1 {
