@@ -147,23 +147,30 @@ func TestBadManifests(t *testing.T) {
 	})
 }
 
-// madeAnew gives one broker a start script that copies a template over its
-// server.properties: the roll-out halts and says so, and the broker, which runs what it
-// ran before, is not restarted a second time.
+// madeAnew gives every broker a start script that copies a template over its
+// server.properties: the first one to go halts the roll-out and says so, and as it
+// runs what it ran before, it is not restarted a second time.
 func (b *bed) madeAnew(good string) {
 	b.Helper()
-	first := b.turns()[0]
-	a, br := b.fleet.Agent(first), b.Broker(first)
-	file, err := os.ReadFile(br.Properties())
-	b.must(err)
-	template := filepath.Join(b.TempDir(), "template")
-	b.must(os.WriteFile(template, file, 0o600))
-	settings, err := os.ReadFile(a.Settings())
-	b.must(err)
-	wrapped := strings.Replace(string(settings), "  restart: [", fmt.Sprintf(`  restart: [sh, -c, 'cp %s %s && exec "$@"', sh, `, template, br.Properties()), 1)
-	b.must(os.WriteFile(a.Settings(), []byte(wrapped), 0o600))
-	a.Kill()
-	b.must(a.Start(b.Context()))
+	before := map[string][]byte{}
+	for _, a := range b.fleet.Agents {
+		br := b.Broker(a.ID)
+		file, err := os.ReadFile(br.Properties())
+		b.must(err)
+		template := filepath.Join(b.TempDir(), "template")
+		b.must(os.WriteFile(template, file, 0o600))
+		settings, err := os.ReadFile(a.Settings())
+		b.must(err)
+		before[a.Settings()] = settings
+		wrapper := fmt.Sprintf(`  restart: [sh, -c, 'cp %s %s && exec "$@"', sh, `, template, br.Properties())
+		b.must(os.WriteFile(a.Settings(), []byte(strings.Replace(string(settings), "  restart: [", wrapper, 1)), 0o600))
+	}
+	again := func() {
+		b.Helper()
+		b.fleet.Close()
+		b.must(b.fleet.Start(b.Context()))
+	}
+	again()
 	b.rolled(good)
 
 	files, starts := b.files(), b.starts()
@@ -175,22 +182,25 @@ func (b *bed) madeAnew(good string) {
 		})
 	})
 	const want = "; server.properties was changed between the agent's writing and the process's start"
-	if len(r.Halts) != 1 || r.Halts[0].Broker != first || !strings.Contains(r.Halts[0].Why, want) {
-		b.Errorf("halts %+v, want one of broker %d: %s", r.Halts, first, want)
+	if len(r.Halts) != 1 || !strings.Contains(r.Halts[0].Why, want) {
+		b.Fatalf("halts %+v, want one: %s", r.Halts, want)
 	}
-	starts[first]++
+	first := b.fleet.Agent(r.Halts[0].Broker)
+	starts[first.ID]++
 	if now := b.starts(); !maps.Equal(now, starts) {
-		b.Errorf("the starts are %v, want %v", now, starts)
+		b.Errorf("broker %d halted, and the starts are %v, want %v", first.ID, now, starts)
 	}
 	if now := b.files(); !maps.Equal(now, files) {
 		b.Errorf("the files are %v, want %v", now, files)
 	}
-	if log, err := os.ReadFile(a.Log()); err != nil || !strings.Contains(string(log), "somebody else changed the agent's lines of server.properties") {
+	log, err := os.ReadFile(first.Log())
+	if err != nil || !strings.Contains(string(log), "somebody else changed the agent's lines of server.properties") {
 		b.Errorf("the log does not name the rewrite: %v", err)
 	}
-	b.must(os.WriteFile(a.Settings(), settings, 0o600))
-	a.Kill()
-	b.must(a.Start(b.Context()))
+	for path, settings := range before {
+		b.must(os.WriteFile(path, settings, 0o600))
+	}
+	again()
 	b.give(good)
 	b.rolled(good)
 }
