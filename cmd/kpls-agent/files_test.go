@@ -192,7 +192,7 @@ func TestLastGoodStarts(t *testing.T) {
 	}
 	values := map[string]config.RunningValue{}
 	started := properties(t, brokerFile)
-	for _, line := range strings.Split(brokerFile, "\n") {
+	for line := range strings.SplitSeq(brokerFile, "\n") {
 		if name, _, ok := strings.Cut(line, "="); ok {
 			value, _ := started.Get(name)
 			values[name] = config.RunningValue{Value: value, Settings: []config.Setting{{Name: name, Source: config.SourceStatic, Value: value}}}

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 
+	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/login"
 )
 
@@ -42,7 +43,9 @@ type wanted struct {
 	record  record
 	unit    string   // "" with commands
 	folders []string // to be written
+	seen    []string // log directories that the service's own /tmp and homes hide
 	group   string   // of server.properties, if the agent has to be in it
+	gid     uint32   // its number, or that of the agent's own group
 	left    []string
 }
 
@@ -55,6 +58,7 @@ func plan(path string, s *Settings, who account, old record) wanted {
 		}
 	}
 	w.broker(s.ServerProperties, who, old)
+	w.storage(s.ServerProperties, who)
 	if s.StateDir != stateDirectory {
 		w.state(s.StateDir, who)
 	}
@@ -128,7 +132,36 @@ func (w *wanted) broker(path string, who account, old record) {
 	} else {
 		gid = who.gid
 	}
+	w.gid = gid
 	w.writes(filepath.Dir(file), who, gid)
+}
+
+// storage lets the agent see whether each log directory has its meta.properties. One that is
+// not there yet, or that is named relative to where Kafka is started, is left alone.
+func (w *wanted) storage(path string, who account) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return // told of above
+	}
+	file, err := config.ReadProperties(path, data)
+	if err != nil {
+		return // check tells of it
+	}
+	for _, dir := range file.LogDirs() {
+		target, err := filepath.EvalSymlinks(dir)
+		if err != nil || !filepath.IsAbs(dir) {
+			continue
+		}
+		if inHome(target) || inTmp(target) {
+			w.seen = append(w.seen, target)
+		}
+		w.reach(target, enter, who, w.gid)
+	}
+}
+
+// inTmp is true for what PrivateTmp= hides.
+func inTmp(folder string) bool {
+	return strings.HasPrefix(folder, "/tmp/") || strings.HasPrefix(folder, "/var/tmp/")
 }
 
 // state adds a state directory other than the one that systemd makes.
@@ -169,7 +202,7 @@ func unreadable(perm fs.FileMode, gid uint32) string {
 func (w *wanted) reach(path string, r rights, who account, gid uint32) {
 	var chain []grant
 	// What the drop-in mounts into an empty home stands in folders of systemd's.
-	mounted := slices.Contains(w.folders, path) && inHome(path)
+	mounted := slices.Contains(w.folders, path) && inHome(path) || slices.Contains(w.seen, path)
 	for dir := filepath.Dir(path); dir != "/" && !mounted; dir = filepath.Dir(dir) {
 		chain = append(chain, grant{enter, dir})
 	}
@@ -246,7 +279,7 @@ func dropIn(path string, w wanted, version int) string {
 	if len(w.folders) > 0 {
 		b.WriteString("# The folder of server.properties, which is replaced by rename.\n")
 	}
-	if slices.ContainsFunc(w.folders, inHome) {
+	if slices.ContainsFunc(slices.Concat(w.folders, w.seen), inHome) {
 		b.WriteString("ProtectHome=tmpfs\n")
 	}
 	for _, folder := range w.folders {
@@ -255,6 +288,12 @@ func dropIn(path string, w wanted, version int) string {
 		} else {
 			fmt.Fprintf(&b, "ReadWritePaths=%s\n", word("-"+folder))
 		}
+	}
+	if len(w.seen) > 0 {
+		b.WriteString("# Log directories of the broker: whether their meta.properties are still there.\n")
+	}
+	for _, dir := range w.seen {
+		fmt.Fprintf(&b, "BindReadOnlyPaths=%s\n", word("-"+dir))
 	}
 	if w.group != "" {
 		fmt.Fprintf(&b, "# Its group, so that it stays Kafka's.\nSupplementaryGroups=%s\n", w.group)

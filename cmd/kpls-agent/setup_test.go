@@ -358,6 +358,40 @@ func TestSetupCommands(t *testing.T) {
 	}
 }
 
+// TestSetupStorage: the agent may enter each log directory that is there, and the service sees
+// those below /tmp. Relative ones are left alone, since they hang on where Kafka is started.
+func TestSetupStorage(t *testing.T) {
+	m := newMachine(t)
+	closed, open, tmp := filepath.Join(m.dir, "srv/closed"), filepath.Join(m.dir, "srv/open"), filepath.Join(m.dir, "meta")
+	m.put("etc/server.properties", fmt.Sprintf("log.dirs=%s, %s,data,/none/such\nmetadata.log.dir=%s\n", closed, open, tmp), 0o644)
+	for _, dir := range []string{closed, open, tmp} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, dir := range []string{closed, tmp} {
+		if err := os.Chmod(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.put("kpls-agent.yaml", "server_properties: etc/server.properties\n", 0o644)
+	said, code := m.apply()
+	if code != exitDone || m.rights(closed) != "--x" || m.rights(tmp) != "--x" || m.rights(open) != "---" {
+		t.Errorf("exit %d, rights %s %s %s, said:\n%s", code, m.rights(closed), m.rights(tmp), m.rights(open), said)
+	}
+	for _, dir := range []string{closed, open, tmp} {
+		if bound := strings.Contains(m.file(m.u.dropIn), "BindReadOnlyPaths=\"-"+m.local(dir)+"\"\n"); bound != inTmp(m.dir+"/") {
+			t.Errorf("%s: bound %v:\n%s", dir, bound, m.file(m.u.dropIn))
+		}
+	}
+	if said, code := m.apply(); code != exitDone || said != "nothing to change" {
+		t.Errorf("again: exit %d, said %s", code, said)
+	}
+	if _, code := m.run(m.u.undo); code != exitDone || m.rights(closed) != "---" {
+		t.Errorf("undo: exit %d, rights %s", code, m.rights(closed))
+	}
+}
+
 func TestDropIn(t *testing.T) {
 	for name, c := range map[string]struct {
 		w       wanted
@@ -369,8 +403,10 @@ func TestDropIn(t *testing.T) {
 		"systemd 254": {wanted{}, 254, "\nFileDescriptorStorePreserve=yes\n" +
 			"ExecStopPost=-+/usr/bin/systemctl --no-block restart kpls-agent-expire.timer\n" +
 			"ExecStartPost=-+/usr/bin/systemctl --no-block stop kpls-agent-expire.timer\n"},
-		"an odd path": {wanted{folders: []string{`/opt/my "kafka"/100%`}}, 0, `ReadWritePaths="-/opt/my \"kafka\"/100%%"` + "\n"},
-		"a home":      {wanted{folders: []string{"/home/azureuser/config", "/srv/state"}, group: "azureuser"}, 0, "ProtectHome=tmpfs\nBindPaths=\"-/home/azureuser/config\"\nReadWritePaths=\"-/srv/state\"\n# Its group, so that it stays Kafka's.\nSupplementaryGroups=azureuser\n"},
+		"an odd path":                {wanted{folders: []string{`/opt/my "kafka"/100%`}}, 0, `ReadWritePaths="-/opt/my \"kafka\"/100%%"` + "\n"},
+		"a log directory below /tmp": {wanted{folders: []string{"/etc/kafka"}, seen: []string{"/tmp/kafka-logs"}}, 0, "ReadWritePaths=\"-/etc/kafka\"\n# Log directories of the broker: whether their meta.properties are still there.\nBindReadOnlyPaths=\"-/tmp/kafka-logs\"\n"},
+		"a log directory in a home":  {wanted{seen: []string{"/home/kafka/data"}}, 0, "\n[Service]\nProtectHome=tmpfs\n# Log directories of the broker: whether their meta.properties are still there.\nBindReadOnlyPaths=\"-/home/kafka/data\"\n"},
+		"a home":                     {wanted{folders: []string{"/home/azureuser/config", "/srv/state"}, group: "azureuser"}, 0, "ProtectHome=tmpfs\nBindPaths=\"-/home/azureuser/config\"\nReadWritePaths=\"-/srv/state\"\n# Its group, so that it stays Kafka's.\nSupplementaryGroups=azureuser\n"},
 	} {
 		if got := dropIn("settings", c.w, c.version); !strings.HasSuffix(got, c.want) {
 			t.Errorf("%s:\n%s\nwant at the end:\n%s", name, got, c.want)
