@@ -98,7 +98,7 @@ boot() {
     while [ "$status" = 133 ]; do
       status=0
       SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --boot --quiet --register=no --keep-unit --private-network \
-        --resolv-conf=off --timezone=off --console=pipe -D "$work/$name/root" -M "finding-$name" "$@" || status=$?
+        --resolv-conf=off --timezone=off --console=pipe -D "$work/$name/root" -M "finding-$$-$name" "$@" || status=$?
     done
   ) >"$work/$name/console" 2>&1 </dev/null &
   echo $! >"$work/$name/pid"
