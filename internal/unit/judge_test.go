@@ -108,6 +108,7 @@ var shapes = []struct {
 	{name: "relative to WorkingDirectory", unit: "WorkingDirectory=DIR\nExecStart=/opt/kafka/bin/kafka-server-start.sh server.properties"},
 	{name: "relative to another WorkingDirectory", unit: "WorkingDirectory=/opt/kafka\nExecStart=bin/kafka-server-start.sh config/server.properties", level: Fault, what: WhatCommand, says: "is started with /opt/kafka/config/server.properties"},
 	{name: "relative after cd", unit: `ExecStart=/bin/bash -lc 'cd DIR/sub && exec /opt/kafka/bin/kafka-server-start.sh ../server.properties'`},
+	{name: "relative to a variable of sh", unit: `ExecStart=/bin/sh -c 'B=DIR/sub; exec /opt/kafka/bin/kafka-server-start.sh $${B}/../server.properties'`},
 	{name: "relative and running", unit: "WorkingDirectory=DIR\nExecStart=/opt/kafka/bin/kafka-server-start.sh server.properties", processes: []Process{jvm(100, testUnit, "", "server.properties")}},
 	{name: "relative and started from elsewhere", unit: `ExecStart=/usr/local/bin/start`, processes: []Process{jvm(100, testUnit, "", "config/server.properties")}, level: Warning, what: WhatCommand, says: "with which file the broker is started cannot be seen (config/server.properties)"},
 	{name: "a file that is mounted there", unit: "BindPaths=/srv/conf:/etc/kafka\nExecStart=/opt/kafka/bin/kafka-server-start.sh /etc/kafka/server.properties", level: Warning, what: WhatCommand, says: "cannot be seen (/etc/kafka/server.properties)"},
@@ -290,5 +291,30 @@ func TestJudge(t *testing.T) {
 				t.Errorf("by what root wrote down: %s", d)
 			}
 		})
+	}
+}
+
+// A script that calls itself, or asks for a million words, costs neither time nor memory, and hides nothing.
+func TestLookIntoHasAnEnd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "start")
+	text := "#!/bin/sh\n" + strings.Repeat(path+"\n", 300) + "rm -rf /data/{1..99999999}\n"
+	if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	found := lookInto("ExecStart=", known(path), word{"/", true}, nil).found
+	if n := len(found); n < 300 || n > 2*maxFound {
+		t.Errorf("%d commands", n)
+	}
+	removes, unseen := 0, 0
+	for _, c := range found {
+		if c.name() == "rm" && !c.words[2].known {
+			removes++
+		}
+		if c.unseen != "" {
+			unseen++
+		}
+	}
+	if removes == 0 || unseen == 0 {
+		t.Errorf("%d removals, %d not looked into", removes, unseen)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,6 +84,7 @@ func (c command) String() string {
 const (
 	maxScript = 256 << 10 // bytes; what is longer is no wrapper
 	maxDepth  = 4         // scripts that call scripts
+	maxFound  = 2000      // commands of one line of the unit; scripts may call each other many times
 )
 
 // lookInto lists what an Exec line runs: its own command, and those of shells and scripts in it.
@@ -178,7 +180,7 @@ func (i *interpreter) shell(words []word, dir word, env map[string]string, via s
 
 // script looks into a file if it is a shell script.
 func (i *interpreter) script(path string, words []word, dir word, env map[string]string, depth int, shell bool) (unseen string) {
-	if depth >= maxDepth {
+	if depth >= maxDepth || len(i.found) >= maxFound {
 		return "scripts run scripts too deep to be looked into"
 	}
 	info, err := os.Stat(path)
@@ -228,6 +230,11 @@ func reason(err error) string {
 
 // parse goes through a script from top to bottom. Every branch counts: what may be run is listed.
 func (i *interpreter) parse(text string, args []word, dir word, env map[string]string, via string, depth int) (unseen string) {
+	defer func() {
+		if problem := recover(); problem != nil { // the library gives up on it
+			unseen = fmt.Sprintf("it cannot be understood (%v)", problem)
+		}
+	}()
 	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(text), "")
 	if err != nil {
 		return fmt.Sprintf("it cannot be understood (%v)", err)
@@ -324,13 +331,19 @@ func (s *shellScript) assign(list []*syntax.Assign) {
 	}
 }
 
+// sequence is a word like {1..999999999}, which is that many words.
+var sequence = regexp.MustCompile(`(^|[^$])\{[^{}]*\.\.[^{}]*\}`)
+
 func (s *shellScript) words(list ...*syntax.Word) []word {
 	var out []word
 	for _, w := range list {
-		texts, err := s.expand(func(c *expand.Config) ([]string, error) { return expand.Fields(c, w) })
+		var b strings.Builder
+		_ = syntax.NewPrinter().Print(&b, w) // to memory
+		texts, err := []string(nil), errUnknown
+		if !sequence.MatchString(b.String()) {
+			texts, err = s.expand(func(c *expand.Config) ([]string, error) { return expand.Fields(c, w) })
+		}
 		if err != nil {
-			var b strings.Builder
-			_ = syntax.NewPrinter().Print(&b, w) // to memory
 			out = append(out, word{text: b.String()})
 			continue
 		}
