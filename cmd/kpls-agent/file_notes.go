@@ -30,7 +30,8 @@ type fileNotes struct {
 func newFileNotes(log *slog.Logger) *fileNotes {
 	return &fileNotes{log: log, now: time.Now, total: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "file_rewrites_total",
-		Help: "Times that somebody else changed the agent's lines of server.properties under the same manifest; the agent puts them back.",
+		Help: "Times that somebody else changed the agent's lines of server.properties under the same manifest; " +
+			"the agent puts them back.",
 	})}
 }
 
@@ -62,7 +63,8 @@ func (n *fileNotes) looked(manifest string, d config.Desired, r *config.Rendered
 		n.log.Info("somebody else changed the agent's lines of server.properties", "properties", r.Keys)
 		return
 	}
-	n.log.Warn("somebody else keeps changing the agent's lines of server.properties; let whoever writes the file write them as well, or leave them alone",
+	n.log.Warn("somebody else keeps changing the agent's lines of server.properties; "+
+		"let whoever writes the file write them as well, or leave them alone",
 		"properties", r.Keys, "times", len(n.undone), "within", contestedWithin, "must_hold", d.Items())
 }
 

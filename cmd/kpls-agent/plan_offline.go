@@ -109,7 +109,9 @@ func renderOffline(o planOptions, data []byte) (*config.Rendered, offlineReport,
 	if err != nil {
 		return nil, report, err
 	}
-	r, err := config.Render(config.RenderInput{Path: o.in, File: data, BrokerID: report.Broker, Desired: desired, Version: v})
+	r, err := config.Render(config.RenderInput{
+		Path: o.in, File: data, BrokerID: report.Broker, Desired: desired, Version: v,
+	})
 	if err != nil {
 		return nil, report, err
 	}

@@ -25,7 +25,8 @@ func (c *brokerConfig) foreign(d Desired) []string {
 	for i, e := range c.entries {
 		name, unwanted := d.unwanted(e.key)
 		if unwanted && c.last[e.key] == i {
-			out = append(out, fmt.Sprintf("%s:%d: %s is removed, since listener %s of the manifest does not have it; add it to `properties` there to keep it",
+			out = append(out, fmt.Sprintf("%s:%d: %s is removed, since listener %s of the manifest does not have it; "+
+				"add it to `properties` there to keep it",
 				c.path, e.line, quoteKey(e.key), name))
 		}
 	}
@@ -54,7 +55,9 @@ func (d Desired) Items() string {
 		protocols = append(protocols, e.Name+":"+e.SecurityProtocol)
 	}
 	list := func(key string, items []string) string { return strings.Join(items, ",") + " into " + key }
-	return strings.Join([]string{list(keyListeners, listeners), list(keyAdvertised, advertised), list(keyProtocolMap, protocols)}, ", ")
+	return strings.Join([]string{
+		list(keyListeners, listeners), list(keyAdvertised, advertised), list(keyProtocolMap, protocols),
+	}, ", ")
 }
 
 // keysOf are the keys of changes, each once.

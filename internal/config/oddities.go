@@ -25,7 +25,8 @@ func Oddities(path string, file []byte) []string {
 			}
 		}
 		if what := p.torn(e); what != "" {
-			out = append(out, fmt.Sprintf("%s:%d: %s looks like the rest of a value that was torn: Kafka takes it for a property and ignores it; "+
+			out = append(out, fmt.Sprintf("%s:%d: %s looks like the rest of a value that was torn: "+
+				"Kafka takes it for a property and ignores it; "+
 				"join it to the value that it belongs to, or delete the line", path, e.line, what))
 		}
 	}
@@ -61,7 +62,8 @@ var (
 	plainKey = regexp.MustCompile(`^[0-9A-Za-z_.-]+$`)
 	// tornItem is a line that begins with an item of `listeners`, `advertised.listeners`
 	// (NAME://host:port) or `listener.security.protocol.map` (NAME:PROTOCOL).
-	tornItem = regexp.MustCompile(`^[ \t\f]*[0-9A-Za-z_-]+[ \t]*:[ \t]*(//[^=]*:[0-9]|(?i:PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)[ \t]*(,|\\?[\r\n]|$))`)
+	tornItem = regexp.MustCompile(`^[ \t\f]*[0-9A-Za-z_-]+[ \t]*:[ \t]*` +
+		`(//[^=]*:[0-9]|(?i:PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)[ \t]*(,|\\?[\r\n]|$))`)
 )
 
 // torn says what a line is that looks like the rest of another one, "" for none.

@@ -17,7 +17,8 @@ func (p *propFile) setID(set string) string {
 	if len(splitList(p.text(keyRoles))) > 0 {
 		return next
 	}
-	return next + fmt.Sprintf("; where it is above %s, set %s to it as well", p.textOr(keyReservedID, strconv.Itoa(defaultReservedID)), keyReservedID)
+	reserved := p.textOr(keyReservedID, strconv.Itoa(defaultReservedID))
+	return next + fmt.Sprintf("; where it is above %s, set %s to it as well", reserved, keyReservedID)
 }
 
 // checkReservedID is R27. In ZooKeeper mode Kafka gives ids above
@@ -48,6 +49,8 @@ func (c *brokerConfig) checkReservedID() error {
 	if !c.has(key) {
 		key = keyBrokerID
 	}
-	return c.fault("R27", key, fmt.Sprintf("%s is %d and %s %d: Kafka keeps the ids above that for brokers that name none, and does not start", key, id, keyReservedID, reserved),
+	return c.fault("R27", key,
+		fmt.Sprintf("%s is %d and %s %d: Kafka keeps the ids above that for brokers that name none, and does not start",
+			key, id, keyReservedID, reserved),
 		fmt.Sprintf("set %s=%d or more as well", keyReservedID, id))
 }

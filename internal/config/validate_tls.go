@@ -20,7 +20,8 @@ var (
 		"key store", "ssl.keystore.type", "ssl.keystore.location", "ssl.keystore.password", "ssl.keystore.key",
 	}
 	trustStore = tlsStore{
-		"trust store", "ssl.truststore.type", "ssl.truststore.location", "ssl.truststore.password", "ssl.truststore.certificates",
+		"trust store", "ssl.truststore.type", "ssl.truststore.location", "ssl.truststore.password",
+		"ssl.truststore.certificates",
 	}
 )
 
@@ -46,7 +47,8 @@ func (c *brokerConfig) checkTLS(name string, exists func(string) bool) (warnings
 	for _, key := range []string{keyStore.location, trustStore.location} {
 		path := c.scoped(name, key, "")
 		if exists != nil && path != "" && !strings.Contains(path, "${") && !exists(path) {
-			warnings = append(warnings, fmt.Sprintf("listener %s: %s %s is not there, or not visible to kpls-agent", name, key, path))
+			warnings = append(warnings,
+				fmt.Sprintf("listener %s: %s %s is not there, or not visible to kpls-agent", name, key, path))
 		}
 	}
 	return warnings, nil
@@ -64,7 +66,8 @@ func (c *brokerConfig) checkKeyStore(name string) (text, next string) {
 	switch {
 	case !location && !key && !chain:
 		return "has no key store",
-			"add ssl.keystore.location, or ssl.keystore.key and ssl.keystore.certificate.chain, to its properties in the manifest"
+			"add ssl.keystore.location, or ssl.keystore.key and ssl.keystore.certificate.chain, " +
+				"to its properties in the manifest"
 	case key != chain:
 		return "has only one of ssl.keystore.key and ssl.keystore.certificate.chain", "add the other one"
 	}
@@ -89,7 +92,8 @@ func (c *brokerConfig) checkStore(name string, s tlsStore) (text, next string) {
 	case inline && kind != typePEM:
 		return fmt.Sprintf("has %s with a %s of another type than PEM", s.inline, s.kind), "set " + s.typeKey + ": PEM"
 	case kind == typePEM && (inline || location) && password:
-		return fmt.Sprintf("has %s%s, which Kafka refuses for a %s of type PEM", s.password, c.inherited(name, s.password), s.kind),
+		return fmt.Sprintf("has %s%s, which Kafka refuses for a %s of type PEM",
+				s.password, c.inherited(name, s.password), s.kind),
 			"remove that line, or take a " + s.kind + " of another type"
 	}
 	if !location && !inline && password {
