@@ -23,19 +23,33 @@ func TestMayRestart(t *testing.T) {
 	}{
 		{"permitted", may, map[string]any{"LoadState": "loaded", "CanStart": true}, ""},
 		{"permitted, by another name of the same", dbus.Error{Name: "org.freedesktop.systemd1.NoIsolation", Body: []any{"x"}}, map[string]any{"LoadState": "loaded"}, ""},
-		{"not permitted", dbus.Error{Name: "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", Body: []any{"Interactive authentication required."}}, nil,
-			"restart kafka.service: not permitted (Interactive authentication required.); run `kpls-agent setup` as root"},
+		{
+			"not permitted",
+			dbus.Error{Name: "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", Body: []any{"Interactive authentication required."}},
+			nil,
+			"restart kafka.service: not permitted (Interactive authentication required.); run `kpls-agent setup` as root",
+		},
 		{"denied", dbus.Error{Name: "org.freedesktop.DBus.Error.AccessDenied", Body: []any{"Access denied"}}, nil, "restart kafka.service: not permitted (Access denied); run"},
-		{"not there", dbus.Error{Name: "org.freedesktop.systemd1.NoSuchUnit", Body: []any{"Unit kafka.service not found."}}, nil,
-			"restart kafka.service: Unit kafka.service not found.; name the broker's unit"},
+		{
+			"not there",
+			dbus.Error{Name: "org.freedesktop.systemd1.NoSuchUnit", Body: []any{"Unit kafka.service not found."}},
+			nil,
+			"restart kafka.service: Unit kafka.service not found.; name the broker's unit",
+		},
 		{"polkit gave systemd no answer", dbus.Error{Name: "org.freedesktop.DBus.Error.NoReply", Body: []any{"Method call timed out"}}, nil, "restart kafka.service: polkit does not answer"},
 		{"masked while it runs", may, map[string]any{"LoadState": "masked", "CanStart": false}, "restart kafka.service: systemd would refuse it, since its unit file is masked"},
 		{"its file is gone", may, map[string]any{"LoadState": "not-found"}, "restart kafka.service: systemd would refuse it, since its unit file is not-found"},
 		{"cannot be started", may, map[string]any{"LoadState": "loaded", "CanStart": false}, "restart kafka.service: systemd cannot start it"},
-		{"needs a mount that is gone", may, map[string]any{"LoadState": "loaded", "CanStart": true, "Requires": []string{"ok.target", "data.mount"}},
-			"restart kafka.service: systemd would refuse it, since its Requires=data.mount is not-found"},
-		{"is bound to a unit that is masked", may, map[string]any{"LoadState": "loaded", "CanStart": true, "BindsTo": []string{"zk.service"}},
-			"restart kafka.service: systemd would refuse it, since its BindsTo=zk.service is masked"},
+		{
+			"needs a mount that is gone", may,
+			map[string]any{"LoadState": "loaded", "CanStart": true, "Requires": []string{"ok.target", "data.mount"}},
+			"restart kafka.service: systemd would refuse it, since its Requires=data.mount is not-found",
+		},
+		{
+			"is bound to a unit that is masked", may,
+			map[string]any{"LoadState": "loaded", "CanStart": true, "BindsTo": []string{"zk.service"}},
+			"restart kafka.service: systemd would refuse it, since its BindsTo=zk.service is masked",
+		},
 		{"needs units that are all there", may, map[string]any{"LoadState": "loaded", "CanStart": true, "Requires": []string{"ok.target"}}, ""},
 	} {
 		p := newPeer(t)
