@@ -26,7 +26,7 @@ func newRun(s *shared) *cobra.Command {
 	return &cobra.Command{
 		Use: "run", Short: "Run the agent (what the service does)", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir := stateDirectoryOf(os.Getenv("STATE_DIRECTORY"))
+			dir := keptSettingsDir(os.Getenv("STATE_DIRECTORY"))
 			settings, err := settingsInForce(s.settingsPath, dir)
 			if err != nil {
 				return invalid(err)
@@ -213,7 +213,7 @@ func follow(ctx context.Context, w *config.Watcher, st *store, changed func(), n
 			return
 		case <-hup:
 			warn(log, "tell systemd", notifier.Reloading())
-			if st.update(os.ReadFile(st.settings.Manifest)) {
+			if st.update(os.ReadFile(st.settings.Manifest)) { //nolint:gosec // the operator's settings name it
 				changed()
 			}
 			warn(log, "tell systemd", notifier.Ready())

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -19,10 +18,13 @@ import (
 // settings it holds no secret, only the names of files and variables that do.
 const keptSettingsName = "settings.last-good.yaml"
 
-// stateDirectoryOf is the service's own directory; empty where systemd did not start this.
-func stateDirectoryOf(environment string) string {
-	dir, _, _ := strings.Cut(environment, ":")
-	return dir
+// keptSettingsDir is that directory, from what systemd tells the service as
+// STATE_DIRECTORY; empty where systemd did not start this, or as another service.
+func keptSettingsDir(told string) string {
+	if told != stateDirectory {
+		return ""
+	}
+	return stateDirectory
 }
 
 // inForce are the settings that the daemon works with.

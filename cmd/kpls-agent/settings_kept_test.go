@@ -67,6 +67,15 @@ func TestSettingsInForce(t *testing.T) {
 	}
 }
 
+// TestKeptSettingsDir: only the service that systemd runs keeps its settings.
+func TestKeptSettingsDir(t *testing.T) {
+	for told, want := range map[string]string{"/var/lib/kpls-agent": "/var/lib/kpls-agent", "": "", "/var/lib/other": ""} {
+		if got := keptSettingsDir(told); got != want {
+			t.Errorf("%q: %q", told, got)
+		}
+	}
+}
+
 // TestSettingsKept: good settings are kept for the agent's user alone; bad ones replace nothing.
 func TestSettingsKept(t *testing.T) {
 	dir := t.TempDir()
