@@ -41,11 +41,13 @@ type targets struct {
 func (t *targets) learned(running []config.Effective) {
 	t.mu.Lock()
 	t.running = running
-	for _, c := range t.checkers { // of what is not as it was, update makes new ones
+	t.mu.Unlock()
+	t.update() // what is not as it was has a new checker now
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range t.checkers {
 		c.Known()
 	}
-	t.mu.Unlock()
-	t.update()
 }
 
 // update sets the targets anew.
