@@ -14,7 +14,8 @@ import (
 
 // TestRollOutWithoutARight: an agent that may not use the log any more waits, names
 // the ACL it lacks, and goes on when it has it again. It is still allowed to ask where
-// the log ends (Describe), so that the log looks whole between two failures.
+// the log ends (Describe), so that the log looks whole between two failures. TestSecured
+// (test/e2e) takes each right away on real brokers.
 func TestRollOutWithoutARight(t *testing.T) {
 	for _, c := range []struct {
 		acl    string

@@ -49,6 +49,7 @@ func mustSync(t testing.TB, l *kafka.Log) restart.LogFacts {
 	return l.Facts()
 }
 
+// Kafka takes the same request: TestAddExternal and TestSecured (test/e2e) find the topic.
 func TestTopicIsMade(t *testing.T) {
 	for _, tt := range []struct {
 		brokers          int
@@ -247,6 +248,8 @@ func TestAnswerNeverComes(t *testing.T) {
 	}
 }
 
+// Kafka answers a produce and ListOffsets at a broker that does not lead as kfake does
+// (6), and a fetch otherwise: see TestReaderFollowsTheLeader.
 func TestLeaderMoves(t *testing.T) {
 	noLeaks(t)
 	c := newCluster(t, 3)
@@ -386,6 +389,8 @@ func TestFormerLeaderHasLess(t *testing.T) {
 	})
 }
 
+// kfake moves the leaders of a removed broker at once; Kafka does after a clean stop, and
+// up to 9 s after a kill: TestIncidents (test/e2e) has that.
 func TestBrokerIsRemoved(t *testing.T) {
 	c := newCluster(t, 3)
 	l := run(t, open(t, c))
@@ -400,6 +405,8 @@ func TestBrokerIsRemoved(t *testing.T) {
 }
 
 // Nothing can be written: Append ends with its context, says why, and so do the facts.
+// The error is Kafka's with fewer replicas in sync than min.insync.replicas, which
+// kfake ignores (docs/matrix.md).
 func TestNotEnoughReplicas(t *testing.T) {
 	c := newCluster(t, 1)
 	l := run(t, open(t, c))
@@ -442,6 +449,8 @@ func TestTopicIsDeleted(t *testing.T) {
 	}
 }
 
+// Where the log begins later than it did. Kafka refuses this request for a topic
+// that is compacted (docs/matrix.md): there it takes somebody who changed cleanup.policy.
 func TestLogIsTruncated(t *testing.T) {
 	c := newCluster(t, 1)
 	l := run(t, open(t, c))

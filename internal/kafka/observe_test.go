@@ -314,6 +314,7 @@ func TestObserveAfterAHangUp(t *testing.T) {
 	}
 }
 
+// TestShapes (test/e2e) takes the controllers of real brokers away.
 func TestObserveWithoutController(t *testing.T) {
 	c := newCluster(t, 3)
 	describeQuorum(t, c, func() (kmsg.Response, error, bool) { return nil, nil, true })
@@ -373,6 +374,7 @@ func TestObserveAsksTwice(t *testing.T) {
 	}
 }
 
+// TestSecured (test/e2e) takes the same right away on real brokers.
 func TestObserveWithoutRights(t *testing.T) {
 	c := newCluster(t, 2)
 	if err := c.CreateTopic("orders", 1, nil); err != nil {
@@ -408,6 +410,7 @@ func TestLacksListener(t *testing.T) {
 	}
 }
 
+// Made up, to have all in one answer; TestViewOfARealOutage has Kafka's.
 func TestViewOfTroubledCluster(t *testing.T) {
 	partition := func(id, leader int32, code int16, replicas, isr []int32) kmsg.MetadataResponseTopicPartition {
 		p := kmsg.NewMetadataResponseTopicPartition()
@@ -458,6 +461,8 @@ func TestViewOfTroubledCluster(t *testing.T) {
 	}
 }
 
+// Made up. A good answer of Kafka is in TestReleaseAndQuorumOfRealBrokers, and one without
+// a right in TestSecured (test/e2e).
 func TestQuorumErrors(t *testing.T) {
 	top := threeVoters()
 	top.ErrorCode = kerr.ClusterAuthorizationFailed.Code

@@ -30,6 +30,7 @@ func TestBrokerConfig(t *testing.T) {
 	}
 }
 
+// Kafka answers the same (docs/matrix.md).
 func TestBrokerConfigOfAnotherBroker(t *testing.T) {
 	c := newCluster(t, 2)
 	cl := open(t, c, func(o *kafka.Options) { o.Self, o.OwnAddress = 1, c.ListenAddrs()[0] })
@@ -113,6 +114,7 @@ func TestEntry(t *testing.T) {
 	}
 }
 
+// By the requests that kfake is told to know; real brokers by TestReleaseAndQuorumOfRealBrokers.
 func TestVersion(t *testing.T) {
 	for _, tt := range []struct {
 		versions *kversion.Versions

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"example.com/kpls-agent/internal/kafka"
+	"example.com/kpls-agent/internal/restart"
 )
 
 // realAnswers calls f for each answer of a real broker in testdata with this name,
@@ -70,6 +71,53 @@ func TestEntriesOfRealBrokers(t *testing.T) {
 		} {
 			if d := cmp.Diff(want, entries[name]); d != "" {
 				t.Errorf("%s:\n%s", name, d)
+			}
+		}
+	})
+}
+
+// The release by what a real broker says of its features, and the quorum by its
+// controller. kfake has no such features and no quorum.
+func TestReleaseAndQuorumOfRealBrokers(t *testing.T) {
+	realAnswers(t, "api-versions", kmsg.NewPtrApiVersionsResponse, func(t *testing.T, resp *kmsg.ApiVersionsResponse) {
+		if got := kafka.ReleaseOf(resp); got == "" || !strings.HasPrefix(filepath.Base(t.Name()), got+".") {
+			t.Errorf("it is taken for %q", got)
+		}
+	})
+	realAnswers(t, "describe-quorum", kmsg.NewPtrDescribeQuorumResponse, func(t *testing.T, resp *kmsg.DescribeQuorumResponse) {
+		q, err := kafka.QuorumOf(resp)
+		if err != nil || q.ZooKeeper || len(q.Voters) != 3 {
+			t.Fatalf("%+v, %v", q, err)
+		}
+		if !slices.ContainsFunc(q.Voters, func(v restart.Voter) bool { return v.ID == q.Leader }) {
+			t.Errorf("the leader %d is no voter", q.Leader)
+		}
+		for _, v := range q.Voters {
+			if v.ID < 1 || v.ID > 3 || v.Behind < 0 {
+				t.Errorf("voter %+v of three that are caught up", v)
+			}
+		}
+	})
+}
+
+// What is made of a real broker's answer while another is away.
+func TestViewOfARealOutage(t *testing.T) {
+	realAnswers(t, "metadata-away", kmsg.NewPtrMetadataResponse, func(t *testing.T, resp *kmsg.MetadataResponse) {
+		v, err := kafka.ViewOf(1, resp, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff([]int32{1, 2}, v.Alive); d != "" {
+			t.Error(d)
+		}
+		if d := cmp.Diff([]int32{1, 2, 3}, kafka.KnownOf([]restart.BrokerView{v})); d != "" {
+			t.Error(d)
+		}
+		for _, topic := range v.Topics {
+			p := topic.Partitions[0]
+			alone := topic.Name == lone
+			if alone != (p.Leader == -1) || !alone && (len(p.Replicas) != 3 || len(p.ISR) != 2) || alone && !slices.Equal(p.Replicas, []int32{3}) {
+				t.Errorf("%s: %+v", topic.Name, p)
 			}
 		}
 	})

@@ -97,6 +97,8 @@ func gone(t *testing.T, c *kfake.Cluster, topic string) {
 	}
 }
 
+// The whole of it passes on real brokers in TestAddExternal, TestSecured and TestMutualTLS
+// (test/e2e), with their own errors for wrong logins, names and certificates.
 func TestVerify(t *testing.T) {
 	noLeaks(t)
 	c := newCluster(t, 3)

@@ -32,9 +32,9 @@ type wire struct {
 	answers map[string]string
 }
 
-// The topics of a wire: three replicas and min.insync.replicas=2, three and 3, and
-// one on the last broker.
-const wireOrders, wireStrict, wireLone = "orders", "strict", "lone"
+// The topics of a wire: three replicas and min.insync.replicas=2, three and 3, one on
+// the last broker, and one that is compacted.
+const wireOrders, wireStrict, wireLone, wireCompact = "orders", "strict", "lone", "compact"
 
 // ask sends a request to one broker and returns the answer or why there is none.
 func ask[R kmsg.Response](w *wire, broker int32, req kmsg.Request) R {
@@ -65,8 +65,13 @@ func (w *wire) note(what string, code int16, more ...string) {
 
 func (w *wire) metadata(broker int32) *kmsg.MetadataResponse {
 	w.Helper()
+	return w.metadataOf(broker, wireLone, wireOrders, wireStrict)
+}
+
+func (w *wire) metadataOf(broker int32, topics ...string) *kmsg.MetadataResponse {
+	w.Helper()
 	req := kmsg.NewPtrMetadataRequest()
-	for _, name := range []string{wireLone, wireOrders, wireStrict} {
+	for _, name := range topics {
 		t := kmsg.NewMetadataRequestTopic()
 		t.Topic = new(name)
 		req.Topics = append(req.Topics, t)
@@ -136,7 +141,7 @@ func (w *wire) produce(topic string) int16 {
 		w.Fatal(err)
 	}
 	defer cl.Close()
-	err = cl.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte("x")}).FirstErr()
+	err = cl.ProduceSync(ctx, &kgo.Record{Topic: topic, Key: []byte("k"), Value: []byte("x")}).FirstErr()
 	var known *kerr.Error
 	switch {
 	case err == nil:
@@ -156,6 +161,11 @@ func (w *wire) create(name string, replicas int16, on ...int32) int16 {
 		a := kmsg.NewCreateTopicsRequestTopicReplicaAssignment()
 		a.Replicas = on
 		t.NumPartitions, t.ReplicationFactor, t.ReplicaAssignment = -1, -1, append(t.ReplicaAssignment, a)
+	}
+	if name == wireCompact {
+		c := kmsg.NewCreateTopicsRequestTopicConfig()
+		c.Name, c.Value = "cleanup.policy", new("compact")
+		t.Configs = append(t.Configs, c)
 	}
 	if name != wireLone {
 		c := kmsg.NewCreateTopicsRequestTopicConfig()
@@ -202,7 +212,7 @@ func (w *wire) healthy() {
 		name     string
 		replicas int16
 		on       []int32
-	}{{wireOrders, 3, w.ids}, {wireStrict, 3, w.ids}, {wireLone, 1, []int32{gone}}} {
+	}{{wireOrders, 3, w.ids}, {wireStrict, 3, w.ids}, {wireLone, 1, []int32{gone}}, {wireCompact, 3, w.ids}} {
 		if code := w.create(c.name, c.replicas, c.on...); code != 0 {
 			w.Fatalf("create %s: %v", c.name, kerr.ErrorForCode(code))
 		}
@@ -240,8 +250,53 @@ func (w *wire) healthy() {
 	}
 	w.note("DescribeConfigs of the broker", configs.Resources[0].ErrorCode, fmt.Sprintf("%d entries, %d with synonyms", len(configs.Resources[0].Configs), synonyms))
 	w.note("CreateTopics with more replicas than brokers", w.create("many", 4))
-	w.capture("metadata-whole", w.metadata(w.ids[0]))
 	w.capture("describe-configs", configs)
+	w.others(p)
+}
+
+// others are questions about what is not there, is there already, or may not be.
+func (w *wire) others(orders kmsg.MetadataResponseTopicPartition) {
+	w.Helper()
+	w.note("CreateTopics of a topic that is there", w.create(wireOrders, 3))
+
+	unknown := kmsg.NewPtrMetadataRequest()
+	t := kmsg.NewMetadataRequestTopic()
+	t.Topic = new("none")
+	unknown.Topics = append(unknown.Topics, t)
+	if resp := ask[*kmsg.MetadataResponse](w, w.ids[0], unknown); resp != nil && len(resp.Topics) == 1 {
+		w.note("Metadata of a topic that is not there", resp.Topics[0].ErrorCode)
+	}
+
+	w.until("a record is in the compacted topic", func() bool { return w.produce(wireCompact) == 0 })
+	part := kmsg.NewDeleteRecordsRequestTopicPartition()
+	part.Offset = 1
+	topic := kmsg.NewDeleteRecordsRequestTopic()
+	topic.Topic, topic.Partitions = wireCompact, append(topic.Partitions, part)
+	del := kmsg.NewPtrDeleteRecordsRequest()
+	del.TimeoutMillis, del.Topics = 10000, append(del.Topics, topic)
+	leader := w.ids[0]
+	for _, t := range w.metadataOf(w.ids[0], wireCompact).Topics {
+		leader = t.Partitions[0].Leader
+	}
+	if resp := ask[*kmsg.DeleteRecordsResponse](w, leader, del); resp != nil && len(resp.Topics) == 1 {
+		w.note("DeleteRecords of a compacted topic", resp.Topics[0].Partitions[0].ErrorCode)
+	}
+
+	quorum := kmsg.NewPtrDescribeQuorumRequest()
+	qt := kmsg.NewDescribeQuorumRequestTopic()
+	qt.Topic, qt.Partitions = "__cluster_metadata", append(qt.Partitions, kmsg.NewDescribeQuorumRequestTopicPartition())
+	quorum.Topics = append(quorum.Topics, qt)
+	w.answers["DescribeQuorum"] = "not known"
+	if resp := ask[*kmsg.DescribeQuorumResponse](w, w.ids[0], quorum); resp != nil {
+		w.note("DescribeQuorum", resp.ErrorCode)
+		w.capture("describe-quorum", resp)
+	}
+
+	versions := kmsg.NewPtrApiVersionsRequest()
+	versions.ClientSoftwareName, versions.ClientSoftwareVersion = "test", "1"
+	if resp := ask[*kmsg.ApiVersionsResponse](w, orders.Leader, versions); resp != nil {
+		w.capture("api-versions", resp)
+	}
 }
 
 // away asks while the last broker is away.
@@ -255,7 +310,7 @@ func (w *wire) away() {
 	lone, orders := w.partition(at, wireLone), w.partition(at, wireOrders)
 	w.note("Metadata of a topic whose only replica is away", lone.ErrorCode, told(lone)...)
 	w.note("Metadata of a topic with three replicas, one away", orders.ErrorCode, told(orders)...)
-	w.note("ListOffsets of a partition without a leader", w.listEnd(at, -1, wireLone))
+	w.note("ListOffsets of a partition without a leader", w.listEnd(max(at, lone.Leader), -1, wireLone)) // kfake's has one
 	w.note("produce with acks=all, two replicas in sync of 2 needed", w.produce(wireOrders))
 	w.note("produce with acks=all, two replicas in sync of 3 needed", w.produce(wireStrict))
 	w.note("CreateTopics with three replicas, two brokers alive", w.create("late", 3))
