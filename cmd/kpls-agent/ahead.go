@@ -19,14 +19,16 @@ func entityOf(level string, broker int32) string {
 }
 
 func dropText(d restart.DynamicDrop, broker int32) string {
-	return fmt.Sprintf("%s is %s by kafka-configs %s, and a broker starts with %s (server.properties, or Kafka's default where it has none): Kafka accepts at most twice and at least half of that, "+
-		"and otherwise refuses all dynamic settings of that level, min.insync.replicas too; put %s into server.properties",
+	return fmt.Sprintf("%s is %s by kafka-configs %s, and a broker starts with %s (server.properties, or Kafka's default "+
+		"where it has none): Kafka accepts at most twice and at least half of that, and otherwise refuses all dynamic "+
+		"settings of that level, min.insync.replicas too; put %s into server.properties",
 		d.Name, d.Dynamic, entityOf(d.Level, broker), d.File, d.Fix)
 }
 
 func droppedText(d restart.Dropped, broker int32) string {
-	return fmt.Sprintf("%s is %s by kafka-configs %s, and the broker runs with %s: it refused the dynamic settings of that level at its start; "+
-		"find the setting that its log names (\"configs could not be applied\"), put it right, and set it again or restart the broker",
+	return fmt.Sprintf("%s is %s by kafka-configs %s, and the broker runs with %s: it refused the dynamic settings of that "+
+		"level at its start; find the setting that its log names (\"configs could not be applied\"), put it right, and set "+
+		"it again or restart the broker",
 		d.Name, d.Dynamic, entityOf(d.Level, broker), orElse(d.InForce, "none"))
 }
 
@@ -47,7 +49,8 @@ func checkDynamic(entries map[string]config.RunningValue, file *config.Propertie
 
 // pendingText says what of the file the process was not started with.
 func pendingText(e restart.PendingEdit) string {
-	text := fmt.Sprintf("%s: the process was started with %s, and server.properties has %s", e.Name, orElse(e.Running, "none"), orElse(e.File, "none"))
+	text := fmt.Sprintf("%s: the process was started with %s, and server.properties has %s",
+		e.Name, orElse(e.Running, "none"), orElse(e.File, "none"))
 	switch {
 	case e.Invalid != "":
 		text += fmt.Sprintf("; Kafka does not start with that: %s; correct the line", e.Invalid)

@@ -42,10 +42,19 @@ func TestCheckDynamic(t *testing.T) {
 		name, answer, file string
 		want               []string
 	}{
-		{"set, and in the file", "-set", "num.io.threads=8", []string{"ok dynamic settings: in force, and a restart keeps them"}},
+		{
+			"set, and in the file", "-set", "num.io.threads=8",
+			[]string{"ok dynamic settings: in force, and a restart keeps them"},
+		},
 		{"set, the file would do", "-set", "num.io.threads=4", []string{"ok dynamic settings: "}},
-		{"set, and a restart drops it", "-set", "num.io.threads=2", []string{"fault dynamic settings: num.io.threads is 8 by kafka-configs --entity-default, and a broker starts with 2 "}},
-		{"dropped, and the file is right now", "-dropped", "num.io.threads=8", []string{"fault dynamic settings: message.max.bytes is 2000000", "fault dynamic settings: min.insync.replicas is 2 by kafka-configs --entity-default, and the broker runs with 1: " + refused, "fault dynamic settings: num.io.threads is 8"}},
+		{
+			"set, and a restart drops it", "-set", "num.io.threads=2",
+			[]string{"fault dynamic settings: num.io.threads is 8 by kafka-configs --entity-default, and a broker starts with 2 "},
+		},
+		{
+			"dropped, and the file is right now", "-dropped", "num.io.threads=8",
+			[]string{"fault dynamic settings: message.max.bytes is 2000000", "fault dynamic settings: min.insync.replicas is 2 by kafka-configs --entity-default, and the broker runs with 1: " + refused, "fault dynamic settings: num.io.threads is 8"},
+		},
 	} {
 		for _, version := range []string{"3.9.2", "4.4.0"} {
 			got := checkDynamic(answer(t, version+c.answer), properties(t, c.file), 1)
@@ -61,7 +70,10 @@ func TestCheckDynamic(t *testing.T) {
 // TestDropText: the line to put into the file, and the level as kafka-configs names it.
 func TestDropText(t *testing.T) {
 	entries := map[string]config.RunningValue{"num.io.threads": {Type: "INT", Value: "32", Settings: []config.Setting{
-		{Name: "num.io.threads", Source: config.SourceDynamicBroker, Value: "32"}, {Name: "num.io.threads", Source: config.SourceDefault, Value: "8"},
+		{
+			Name: "num.io.threads", Source: config.SourceDynamicBroker, Value: "32"}, {Name: "num.io.threads",
+			Source: config.SourceDefault, Value: "8",
+		},
 	}}}
 	got := checkDynamic(entries, properties(t, ""), 7)
 	if len(got) != 1 || got[0].Level != levelFault || !strings.HasSuffix(got[0].Text, "; put num.io.threads=32 into server.properties") || !strings.Contains(got[0].Text, "--entity-name 7") {
@@ -84,10 +96,23 @@ func TestCheckPending(t *testing.T) {
 			want       []string
 		}{
 			{"as it was", started, []string{"ok edits of server.properties: the process was started with all of them"}},
-			{"written otherwise", started + "num.io.threads = +2\nlog.cleaner.enable: True\nqueued.max.requests=0400\nlog.cleanup.policy=delete,compact\nssl.truststore.password=other\nmy.own.property=y\n", []string{"ok edits"}},
-			{"tuned", started + "num.io.threads=8 # tuned\n", []string{"fault" + brings + "num.io.threads: the process was started with 2, and server.properties has 8 # tuned; Kafka does not start with that: it is not a number of type INT; correct the line"}},
-			{"a password", started + "ssl.key.password=hunter2\n", []string{"warning" + brings + "ssl.key.password: the process was started with none, and server.properties has (not shown)"}},
-			{"a line that is gone", strings.Replace(started, "log.retention.minutes=60\n", "", 1), []string{"warning" + brings + "log.retention.minutes: the process was started with 60, and server.properties has none"}},
+			{
+				"written otherwise",
+				started + "num.io.threads = +2\nlog.cleaner.enable: True\nqueued.max.requests=0400\nlog.cleanup.policy=delete,compact\nssl.truststore.password=other\nmy.own.property=y\n",
+				[]string{"ok edits"},
+			},
+			{
+				"tuned", started + "num.io.threads=8 # tuned\n",
+				[]string{"fault" + brings + "num.io.threads: the process was started with 2, and server.properties has 8 # tuned; Kafka does not start with that: it is not a number of type INT; correct the line"},
+			},
+			{
+				"a password", started + "ssl.key.password=hunter2\n",
+				[]string{"warning" + brings + "ssl.key.password: the process was started with none, and server.properties has (not shown)"},
+			},
+			{
+				"a line that is gone", strings.Replace(started, "log.retention.minutes=60\n", "", 1),
+				[]string{"warning" + brings + "log.retention.minutes: the process was started with 60, and server.properties has none"},
+			},
 		} {
 			got := checkPending(config.Pending(answer(t, version+"-set"), properties(t, c.file), config.Desired{}, v))
 			for i, f := range got {

@@ -37,7 +37,9 @@ type diskView struct {
 
 // logDirFacts judges the log directories of a broker that told of them, and its directory of
 // metadata where that is another one, of which no broker tells.
-func logDirFacts(told []kafka.LogDir, values map[string]config.RunningValue, s StorageSettings, look func(string) diskView) []restart.LogDir {
+func logDirFacts(
+	told []kafka.LogDir, values map[string]config.RunningValue, s StorageSettings, look func(string) diskView,
+) []restart.LogDir {
 	if meta := values["metadata.log.dir"].Value; meta != "" && filepath.IsAbs(meta) &&
 		!slices.ContainsFunc(told, func(d kafka.LogDir) bool { return d.Path == filepath.Clean(meta) }) {
 		told = append(slices.Clone(told), kafka.LogDir{Path: filepath.Clean(meta), Free: -1, Total: -1})
@@ -55,7 +57,8 @@ func logDirFacts(told []kafka.LogDir, values map[string]config.RunningValue, s S
 func judgeLogDir(d kafka.LogDir, seen diskView, s StorageSettings) restart.LogDir {
 	out := restart.LogDir{Path: d.Path, Free: d.Free, Total: d.Total}
 	if d.Err != nil {
-		out.Fault = fmt.Sprintf("log directory %s is offline (%v): mend the disk or the directory, and restart the broker by hand", d.Path, d.Err)
+		out.Fault = fmt.Sprintf("log directory %s is offline (%v): mend the disk or the directory, and restart the broker by hand",
+			d.Path, d.Err)
 		return out
 	}
 	if seen.unseen == "" && d.Total >= 0 && d.Total != seen.total {
@@ -66,13 +69,16 @@ func judgeLogDir(d kafka.LogDir, seen diskView, s StorageSettings) restart.LogDi
 	}
 	switch {
 	case out.Free >= 0 && out.Free < s.needed(out.Total):
-		out.Fault = fmt.Sprintf("log directory %s has %d MiB left of %d MiB, and needs %d MiB for a restart: free some space, or a broker that starts may not come up (storage in the agent's settings says how much it needs)",
+		out.Fault = fmt.Sprintf("log directory %s has %d MiB left of %d MiB, and needs %d MiB for a restart: free some space, or a "+
+			"broker that starts may not come up (storage in the agent's settings says how much it needs)",
 			d.Path, out.Free>>20, out.Total>>20, s.needed(out.Total)>>20)
 	case seen.unseen != "":
-		out.Unseen = fmt.Sprintf("whether log directory %s has its meta.properties cannot be seen: %s; `kpls-agent setup` lets the agent see it", d.Path, seen.unseen)
+		out.Unseen = fmt.Sprintf("whether log directory %s has its meta.properties cannot be seen: %s; `kpls-agent setup` lets "+
+			"the agent see it", d.Path, seen.unseen)
 	case seen.noMeta:
-		out.Fault = fmt.Sprintf("log directory %s has no meta.properties any more: a broker that starts finds no data there. Files below /tmp may have been removed by systemd-tmpfiles. "+
-			"Copy what is left, move the partitions to other brokers, and give the broker a log.dirs that nobody cleans", d.Path)
+		out.Fault = fmt.Sprintf("log directory %s has no meta.properties any more: a broker that starts finds no data there. Files "+
+			"below /tmp may have been removed by systemd-tmpfiles. Copy what is left, move the partitions to other brokers, and "+
+			"give the broker a log.dirs that nobody cleans", d.Path)
 	}
 	return out
 }

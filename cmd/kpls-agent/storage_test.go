@@ -27,18 +27,51 @@ func TestJudgeLogDir(t *testing.T) {
 		free          int64
 	}{
 		{name: "well", told: dir(500*gib, 1000*gib), seen: whole, free: 500 * gib},
-		{name: "offline", told: kafka.LogDir{Path: "/data/a", Err: errors.New("KAFKA_STORAGE_ERROR"), Free: -1, Total: -1}, seen: whole, free: -1, fault: "log directory /data/a is offline (KAFKA_STORAGE_ERROR)"},
+		{
+			name: "offline",
+			told: kafka.LogDir{Path: "/data/a", Err: errors.New("KAFKA_STORAGE_ERROR"), Free: -1, Total: -1},
+			seen: whole, free: -1, fault: "log directory /data/a is offline (KAFKA_STORAGE_ERROR)",
+		},
 		{name: "2 % left, to the byte", told: dir(20*gib, 1000*gib), seen: whole, free: 20 * gib},
-		{name: "less than 2 %", told: dir(20*gib-1, 1000*gib), seen: whole, free: 20*gib - 1, fault: "has 20479 MiB left of 1024000 MiB, and needs 20480 MiB"},
-		{name: "2 % of a small one", told: dir(gib-1, 10*gib), seen: diskView{total: 10 * gib}, free: gib - 1, fault: "needs 1024 MiB"},
+		{
+			name: "less than 2 %", told: dir(20*gib-1, 1000*gib), seen: whole, free: 20*gib - 1,
+			fault: "has 20479 MiB left of 1024000 MiB, and needs 20480 MiB",
+		},
+		{
+			name: "2 % of a small one", told: dir(gib-1, 10*gib), seen: diskView{total: 10 * gib}, free: gib - 1,
+			fault: "needs 1024 MiB",
+		},
 		{name: "nothing left", told: dir(0, gib), seen: diskView{total: gib}, fault: "has 0 MiB left of 1024 MiB"},
-		{name: "less asked for", told: dir(gib/2, 1000*gib), seen: whole, change: func(s *StorageSettings) { s.MinFreeMiB, s.MinFreePercent = 100, 0 }, free: gib / 2},
-		{name: "more asked for", told: dir(90*gib, 1000*gib), seen: whole, change: func(s *StorageSettings) { s.MinFreePercent = 10 }, free: 90 * gib, fault: "needs 102400 MiB"},
-		{name: "before 3.3, seen here", told: dir(-1, -1), seen: diskView{free: gib / 2, total: 10 * gib}, free: gib / 2, fault: "has 512 MiB left"},
-		{name: "before 3.3, not seen", told: dir(-1, -1), seen: diskView{free: -1, total: -1, unseen: "permission denied"}, free: -1, unseen: "permission denied"},
-		{name: "no meta.properties", told: dir(500*gib, 1000*gib), seen: diskView{free: 500 * gib, total: 1000 * gib, noMeta: true}, free: 500 * gib, fault: "has no meta.properties any more"},
-		{name: "another file system is there for the agent", told: dir(500*gib, 1000*gib), seen: diskView{free: gib, total: 2 * gib, noMeta: true}, free: 500 * gib, unseen: "another file system"},
-		{name: "full, and not seen", told: dir(gib/2, 1000*gib), seen: diskView{free: -1, total: -1, unseen: "it is not there for the agent"}, free: gib / 2, fault: "has 512 MiB left"},
+		{
+			name: "less asked for", told: dir(gib/2, 1000*gib), seen: whole,
+			change: func(s *StorageSettings) { s.MinFreeMiB, s.MinFreePercent = 100, 0 }, free: gib / 2,
+		},
+		{
+			name: "more asked for", told: dir(90*gib, 1000*gib), seen: whole,
+			change: func(s *StorageSettings) { s.MinFreePercent = 10 }, free: 90 * gib, fault: "needs 102400 MiB",
+		},
+		{
+			name: "before 3.3, seen here", told: dir(-1, -1), seen: diskView{free: gib / 2, total: 10 * gib},
+			free: gib / 2, fault: "has 512 MiB left",
+		},
+		{
+			name: "before 3.3, not seen", told: dir(-1, -1),
+			seen: diskView{free: -1, total: -1, unseen: "permission denied"}, free: -1, unseen: "permission denied",
+		},
+		{
+			name: "no meta.properties", told: dir(500*gib, 1000*gib),
+			seen: diskView{free: 500 * gib, total: 1000 * gib, noMeta: true}, free: 500 * gib,
+			fault: "has no meta.properties any more",
+		},
+		{
+			name: "another file system is there for the agent", told: dir(500*gib, 1000*gib),
+			seen: diskView{free: gib, total: 2 * gib, noMeta: true}, free: 500 * gib, unseen: "another file system",
+		},
+		{
+			name: "full, and not seen", told: dir(gib/2, 1000*gib),
+			seen: diskView{free: -1, total: -1, unseen: "it is not there for the agent"}, free: gib / 2,
+			fault: "has 512 MiB left",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := defaults().Storage
@@ -104,8 +137,14 @@ func TestCheckStorage(t *testing.T) {
 		level level
 		says  string
 	}{
-		{restart.LogDir{Path: "/a", Free: 5 * gib, Total: 10 * gib}, levelOK, "/a: 5120 MiB free of 10240 MiB; its meta.properties is there"},
-		{restart.LogDir{Path: "/a", Free: 5 * gib, Total: 10 * gib, Unseen: "X cannot be seen"}, levelWarning, "/a: 5120 MiB free of 10240 MiB; X cannot be seen"},
+		{
+			restart.LogDir{Path: "/a", Free: 5 * gib, Total: 10 * gib}, levelOK,
+			"/a: 5120 MiB free of 10240 MiB; its meta.properties is there",
+		},
+		{
+			restart.LogDir{Path: "/a", Free: 5 * gib, Total: 10 * gib, Unseen: "X cannot be seen"}, levelWarning,
+			"/a: 5120 MiB free of 10240 MiB; X cannot be seen",
+		},
 		{restart.LogDir{Path: "/a", Free: -1, Total: -1}, levelWarning, "/a: its free space cannot be seen"},
 		{restart.LogDir{Path: "/a", Free: -1, Total: -1, Fault: "offline"}, levelFault, "offline"},
 	} {

@@ -22,7 +22,8 @@ func Dropped(entries map[string]RunningValue) []DroppedSetting {
 		v := entries[name]
 		first, ok := v.winner(name)
 		switch {
-		case !ok, v.Hidden, first.Secret, placeholder(first.Value), sameValue(v.Type, first.Value, v.Value), replaced(name, entries):
+		case !ok, v.Hidden, first.Secret, placeholder(first.Value),
+			sameValue(v.Type, first.Value, v.Value), replaced(name, entries):
 			continue
 		}
 		out = append(out, DroppedSetting{name, first.Source.level(), first.Value, v.Value})
@@ -71,7 +72,8 @@ type DropAhead struct {
 // start a broker has what the file says in force, whatever steps led to the dynamic value
 // (KAFKA-20890).
 var threadCounts = []string{
-	"background.threads", "log.cleaner.threads", "num.io.threads", keyNetworkThreads, "num.recovery.threads.per.data.dir", "num.replica.fetchers",
+	"background.threads", "log.cleaner.threads", "num.io.threads", keyNetworkThreads,
+	"num.recovery.threads.per.data.dir", "num.replica.fetchers",
 	"remote.log.manager.copier.thread.pool.size", "remote.log.manager.expiration.thread.pool.size",
 	"remote.log.manager.follower.thread.pool.size", "remote.log.reader.threads",
 }

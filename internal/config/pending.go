@@ -87,7 +87,10 @@ func baseName(name string) string {
 		return name
 	}
 	_, base, _ := strings.Cut(rest, ".")
-	for _, of := range []string{"sasl.jaas.config", "sasl.login.callback.handler.class", "sasl.login.class", "sasl.server.callback.handler.class", "connections.max.reauth.ms"} {
+	for _, of := range []string{
+		"sasl.jaas.config", "sasl.login.callback.handler.class", "sasl.login.class", "sasl.server.callback.handler.class",
+		"connections.max.reauth.ms",
+	} {
 		if strings.HasSuffix(base, "."+of) {
 			return of
 		}
@@ -134,7 +137,8 @@ func pendingListeners(entries map[string]RunningValue, p *propFile, d Desired) [
 }
 
 func (l Effective) describe() string {
-	s := fmt.Sprintf("%s://%s %s", l.Name, newListenerItem(l.Name, l.BindHost, l.BindPort).bound().address(), l.SecurityProtocol)
+	bind := newListenerItem(l.Name, l.BindHost, l.BindPort).bound()
+	s := fmt.Sprintf("%s://%s %s", l.Name, bind.address(), l.SecurityProtocol)
 	if l.Advertised {
 		s += " advertised " + newListenerItem(l.Name, l.AdvertisedHost, l.AdvertisedPort).address()
 	}

@@ -44,20 +44,52 @@ func TestPending(t *testing.T) {
 		{"nothing", head, head, nil},
 		{"the manifest's listener", head, withExternal, nil},
 		{"the manifest's listener, the process has it", withExternal, head, nil},
-		{"the manifest's listener's own", withExternal, withExternal + "listener.name.external.ssl.keystore.location=/x\n", nil},
-		{"written otherwise", head + "num.io.threads=8\nlog.cleanup.policy=delete,compact\nlog.cleaner.enable=true\n", head + "num.io.threads : 08 \nlog.cleanup.policy=delete ,\\\n  compact\nlog.cleaner.enable=TRUE\n", nil},
-		{"another order, and a comment", head + "num.io.threads=8\nnum.network.threads=4\n", "# moved\nnum.network.threads=4\n" + head + "num.io.threads=8\n", nil},
-		{"given twice, the last counts", head + "num.io.threads=8\n", head + "num.io.threads=4\nnum.io.threads=8\n", nil},
-		{"changed", head + "num.io.threads=8\n", head + "num.io.threads=16\n", []PendingEdit{{Name: "num.io.threads", Running: "8", File: "16"}}},
+		{
+			"the manifest's listener's own", withExternal,
+			withExternal + "listener.name.external.ssl.keystore.location=/x\n", nil,
+		},
+		{
+			"written otherwise",
+			head + "num.io.threads=8\nlog.cleanup.policy=delete,compact\nlog.cleaner.enable=true\n",
+			head + "num.io.threads : 08 \nlog.cleanup.policy=delete ,\\\n  compact\nlog.cleaner.enable=TRUE\n", nil,
+		},
+		{
+			"another order, and a comment", head + "num.io.threads=8\nnum.network.threads=4\n",
+			"# moved\nnum.network.threads=4\n" + head + "num.io.threads=8\n", nil,
+		},
+		{
+			"given twice, the last counts", head + "num.io.threads=8\n", head + "num.io.threads=4\nnum.io.threads=8\n",
+			nil,
+		},
+		{
+			"changed", head + "num.io.threads=8\n", head + "num.io.threads=16\n",
+			[]PendingEdit{{Name: "num.io.threads", Running: "8", File: "16"}},
+		},
 		{"added", head, head + "num.io.threads=16\n", []PendingEdit{{Name: "num.io.threads", File: "16"}}},
 		{"gone", head + "num.io.threads=16\n", head, []PendingEdit{{Name: "num.io.threads", Running: "16"}}},
-		{"Kafka would not start", head + "num.io.threads=8\n", head + "num.io.threads=8 # tuned\n", []PendingEdit{{Name: "num.io.threads", Running: "8", File: "8 # tuned", Invalid: "it is not a number of type INT"}}},
-		{"a new word that is none", head, head + "auto.create.topics.enable=maybe\n", []PendingEdit{{Name: "auto.create.topics.enable", File: "maybe", Invalid: "it is neither true nor false"}}},
+		{
+			"Kafka would not start", head + "num.io.threads=8\n", head + "num.io.threads=8 # tuned\n",
+			[]PendingEdit{{Name: "num.io.threads", Running: "8", File: "8 # tuned", Invalid: "it is not a number of type INT"}},
+		},
+		{
+			"a new word that is none", head, head + "auto.create.topics.enable=maybe\n",
+			[]PendingEdit{{Name: "auto.create.topics.enable", File: "maybe", Invalid: "it is neither true nor false"}},
+		},
 		{"a config provider", head + "num.io.threads=8\n", head + "num.io.threads=${env:THREADS}\n", nil},
 		{"a secret that is there", head + "ssl.keystore.password=a\n", head + "ssl.keystore.password=b\n", nil},
-		{"a secret that is new", head, head + "ssl.keystore.password=hunter2\n", []PendingEdit{{Name: "ssl.keystore.password", File: secretValue}}},
-		{"a secret of a listener that is gone", head + "listener.name.internal.ssl.keystore.password=hunter2\n", head, []PendingEdit{{Name: "listener.name.internal.ssl.keystore.password", Running: secretValue}}},
-		{"JAAS of a mechanism", head, head + "listener.name.internal.plain.sasl.jaas.config=x password=\"hunter2\";\n", []PendingEdit{{Name: "listener.name.internal.plain.sasl.jaas.config", File: secretValue}}},
+		{
+			"a secret that is new", head, head + "ssl.keystore.password=hunter2\n",
+			[]PendingEdit{{Name: "ssl.keystore.password", File: secretValue}},
+		},
+		{
+			"a secret of a listener that is gone", head + "listener.name.internal.ssl.keystore.password=hunter2\n",
+			head, []PendingEdit{{Name: "listener.name.internal.ssl.keystore.password", Running: secretValue}},
+		},
+		{
+			"JAAS of a mechanism", head,
+			head + "listener.name.internal.plain.sasl.jaas.config=x password=\"hunter2\";\n",
+			[]PendingEdit{{Name: "listener.name.internal.plain.sasl.jaas.config", File: secretValue}},
+		},
 		{"unknown to Kafka, there", head + "my.own=a\n", head + "my.own=b\n", nil},
 		{"unknown to Kafka, new", head, head + "my.own=hunter2\n", []PendingEdit{{Name: "my.own", File: secretValue}}},
 		{
@@ -81,9 +113,19 @@ func TestTakeBack(t *testing.T) {
 	started := "a=1\nnum.io.threads=8\nlog.cleaner.enable=true\n"
 	for _, c := range []struct{ name, file, want string }{
 		{"nothing to take back", started + "num.network.threads=4\n", started + "num.network.threads=4\n"},
-		{"one line, the others' edits stay", "a=1\nnum.io.threads=8 # tuned\nlog.cleaner.enable=true\nnum.network.threads=4\n", started + "num.network.threads=4\n"},
-		{"a line that was not there", started + "auto.create.topics.enable=maybe\nnum.network.threads=4\n", started + "num.network.threads=4\n"},
-		{"the last of two lines counts", "num.io.threads=8\n" + started + "num.io.threads=x\n", "num.io.threads=8\n" + started + "num.io.threads=8\n"},
+		{
+			"one line, the others' edits stay",
+			"a=1\nnum.io.threads=8 # tuned\nlog.cleaner.enable=true\nnum.network.threads=4\n",
+			started + "num.network.threads=4\n",
+		},
+		{
+			"a line that was not there", started + "auto.create.topics.enable=maybe\nnum.network.threads=4\n",
+			started + "num.network.threads=4\n",
+		},
+		{
+			"the last of two lines counts", "num.io.threads=8\n" + started + "num.io.threads=x\n",
+			"num.io.threads=8\n" + started + "num.io.threads=8\n",
+		},
 		{"a continued line", "a=1\nnum.io.threads=8 \\\n  # tuned\nlog.cleaner.enable=true\n", started},
 	} {
 		file, err := ReadProperties("server.properties", []byte(c.file))

@@ -82,7 +82,8 @@ func (c *Client) brokerMinISR(ctx context.Context, broker int32) (int, error) {
 	req := kmsg.NewPtrDescribeConfigsRequest()
 	req.IncludeSynonyms = true
 	r := kmsg.NewDescribeConfigsRequestResource()
-	r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeBroker, strconv.Itoa(int(broker)), []string{keyMinISR}
+	r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeBroker, strconv.Itoa(int(broker))
+	r.ConfigNames = []string{keyMinISR}
 	req.Resources = append(req.Resources, r)
 	resp, err := to[*kmsg.DescribeConfigsResponse](ctx, c.kgo, broker, req)
 	if err != nil {
@@ -110,7 +111,9 @@ type topicValue struct {
 
 // topicConfigs returns the effective value of one property of topics, in one
 // request. A topic that does not exist is left out.
-func (c *Client) topicConfigs(ctx context.Context, broker int32, property string, topics ...string) (map[string]topicValue, error) {
+func (c *Client) topicConfigs(
+	ctx context.Context, broker int32, property string, topics ...string,
+) (map[string]topicValue, error) {
 	if len(topics) == 0 {
 		return nil, nil
 	}

@@ -24,11 +24,30 @@ func TestStrictISR(t *testing.T) {
 		want    map[string]int
 	}{
 		{"Kafka's own", [3][]value{{{"1", fallback}}, {{"1", fallback}}, {{"1", fallback}}}, "1", nil},
-		{"in force everywhere", [3][]value{{{"2", dynamicDefault}, {"1", fallback}}, {{"2", dynamicDefault}, {"1", fallback}}, {{"2", dynamicDefault}}}, "2", nil},
-		{"dropped", [3][]value{{{"2", dynamicDefault}, {"1", fallback}}, {{"2", dynamicDefault}}, {{"2", dynamicDefault}}}, "1", map[string]int{"orders": 2}},
-		{"in one broker's file", [3][]value{{{"1", fallback}}, {{"1", fallback}}, {{"3", static}, {"1", fallback}}}, "1", map[string]int{"orders": 3}},
-		{"the file says more than the dynamic value", [3][]value{{{"1", dynamicDefault}, {"2", static}}, {{"1", dynamicDefault}}, {{"1", dynamicDefault}}}, "1", map[string]int{"orders": 2}},
-		{"of one broker alone", [3][]value{{{"1", fallback}}, {{"2", dynamicBroker}, {"1", fallback}}, {{"1", fallback}}}, "1", map[string]int{"orders": 2}},
+		{
+			"in force everywhere",
+			[3][]value{{{"2", dynamicDefault}, {"1", fallback}}, {{"2", dynamicDefault}, {"1", fallback}}, {{"2", dynamicDefault}}},
+			"2", nil,
+		},
+		{
+			"dropped",
+			[3][]value{{{"2", dynamicDefault}, {"1", fallback}}, {{"2", dynamicDefault}}, {{"2", dynamicDefault}}}, "1",
+			map[string]int{"orders": 2},
+		},
+		{
+			"in one broker's file", [3][]value{{{"1", fallback}}, {{"1", fallback}}, {{"3", static}, {"1", fallback}}},
+			"1", map[string]int{"orders": 3},
+		},
+		{
+			"the file says more than the dynamic value",
+			[3][]value{{{"1", dynamicDefault}, {"2", static}}, {{"1", dynamicDefault}}, {{"1", dynamicDefault}}}, "1",
+			map[string]int{"orders": 2},
+		},
+		{
+			"of one broker alone",
+			[3][]value{{{"1", fallback}}, {{"2", dynamicBroker}, {"1", fallback}}, {{"1", fallback}}}, "1",
+			map[string]int{"orders": 2},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newCluster(t, 3)
