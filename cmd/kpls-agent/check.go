@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/kpls-agent/internal/kafka"
+	"example.com/kpls-agent/internal/portuse"
 	"example.com/kpls-agent/internal/restart"
 )
 
@@ -76,6 +77,7 @@ func newCheck(s *shared) *cobra.Command {
 			if output != "table" && output != "json" {
 				return invalid(fmt.Errorf("output %q is unknown; use table or json", output))
 			}
+			owners := portuse.SeeOwners() // while this is still root, if it was
 			if os.Geteuid() == 0 && s.settingsPath == defaultSettings {
 				if err := become(cmd.Context(), agentUser+".service"); err != nil {
 					return err
@@ -88,7 +90,7 @@ func newCheck(s *shared) *cobra.Command {
 			if manifest != "" {
 				settings.Manifest = manifest
 			}
-			findings := checkAll(cmd.Context(), settings, offline)
+			findings := checkAll(cmd.Context(), settings, owners, offline)
 			if err := printFindings(s, findings, output); err != nil {
 				return err
 			}
@@ -128,7 +130,7 @@ func printFindings(s *shared, findings []finding, output string) error {
 }
 
 // checkAll goes from what everything else stands on to what stands on it.
-func checkAll(ctx context.Context, s *Settings, offline bool) []finding {
+func checkAll(ctx context.Context, s *Settings, owners portuse.Owners, offline bool) []finding {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	quiet := slog.New(slog.DiscardHandler)
@@ -155,7 +157,7 @@ func checkAll(ctx context.Context, s *Settings, offline bool) []finding {
 	found, running := checkKafka(ctx, s, n, client)
 	findings = append(findings, found...)
 	findings = append(findings, checkListeners(ctx, s, n, desired, running)...)
-	findings = append(findings, checkPorts(ctx, s, desired, running)...)
+	findings = append(findings, checkPorts(ctx, s, owners, desired, running)...)
 	return append(findings, checkRestart(ctx, s, n, files, client)...)
 }
 

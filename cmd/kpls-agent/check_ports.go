@@ -19,13 +19,13 @@ import (
 
 // checkPorts asks for every port of the manifest, and for that of the metrics,
 // whether it is free or ours.
-func checkPorts(ctx context.Context, s *Settings, d config.Desired, running []config.Effective) []finding {
+func checkPorts(ctx context.Context, s *Settings, owners portuse.Owners, d config.Desired, running []config.Effective) []finding {
 	agent := askNeighbour(ctx, s.HTTPListen)
 	var findings []finding
 	for _, e := range d.Endpoints {
 		findings = append(findings,
-			judgePort("port of "+e.Name, bindable(ctx, e.BindHost, e.BindPort), e.BindPort, ours(running, e.BindPort), "the broker"),
-			judgePort("probe port of "+e.Name, bindable(ctx, e.ProbeHost, e.ProbePort), e.ProbePort, agent.open(e.Name), "the agent"))
+			judgePort("port of "+e.Name, bindable(ctx, e.BindHost, e.BindPort), owners, e.BindPort, ours(running, e.BindPort), "the broker"),
+			judgePort("probe port of "+e.Name, bindable(ctx, e.ProbeHost, e.ProbePort), owners, e.ProbePort, agent.open(e.Name), "the agent"))
 	}
 	findings = append(findings, checkAsked(agent, d, time.Now())...)
 	host, port, err := net.SplitHostPort(s.HTTPListen)
@@ -34,7 +34,7 @@ func checkPorts(ctx context.Context, s *Settings, d config.Desired, running []co
 		return append(findings, judged("port of the metrics", err, ""))
 	}
 	return append(findings,
-		judgePort("port of the metrics", bindable(ctx, host, number), number, agent.runs(), "the agent"),
+		judgePort("port of the metrics", bindable(ctx, host, number), owners, number, agent.runs(), "the agent"),
 		checkLent(portsOf(d, number)))
 }
 
@@ -50,14 +50,14 @@ func portsOf(d config.Desired, more ...int) []int {
 
 // judgePort says what it means that a port could be bound, or not. Its holder is
 // ours or a stranger.
-func judgePort(what string, err error, port int, ours bool, holder string) finding {
+func judgePort(what string, err error, owners portuse.Owners, port int, ours bool, holder string) finding {
 	switch {
 	case err == nil:
 		return well(what, "%d is free", port)
 	case ours:
 		return well(what, "%d is held by %s", port, holder)
 	case errors.Is(err, syscall.EADDRINUSE):
-		return broken(what, "%d is taken, and not by %s; %s, or choose another port", port, holder, portuse.Advice(port))
+		return broken(what, "%d is taken, and not by %s; %s, or choose another port", port, holder, owners.Advice(port))
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return broken(what, "the address is none of this machine's (%v); correct it in the manifest or the settings", err)
 	case errors.Is(err, syscall.EACCES) && holder == "the broker":

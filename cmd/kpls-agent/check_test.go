@@ -223,7 +223,7 @@ func TestJudgePort(t *testing.T) {
 		{syscall.EACCES, false, "the broker", levelOK, "says nothing about Kafka's"},
 		{syscall.EACCES, false, "the agent", levelFault, "cannot be bound"},
 	} {
-		f := judgePort(what, c.err, 39092, c.ours, c.holder)
+		f := judgePort(what, c.err, nil, 39092, c.ours, c.holder)
 		if f.What != what || f.Level != c.level || !strings.Contains(f.Text, c.says) {
 			t.Errorf("%v %v: %+v", c.err, c.ours, f)
 		}

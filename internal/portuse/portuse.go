@@ -30,11 +30,38 @@ type use struct {
 	inode string
 }
 
-// Advice says in half a sentence who has a port and what to do, for a bind that was
-// refused with EADDRINUSE. It always names a command that shows more.
-func Advice(port int) string { return advice("/proc", port) }
+// Owners are the processes by the inode of each of their sockets, as far as who asked could see them.
+type Owners map[string]string
 
-func advice(proc string, port int) string {
+// SeeOwners looks at all processes now. Root sees those of all users, and may keep what
+// it saw for a time when it is another user.
+func SeeOwners() Owners { return seeOwners("/proc") }
+
+func seeOwners(proc string) Owners {
+	links, _ := filepath.Glob(filepath.Join(proc, "[0-9]*/fd/*")) // the pattern is a good one
+	owners := Owners{}
+	for _, link := range links {
+		to, err := os.Readlink(link)
+		inode, socket := strings.CutPrefix(to, "socket:[")
+		if err != nil || !socket {
+			continue
+		}
+		dir := filepath.Dir(filepath.Dir(link))
+		if name, err := os.ReadFile(filepath.Join(dir, "comm")); err == nil {
+			owners[strings.TrimSuffix(inode, "]")] = fmt.Sprintf("%s (%s)", filepath.Base(dir), strings.TrimSpace(string(name)))
+		}
+	}
+	return owners
+}
+
+// Advice says in half a sentence who has a port and what to do, for a bind that was
+// refused with EADDRINUSE. It always names a command that shows more, or the process.
+func Advice(port int) string { return SeeOwners().Advice(port) }
+
+// Advice is that of the package, with what was seen of the processes before.
+func (o Owners) Advice(port int) string { return o.advice("/proc", port) }
+
+func (o Owners) advice(proc string, port int) string {
 	var uses []use
 	for _, name := range []string{"tcp", "tcp6"} {
 		f, err := os.Open(filepath.Join(proc, "self/net", name))
@@ -57,8 +84,8 @@ func advice(proc string, port int) string {
 	}
 	switch {
 	case listens != nil:
-		if pid, command := process(proc, listens.inode); pid != "" {
-			return fmt.Sprintf("process %s (%s) of user %s listens on it: end that", pid, command, userName(listens.uid))
+		if process, seen := o[listens.inode]; seen {
+			return fmt.Sprintf("process %s of user %s listens on it: end that", process, userName(listens.uid))
 		}
 		return fmt.Sprintf("a process of user %s listens on it: see `ss -ltnp sport = :%d` as root, end that", userName(listens.uid), port)
 	case other != nil:
@@ -88,23 +115,6 @@ func sockets(table io.Reader, port int) []use {
 		}
 	}
 	return uses
-}
-
-// process is who has a socket open, as far as this user may see; empty if nobody is seen.
-func process(proc, inode string) (pid, command string) {
-	links, _ := filepath.Glob(filepath.Join(proc, "[0-9]*/fd/*")) // the pattern is a good one
-	for _, link := range links {
-		if to, err := os.Readlink(link); err != nil || to != "socket:["+inode+"]" {
-			continue
-		}
-		dir := filepath.Dir(filepath.Dir(link))
-		name, err := os.ReadFile(filepath.Join(dir, "comm"))
-		if err != nil {
-			continue // it has ended
-		}
-		return filepath.Base(dir), strings.TrimSpace(string(name))
-	}
-	return "", ""
 }
 
 func userName(uid string) string {

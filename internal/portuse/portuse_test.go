@@ -64,7 +64,17 @@ func TestAdviceOnOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = "a process of user root listens on it: see `ss -ltnp sport = :9464` as root, end that"
-	if got := advice(proc, 9464); got != want {
+	if got := seeOwners(proc).advice(proc, 9464); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	// What root saw before it became another user.
+	if err := os.MkdirAll(filepath.Join(proc, "77/fd"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(filepath.Join(proc, "77/comm"), []byte("java\n"), 0o600), os.Symlink("socket:[4242]", filepath.Join(proc, "77/fd/9"))); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := seeOwners(proc).advice(proc, 9464), "process 77 (java) of user root listens on it: end that"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -1,0 +1,165 @@
+package system
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/kpls-agent/test/machines"
+)
+
+const agentSettings = "/etc/kpls-agent/kpls-agent.yaml"
+
+// ownStart: what goes wrong at the agent's own start takes no healthy broker from its
+// customers, and calls none open that nobody judges. A typo in the settings on the first
+// VM, a taken port on the second and an agent that cannot start on the third, side by side.
+func ownStart(s *system) {
+	typo, taken, broken := s.Machines[0], s.Machines[1], s.Machines[2]
+	const dropIn = "/run/systemd/system/kpls-agent.service.d"
+	mend := "rm -rf " + dropIn + "; systemctl daemon-reload"
+	s.orElse(broken, mend)
+	begun := time.Now()
+	s.on(broken, "mkdir -p "+dropIn+" && printf '[Service]\\nExecStartPre=/bin/false\\n' >"+dropIn+"/broken.conf && systemctl daemon-reload && systemctl kill --signal=KILL kpls-agent")
+	if !s.LB.Accepts(s.Context(), broken.Probe()) {
+		s.Errorf("%s: the probe closes as soon as the agent has ended", broken.Name)
+	}
+	s.settingsTypo(typo)
+	s.portTaken(taken)
+
+	s.until("the probe of an agent that cannot start is closed", func() bool { return !s.LB.Accepts(s.Context(), broken.Probe()) })
+	closed, failed := time.Time{}, 0
+	for _, e := range s.journal(broken, begun, "kpls-agent.service") {
+		if strings.Contains(e.Message, "Start request repeated too quickly") {
+			closed = e.At
+		}
+		if closed.IsZero() && strings.Contains(e.Message, "Failed with result 'exit-code'") {
+			failed++
+		}
+	}
+	if closed.IsZero() || failed != 5 {
+		s.Errorf("%s: %d failed starts before systemd gave it up at %s", broken.Name, failed, closed)
+	}
+	measured("agent ended and unable to start, to its kept probe closed", closed.Sub(begun).Seconds(), "s", "five starts, 2 s apart")
+	s.on(broken, mend)
+	s.back(broken) // systemd goes on starting it
+	for _, m := range s.Machines {
+		s.says(m, "systemctl --failed --no-legend", "")
+	}
+	s.stopped(s.Machines[0])
+	s.settled()
+}
+
+// settingsTypo: the last good settings stay in force, the probe tells the truth, and the
+// corrected file is taken over without a hand.
+func (s *system) settingsTypo(m *machines.Machine) {
+	s.Helper()
+	good := "sed -i '/^nonsense: /d' " + agentSettings
+	s.orElse(m, good)
+	s.on(m, "echo 'nonsense: yes' >>"+agentSettings+" && systemctl restart kpls-agent")
+	s.until("the agent of "+m.Name+" says what is wrong", func() bool { return s.agent(m).reason == "refused" })
+	if text := s.on(m, "systemctl show --property=StatusText --value kpls-agent"); !strings.Contains(text, "nonsense: unknown field") || !strings.Contains(text, "the last good ones stay in force") {
+		s.Errorf("%s: systemctl status says %q", m.Name, text)
+	}
+	for path, want := range map[string]string{"/metrics": "\nkpls_agent_settings_refused 1\n", "/healthz": "the last good ones stay in force"} {
+		if text, err := s.get(m.Metrics(), path); err != nil || !strings.Contains(text, want) {
+			s.Errorf("%s: %s has no %q: %v", m.Name, path, want, err)
+		}
+	}
+	if !s.LB.Accepts(s.Context(), m.Probe()) {
+		s.Errorf("%s: a typo in the agent's settings closes the probe of a healthy broker", m.Name)
+	}
+	s.on(m, "systemctl stop kafka")
+	s.until("the probe of a stopped broker is closed", func() bool { return !s.LB.Accepts(s.Context(), m.Probe()) })
+	s.on(m, "systemctl start kafka")
+	s.until("the probe is open again", func() bool { return s.LB.Accepts(s.Context(), m.Probe()) })
+	life := s.invocation(m, "kpls-agent")
+	s.on(m, good)
+	s.until("the agent takes the corrected file over", func() bool { return s.invocation(m, "kpls-agent") != life })
+}
+
+// portTaken: an agent without its metrics port does all else, and has it as soon as it is free.
+func (s *system) portTaken(m *machines.Machine) {
+	s.Helper()
+	s.orElse(m, "systemctl stop taker; systemctl start kpls-agent")
+	s.on(m, "systemctl stop kpls-agent && systemd-run --quiet --unit=taker python3 -m http.server "+machines.MetricsPort)
+	s.until("the port is taken", func() bool { _, err := s.get(m.Metrics(), "/"); return err == nil })
+	s.on(m, "systemctl start kpls-agent")
+	s.until("the probe is open without metrics", func() bool { return s.LB.Accepts(s.Context(), m.Probe()) })
+	const want = "cannot be had (listen tcp :9464: bind: address already in use); a process of user root listens on it"
+	s.until("it is said", func() bool {
+		return strings.Contains(s.on(m, "systemctl show --property=StatusText --value kpls-agent"), want)
+	})
+	if out := s.on(m, "kpls-agent check; true"); !strings.Contains(out, "FAULT    port of the metrics: 9464 is taken, and not by the agent; ") {
+		s.Errorf("%s: check says\n%s", m.Name, out)
+	}
+	s.on(m, "systemctl stop taker")
+	s.back(m)
+}
+
+// stopped: what a probe says while its agent is stopped depends on what systemd can keep.
+func (s *system) stopped(m *machines.Machine) {
+	s.Helper()
+	version, err := strconv.Atoi(strings.TrimSpace(s.on(m, "systemctl --version | sed -n '1s/^systemd \\([0-9]*\\).*/\\1/p'")))
+	if err != nil {
+		s.Fatal(err)
+	}
+	if version < 254 {
+		s.on(m, "systemctl stop kpls-agent")
+		if s.LB.Accepts(s.Context(), m.Probe()) {
+			s.Errorf("%s: systemd %d keeps the probe of a stopped agent open", m.Name, version)
+		}
+		s.on(m, "systemctl start kpls-agent")
+		return
+	}
+	// The package's own limit is 10 min; a shorter one shows the same.
+	const folder = "/run/systemd/system/kpls-agent-expire.timer.d"
+	s.on(m, "mkdir -p "+folder+" && printf '[Timer]\\nOnActiveSec=\\nOnActiveSec=8s\\n' >"+folder+"/limit.conf && systemctl daemon-reload")
+	s.orElse(m, "rm -rf "+folder+"; systemctl daemon-reload; systemctl start kpls-agent")
+	s.on(m, "systemctl stop kpls-agent")
+	begun := time.Now()
+	s.until("the probe of a stopped agent is closed", func() bool { return !s.LB.Accepts(s.Context(), m.Probe()) })
+	if took := time.Since(begun); took < 5*time.Second {
+		s.Errorf("%s: closed %s after the stop", m.Name, took)
+	}
+	s.on(m, "rm -rf "+folder+"; systemctl daemon-reload; systemctl start kpls-agent")
+	s.says(m, "systemctl is-active kpls-agent-expire.timer; true", "inactive")
+}
+
+// unjudged measures how long HAProxy takes a broker for healthy whose probe port nobody
+// answers, with whole checks and with its plain ones. The broker itself is stopped.
+func unjudged(s *system) {
+	m := s.Machine(1)
+	const folder = "/run/systemd/system/kpls-agent.service.d"
+	s.on(m, "mkdir -p "+folder+" && printf '[Service]\\nWatchdogSec=0\\n' >"+folder+"/watchdog.conf && systemctl daemon-reload && systemctl restart kpls-agent")
+	resume := "systemctl kill --kill-who=main --signal=CONT kpls-agent; rm -rf " + folder + "; systemctl daemon-reload; systemctl start kafka; systemctl restart kpls-agent"
+	s.orElse(m, resume)
+	s.settled()
+	for _, plain := range []bool{false, true} {
+		p := machines.Fast
+		p.Plain = plain
+		lb := s.haproxy(p)
+		s.on(m, "systemctl kill --kill-who=main --signal=STOP kpls-agent")
+		begun := time.Now()
+		s.on(m, "systemctl stop kafka")
+		const most = 100 * time.Second
+		for lb.Up(m.ID) && time.Since(begun) < most {
+			time.Sleep(100 * time.Millisecond)
+		}
+		took, name := time.Since(begun).Seconds(), "HAProxy, whole checks every 0.5 s"
+		if plain {
+			name = "HAProxy, plain checks every 0.5 s"
+		}
+		if lb.Up(m.ID) != plain {
+			s.Errorf("%s: up after %.0f s: %v", name, took, lb.Up(m.ID))
+		}
+		measured(name+": nobody answers the probe, to DOWN", took, "s", fmt.Sprintf("down: %v", !lb.Up(m.ID)))
+		s.on(m, "systemctl start kafka; systemctl kill --kill-who=main --signal=CONT kpls-agent")
+		if err := lb.Close(); err != nil {
+			s.Error(err)
+		}
+		s.settled()
+	}
+	s.on(m, resume)
+	s.settled()
+}
