@@ -55,6 +55,9 @@ type Journal struct {
 	// Unproven is true while server.properties may be one that no process has
 	// proved: a process that anybody starts on it has to prove itself.
 	Unproven bool `json:"unproven,omitempty"`
+	// Prior is what server.properties was written for before it was to be written for Target, where
+	// no process had proved that: a process that is started before the write runs that one.
+	Prior *Intent `json:"prior,omitempty"`
 	// Why is the cause of a failure.
 	Why string `json:"why,omitempty"`
 	// Failed is the hash of the manifest that failed on this broker; it is not tried again before an operator's word.
@@ -75,6 +78,14 @@ type Journal struct {
 	Served bool `json:"served,omitempty"`
 	// Active lists the listeners whose probes had been opened on all brokers.
 	Active []string `json:"active,omitempty"`
+}
+
+// Intent is what server.properties is written for.
+type Intent struct {
+	Target    string            `json:"target"`
+	Listeners map[string]string `json:"listeners,omitempty"`
+	Absent    []string          `json:"absent,omitempty"`
+	RequestID string            `json:"request_id,omitempty"`
 }
 
 // unchanged is true if the restart under way changes nothing in what the process is started with.

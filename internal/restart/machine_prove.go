@@ -74,7 +74,7 @@ func (s *step) prove() Decision {
 		if j.RequestID != "" {
 			j.Request = j.RequestID
 		}
-		j.Served, j.Unproven, j.Hidden, j.Failed, j.Halted, j.Why = true, false, false, "", false, ""
+		j.Served, j.Unproven, j.Hidden, j.Prior, j.Failed, j.Halted, j.Why = true, false, false, nil, "", false, ""
 	})
 }
 

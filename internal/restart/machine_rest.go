@@ -15,7 +15,8 @@ func (s *step) atRest() Decision {
 		return s.do(s.phaseNow(), because(CodeReleasing, "the planned restart has ended"), Action{Kind: ActEnd}, 0)
 	}
 	if s.j.Unproven && f.Unit.Invocation != "" && f.Unit.Invocation != s.j.Invocation {
-		if f.Manifest.FileChanges && f.Manifest.Hash == manifestOf(s.j.Target) {
+		notWritten := f.Manifest.FileChanges && f.Manifest.Hash == manifestOf(s.j.Target)
+		if notWritten && s.j.Prior == nil {
 			// It was to be written, and was not: what was started there is the old one.
 			return s.save(s.phaseNow(), because(CodeStarting, "somebody has restarted the broker"), func(j *Journal) { j.Unproven, j.Hidden = false, false })
 		}
@@ -23,6 +24,9 @@ func (s *step) atRest() Decision {
 		// broker was started on a file that has not proved itself.
 		return s.saveStep(StepProve, PhaseStarting, because(CodeStarting, "the broker was started on the new server.properties"), func(j *Journal) {
 			j.Invocation, j.Starts, j.Started, j.Restarts = f.Unit.Invocation, 1, f.Now, f.Unit.Restarts
+			if p := j.Prior; notWritten {
+				j.Target, j.Listeners, j.Absent, j.RequestID, j.Prior = p.Target, p.Listeners, p.Absent, p.RequestID, nil
+			}
 		})
 	}
 	if d, ok := s.bookkeeping(); ok {
@@ -350,6 +354,9 @@ func (s *step) claim(why string) Decision {
 // intend notes what server.properties is about to be written for, so that
 // whoever starts a process on it, that process has to prove itself.
 func (s *step) intend(j *Journal) {
+	if j.Unproven && j.Target != "" && manifestOf(j.Target) != s.f.Manifest.Hash {
+		j.Prior = &Intent{j.Target, j.Listeners, j.Absent, j.RequestID}
+	}
 	j.Target, j.Listeners, j.Absent, j.RequestID = s.target, s.f.Manifest.Listeners, s.f.Manifest.Absent, ""
 	if q := s.v.Request(); q != nil {
 		j.RequestID = q.ID

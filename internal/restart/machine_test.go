@@ -618,3 +618,25 @@ func TestRollingRestartAfterACrash(t *testing.T) {
 		}
 	}
 }
+
+// A stopped broker's file was written for one manifest, and another one came that was noted and not
+// written yet: whoever starts the broker starts it on the first one, which nobody has proved.
+func TestStartedOnTheOlderUnprovenFile(t *testing.T) {
+	f := claiming()
+	f.Log.View.Claims = nil
+	f.Unit.State = UnitStopped
+	f.Running = RunningFacts{At: f.Now, Err: "connection refused"}
+	f.Journal.Unproven, f.Journal.Target, f.Journal.Invocation = true, "older", f.Unit.Invocation
+	f.Journal.Listeners = map[string]string{"EXTERNAL": "older"}
+	m := machine()
+	d := settle(m, &f)
+	if d.Do.Kind != ActSave || d.Do.Journal.Target != "h" {
+		t.Fatalf("got %q, %+v", d.Do.Kind, d.Do.Journal)
+	}
+	f.Journal = d.Do.Journal
+	f.Unit.State, f.Unit.Invocation = UnitRunning, "started by hand"
+	d = m.Step(f)
+	if j := d.Do.Journal; d.Do.Kind != ActSave || j.Step != StepProve || j.Target != "older" || j.Listeners["EXTERNAL"] != "older" || !j.Unproven || j.Prior != nil {
+		t.Errorf("got %q, %+v", d.Do.Kind, j)
+	}
+}

@@ -211,7 +211,7 @@ func (s *step) gone() []string {
 
 func (s *step) putBack() Decision {
 	return s.saveStep(StepNone, PhaseFailed, because(CodeHalted, "put back and serving"), func(j *Journal) {
-		j.Failed, j.Unproven, j.Hidden = manifestOf(j.Target), false, false
+		j.Failed, j.Unproven, j.Hidden, j.Prior = manifestOf(j.Target), false, false, nil
 	})
 }
 

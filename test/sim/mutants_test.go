@@ -72,7 +72,7 @@ var mutants = []mutant{
 	{"the right to restart is not asked for", "vetoes.go", `if s.f.Right.Denied == "" {`, `if true {`},
 	{"a refused restart keeps probes and claim", "machine_restart.go", `if s.tooSoon(ActRestart) && s.up() {`, `if false {`},
 	{"a start that failed once is a failure", "machine_prove.go", `more > u.StartFailures`, `more > 0`},
-	{"the failure is forgotten with the life", "machine_undo.go", `j.Failed, j.Unproven, j.Hidden = manifestOf(j.Target), false, false`, `j.Unproven, j.Hidden = false, false`},
+	{"the failure is forgotten with the life", "machine_undo.go", `j.Failed, j.Unproven, j.Hidden, j.Prior = manifestOf(j.Target), false, false, nil`, `j.Unproven, j.Hidden, j.Prior = false, false, nil`},
 }
 
 // TestMutantsApply keeps the list up to date: each still finds its place.
