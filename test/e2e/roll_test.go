@@ -138,7 +138,7 @@ func (b *bed) check(a *fleet.Agent, says map[string]string) {
 
 func TestAddExternal(t *testing.T) {
 	t.Parallel()
-	for _, version := range []string{"3.7.1", "3.9.1", "4.1.1"} {
+	for _, version := range []string{"3.7.1", "3.9.2", "4.4.0"} {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			addExternal(t, version)
