@@ -71,7 +71,9 @@ func TestCheckDynamic(t *testing.T) {
 func TestDropText(t *testing.T) {
 	entries := map[string]config.RunningValue{"num.io.threads": {Type: "INT", Value: "32", Settings: []config.Setting{
 		{
-			Name: "num.io.threads", Source: config.SourceDynamicBroker, Value: "32"}, {Name: "num.io.threads",
+			Name: "num.io.threads", Source: config.SourceDynamicBroker, Value: "32",
+		}, {
+			Name:   "num.io.threads",
 			Source: config.SourceDefault, Value: "8",
 		},
 	}}}

@@ -138,11 +138,13 @@ func TestCheckStorage(t *testing.T) {
 		says  string
 	}{
 		{
-			restart.LogDir{Path: "/a", Free: 5 * gib, Total: 10 * gib}, levelOK,
+			restart.LogDir{Path: "/a", Free: 5 * gib, Total: 10 * gib},
+			levelOK,
 			"/a: 5120 MiB free of 10240 MiB; its meta.properties is there",
 		},
 		{
-			restart.LogDir{Path: "/a", Free: 5 * gib, Total: 10 * gib, Unseen: "X cannot be seen"}, levelWarning,
+			restart.LogDir{Path: "/a", Free: 5 * gib, Total: 10 * gib, Unseen: "X cannot be seen"},
+			levelWarning,
 			"/a: 5120 MiB free of 10240 MiB; X cannot be seen",
 		},
 		{restart.LogDir{Path: "/a", Free: -1, Total: -1}, levelWarning, "/a: its free space cannot be seen"},

@@ -25,25 +25,30 @@ func TestDropped(t *testing.T) {
 	}{
 		{"in force", RunningValue{Value: "4", Type: "INT", Settings: settings("x", "all=4", "file=2")}, nil},
 		{
-			"not in force", RunningValue{Value: "2", Type: "INT", Settings: settings("x", "all=4", "file=2")},
+			"not in force",
+			RunningValue{Value: "2", Type: "INT", Settings: settings("x", "all=4", "file=2")},
 			[]DroppedSetting{{"x", "default", "4", "2"}},
 		},
 		{
-			"of this broker", RunningValue{Value: "2", Type: "INT", Settings: settings("x", "broker=5", "all=4")},
+			"of this broker",
+			RunningValue{Value: "2", Type: "INT", Settings: settings("x", "broker=5", "all=4")},
 			[]DroppedSetting{{"x", "broker", "5", "2"}},
 		},
 		{
 			"the broker's own wins",
-			RunningValue{Value: "5", Type: "INT", Settings: settings("x", "broker=5", "all=4")}, nil,
+			RunningValue{Value: "5", Type: "INT", Settings: settings("x", "broker=5", "all=4")},
+			nil,
 		},
 		{"only the file", RunningValue{Value: "3", Type: "INT", Settings: settings("x", "file=03 ")}, nil},
 		{
 			"a number written otherwise",
-			RunningValue{Value: "1073741824", Type: "LONG", Settings: settings("x", "all=+1073741824")}, nil,
+			RunningValue{Value: "1073741824", Type: "LONG", Settings: settings("x", "all=+1073741824")},
+			nil,
 		},
 		{
 			"blanks",
-			RunningValue{Value: "delete,compact", Type: "LIST", Settings: settings("x", "all=delete , compact")}, nil,
+			RunningValue{Value: "delete,compact", Type: "LIST", Settings: settings("x", "all=delete , compact")},
+			nil,
 		},
 		{
 			"another order is another list",
@@ -92,12 +97,14 @@ func TestDropsAhead(t *testing.T) {
 		{"nothing dynamic", "num.io.threads=2", map[string][]Setting{io: settings(io, "file=2", "kafka=8")}, nil},
 		{"doubled once", "num.io.threads=2", map[string][]Setting{io: settings(io, "all=4", "file=2", "kafka=8")}, nil},
 		{
-			"doubled twice", "num.io.threads=2", map[string][]Setting{io: settings(io, "all=8", "file=2", "kafka=8")},
+			"doubled twice", "num.io.threads=2",
+			map[string][]Setting{io: settings(io, "all=8", "file=2", "kafka=8")},
 			[]DropAhead{{io, "default", "8", "2", io + "=8"}},
 		},
 		{
 			"doubled twice, the file has followed", "num.io.threads=4",
-			map[string][]Setting{io: settings(io, "all=8", "file=2", "kafka=8")}, nil,
+			map[string][]Setting{io: settings(io, "all=8", "file=2", "kafka=8")},
+			nil,
 		},
 		{
 			"the file went away from it", "num.io.threads=3",
@@ -105,18 +112,21 @@ func TestDropsAhead(t *testing.T) {
 			[]DropAhead{{io, "default", "8", "3", io + "=8"}},
 		},
 		{
-			"no line in the file", "", map[string][]Setting{io: settings(io, "all=32", "kafka=8")},
+			"no line in the file", "",
+			map[string][]Setting{io: settings(io, "all=32", "kafka=8")},
 			[]DropAhead{{io, "default", "32", "8", io + "=32"}},
 		},
 		{"within, no line", "", map[string][]Setting{io: settings(io, "all=16", "kafka=8")}, nil},
 		{"half, rounded down", "num.io.threads=5", map[string][]Setting{io: settings(io, "broker=2", "kafka=8")}, nil},
 		{
-			"less than half", "num.io.threads=8", map[string][]Setting{io: settings(io, "broker=3", "kafka=8")},
+			"less than half", "num.io.threads=8",
+			map[string][]Setting{io: settings(io, "broker=3", "kafka=8")},
 			[]DropAhead{{io, "broker", "3", "8", io + "=3"}},
 		},
 		{
 			"the broker's own counts", "num.io.threads=8",
-			map[string][]Setting{io: settings(io, "broker=8", "all=64", "kafka=8")}, nil,
+			map[string][]Setting{io: settings(io, "broker=8", "all=64", "kafka=8")},
+			nil,
 		},
 		{
 			"over the cluster's default", "num.io.threads=8",
@@ -135,11 +145,13 @@ func TestDropsAhead(t *testing.T) {
 		},
 		{
 			"written oddly", "num.io.threads = \\\n 04 ",
-			map[string][]Setting{io: settings(io, "all=8", "file=04 ", "kafka=8")}, nil,
+			map[string][]Setting{io: settings(io, "all=8", "file=04 ", "kafka=8")},
+			nil,
 		},
 		{
 			"no number in the file", "num.io.threads=4 # four",
-			map[string][]Setting{io: settings(io, "all=8", "file=2", "kafka=8")}, nil,
+			map[string][]Setting{io: settings(io, "all=8", "file=2", "kafka=8")},
+			nil,
 		},
 		{
 			"a config provider", "num.io.threads=${env:N}",
@@ -153,7 +165,8 @@ func TestDropsAhead(t *testing.T) {
 		},
 		{
 			"no thread count", "",
-			map[string][]Setting{"message.max.bytes": settings("message.max.bytes", "all=99", "kafka=1")}, nil,
+			map[string][]Setting{"message.max.bytes": settings("message.max.bytes", "all=99", "kafka=1")},
+			nil,
 		},
 		{
 			"of a listener, beside the file's for all", "num.network.threads=3",

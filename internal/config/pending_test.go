@@ -83,7 +83,8 @@ func TestPending(t *testing.T) {
 		},
 		{
 			"a secret of a listener that is gone", head + "listener.name.internal.ssl.keystore.password=hunter2\n",
-			head, []PendingEdit{{Name: "listener.name.internal.ssl.keystore.password", Running: secretValue}},
+			head,
+			[]PendingEdit{{Name: "listener.name.internal.ssl.keystore.password", Running: secretValue}},
 		},
 		{
 			"JAAS of a mechanism", head,

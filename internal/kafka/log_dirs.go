@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -38,7 +39,7 @@ func (c *Client) LogDirs(ctx context.Context) ([]LogDir, error) {
 		return nil
 	})
 	if err == nil && len(dirs) == 0 { // what brokers before 3.2 answer to who may not Describe the cluster
-		err = &deniedError{fmt.Errorf("the answer names none"), seesCluster}
+		err = &deniedError{errors.New("the answer names none"), seesCluster}
 	}
 	if err != nil {
 		return nil, explain(fmt.Errorf("ask the broker at %s for its log directories: %w", c.opts.OwnAddress, err))

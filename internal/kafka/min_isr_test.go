@@ -31,21 +31,26 @@ func TestStrictISR(t *testing.T) {
 		},
 		{
 			"dropped",
-			[3][]value{{{"2", dynamicDefault}, {"1", fallback}}, {{"2", dynamicDefault}}, {{"2", dynamicDefault}}}, "1",
+			[3][]value{{{"2", dynamicDefault}, {"1", fallback}}, {{"2", dynamicDefault}}, {{"2", dynamicDefault}}},
+			"1",
 			map[string]int{"orders": 2},
 		},
 		{
-			"in one broker's file", [3][]value{{{"1", fallback}}, {{"1", fallback}}, {{"3", static}, {"1", fallback}}},
-			"1", map[string]int{"orders": 3},
+			"in one broker's file",
+			[3][]value{{{"1", fallback}}, {{"1", fallback}}, {{"3", static}, {"1", fallback}}},
+			"1",
+			map[string]int{"orders": 3},
 		},
 		{
 			"the file says more than the dynamic value",
-			[3][]value{{{"1", dynamicDefault}, {"2", static}}, {{"1", dynamicDefault}}, {{"1", dynamicDefault}}}, "1",
+			[3][]value{{{"1", dynamicDefault}, {"2", static}}, {{"1", dynamicDefault}}, {{"1", dynamicDefault}}},
+			"1",
 			map[string]int{"orders": 2},
 		},
 		{
 			"of one broker alone",
-			[3][]value{{{"1", fallback}}, {{"2", dynamicBroker}, {"1", fallback}}, {{"1", fallback}}}, "1",
+			[3][]value{{{"1", fallback}}, {{"2", dynamicBroker}, {"1", fallback}}, {{"1", fallback}}},
+			"1",
 			map[string]int{"orders": 2},
 		},
 	} {
