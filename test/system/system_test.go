@@ -20,6 +20,7 @@ var steps = []step{
 	{"an administrator's choices", choices},
 	{"package removed and purged", removed},
 	{"first boot", firstBoot},
+	{"the agent's own start", ownStart},
 	{"agents killed, stuck and downgraded at rest", replaced},
 	{"agents killed and upgraded in mid roll-out", killedAndUpgraded},
 	{"VM frozen in its turn, agent gone", frozenAndSilent},
