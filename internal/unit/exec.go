@@ -81,8 +81,10 @@ func readEnvironment(data []byte, into map[string]string) {
 			continue
 		}
 		v = strings.TrimSpace(v)
-		if len(v) > 1 && (v[0] == '"' || v[0] == '\'') && v[len(v)-1] == v[0] {
-			v = v[1 : len(v)-1]
+		if v != "" && (v[0] == '"' || v[0] == '\'') { // quotes count at the begin only, and what follows is glued on
+			if end := strings.IndexByte(v[1:], v[0]); end >= 0 {
+				v = v[1:1+end] + strings.TrimLeft(v[2+end:], " \t")
+			}
 		}
 		into[strings.TrimSpace(k)] = v
 	}

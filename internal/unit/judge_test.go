@@ -318,3 +318,15 @@ func TestLookIntoHasAnEnd(t *testing.T) {
 		t.Errorf("%d removals, %d not looked into", removes, unseen)
 	}
 }
+
+// As systemd 252 and 257 read the lines: findings/environment-file-and-shell.sh.
+func TestReadEnvironment(t *testing.T) {
+	got := map[string]string{}
+	readEnvironment([]byte("# one\n; two\nWHOLE=\"-Xmx1g -Da=b\"\nINNER=-Dfile=\"/etc/jaas.conf\"\nBEHIND=\"-Xmx1g\" # heap\nUNQUOTED=-Xmx1g # heap\nTWICE='a b'c\nOPEN=\"a\n no sign\n"), got)
+	want := map[string]string{
+		"WHOLE": "-Xmx1g -Da=b", "INNER": `-Dfile="/etc/jaas.conf"`, "BEHIND": "-Xmx1g# heap", "UNQUOTED": "-Xmx1g # heap", "TWICE": "a bc", "OPEN": `"a`,
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
