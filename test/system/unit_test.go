@@ -55,6 +55,7 @@ rm -rf /opt/shapes /run/shapes /etc/kpls-agent/shapes.yaml /etc/systemd/system/s
 systemctl daemon-reload; systemctl reset-failed
 unset DBUS_SYSTEM_BUS_ADDRESS
 kpls-agent setup # for the machine's own broker again
+chown kpls-agent:kafka /etc/kafka/server.properties # which setup gave back when the settings named another file
 `
 
 // shape is a unit of the machine as the agent's own package sees it.
