@@ -118,6 +118,13 @@ func (s *step) prepared(phase Phase) *Decision {
 	if !s.up() {
 		return nil
 	}
+	// What the process and its directories say may be of before a hang, a drain, or this life.
+	if !s.recent(f.Running.At, paceWaiting) {
+		return give(s.do(phase, r, Action{Kind: ActRunning}, 0))
+	}
+	if f.Running.Err != "" {
+		return give(s.saveStep(StepNone, PhaseClaimed, because(CodeNoAnswer, "the broker does not tell its configuration: %s", f.Running.Err), func(*Journal) {}))
+	}
 	if !s.recent(f.Log.At, near) {
 		if s.tooSoon(ActAppend) {
 			return give(s.saveStep(StepNone, PhaseClaimed, because(CodeLogUnreadable, "the coordination log cannot be written: %v", f.Failed.Err), func(*Journal) {}))

@@ -320,3 +320,20 @@ func TestStrictISR(t *testing.T) {
 		}
 	}
 }
+
+// A life that begins in mid restart, or one that has hung, knows nothing of the log directories:
+// the process is asked before it is taken down.
+func TestProcessIsAskedBeforeItGoes(t *testing.T) {
+	for _, step := range []Step{StepApply, StepRestart} {
+		f := going(step)
+		f.Running = RunningFacts{}
+		m := machine()
+		if d := m.Step(f); d.Do.Kind != ActRunning {
+			t.Errorf("at %q: %q, %+v", step, d.Do.Kind, d.Status.Reason)
+		}
+		f.Running = RunningFacts{At: f.Now, Err: "timed out"}
+		if d := settle(m, &f); d.Do.Kind != ActSave || d.Do.Journal.Step != StepNone || d.Status.Reason.Code != CodeNoAnswer {
+			t.Errorf("at %q, no answer: %q, %+v", step, d.Do.Kind, d.Status.Reason)
+		}
+	}
+}
