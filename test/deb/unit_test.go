@@ -31,8 +31,10 @@ func TestUnitVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	agents := checkout + "/systemd/kpls-agent-"
-	for _, unit := range []string{path, agents + "again.service", agents + "expire.service", agents + "expire.timer",
-		unit(t, checkout+"/packaging/examples/kafka.service", "/bin/true"), unit(t, checkout+"/packaging/examples/kafka-format.service", "/bin/true")} {
+	for _, unit := range []string{
+		path, agents + "again.service", agents + "expire.service", agents + "expire.timer",
+		unit(t, checkout+"/packaging/examples/kafka.service", "/bin/true"), unit(t, checkout+"/packaging/examples/kafka-format.service", "/bin/true"),
+	} {
 		if out := output(t, "systemd-analyze", "verify", "--man=no", "--recursive-errors=no", unit); out != "" {
 			t.Errorf("%s: %s", filepath.Base(unit), out)
 		}
