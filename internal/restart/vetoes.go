@@ -78,7 +78,7 @@ var vetoes = slices.Concat([]veto{
 	{"probes_closing", beforeClaim | planning, (*step).closing, (*step).closeFirst},
 	{"order", beforeClaim | underWay | planning, (*step).turn, (*step).restTurn},
 	{"queue", beforeClaim | underWay | whileStopped | planning, (*step).queue, (*step).restQueue},
-	{"action_failed", beforeClaim, (*step).vetoFailing, (*step).restDrop},
+	{"action_failed", beforeClaim, (*step).vetoFailing, (*step).restFailing},
 }, gates)
 
 // gates are the end of that list: what is looked at after the claim was read back. They stand
@@ -378,6 +378,9 @@ func (s *step) restAsk(r *Reason) Decision {
 func (s *step) restBlocked(r *Reason) Decision { return s.wait(PhaseWaiting, r, paceBlocked) }
 
 func (s *step) restDrop(r *Reason) Decision { return s.drop(PhaseWaiting, r, paceRest) }
+
+// restFailing gives the claim back and tries again soon: how soon is for vetoFailing to say.
+func (s *step) restFailing(r *Reason) Decision { return s.drop(PhaseWaiting, r, paceBlocked) }
 
 func (s *step) restLog(r *Reason) Decision {
 	if r.Code == CodeLogForeign {
