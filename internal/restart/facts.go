@@ -17,8 +17,9 @@ type Facts struct {
 	Journal Journal
 	// LastGood is true when server.properties on disk is the last good copy.
 	LastGood bool
-	// Failed is the last action that did not succeed; nil after any action that did.
-	Failed *ActionError
+	// Failed has the last failure of each kind of action, until one of that kind succeeds: two
+	// kinds that fail in turn must not hide each other.
+	Failed map[ActionKind]ActionError
 }
 
 // ManifestFacts is the manifest in force, as far as a roll-out cares.

@@ -176,23 +176,15 @@ func (l *Loop) do(ctx context.Context, a Action) {
 	err := l.effect(ctx, a)
 	l.o.Logger.Debug("step done", "step", point, "took", time.Since(begun), "err", err)
 	l.o.Crash("after-" + point)
-	if err == nil {
-		if l.facts.Failed != nil && l.facts.Failed.Kind == a.Kind {
-			l.facts.Failed = nil
-		}
+	if err != nil && ctx.Err() != nil {
 		return
 	}
-	if ctx.Err() != nil {
+	switch l.facts.Done(a.Kind, err, time.Now()) {
+	case 0:
 		return
-	}
-	e := &ActionError{Kind: a.Kind, Err: err.Error(), At: time.Now(), Count: 1}
-	if f := l.facts.Failed; f != nil && f.Kind == a.Kind {
-		e.Count += f.Count
-	}
-	if e.Count == 1 {
+	case 1:
 		l.o.Logger.Warn("step did not succeed", "step", point, "err", err)
 	}
-	l.facts.Failed = e
 	l.o.Metrics.failed(a.Kind)
 }
 

@@ -204,7 +204,7 @@ func (s *step) do(p Phase, r *Reason, a Action, wake time.Duration) Decision {
 
 func (s *step) save(p Phase, r *Reason, change func(*Journal)) Decision {
 	if s.tooSoon(ActSave) {
-		return s.wait(p, s.failed(), time.Second) // a full disk, for one
+		return s.wait(p, s.failed(ActSave), time.Second) // a full disk, for one
 	}
 	j := s.j
 	j.Version = JournalVersion

@@ -133,7 +133,7 @@ func (s *step) bookkeeping() (Decision, bool) {
 	case !halted && !s.tooSoon(ActAppend):
 		h := s.newHalt(s.j.Failed)
 		p, r := PhaseFailed, because(CodeHalted, "telling everyone that the manifest failed here: %s", s.j.Why)
-		if e := s.f.Failed; e != nil && e.Kind == ActAppend {
+		if e, failed := s.f.Failed[ActAppend]; failed {
 			p, r = s.phaseNow(), because(CodeLogUnreadable, "the manifest failed here (%s), and the halt cannot be written: %s", s.j.Why, e.Err)
 		}
 		return s.do(p, r, Action{Kind: ActAppend, Records: []Record{NewHalt(h)}}, 0), true
@@ -143,8 +143,8 @@ func (s *step) bookkeeping() (Decision, bool) {
 
 // tooSoon spaces repeats of an action that has just failed.
 func (s *step) tooSoon(kind ActionKind) bool {
-	e := s.f.Failed
-	return e != nil && e.Kind == kind && s.f.Now.Sub(e.At) < backoff(e.Count)
+	e, failed := s.f.Failed[kind]
+	return failed && s.f.Now.Sub(e.At) < backoff(e.Count)
 }
 
 // backoff is the pause after the n-th failure in a row, 1 s to 30 s.
@@ -188,7 +188,7 @@ func (s *step) stopped() Decision {
 			}
 		}
 		if s.tooSoon(ActApply) {
-			return s.wait(PhaseStopped, s.failed(), time.Second)
+			return s.wait(PhaseStopped, s.failed(ActApply), time.Second)
 		}
 		if !s.j.Unproven || s.j.Target != s.target {
 			// Whoever starts it starts it on a file that has to prove itself.
@@ -199,8 +199,8 @@ func (s *step) stopped() Decision {
 	return s.drop(PhaseStopped, r, paceRest)
 }
 
-func (s *step) failed() *Reason {
-	return because(CodeActionFailed, "%v", s.f.Failed.Err)
+func (s *step) failed(kind ActionKind) *Reason {
+	return because(CodeActionFailed, "%v", s.f.Failed[kind].Err)
 }
 
 // idle: the process runs what the manifest says.
@@ -227,7 +227,7 @@ func (s *step) idle() Decision {
 	}
 	if f.Manifest.FileChanges && s.j.Failed == "" && s.vetoed(fileOnly) == nil {
 		if s.tooSoon(ActApply) {
-			return s.drop(PhaseIdle, s.failed(), paceRest)
+			return s.drop(PhaseIdle, s.failed(ActApply), paceRest)
 		}
 		return s.do(PhaseIdle, because(CodeApplying, "the process is right and server.properties is not: writing it"), Action{Kind: ActApply}, 0)
 	}
@@ -314,7 +314,7 @@ func (s *step) claim(why string) Decision {
 			return d
 		}
 		r := because(CodeClaiming, "%s; claiming the restart", why)
-		if e := s.f.Failed; e != nil && e.Kind == ActAppend {
+		if e, failed := s.f.Failed[ActAppend]; failed {
 			r = because(CodeLogUnreadable, "the claim cannot be written: %s", e.Err)
 		}
 		if s.tooSoon(ActAppend) {
@@ -343,7 +343,7 @@ func (s *step) claim(why string) Decision {
 		return s.do(PhaseClaimed, r, Action{Kind: ActRunning}, 0)
 	}
 	if s.tooSoon(ActAppend) {
-		return s.wait(PhaseClaimed, s.failed(), time.Second)
+		return s.wait(PhaseClaimed, s.failed(ActAppend), time.Second)
 	}
 	return s.save(PhaseApplying, because(CodeApplying, "%s", why), func(j *Journal) {
 		s.intend(j)

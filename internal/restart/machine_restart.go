@@ -26,10 +26,10 @@ func (s *step) goDown() Decision {
 		if s.tooSoon(ActRestart) && s.up() {
 			// Refused, or too late: the broker serves on. The probes say the truth again and the claim
 			// is given back before it is tried once more.
-			return s.saveStep(StepNone, PhaseWaiting, s.failed(), func(*Journal) {})
+			return s.saveStep(StepNone, PhaseWaiting, s.failed(ActRestart), func(*Journal) {})
 		}
 		if s.tooSoon(ActRestart) {
-			return s.wait(PhaseRestarting, s.failed(), time.Second)
+			return s.wait(PhaseRestarting, s.failed(ActRestart), time.Second)
 		}
 	}
 	if j.Step == StepApply && f.Unit.Invocation != "" && f.Unit.Invocation != j.Invocation {
@@ -47,10 +47,10 @@ func (s *step) goDown() Decision {
 	}
 	if f.Manifest.FileChanges || s.sameAgain() {
 		if s.tooSoon(ActSave) {
-			return s.wait(PhaseApplying, s.failed(), time.Second)
+			return s.wait(PhaseApplying, s.failed(ActSave), time.Second)
 		}
 		if s.tooSoon(ActApply) {
-			return s.saveStep(StepNone, PhaseClaimed, s.failed(), func(*Journal) {})
+			return s.saveStep(StepNone, PhaseClaimed, s.failed(ActApply), func(*Journal) {})
 		}
 		s.m.kept = true
 		return s.do(PhaseApplying, because(CodeApplying, "writing server.properties"), Action{Kind: ActApply}, 0)
@@ -127,7 +127,7 @@ func (s *step) prepared(phase Phase) *Decision {
 	}
 	if !s.recent(f.Log.At, near) {
 		if s.tooSoon(ActAppend) {
-			return give(s.saveStep(StepNone, PhaseClaimed, because(CodeLogUnreadable, "the coordination log cannot be written: %v", f.Failed.Err), func(*Journal) {}))
+			return give(s.saveStep(StepNone, PhaseClaimed, because(CodeLogUnreadable, "the coordination log cannot be written: %v", f.Failed[ActAppend].Err), func(*Journal) {}))
 		}
 		// An append that is read back is the only proof that the claim still stands.
 		d := s.do(phase, r, Action{Kind: ActAppend}, 0)
@@ -159,10 +159,10 @@ func (s *step) watched() bool {
 
 // restart restarts the unit, once, and not after what allowed it has become too old.
 func (s *step) restart(p Phase, r *Reason, notAfter time.Time) Decision {
-	if s.f.Failed != nil && s.f.Failed.Kind == ActRestart {
+	if _, failed := s.f.Failed[ActRestart]; failed {
 		s.m.issued = time.Time{}
 		if s.tooSoon(ActRestart) {
-			return s.wait(p, s.failed(), time.Second) // the way back comes here directly
+			return s.wait(p, s.failed(ActRestart), time.Second) // the way back comes here directly
 		}
 	}
 	if !s.m.issued.IsZero() {

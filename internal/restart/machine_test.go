@@ -1,6 +1,7 @@
 package restart
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -99,7 +100,7 @@ func TestRestartIsBounded(t *testing.T) {
 func TestFailedStepsAreSpaced(t *testing.T) {
 	for _, kind := range []ActionKind{ActSave, ActApply, ActRestart, ActAppend} {
 		f := claiming()
-		f.Failed = &ActionError{Kind: kind, Err: "no space left", At: f.Now, Count: 1}
+		f.Failed = map[ActionKind]ActionError{kind: {Err: "no space left", At: f.Now, Count: 1}}
 		d := settle(machine(), &f)
 		if d.Do.Kind != ActNone || d.Status.Reason.Code != CodeActionFailed {
 			t.Errorf("after a failed %s: %q, %+v", kind, d.Do.Kind, d.Status.Reason)
@@ -110,7 +111,7 @@ func TestFailedStepsAreSpaced(t *testing.T) {
 		}
 	}
 	f := proving()
-	f.Failed = &ActionError{Kind: ActSave, Err: "no space left", At: f.Now, Count: 1}
+	f.Failed = map[ActionKind]ActionError{ActSave: {Err: "no space left", At: f.Now, Count: 1}}
 	if d := settle(machine(), &f); d.Do.Kind != ActNone || d.Status.Reason.Code != CodeActionFailed {
 		t.Errorf("a proof with a full disk: %q, %+v", d.Do.Kind, d.Status.Reason)
 	}
@@ -302,7 +303,7 @@ func TestUndoAsksForWhatServesAgain(t *testing.T) {
 // also where something else has failed before: the log was away.
 func TestUndoThatDoesNotComeUp(t *testing.T) {
 	f := going(StepUndo)
-	f.Failed = &ActionError{Kind: ActAppend, Err: "no leader", At: f.Now, Count: 3}
+	f.Failed = map[ActionKind]ActionError{ActAppend: {Err: "no leader", At: f.Now, Count: 3}}
 	m := machine()
 	if d := settle(m, &f); d.Do.Kind != ActRestart {
 		t.Fatalf("got %q, %+v", d.Do.Kind, d.Status.Reason)
@@ -554,7 +555,7 @@ func TestHaltThatCannotBeWritten(t *testing.T) {
 	f := claiming()
 	f.Log.View.Claims = nil
 	f.Journal.Failed, f.Journal.Why = "old", "it did not come up"
-	f.Failed = &ActionError{Kind: ActAppend, Err: "no leader", At: f.Now.Add(-time.Hour), Count: 3}
+	f.Failed = map[ActionKind]ActionError{ActAppend: {Err: "no leader", At: f.Now.Add(-time.Hour), Count: 3}}
 	if d := machine().Step(f); d.Do.Kind != ActAppend || d.Status.Reason.Code != CodeLogUnreadable || !strings.Contains(d.Status.Reason.Text, "the halt cannot be written: no leader") {
 		t.Errorf("%q, %+v", d.Do.Kind, d.Status.Reason)
 	}
@@ -564,7 +565,7 @@ func TestHaltThatCannotBeWritten(t *testing.T) {
 func TestNothingToPutBack(t *testing.T) {
 	f := going(StepRestore)
 	f.Journal.Halted, f.Log.View.Halts["h"] = true, Halt{Broker: 1, Manifest: "h"}
-	f.Failed = &ActionError{Kind: ActRestore, Err: "no such file", At: f.Now.Add(-time.Hour), Count: 3}
+	f.Failed = map[ActionKind]ActionError{ActRestore: {Err: "no such file", At: f.Now.Add(-time.Hour), Count: 3}}
 	if d := machine().Step(f); d.Do.Kind != ActRestore || d.Status.Reason.Code != CodeActionFailed {
 		t.Errorf("%q, %+v", d.Do.Kind, d.Status.Reason)
 	}
@@ -638,5 +639,33 @@ func TestStartedOnTheOlderUnprovenFile(t *testing.T) {
 	d = m.Step(f)
 	if j := d.Do.Journal; d.Do.Kind != ActSave || j.Step != StepProve || j.Target != "older" || j.Listeners["EXTERNAL"] != "older" || !j.Unproven || j.Prior != nil {
 		t.Errorf("got %q, %+v", d.Do.Kind, j)
+	}
+}
+
+// Two kinds of action that fail in turn do not hide each other: each keeps its pause.
+func TestFailuresByKind(t *testing.T) {
+	kinds := []ActionKind{ActAppend, ActSave, ActApply, ActRestore, ActRestart}
+	for _, a := range kinds {
+		for _, b := range kinds {
+			if a == b {
+				continue
+			}
+			f := claiming()
+			f.Done(a, errors.New("first"), f.Now)
+			f.Done(b, errors.New("second"), f.Now)
+			s := stepOn(f)
+			if !s.tooSoon(a) || !s.tooSoon(b) {
+				t.Errorf("%s and %s: paused %t, %t", a, b, s.tooSoon(a), s.tooSoon(b))
+			}
+			if f.Done(b, nil, f.Now); !s.tooSoon(a) || s.tooSoon(b) {
+				t.Errorf("%s, and %s that has succeeded: paused %t, %t", a, b, s.tooSoon(a), s.tooSoon(b))
+			}
+		}
+	}
+	f := claiming()
+	for n := 1; n <= 3; n++ {
+		if got := f.Done(ActSave, errors.New("full"), f.Now); got != n {
+			t.Errorf("failure %d counts as %d", n, got)
+		}
 	}
 }

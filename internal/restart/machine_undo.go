@@ -73,11 +73,11 @@ func (s *step) restore() Decision {
 	}
 	if !s.f.LastGood {
 		if s.tooSoon(ActRestore) {
-			return s.wait(PhaseRollback, s.failed(), paceBlocked)
+			return s.wait(PhaseRollback, s.failed(ActRestore), paceBlocked)
 		}
 		r := s.rollingBack("putting the last good server.properties back")
-		if e := s.f.Failed; e != nil && e.Kind == ActRestore {
-			r = s.failed() // while it is tried again, too: one reason, not two in turn
+		if _, failed := s.f.Failed[ActRestore]; failed {
+			r = s.failed(ActRestore) // while it is tried again, too: one reason, not two in turn
 		}
 		return s.do(PhaseRollback, r, Action{Kind: ActRestore}, 0)
 	}
@@ -113,7 +113,7 @@ func (s *step) runsBefore() bool {
 
 func (s *step) undoRestart() Decision {
 	r := s.rollingBack("restarting on the last good server.properties")
-	if s.f.Unit.Invocation != s.j.Invocation && s.f.Unit.Invocation != "" || s.ended() && !s.m.issued.IsZero() && (s.f.Failed == nil || s.f.Failed.Kind != ActRestart) {
+	if s.f.Unit.Invocation != s.j.Invocation && s.f.Unit.Invocation != "" || s.ended() && !s.m.issued.IsZero() && s.f.Failed[ActRestart].Count == 0 {
 		return s.saveStep(StepProveUndo, PhaseRollback, r, func(j *Journal) {
 			// The service manager may have started it on the last good file itself.
 			j.Invocation, j.Starts, j.Started, j.Restarts = s.f.Unit.Invocation, 1, s.f.Now, s.f.Unit.Restarts

@@ -74,9 +74,22 @@ type Probes interface {
 
 // ActionError is an action that failed.
 type ActionError struct {
-	Kind ActionKind
-	Err  string
-	At   time.Time
+	Err string
+	At  time.Time
 	// Count is how often in a row.
 	Count int
+}
+
+// Done notes how an action went. It returns how often in a row this kind has failed now.
+func (f *Facts) Done(kind ActionKind, err error, now time.Time) int {
+	if err == nil {
+		delete(f.Failed, kind)
+		return 0
+	}
+	if f.Failed == nil {
+		f.Failed = map[ActionKind]ActionError{}
+	}
+	e := ActionError{Err: err.Error(), At: now, Count: f.Failed[kind].Count + 1}
+	f.Failed[kind] = e
+	return e.Count
 }

@@ -350,8 +350,10 @@ func (s *step) vetoClaimGone() *Reason {
 
 // vetoFailing: what a restart needs has just failed, and is tried again after a pause.
 func (s *step) vetoFailing() *Reason {
-	if s.tooSoon(ActSave) || s.tooSoon(ActApply) || s.tooSoon(ActRestart) {
-		return s.failed()
+	for _, kind := range []ActionKind{ActSave, ActApply, ActRestart} {
+		if s.tooSoon(kind) {
+			return s.failed(kind)
+		}
 	}
 	return nil
 }

@@ -154,7 +154,7 @@ func TestRefusedRestart(t *testing.T) {
 	f := going(StepRestart)
 	m := machine()
 	m.begun = f.Now
-	f.Failed = &ActionError{Kind: ActRestart, Err: "not permitted", At: f.Now, Count: 1}
+	f.Failed = map[ActionKind]ActionError{ActRestart: {Err: "not permitted", At: f.Now, Count: 1}}
 	d := settle(m, &f)
 	if d.Do.Kind != ActSave || d.Do.Journal.Step != StepNone || d.Status.Reason.Code != CodeActionFailed {
 		t.Fatalf("got %q to %q, %+v", d.Do.Kind, d.Do.Journal.Step, d.Status.Reason)

@@ -293,7 +293,7 @@ func (a *agent) carryOut(do restart.Action) {
 				return
 			}
 			a.busy = false
-			a.result(do, err)
+			a.facts.Done(do.Kind, err, a.now)
 			a.poke(0)
 		})
 		if crash == 2 {
@@ -301,21 +301,6 @@ func (a *agent) carryOut(do restart.Action) {
 			a.rebirth(a.between(1000, 20000))
 		}
 	})
-}
-
-// result remembers a failure as the shell does.
-func (a *agent) result(do restart.Action, err error) {
-	if err == nil {
-		if a.facts.Failed != nil && a.facts.Failed.Kind == do.Kind {
-			a.facts.Failed = nil
-		}
-		return
-	}
-	n := 1
-	if a.facts.Failed != nil && a.facts.Failed.Kind == do.Kind {
-		n += a.facts.Failed.Count
-	}
-	a.facts.Failed = &restart.ActionError{Kind: do.Kind, Err: err.Error(), At: a.now, Count: n}
 }
 
 // effect is what an action does; done is called when the shell goes on.
