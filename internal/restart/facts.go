@@ -138,6 +138,9 @@ type UnitFacts struct {
 	// Restarts counts the service manager's own restarts of a process that ended,
 	// since somebody last asked for a start (systemd's NRestarts).
 	Restarts int
+	// Queued is true for a unit that is down and that the service manager has a job for: its start,
+	// at once (between the stop and the start of a restart), or once this agent is ready (at boot).
+	Queued bool
 	// Ambiguous is true where UnitStopped may also mean that the process ended by
 	// itself, because no service manager keeps the difference.
 	Ambiguous bool

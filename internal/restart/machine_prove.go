@@ -159,6 +159,8 @@ func (s *step) examine(want map[string]string, absent []string) proof {
 		return p
 	}
 	switch {
+	case u.Queued:
+		return hold(PhaseStarting, ActNone, because(CodeStarting, "the service manager is about to start the broker"))
 	case u.State == UnitFailed || u.State == UnitStopped && u.Ambiguous:
 		return fail("the process ended after its restart (%s)", orNot(u.Detail, "no detail"))
 	case s.keepsEnding():

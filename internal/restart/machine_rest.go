@@ -171,6 +171,9 @@ func (s *step) drop(p Phase, r *Reason, pace time.Duration) Decision {
 func (s *step) stopped() Decision {
 	f := s.f
 	r := because(CodeStopped, "the broker is stopped (%s); server.properties is as the manifest says, start it when you are done", orNot(f.Unit.Detail, "by somebody, or never started"))
+	if f.Unit.Queued { // at boot it may wait for this agent: the file is made right all the same
+		r = because(CodeStopped, "the service manager is about to start the broker (%s)", f.Unit.Detail)
+	}
 	if f.Manifest.Refusal != nil {
 		return s.restRefused(f.Manifest.Refusal)
 	}

@@ -20,7 +20,7 @@ func (s *step) goDown() Decision {
 				j.Invocation, j.Starts, j.Started, j.Restarts = f.Unit.Invocation, 1, f.Now, 0
 			})
 		}
-		if f.Unit.State == UnitStopping || f.Unit.State == UnitStarting {
+		if f.Unit.State == UnitStopping || f.Unit.State == UnitStarting || f.Unit.Queued {
 			return s.wait(PhaseRestarting, because(CodeRestarting, "the unit is %s", f.Unit.State), paceBlocked)
 		}
 		if s.tooSoon(ActRestart) && s.up() {
@@ -89,7 +89,7 @@ func (s *step) sameAgain() bool {
 
 // ended is true if the process is gone for good as far as the service manager is concerned.
 func (s *step) ended() bool {
-	return s.f.Unit.State == UnitFailed || s.f.Unit.State == UnitStopped
+	return (s.f.Unit.State == UnitFailed || s.f.Unit.State == UnitStopped) && !s.f.Unit.Queued
 }
 
 // saveStep moves the journal to another step.

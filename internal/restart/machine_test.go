@@ -669,3 +669,36 @@ func TestFailuresByKind(t *testing.T) {
 		}
 	}
 }
+
+// At boot the start of the broker is queued and waits until this agent is ready: its file is made
+// right before. In mid restart the same answer is no stop by somebody's hand.
+func TestQueuedStart(t *testing.T) {
+	f := claiming()
+	f.Log = LogFacts{View: NewView()} // no broker runs that could hold it
+	f.Journal.Served = false
+	f.Unit.State, f.Unit.Invocation, f.Unit.Queued = UnitStopped, "", true
+	f.Running = RunningFacts{Err: "connection refused"}
+	m := machine()
+	d := settle(m, &f)
+	if d.Do.Kind != ActSave || !d.Do.Journal.Unproven {
+		t.Fatalf("at boot: %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	f.Journal = d.Do.Journal
+	if d = settle(m, &f); d.Do.Kind != ActApply {
+		t.Fatalf("at boot: %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	for _, c := range []struct {
+		step Step
+		code Code
+	}{{StepRestart, CodeRestarting}, {StepProve, CodeStarting}, {StepUndo, CodeRollingBack}, {StepProveUndo, CodeRollingBack}} {
+		f := going(c.step)
+		f.Journal.Halted, f.Log.View.Halts["h"] = true, Halt{Broker: 1, Manifest: "h"}
+		if c.step == StepRestart || c.step == StepProve {
+			f.Journal.Halted, f.Log.View.Halts = false, map[string]Halt{}
+		}
+		f.Unit.State, f.Unit.Queued = UnitStopped, true
+		if d := settle(machine(), &f); d.Do.Kind != ActNone || d.Status.Reason.Code != c.code {
+			t.Errorf("at %q: %q to %q, %+v", c.step, d.Do.Kind, d.Do.Journal.Step, d.Status.Reason)
+		}
+	}
+}

@@ -124,6 +124,9 @@ func (s *step) undoRestart() Decision {
 	if s.f.Unit.State == UnitUnknown {
 		return s.wait(PhaseRollback, s.unseen(), paceBlocked)
 	}
+	if s.f.Unit.Queued {
+		return s.wait(PhaseRollback, r, paceBlocked)
+	}
 	notAfter := s.f.Now.Add(fresh)
 	// So is one that kept ending until the service manager started it on the good file.
 	if s.f.Unit.State == UnitRunning {

@@ -162,7 +162,7 @@ func TestStartedByHand(t *testing.T) {
 	}
 	// It may be the one that a queued start is about to replace: that is judged when it has ended.
 	p.set(change(shellUnit(), "ActiveState", "inactive", "SubState", "dead", "ControlGroup", "", "MainPID", uint32(0), "Job", queuedJob{ID: 7, Path: "/org/freedesktop/systemd1/job/7"}))
-	if f := s.State(t.Context()); f.State != restart.UnitStarting {
+	if f := s.State(t.Context()); f.State != restart.UnitStopped || !f.Queued {
 		t.Errorf("got %+v", f)
 	}
 	// Nobody asks again within 2 s; then it is gone.

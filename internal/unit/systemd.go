@@ -105,7 +105,7 @@ func (s *Systemd) State(ctx context.Context) restart.UnitFacts {
 	f.At = now
 	seen := s.sight(ctx, props, pictureAge)
 	f.Hazard = seen.hazard
-	if seen.outside != "" && (f.State == restart.UnitStopped || f.State == restart.UnitFailed) {
+	if down := f.State == restart.UnitStopped || f.State == restart.UnitFailed; seen.outside != "" && down && !f.Queued {
 		f.State, f.Detail = restart.UnitUnknown, seen.outside
 	}
 	s.mu.Lock()
@@ -243,7 +243,7 @@ func (s *Systemd) Restart(ctx context.Context) error {
 // the job is then no proof that the broker is down.
 func (s *Systemd) comesUp(ctx context.Context, before string) bool {
 	f := s.State(ctx)
-	return f.Invocation != before && (f.State == restart.UnitStarting || f.State == restart.UnitRunning)
+	return f.Invocation != before && (f.State == restart.UnitStarting || f.State == restart.UnitRunning || f.Queued)
 }
 
 // remember keeps the count of automatic restarts where the next start will not set it back.

@@ -24,6 +24,9 @@ func facts(unit string, p map[string]any) restart.UnitFacts {
 		Detail:   detail(unit, p),
 	}
 	f.Invocation = invocation(p)
+	if active := text(p["ActiveState"]); active == "inactive" || active == "failed" {
+		f.Queued = queued(p)
+	}
 	return f
 }
 
@@ -35,9 +38,6 @@ func invocation(p map[string]any) string {
 
 func state(p map[string]any) restart.UnitState {
 	sub := text(p["SubState"])
-	if active := text(p["ActiveState"]); (active == "inactive" || active == "failed") && queued(p) {
-		return restart.UnitStarting // between the stop and the start of a restart, for one
-	}
 	switch text(p["ActiveState"]) {
 	case "active":
 		if sub == "exited" { // the unit is "up" but its process is not systemd's to see

@@ -131,12 +131,12 @@ func TestFacts(t *testing.T) {
 		},
 		{
 			"between the stop and the start of a restart", with("ActiveState", "inactive", "SubState", "dead", "Job", job(7)),
-			restart.UnitFacts{State: restart.UnitStarting, Invocation: "ab01", Detail: "kafka.service is inactive (dead)"},
+			restart.UnitFacts{State: restart.UnitStopped, Queued: true, Invocation: "ab01", Detail: "kafka.service is inactive (dead)"},
 		},
 		{
 			"the same without SuccessExitStatus=143",
 			with("ActiveState", "failed", "SubState", "failed", "Result", "exit-code", "ExecMainCode", int32(1), "ExecMainStatus", int32(143), "Job", job(7)),
-			restart.UnitFacts{State: restart.UnitStarting, Invocation: "ab01", Detail: "kafka.service is failed (failed), exit-code, exit status 143"},
+			restart.UnitFacts{State: restart.UnitStopped, Queued: true, Invocation: "ab01", Detail: "kafka.service is failed (failed), exit-code, exit status 143"},
 		},
 		{"stopped", with("ActiveState", "inactive", "SubState", "dead", "Job", job(0)), restart.UnitFacts{State: restart.UnitStopped, Invocation: "ab01", Detail: "kafka.service is inactive (dead)"}},
 		{
