@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -31,6 +32,7 @@ const patience = 4 * time.Minute
 func TestOnRealBrokers(t *testing.T) {
 	f := startFleet(t)
 	p := startServer(t, f)
+	probed(t, f)
 	p.until(t, "all agents are scraped", func() bool { return len(p.query(t, "kpls_agent_restart_duration_seconds_count")) == 3 })
 	manifest := f.Manifest(fleet.ManifestOptions{})
 	if err := f.WriteManifest(manifest); err != nil {
@@ -74,6 +76,24 @@ func TestOnRealBrokers(t *testing.T) {
 		p.until(t, "no alert is near", func() bool { return len(p.alerts(t)) == 0 })
 	})
 	t.Run("alerts", func(t *testing.T) { faults(t, f, p) })
+}
+
+// probed lets a load balancer ask every probe port until the test ends.
+func probed(t *testing.T, f *fleet.Fleet) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var d net.Dialer
+		sandbox.Every(ctx, time.Second, func() {
+			for _, a := range f.Agents {
+				if conn, err := d.DialContext(ctx, "tcp", a.Probe()); err == nil { // closed until the roll-out is over
+					_ = conn.Close() // that is all of a TCP probe
+				}
+			}
+		})
+	}()
+	t.Cleanup(func() { cancel(); <-done })
 }
 
 // faults brings about what alerts are for, one beside the other, and looks for
