@@ -26,6 +26,8 @@ const firstPort = 9093
 type Probing struct {
 	Interval   time.Duration
 	Fall, Rise int // failed probes in a row that take a broker out, good ones that bring it back
+	// Plain is HAProxy's own `check`, which ends each connection before it is made.
+	Plain bool
 }
 
 // Azure is the fastest that Azure's load balancer can do, Fast is for tests without patience.
@@ -78,6 +80,10 @@ func (b *Bed) HAProxy(ctx context.Context, p Probing) (*Balancer, error) {
 // made, so that no process ever sees it; with linger it makes and ends one.
 func (b *Bed) haproxyConfig(p Probing) string {
 	var text strings.Builder
+	how := "  option tcp-check\n  tcp-check connect linger\n"
+	if p.Plain {
+		how = ""
+	}
 	fmt.Fprintf(&text, `global
   log stdout format raw local0
 defaults
@@ -89,10 +95,8 @@ defaults
   timeout check 2s
   timeout client 10m
   timeout server 10m
-  option tcp-check
-  tcp-check connect linger
-  default-server check port %s inter %dms fall %d rise %d
-`, ProbePort, p.Interval.Milliseconds(), p.Fall, p.Rise)
+%s  default-server check port %s inter %dms fall %d rise %d
+`, how, ProbePort, p.Interval.Milliseconds(), p.Fall, p.Rise)
 	for i, m := range b.Machines {
 		fmt.Fprintf(&text, "listen %s\n  bind :%d\n  server %s %s\n", m.Name, firstPort+i, m.Name, m.External())
 	}

@@ -1,6 +1,7 @@
 package system
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -49,6 +50,45 @@ func ownStart(s *system) {
 		s.says(m, "systemctl --failed --no-legend", "")
 	}
 	s.stopped(s.Machines[0])
+	s.settled()
+}
+
+// unjudged: a probe port that nobody answers, while its broker is stopped. A balancer that makes
+// whole connections fills the port's queue and finds the broker down; HAProxy's plain check
+// makes none, and finds it up for ever. The plain one goes first: whole connections of anybody
+// fill the queue for it, too.
+func unjudged(s *system) {
+	m := s.Machine(1)
+	const folder = "/run/systemd/system/kpls-agent.service.d"
+	const undo = "systemctl kill --kill-who=main --signal=CONT kpls-agent; rm -rf " + folder + "; systemctl daemon-reload; systemctl start kafka; systemctl restart kpls-agent"
+	s.orElse(m, undo)
+	s.on(m, "mkdir -p "+folder+" && printf '[Service]\\nWatchdogSec=0\\n' >"+folder+"/watchdog.conf && systemctl daemon-reload && systemctl restart kpls-agent")
+	s.settled()
+	const queue = 129 // connections that wait in the port's queue
+	for _, plain := range []bool{true, false} {
+		p := machines.Probing{Interval: 100 * time.Millisecond, Fall: 2, Rise: 2, Plain: plain}
+		lb := s.haproxy(p)
+		s.on(m, "systemctl kill --kill-who=main --signal=STOP kpls-agent")
+		begun := time.Now()
+		s.on(m, "systemctl stop kafka")
+		for most := 3 * queue * p.Interval; lb.Up(m.ID) && time.Since(begun) < most; {
+			time.Sleep(p.Interval)
+		}
+		took, name := time.Since(begun).Seconds(), "whole checks"
+		if plain {
+			name = "plain checks"
+		}
+		if lb.Up(m.ID) != plain {
+			s.Errorf("%s: up after %.0f s: %t", name, took, lb.Up(m.ID))
+		}
+		measured("HAProxy, "+name+" every 0.1 s: nobody answers the probe, to DOWN", took, "s", fmt.Sprintf("down: %t", !lb.Up(m.ID)))
+		s.on(m, "systemctl kill --kill-who=main --signal=CONT kpls-agent; systemctl start kafka")
+		if err := lb.Close(); err != nil {
+			s.Error(err)
+		}
+		s.settled()
+	}
+	s.on(m, undo)
 	s.settled()
 }
 

@@ -38,6 +38,7 @@ var measurements = []step{
 	{"agent upgraded", agentUpgraded},
 	{"systemd-analyze security", security},
 	{"boot to agent ready", booting},
+	{"a probe that nobody answers", unjudged},
 	{"closed, HAProxy", closed},
 	{"closed, no balancer", unprobed},
 	{"held, nftables", heldFlows},
