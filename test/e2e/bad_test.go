@@ -174,7 +174,7 @@ func (b *bed) madeAnew(good string) {
 	b.rolled(good)
 
 	files, starts := b.files(), b.starts()
-	manifest := b.fleet.Manifest(fleet.ManifestOptions{FirstPort: 9393})
+	manifest := b.fleet.Manifest(fleet.ManifestOptions{FirstPort: 9493})
 	b.give(manifest)
 	r := b.wait("the roll-out is halted", func(r fleet.Report) bool {
 		return r.State == "halted" && len(r.Claims) == 0 && r.All(3, func(row fleet.Row) bool {
