@@ -70,8 +70,6 @@ var mutants = []mutant{
 				list`},
 	{"a log directory that is offline is overlooked", "vetoes.go", `if f := s.storage(); f != "" {`, `if f := s.storage(); f != "" && false {`},
 	{"the right to restart is not asked for", "vetoes.go", `if s.f.Right.Denied == "" {`, `if true {`},
-	{"a refused restart keeps probes and claim", "machine_restart.go", `if s.tooSoon(ActRestart) && s.up() {`, `if false {`},
-	{"a start that failed once is a failure", "machine_prove.go", `more > u.StartFailures`, `more > 0`},
 	{"the failure is forgotten with the life", "machine_undo.go", `j.Failed, j.Unproven, j.Hidden, j.Prior = manifestOf(j.Target), false, false, nil`, `j.Unproven, j.Hidden, j.Prior = false, false, nil`},
 }
 
