@@ -434,6 +434,9 @@ func (s *step) closeFirst(r *Reason) Decision {
 			records = append(records, NewInactive(name))
 		}
 	}
+	if e, failed := s.f.Failed[ActAppend]; failed && len(records) > 0 {
+		r = because(CodeLogUnreadable, "the probes of %s close before it is taken away, and that cannot be written to the coordination log: %s", s.f.Manifest.Absent[0], e.Err)
+	}
 	if len(records) == 0 || s.tooSoon(ActAppend) {
 		return s.wait(PhaseWaiting, r, paceBlocked)
 	}

@@ -337,3 +337,13 @@ func TestProcessIsAskedBeforeItGoes(t *testing.T) {
 		}
 	}
 }
+
+// Probes close by a record: where it cannot be written, that is what is in the way.
+func TestClosingCannotBeWritten(t *testing.T) {
+	f := unclaimed()
+	f.Manifest.Absent, f.Log.View.Active["OLD"], f.Journal.Active = []string{"OLD"}, true, []string{"OLD"}
+	f.Failed = map[ActionKind]ActionError{ActAppend: {Err: "no leader", At: f.Now, Count: 1}}
+	if d := settle(machine(), &f); d.Status.Reason.Code != CodeLogUnreadable || !strings.Contains(d.Status.Reason.Text, "no leader") {
+		t.Errorf("got %+v", d.Status.Reason)
+	}
+}
