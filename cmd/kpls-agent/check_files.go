@@ -54,14 +54,13 @@ func checkManifest(st *store, f *files) (config.Desired, []finding) {
 // checkMount tells of a file that is not the one that its writers replace. A mount
 // that only the agent's own unit has is seen where the check runs within it.
 func checkMount(what, path string) []finding {
-	advice := "mount the folder " + filepath.Dir(path) + " instead of the file (`findmnt` lists the mounts)"
-	if durable.Outdated(path) {
-		return []finding{ofFile(broken(what, "%s was replaced beneath its mount, and these are the old bytes, for ever; "+
-			"%s, then restart what reads it", path, advice))}
+	if err := durable.Current(path); err != nil {
+		return []finding{ofFile(broken(what, "%s", err.Error()))}
 	}
 	if durable.Mounted(path) {
-		return []finding{doubtful(what, "%s is a mount point of its own: once its source is replaced by a rename, "+
-			"as editors and deployment tools do, the old bytes are read here for ever, and no error tells; %s", path, advice)}
+		return []finding{doubtful(what, "%s is a mount point of its own: once its source is replaced by a rename, as editors "+
+			"and deployment tools do, its old content stays here; mount the folder %s instead of the file (`findmnt` lists the mounts)",
+			path, filepath.Dir(path))}
 	}
 	return nil
 }

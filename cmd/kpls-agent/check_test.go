@@ -472,7 +472,7 @@ func TestPreflight(t *testing.T) {
 	}
 }
 
-// TestCheckMount sees a file that was replaced beneath the reader, and one that is
+// TestCheckMount sees a file that was replaced under its bind mount, and one that is
 // mounted on its own, in a mount namespace that ends with the thread. Where a mount
 // is refused (it takes root), the file is an ordinary one.
 func TestCheckMount(t *testing.T) {
@@ -503,9 +503,9 @@ func TestCheckMount(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	open := fmt.Sprintf("/proc/self/fd/%d", f.Fd()) // a file without a name, as beneath a mount
+	open := fmt.Sprintf("/proc/self/fd/%d", f.Fd()) // a file without a name, as under a bind mount
 	got := checkMount("manifest", open)
-	if len(got) != 1 || got[0].Level != levelFault || !strings.Contains(got[0].Text, open+" was replaced beneath its mount") {
+	if len(got) != 1 || got[0].Level != levelFault || !strings.Contains(got[0].Text, open+" was replaced under its bind mount") {
 		t.Errorf("replaced: %+v", got)
 	}
 }

@@ -103,6 +103,9 @@ func (f *files) read() ([]byte, error) {
 	case err != nil:
 		return nil, fmt.Errorf("read %s: %w; name the broker's server.properties in the settings", path, err)
 	}
+	if err := durable.Current(path); err != nil {
+		return nil, err
+	}
 	return data, nil
 }
 
@@ -220,7 +223,7 @@ func (f *files) LastGood() bool {
 	if err != nil {
 		return false
 	}
-	now, err := os.ReadFile(f.settings.ServerProperties)
+	now, err := f.read()
 	return err == nil && bytes.Equal(good, now)
 }
 

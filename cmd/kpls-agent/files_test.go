@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -228,5 +229,37 @@ func TestLastGoodStarts(t *testing.T) {
 	}
 	if !f.LastGood() {
 		t.Error("what was put back is not the last good copy")
+	}
+}
+
+// TestReplacedUnderItsMount has server.properties replaced under its bind mount while the agent runs: the broker,
+// outside of the mount, would start with a file that the agent does not see.
+func TestReplacedUnderItsMount(t *testing.T) {
+	vm := stateDir(t, nil)
+	open, err := os.Open(vm.ServerProperties)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = open.Close() }()
+	source := vm.ServerProperties
+	vm.ServerProperties = fmt.Sprintf("/proc/self/fd/%d", open.Fd())
+	st := newStore(vm, 1, slog.New(slog.DiscardHandler))
+	st.update(config.ReadFile(vm.Manifest))
+	f, err := newFiles(vm, 1, st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := f.Manifest(restart.RunningFacts{}).Refusal; r != nil {
+		t.Fatalf("before: %+v", r)
+	}
+	if err := os.Remove(source); err != nil { // its name goes, as when another file is renamed over it
+		t.Fatal(err)
+	}
+	const want = " was replaced under its bind mount, and here its old content stays; mount the folder "
+	if r := f.Manifest(restart.RunningFacts{}).Refusal; r == nil || r.Code != restart.CodeRefused || !strings.Contains(r.Text, want) {
+		t.Errorf("after: %+v", r)
+	}
+	if err := f.Apply(st.current.Hash); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("applied: %v", err)
 	}
 }

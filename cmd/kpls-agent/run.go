@@ -103,7 +103,7 @@ func run(ctx context.Context, inForce *inForce, dir string, log *slog.Logger) er
 	log = log.With("broker_id", n.BrokerID)
 	log.Info("agent starts", "version", version, "server_properties", s.ServerProperties)
 	st := newStore(s, n.BrokerID, log)
-	st.update(os.ReadFile(s.Manifest))
+	st.update(config.ReadFile(s.Manifest))
 	f, err := newFiles(s, n.BrokerID, st)
 	if err != nil {
 		return err
@@ -213,7 +213,7 @@ func follow(ctx context.Context, w *config.Watcher, st *store, changed func(), n
 			return
 		case <-hup:
 			warn(log, "tell systemd", notifier.Reloading())
-			if st.update(os.ReadFile(st.settings.Manifest)) { //nolint:gosec // the operator's settings name it
+			if st.update(config.ReadFile(st.settings.Manifest)) {
 				changed()
 			}
 			warn(log, "tell systemd", notifier.Ready())

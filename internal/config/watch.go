@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"example.com/kpls-agent/internal/durable"
 )
 
 // pollInterval bounds how late a change is noticed that raises no event, as a
@@ -128,6 +130,12 @@ func (w *Watcher) accept(r reading) {
 	}
 }
 
+// ReadFile reads a file as a Watcher does. A file that was replaced under its bind mount is an error.
+func ReadFile(path string) ([]byte, error) {
+	r := readWatched(path)
+	return r.data, r.err
+}
+
 // readWatched reads one byte more than the parser takes at most, so that a huge
 // file is refused there and fills no memory here. A pipe in the file's place
 // must not hold the agent up, so opening does not wait for a writer.
@@ -144,6 +152,9 @@ func readWatched(path string) reading {
 	var data []byte
 	if err == nil {
 		data, err = io.ReadAll(io.LimitReader(f, MaxFileSize+1))
+	}
+	if err == nil {
+		err = durable.Current(path)
 	}
 	if err != nil {
 		return reading{err: fmt.Errorf("read the manifest: %w", err)}

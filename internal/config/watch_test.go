@@ -3,6 +3,7 @@ package config
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -299,5 +300,27 @@ func TestWatchLeavesNothing(t *testing.T) {
 	})
 	if open() != before {
 		t.Errorf("%d inotify instances, %d before", open(), before)
+	}
+}
+
+// TestWatchMount has a file replaced under its bind mount: it loses its name, raises no event, and its content
+// stays. An open file that is removed is the same; durable.Current is tested on a bind mount.
+func TestWatchMount(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "manifest.yaml")
+	write(t, name, "one")
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	path := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
+	wait := watching(t, path, 10*time.Millisecond)
+	wait("one")
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	wait("")
+	if data, err := ReadFile(path); data != nil || err == nil || !strings.Contains(err.Error(), "was replaced under its bind mount") {
+		t.Errorf("%q, %v", data, err)
 	}
 }

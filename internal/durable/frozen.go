@@ -32,12 +32,22 @@ func Mounted(path string) bool {
 	return err == nil && attributes(target)&unix.STATX_ATTR_MOUNT_ROOT != 0
 }
 
-// Outdated is true if the file at path has no name in its own folder any more: it
-// was replaced, or removed, beneath a mount (a bind mount, or the lower layer of an
-// overlay), and whoever reads it here gets the old bytes for ever.
-func Outdated(path string) bool {
-	var st unix.Stat_t
-	return unix.Stat(path, &st) == nil && st.Nlink == 0
+// Current returns an error if the file at path has no name in its own folder any more:
+// it was replaced, or removed, under a mount (a bind mount, or the lower layer of an
+// overlay), and whoever reads it here gets the old content. It is nil for a file that
+// cannot be looked at: reading it says why.
+func Current(path string) error {
+	nameless := func() bool {
+		var st unix.Stat_t
+		return unix.Stat(path, &st) == nil && st.Nlink == 0
+	}
+	for range 2 { // a rename between the lookup of the name and the answer shows as no name, too, but once
+		if !nameless() {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s was replaced under its bind mount, and here its old content stays; "+
+		"mount the folder %s instead of the file (`findmnt` lists the mounts), then restart kpls-agent", path, filepath.Dir(path))
 }
 
 // frozen returns a *frozenError if an attribute of a file, or of its folder, keeps it

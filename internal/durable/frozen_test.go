@@ -127,10 +127,10 @@ func TestMounted(t *testing.T) {
 				unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
 				unix.Mount(source, path, "", unix.MS_BIND, ""))
 		}
-		got.Mounted, got.Outdated = Mounted(path), Outdated(path)
+		got.Mounted, got.Outdated = Mounted(path), Current(path) != nil
 		got.Errs = []error{Replaceable(path), WriteFile(path, []byte(newBytes), Options{})}
 		replaced = errors.Join(os.WriteFile(source+".new", []byte("new\n"), 0o600), os.Rename(source+".new", source))
-		got.OutdatedLater = Outdated(path)
+		got.OutdatedLater = Current(path) != nil
 		data, _ := os.ReadFile(path)
 		got.Data = string(data)
 	}()
