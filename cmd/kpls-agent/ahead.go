@@ -47,22 +47,33 @@ func checkDynamic(entries map[string]config.RunningValue, file *config.Propertie
 	return findings
 }
 
-// pendingText says what of the file the process was not started with.
-func pendingText(e restart.PendingEdit) string {
-	text := fmt.Sprintf("%s: the process was started with %s, and server.properties has %s",
-		e.Name, orElse(e.Running, "none"), orElse(e.File, "none"))
+// pendingText says what the process was not started with. A line that is gone may be an --override,
+// where these cannot be seen.
+func pendingText(e restart.PendingEdit, overridesSeen bool) string {
+	where, place := "server.properties", "line"
+	if e.Override {
+		where, place = "--override on the broker's command line", "override"
+	}
+	text := fmt.Sprintf("%s: the process was started with %s, and %s has %s",
+		e.Name, orElse(e.Running, "none"), where, orElse(e.File, "none"))
 	switch {
 	case e.Invalid != "":
-		text += fmt.Sprintf("; Kafka does not start with that: %s; correct the line", e.Invalid)
-	case e.File == "":
+		text += fmt.Sprintf("; Kafka does not start with that: %s; correct the %s", e.Invalid, place)
+	case e.File == "" && !overridesSeen:
 		text += " (or --override on the command line has it)"
 	}
 	return text
 }
 
+// hiddenText says that a line of the file has no effect.
+func hiddenText(e config.PendingEdit) string {
+	return fmt.Sprintf("%s: server.properties has %s, and --override on the broker's command line has %s, which hides that line, "+
+		"also after a restart; change the override, or remove it", e.Name, orElse(e.File, "none"), orElse(e.Running, "none"))
+}
+
 // checkAhead compares what the process runs with what it would find at a start. A file that
 // cannot be read was told of before.
-func checkAhead(s *Settings, values map[string]config.RunningValue, version string) []finding {
+func checkAhead(s *Settings, values map[string]config.RunningValue, version string, overrides map[string]string) []finding {
 	n, err := readNode(s)
 	if err != nil {
 		return nil
@@ -75,13 +86,15 @@ func checkAhead(s *Settings, values map[string]config.RunningValue, version stri
 	if err != nil {
 		return nil
 	}
-	findings := checkDynamic(values, file, n.BrokerID)
+	start := file.Under(overrides)
+	findings := checkDynamic(values, start, n.BrokerID)
 	desired, err := desiredOf(s.Manifest, n.BrokerID)
 	if err != nil {
 		return findings // which lines are the manifest's is not known
 	}
 	v, _ := config.ParseVersion(version) // an unknown one is the zero
-	return append(checkPending(config.Pending(values, file, desired, v)), findings...)
+	edits, hidden := config.Pending(values, start, desired, v), config.Hidden(values, file, overrides, desired, v)
+	return append(checkPending(edits, hidden, overrides != nil), findings...)
 }
 
 func desiredOf(manifest string, broker int32) (config.Desired, error) {
@@ -96,16 +109,19 @@ func desiredOf(manifest string, broker int32) (config.Desired, error) {
 	return m.For(broker)
 }
 
-func checkPending(edits []config.PendingEdit) []finding {
+func checkPending(edits, hidden []config.PendingEdit, overridesSeen bool) []finding {
 	const what = "edits of server.properties"
 	var findings []finding
 	for _, e := range edits {
-		text := "a restart brings this too: " + pendingText(restart.PendingEdit(e))
+		text := "a restart brings this too: " + pendingText(restart.PendingEdit(e), overridesSeen)
 		if e.Invalid != "" {
 			findings = append(findings, ofFile(broken(what, "%s", text)))
 		} else {
 			findings = append(findings, doubtful(what, "%s", text))
 		}
+	}
+	for _, e := range hidden {
+		findings = append(findings, doubtful(what, "%s", hiddenText(e)))
 	}
 	if len(findings) == 0 {
 		findings = append(findings, well(what, "the process was started with all of them"))

@@ -116,7 +116,7 @@ func TestCheckPending(t *testing.T) {
 				[]string{"warning" + brings + "log.retention.minutes: the process was started with 60, and server.properties has none"},
 			},
 		} {
-			got := checkPending(config.Pending(answer(t, version+"-set"), properties(t, c.file), config.Desired{}, v))
+			got := checkPending(config.Pending(answer(t, version+"-set"), properties(t, c.file), config.Desired{}, v), nil, true)
 			for i, f := range got {
 				if line := string(f.Level) + " " + f.What + ": " + f.Text; len(got) != len(c.want) || !strings.HasPrefix(line, c.want[i]) || strings.Contains(line, "hunter") {
 					t.Errorf("%s, %s: got %s, want %s", version, c.name, line, c.want)

@@ -154,7 +154,7 @@ func checkAll(ctx context.Context, s *Settings, owners portuse.Owners, offline b
 		return append(findings, judged("login to Kafka", err, ""))
 	}
 	defer client.Close()
-	found, running := checkKafka(ctx, s, n, client)
+	found, running := checkKafka(ctx, s, n, commandLine(ctx, s).Overrides, client)
 	findings = append(findings, found...)
 	findings = append(findings, checkListeners(ctx, s, n, desired, running)...)
 	findings = append(findings, checkPorts(ctx, s, owners, desired, running)...)
@@ -185,6 +185,8 @@ func checkRestart(ctx context.Context, s *Settings, n node, f *files, client *ka
 		return []finding{doubtful("a restart of this broker", "the agent would not do it now (%s): %s", strings.Join(codes, ", "), unfit[0].Text)}
 	case facts.Running.Err != "":
 		return []finding{doubtful("a restart of this broker", "what the process runs cannot be seen: %s", facts.Running.Err)}
+	case s.Unit == "":
+		return []finding{doubtful("a restart of this broker", "nothing that the agent sees is in the way; what the commands do beyond the broker cannot be seen")}
 	}
 	return []finding{well("a restart of this broker", "nothing on this VM is in the way; `kpls-agent plan` looks at the cluster")}
 }
@@ -215,6 +217,6 @@ func preflight(ctx context.Context, s *Settings, n node, client *kafka.Client, l
 		}
 		return
 	}
-	found, _ := checkKafka(ctx, s, n, client)
+	found, _ := checkKafka(ctx, s, n, commandLine(ctx, s).Overrides, client)
 	tell(found...)
 }

@@ -36,7 +36,7 @@ func answers(ctx context.Context, client *kafka.Client) error {
 
 // checkKafka checks the login and what it allows, and the clock by that of Kafka;
 // it returns the listeners that the broker runs.
-func checkKafka(ctx context.Context, s *Settings, n node, client *kafka.Client) ([]finding, []config.Effective) {
+func checkKafka(ctx context.Context, s *Settings, n node, overrides map[string]string, client *kafka.Client) ([]finding, []config.Effective) {
 	version, err := client.Version(ctx)
 	findings := []finding{judged("login to Kafka", err, "Kafka "+version)}
 	if err != nil {
@@ -53,7 +53,7 @@ func checkKafka(ctx context.Context, s *Settings, n node, client *kafka.Client) 
 	}
 	findings = append(findings, judged("configuration of the broker", err, ""))
 	if err == nil {
-		findings = append(findings, checkAhead(s, values, version)...)
+		findings = append(findings, checkAhead(s, values, version, overrides)...)
 		dirs, err := client.LogDirs(ctx)
 		findings = append(findings, checkStorage(logDirFacts(dirs, values, s.Storage, lookAt), err)...)
 	}

@@ -426,7 +426,7 @@ func TestCheckWithoutABroker(t *testing.T) {
 		t.Errorf("exit %d", code)
 	}
 	for _, want := range []string{
-		"ok       commands: stopped\n", "FAULT    login to Kafka: ", fmt.Sprintf("FAULT    probe port of EXTERNAL: %d is taken, and not by the agent; process ", port),
+		"ok       commands: stopped\n", "warning  unit: cannot be seen: the settings have `commands`. ", "FAULT    login to Kafka: ", fmt.Sprintf("FAULT    probe port of EXTERNAL: %d is taken, and not by the agent; process ", port),
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no line %q in\n%s", want, out)
@@ -457,7 +457,7 @@ func TestPreflight(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	out := run(ctx)
-	for _, want := range []string{`level=ERROR msg=check what="right to replace server.properties" text="replace `, `level=ERROR msg=check what="login to Kafka"`} {
+	for _, want := range []string{`level=WARN msg=check what=unit text="cannot be seen: `, `level=ERROR msg=check what="right to replace server.properties" text="replace `, `level=ERROR msg=check what="login to Kafka"`} {
 		if strings.Count(out, want) != 1 {
 			t.Errorf("no line %q in\n%s", want, out)
 		}

@@ -24,7 +24,7 @@ func checkUnit(ctx context.Context, s *Settings) []finding {
 	}
 	systemd, ok := u.(*unit.Systemd)
 	if !ok {
-		return []finding{judgeState("commands", u.State(ctx))}
+		return []finding{judgeState("commands", u.State(ctx)), unseenUnit()}
 	}
 	defer systemd.Close()
 	seen, err := systemd.Look(ctx)
@@ -41,6 +41,27 @@ func checkUnit(ctx context.Context, s *Settings) []finding {
 		judged("right to restart the unit", systemd.MayRestart(ctx), ""),
 		judgeSynchronized(systemd.ClockSynchronized(ctx)),
 	)
+}
+
+// unseenUnit stands for all lines on the unit where the settings have commands instead of one.
+func unseenUnit() finding {
+	return doubtful("unit", "cannot be seen: the settings have `commands`. The agent does not know what these do beyond the broker's own process: "+
+		"whether a stop ends other Kafka processes or removes data, whether the broker has time to stop, whether it starts at boot, "+
+		"whether its command line has --override. It refuses no restart for that; see to it by hand, or, where systemd runs the broker, name its `unit` in the settings")
+}
+
+// commandLine is the broker's, as far as it can be seen.
+func commandLine(ctx context.Context, s *Settings) unit.CommandLine {
+	u, _, err := newUnit(s, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return unit.CommandLine{}
+	}
+	systemd, ok := u.(*unit.Systemd)
+	if !ok {
+		return unit.CommandLine{}
+	}
+	defer systemd.Close()
+	return systemd.CommandLine(ctx)
 }
 
 // unitFaults are the faults of the broker's unit that a roll-out would meet, and what of it is hidden from a user.

@@ -17,6 +17,7 @@ import (
 	"example.com/kpls-agent/internal/durable"
 	"example.com/kpls-agent/internal/portuse"
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/unit"
 )
 
 // files is server.properties, its copies, and the journal.
@@ -27,8 +28,8 @@ type files struct {
 	notes    *fileNotes // nil in commands
 	// settingsNote is why no broker may be restarted with these settings; empty if one may.
 	settingsNote string
-	// deaf says why the broker's process does not hear server.properties; nil where nobody can.
-	deaf func() string
+	// line judges the broker's command line; nil where nobody can.
+	line func() unit.CommandLine
 
 	mu      sync.Mutex
 	journal restart.Journal
@@ -133,11 +134,10 @@ func (f *files) Manifest(running restart.RunningFacts) restart.ManifestFacts {
 		f.notes.looked(m.Hash, desired, rendered)
 		err = f.portsFree(desired, running, facts.Listeners)
 	}
-	if err == nil && rendered.Changed && f.deaf != nil {
+	line := f.commandLine()
+	if err == nil && rendered.Changed && line.Deaf != "" {
 		// Only for a change: what the process runs already may be what the manifest says by other means.
-		if why := f.deaf(); why != "" {
-			err = errors.New(why)
-		}
+		err = errors.New(line.Deaf)
 	}
 	if err == nil && f.settingsNote != "" {
 		err = errors.New(f.settingsNote)
@@ -146,14 +146,14 @@ func (f *files) Manifest(running restart.RunningFacts) restart.ManifestFacts {
 		facts.Refusal = &restart.Reason{Code: restart.CodeRefused, Text: oneLine(err)}
 	}
 	if running.Err == "" && running.Listeners != nil {
-		f.compare(&facts, desired)
+		f.compare(&facts, desired, line.Overrides)
 	}
 	return facts
 }
 
 // compare says what a restart would bring that is not the manifest's. A file that cannot
 // be read is a refusal already.
-func (f *files) compare(facts *restart.ManifestFacts, desired config.Desired) {
+func (f *files) compare(facts *restart.ManifestFacts, desired config.Desired, overrides map[string]string) {
 	data, err := f.read()
 	if err != nil {
 		return
@@ -165,6 +165,7 @@ func (f *files) compare(facts *restart.ManifestFacts, desired config.Desired) {
 	f.mu.Lock()
 	running := f.running
 	f.mu.Unlock()
+	file = file.Under(overrides)
 	for _, e := range config.Pending(running.values, file, desired, running.version) {
 		facts.Pending = append(facts.Pending, restart.PendingEdit(e))
 	}
@@ -282,7 +283,7 @@ func (f *files) startable(data []byte, desired config.Desired) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return config.TakeBack(file, config.Pending(running.values, file, desired, running.version))
+	return config.TakeBack(file, config.Pending(running.values, file.Under(f.commandLine().Overrides), desired, running.version))
 }
 
 // Restore implements restart.Files. What failed is kept beside, for people.

@@ -15,6 +15,7 @@ import (
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/unit"
 )
 
 const brokerFile = `# a broker
@@ -215,6 +216,28 @@ func TestLastGoodStarts(t *testing.T) {
 	}, facts.Pending); d != "" {
 		t.Error(d)
 	}
+	// What the command line has is neither pending nor invalid, and of no use to be taken back.
+	f.line = func() unit.CommandLine {
+		return unit.CommandLine{Overrides: map[string]string{"num.io.threads": "16", "num.network.threads": "2"}}
+	}
+	if d := cmp.Diff([]restart.PendingEdit{
+		{Name: "num.io.threads", File: "16", Override: true}, {Name: "num.network.threads", File: "2", Override: true},
+	}, f.Manifest(running).Pending); d != "" {
+		t.Error(d)
+	}
+	for name, value := range f.line().Overrides {
+		values[name] = config.RunningValue{Value: value, Settings: []config.Setting{{Name: name, Source: config.SourceStatic, Value: value}}}
+	}
+	if m := f.Manifest(running); m.Pending != nil {
+		t.Errorf("%+v", m.Pending)
+	}
+	if got := f.hiddenLines([]byte(edited)); len(got) != 2 || got[0] != "num.io.threads: server.properties has 8 # tuned, and --override on the broker's command line has 16, "+
+		"which hides that line, also after a restart; change the override, or remove it" {
+		t.Errorf("hidden: %q", got)
+	}
+	f.line = nil
+	delete(values, "num.io.threads")
+	delete(values, "num.network.threads")
 	if err := f.Apply(facts.Hash); err != nil {
 		t.Fatal(err)
 	}

@@ -70,6 +70,8 @@ type planReport struct {
 	LogDirs []restart.LogDir      `json:"log_dirs,omitempty"`
 	// LogDirsErr is why the log directories are not known.
 	LogDirsErr string `json:"log_dirs_error,omitempty"`
+
+	overridesSeen bool // of the broker's command line
 	restart.Plan
 }
 
@@ -145,8 +147,9 @@ func lookAhead(ctx context.Context, settings *Settings, n node, st *store, conn 
 	if facts.Manifest.Refusal != nil {
 		r.Refusal = facts.Manifest.Refusal.Text
 	}
+	r.overridesSeen = f.commandLine().Overrides != nil
 	if data, err := f.read(); err == nil {
-		r.Warnings = config.Oddities(settings.ServerProperties, data)
+		r.Warnings = append(config.Oddities(settings.ServerProperties, data), f.hiddenLines(data)...)
 	}
 	if rendered, _, err := f.render(st.current); err == nil {
 		r.Diff, r.Warnings = rendered.Diff, append(r.Warnings, rendered.Warnings...)
@@ -177,7 +180,7 @@ func (r planReport) text() string {
 		b.WriteString("process: runs what the manifest says\n")
 	}
 	for _, e := range r.Pending {
-		fmt.Fprintf(&b, "a restart brings this too: %s\n", pendingText(e))
+		fmt.Fprintf(&b, "a restart brings this too: %s\n", pendingText(e, r.overridesSeen))
 	}
 	for _, d := range r.Drops {
 		fmt.Fprintf(&b, "a restart takes this away: %s\n", dropText(d, r.Broker))

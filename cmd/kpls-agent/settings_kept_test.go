@@ -11,6 +11,7 @@ import (
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/unit"
 )
 
 // TestSettingsInForce: settings with a fault leave the last good ones in force, where
@@ -197,9 +198,9 @@ func TestRefusedWhereNobodyHears(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.deaf = func() string { return "the broker is started with another file" }
+	f.line = func() unit.CommandLine { return unit.CommandLine{Deaf: "the broker is started with another file"} }
 	facts := f.Manifest(restart.RunningFacts{})
-	if !facts.FileChanges || facts.Refusal == nil || facts.Refusal.Text != f.deaf() {
+	if !facts.FileChanges || facts.Refusal == nil || facts.Refusal.Text != f.line().Deaf {
 		t.Errorf("with a change: %+v", facts)
 	}
 	if err := f.Apply(facts.Hash); err != nil {

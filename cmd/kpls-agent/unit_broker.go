@@ -30,8 +30,37 @@ func unitBroker(s *Settings) unit.Broker {
 // is not asked.
 func (f *files) heardBy(ctx context.Context, u restart.Unit) {
 	if d, ok := u.(*unit.Systemd); ok {
-		f.deaf = func() string { return d.Deaf(ctx) }
+		f.line = func() unit.CommandLine { return d.CommandLine(ctx) }
 	}
+}
+
+// commandLine is that of the broker, as far as it can be seen.
+func (f *files) commandLine() unit.CommandLine {
+	if f.line == nil {
+		return unit.CommandLine{}
+	}
+	return f.line()
+}
+
+// hiddenLines says which lines of the file have no effect, since the command line has them, too.
+func (f *files) hiddenLines(data []byte) []string {
+	file, err := config.ReadProperties(f.settings.ServerProperties, data)
+	m, _ := f.store.get()
+	if err != nil || m == nil {
+		return nil
+	}
+	desired, err := m.For(f.id)
+	if err != nil {
+		return nil
+	}
+	f.mu.Lock()
+	running := f.running
+	f.mu.Unlock()
+	var out []string
+	for _, e := range config.Hidden(running.values, file, f.commandLine().Overrides, desired, running.version) {
+		out = append(out, hiddenText(e))
+	}
+	return out
 }
 
 // logDirs are log.dirs, or log.dir, or Kafka's default for both, and metadata.log.dir.

@@ -14,6 +14,9 @@ type PendingEdit struct {
 	// Invalid is why Kafka would not start with the value of the file; empty where it would,
 	// or where that is not certain.
 	Invalid string
+	// Override is true where File is not a line of the file: the next start takes it from --override
+	// on the command line.
+	Override bool
 }
 
 // secretValue stands for a value that is not shown.
@@ -23,7 +26,8 @@ const secretValue = "(not shown)"
 // property of the file that the process was not started with, and every one that it was and
 // that is gone. What is compared is what Kafka calls the static value, since the one in force
 // is normalised. Values that Kafka does not tell, and those that a config provider gives, are
-// compared by their being there.
+// compared by their being there. With Under, the properties of the command line are what a start
+// finds in place of their lines.
 func Pending(entries map[string]RunningValue, file *Properties, desired Desired, v Version) []PendingEdit {
 	p := file.file
 	names := maps.Clone(p.last)
@@ -67,6 +71,7 @@ func pendingEdit(name string, running RunningValue, p *propFile, v Version) (Pen
 	}
 	e := PendingEdit{Name: name}
 	if inFile {
+		e.Override = p.line(name) == 0
 		if e.File = value; secret {
 			e.File = secretValue
 		}
@@ -78,6 +83,24 @@ func pendingEdit(name string, running RunningValue, p *propFile, v Version) (Pen
 		}
 	}
 	return e, true
+}
+
+// Hidden returns, by name, the lines of a file that --override on the command line hides: Running is
+// the override, File the line. The manifest's own properties are not among them.
+func Hidden(entries map[string]RunningValue, file *Properties, overrides map[string]string, desired Desired, v Version) []PendingEdit {
+	var out []PendingEdit
+	for _, name := range slices.Sorted(maps.Keys(overrides)) {
+		line, inFile := file.Get(name)
+		if !inFile || managedKey(name, desired) || sameValue(entries[name].Type, line, overrides[name]) {
+			continue
+		}
+		e := PendingEdit{Name: name, Running: overrides[name], File: line}
+		if entries[name].Hidden || secretProperty(baseName(name), v) {
+			e.Running, e.File = secretValue, secretValue
+		}
+		out = append(out, e)
+	}
+	return out
 }
 
 // baseName is a property's name without a listener's prefix, and without a mechanism's.
@@ -150,7 +173,7 @@ func (l Effective) describe() string {
 func TakeBack(file *Properties, edits []PendingEdit) ([]byte, error) {
 	var back []propEdit
 	for _, e := range edits {
-		if e.Invalid != "" {
+		if e.Invalid != "" && !e.Override {
 			back = append(back, propEdit{key: e.Name, value: e.Running, remove: e.Running == ""})
 		}
 	}

@@ -110,6 +110,73 @@ func TestPending(t *testing.T) {
 	}
 }
 
+// TestPendingUnderOverrides: what the command line has counts in place of the file's line, now and at
+// the next start.
+func TestPendingUnderOverrides(t *testing.T) {
+	const head = "process.roles=broker\nnode.id=1\n"
+	v, desired := Version{3, 7, 1}, external()
+	for _, c := range []struct {
+		name, started, file string
+		overrides           map[string]string
+		want, hidden        []PendingEdit
+	}{
+		{"not in the file", head + "num.io.threads=8\n", head, map[string]string{"num.io.threads": "8"}, nil, nil},
+		{"the same in the file", head + "num.io.threads=8\n", head + "num.io.threads=08\n", map[string]string{"num.io.threads": "8"}, nil, nil},
+		{
+			"another one in the file", head + "num.io.threads=8\n", head + "num.io.threads=16 # tuned\n",
+			map[string]string{"num.io.threads": "8"},
+			nil,
+			[]PendingEdit{{Name: "num.io.threads", Running: "8", File: "16 # tuned"}},
+		},
+		{
+			"changed on the command line", head + "num.io.threads=8\n", head + "num.io.threads=8\n",
+			map[string]string{"num.io.threads": "many"},
+			[]PendingEdit{{Name: "num.io.threads", Running: "8", File: "many", Invalid: "it is not a number of type INT", Override: true}},
+			[]PendingEdit{{Name: "num.io.threads", Running: "many", File: "8"}},
+		},
+		{
+			"removed from the command line", head + "num.io.threads=8\n", head + "num.io.threads=16\n",
+			map[string]string{},
+			[]PendingEdit{{Name: "num.io.threads", Running: "8", File: "16"}},
+			nil,
+		},
+		{
+			"a secret", head + "ssl.key.password=a\n", head + "ssl.key.password=b\n",
+			map[string]string{"ssl.key.password": "a"},
+			nil,
+			[]PendingEdit{{Name: "ssl.key.password", Running: secretValue, File: secretValue}},
+		},
+		{"the manifest's own", head + "listeners=A://:1\n", head + "listeners=A://:2\n", map[string]string{"listeners": "A://:1"}, nil, nil},
+	} {
+		file, err := ReadProperties("server.properties", []byte(c.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries := process(t, c.started)
+		edits := Pending(entries, file.Under(c.overrides), desired, v)
+		if d := cmp.Diff(c.want, edits); d != "" {
+			t.Errorf("%s: %s", c.name, d)
+		}
+		if d := cmp.Diff(c.hidden, Hidden(entries, file, c.overrides, desired, v)); d != "" {
+			t.Errorf("%s, hidden: %s", c.name, d)
+		}
+		if back, err := TakeBack(file, edits); err != nil || string(back) != c.file {
+			t.Errorf("%s: taken back: %q, %v", c.name, back, err)
+		}
+	}
+	file, err := ReadProperties("server.properties", []byte(head))
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := process(t, head+"num.io.threads=8\n")
+	e := entries["num.io.threads"]
+	e.Settings = append(e.Settings, Setting{Name: "num.io.threads", Source: SourceDynamicDefault, Value: "16"}, Setting{Name: "num.io.threads", Source: SourceDefault, Value: "2"})
+	entries["num.io.threads"] = e
+	if DropsAhead(entries, file) == nil || DropsAhead(entries, file.Under(map[string]string{"num.io.threads": "8"})) != nil {
+		t.Error("the start takes its thread count from the command line")
+	}
+}
+
 func TestTakeBack(t *testing.T) {
 	started := "a=1\nnum.io.threads=8\nlog.cleaner.enable=true\n"
 	for _, c := range []struct{ name, file, want string }{

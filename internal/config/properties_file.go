@@ -1,6 +1,9 @@
 package config
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // Properties is a properties file other than server.properties, read by the
 // same rules.
@@ -20,6 +23,21 @@ func (p *Properties) Get(key string) (value string, ok bool) { return p.file.get
 
 // Line returns the number of its line, 0 if the key is not there.
 func (p *Properties) Line(key string) int { return p.file.line(key) }
+
+// Under returns the file as a broker reads it that is started with properties of its command line
+// (--override), which beat the file's lines. It is for reading only: those have no line.
+func (p *Properties) Under(overrides map[string]string) *Properties {
+	if len(overrides) == 0 {
+		return p
+	}
+	f := *p.file
+	f.entries, f.last = slices.Clone(f.entries), maps.Clone(f.last)
+	for _, key := range slices.Sorted(maps.Keys(overrides)) {
+		f.last[key] = len(f.entries)
+		f.entries = append(f.entries, propEntry{key: key, value: overrides[key]})
+	}
+	return &Properties{&f}
+}
 
 // LogDirs are the directories with the broker's data, as they are written: log.dirs, else
 // log.dir, and metadata.log.dir where that is another one.

@@ -81,6 +81,9 @@ type PendingEdit struct {
 	// Invalid is why Kafka would refuse the value at its start; empty where it would not, or
 	// where that is not known.
 	Invalid string `json:"invalid,omitempty"`
+	// Override is true where File is not a line of the file: the next start takes it from --override
+	// on the broker's command line.
+	Override bool `json:"override,omitempty"`
 }
 
 // DynamicDrop is a dynamic thread count that Kafka refuses at its next start, and with it every

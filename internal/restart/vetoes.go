@@ -246,7 +246,11 @@ func editText(e PendingEdit) string {
 		}
 		return "`" + v + "`"
 	}
-	return fmt.Sprintf("%s from %s to %s", e.Name, cut(e.Running), cut(e.File))
+	text := fmt.Sprintf("%s from %s to %s", e.Name, cut(e.Running), cut(e.File))
+	if e.Override {
+		text += " (by --override on the broker's command line)"
+	}
+	return text
 }
 
 func andMore(list []PendingEdit) string {

@@ -38,6 +38,9 @@ var spoiled = []struct {
 	{"any edit, and none is allowed", func(f *Facts) {
 		f.Manifest.Pending, f.Manifest.PendingPolicy = []PendingEdit{{Name: "a", Running: "1", File: "2"}}, PendingRefuse
 	}, CodePendingEdits, []string{"a from `1` to `2`", "rollout.pending_edits"}, true},
+	{"an override on the command line", func(f *Facts) {
+		f.Manifest.Pending, f.Manifest.PendingPolicy = []PendingEdit{{Name: "a", Running: "1", File: "2", Override: true}}, PendingRefuse
+	}, CodePendingEdits, []string{"a from `1` to `2` (by --override on the broker's command line)"}, true},
 	{"a log directory in error", func(f *Facts) { f.Running.LogDirs = []LogDir{{Path: "/d"}, {Path: "/e", Fault: "/e is offline"}} }, CodeGateStorage, []string{"/e is offline"}, true},
 	{"log directories that are not told", func(f *Facts) { f.Running.LogDirsErr = "CLUSTER_AUTHORIZATION_FAILED" }, CodeGateStorage, []string{"CLUSTER_AUTHORIZATION_FAILED"}, true},
 	{"the log was never read", func(f *Facts) { f.Log.At = time.Time{} }, CodeLogUnreadable, nil, false},

@@ -103,6 +103,63 @@ func overrides(args []string) []string {
 	return out
 }
 
+// hiddenValue stands for the value of an override that root has seen and not written down.
+const hiddenValue = "hidden"
+
+// Overrides are the properties that the next start of the broker has from --override: those of the unit's
+// lines and, where a part of these cannot be seen, those of the process that runs. It is nil where neither
+// can be seen. A value that cannot be seen is left out.
+func (p Picture) Overrides(b Broker) map[string]string {
+	p.run = p.seen()
+	var out map[string]string
+	add := func(args []string) {
+		if out == nil {
+			out = map[string]string{}
+		}
+		for _, o := range overrides(args) {
+			key, value, _ := strings.Cut(o, "=")
+			if key, value = strings.TrimSpace(key), strings.TrimSpace(value); value != hiddenValue {
+				out[key] = value
+			}
+		}
+	}
+	lines, whole := p.startLines()
+	if !whole {
+		for _, process := range p.Processes {
+			if p.own(process, b) {
+				args, _ := process.kafka()
+				add(args)
+			}
+		}
+	}
+	for _, args := range lines {
+		add(args)
+	}
+	return out
+}
+
+// startLines are the words behind server.properties of the unit's lines that start a broker; one that is
+// not known is an override of nothing. It is whole if there is such a line and every word of it is known.
+func (p Picture) startLines() (lines [][]string, whole bool) {
+	whole = true
+	for _, c := range p.run {
+		words := c.startsKafka()
+		if c.setting != "ExecStart=" || len(words) == 0 {
+			continue
+		}
+		var line []string
+		for _, w := range words[1:] {
+			if !w.known {
+				w.text = "=" + hiddenValue
+			}
+			whole = whole && w.known && !strings.HasSuffix(w.text, "="+hiddenValue)
+			line = append(line, w.text)
+		}
+		lines = append(lines, line)
+	}
+	return lines, whole && len(lines) > 0
+}
+
 // judgeCommand looks for what the command line takes away from server.properties.
 func (p Picture) judgeCommand(b Broker) []Verdict {
 	var out []Verdict

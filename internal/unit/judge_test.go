@@ -75,6 +75,43 @@ func jvm(pid int, unit, dir, args string) Process {
 	return Process{PID: pid, Group: "/system.slice/" + unit, Dir: dir, Argv: strings.Fields("/usr/bin/java -Xmx1g -cp /opt/kafka/libs/* kafka.Kafka " + args)}
 }
 
+// TestOverrides: what the next start takes from --override, as the unit's lines and the process say.
+func TestOverrides(t *testing.T) {
+	const start = "ExecStart=/opt/kafka/bin/kafka-server-start.sh /srv/server.properties "
+	runs := func(args string) []Process { return []Process{jvm(100, testUnit, "", "/srv/server.properties "+args)} }
+	for _, c := range []struct {
+		name, unit string
+		processes  []Process
+		want       map[string]string
+	}{
+		{"none", start, runs(""), map[string]string{}},
+		{"in the unit", start + "--override a=1 --override=b=2=3", nil, map[string]string{"a": "1", "b": "2=3"}},
+		{"the last one counts", start + "--override a=1 --override a=2", nil, map[string]string{"a": "2"}},
+		{"the unit was changed since", start + "--override a=2", runs("--override a=1 --override b=1"), map[string]string{"a": "2"}},
+		{"taken out of the unit since", start, runs("--override a=1"), map[string]string{}},
+		{"of the process alone", "ExecStart=/usr/local/bin/start", runs("--override a=1"), map[string]string{"a": "1"}},
+		{"a value that cannot be seen", "EnvironmentFile=/\n" + start + "--override a=${A} --override b=2", runs("--override a=1 --override c=3"), map[string]string{"a": "1", "b": "2", "c": "3"}},
+		{"a word that cannot be seen", "EnvironmentFile=/\n" + start + "--override $A --override b=2", nil, map[string]string{"b": "2"}},
+		{"cannot be seen", "ExecStart=/usr/local/bin/start", nil, nil},
+		{"cut short", start + "--override", nil, map[string]string{}},
+	} {
+		p := Picture{Setup: unitOf(t, c.unit), State: "active", Processes: c.processes}
+		if d := cmp.Diff(c.want, p.Overrides(Broker{Properties: "/srv/server.properties"})); d != "" {
+			t.Errorf("%s: %s", c.name, d)
+		}
+	}
+	// As root writes it down: no values but those that are no secrets.
+	p := Picture{Setup: unitOf(t, "EnvironmentFile=/\n"+start+"--override a=1 --override node.id=1"), State: "active"}
+	p.Seen = p.Write(func(string) bool { return true })
+	if d := cmp.Diff(map[string]string{"node.id": "1"}, p.Overrides(Broker{})); d != "" {
+		t.Error(d)
+	}
+	p.Processes = runs("--override a=1")
+	if d := cmp.Diff(map[string]string{"a": "1", "node.id": "1"}, p.Overrides(Broker{Properties: "/srv/server.properties"})); d != "" {
+		t.Error(d)
+	}
+}
+
 // shapes are units as they are found, and what is said of each: one verdict that is not OK, or none.
 // docs/operations.md, "Your unit, your file", has them by their names.
 var shapes = []struct {

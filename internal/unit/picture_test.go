@@ -115,19 +115,23 @@ func TestDeaf(t *testing.T) {
 	p.set(shellUnit())
 	p.processes = []processLine{shellProcess, javaProcess}
 	s := newJudging(t, p)
-	if why := s.Deaf(t.Context()); why != "" {
-		t.Errorf("it hears: %q", why)
+	line := s.CommandLine(t.Context())
+	if line.Deaf != "" {
+		t.Errorf("it hears: %q", line.Deaf)
+	}
+	if d := cmp.Diff(map[string]string{"a": "b c"}, line.Overrides); d != "" {
+		t.Error(d)
 	}
 	managed := s.o.Broker()
 	managed.Managed = func(key string) bool { return key == "a" } // shellUnit overrides it
 	s.o.Broker = func() Broker { return managed }
 	s.last = sight{}
-	if why := s.Deaf(t.Context()); !strings.HasPrefix(why, "--override a beats server.properties") {
+	if why := s.CommandLine(t.Context()).Deaf; !strings.HasPrefix(why, "--override a beats server.properties") {
 		t.Errorf("an override: %q", why)
 	}
 	managed.Properties = "/srv/server.properties"
 	s.last = sight{}
-	if why := s.Deaf(t.Context()); !strings.Contains(why, "the broker is started with /etc/kafka/server.properties, and the settings name /srv/server.properties") {
+	if why := s.CommandLine(t.Context()).Deaf; !strings.Contains(why, "the broker is started with /etc/kafka/server.properties, and the settings name /srv/server.properties") {
 		t.Errorf("another file: %q", why)
 	}
 }

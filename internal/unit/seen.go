@@ -66,7 +66,7 @@ func (c command) essence() (seenCommand, bool) {
 		for _, w := range args[1:] {
 			key, _, isOverride := strings.Cut(strings.TrimPrefix(w.text, "--override="), "=")
 			if isOverride && !slices.Contains([]string{"node.id", "broker.id", "log.dirs", "log.dir", "metadata.log.dir"}, key) {
-				w.text = w.text[:strings.LastIndex(w.text, key)+len(key)] + "=hidden"
+				w.text = w.text[:strings.LastIndex(w.text, key)+len(key)] + "=" + hiddenValue
 			}
 			if w.text == "--override" || isOverride {
 				out.Words = append(out.Words, write(w)[0])

@@ -64,7 +64,18 @@ type sight struct {
 	up      bool // whether the unit was up
 	hazard  string
 	outside string // the broker's process that does not belong to the unit
-	deaf    string // why server.properties has no effect on what the unit starts
+	line    CommandLine
+}
+
+// CommandLine is what the broker's command line makes of server.properties.
+type CommandLine struct {
+	// Deaf is why a change of the file has no effect, by the process that runs: it was started with
+	// another file, or with an --override of what the agent writes. Empty where it has, and where that
+	// is not known.
+	Deaf string
+	// Overrides are the properties that the next start takes from --override instead of from the file;
+	// nil where that cannot be seen. See Picture.Overrides.
+	Overrides map[string]string
 }
 
 // bus is one connection to systemd. Signals of any kind arrive on signals.
@@ -133,14 +144,14 @@ func (s *Systemd) sight(ctx context.Context, props map[string]any, age time.Dura
 		return s.last
 	}
 	p, b := s.picture(ctx, props), s.o.Broker()
-	s.last = sight{at: time.Now(), up: up}
+	s.last = sight{at: time.Now(), up: up, line: CommandLine{Overrides: p.Overrides(b)}}
 	runs := slices.ContainsFunc(p.Processes, func(o Process) bool { return p.own(o, b) })
 	for _, v := range p.Judge(b) {
 		switch {
 		case v.Level == Hazard:
 			s.last.hazard = joined(s.last.hazard, v.Text)
 		case v.Level == Fault && v.What == WhatCommand && runs: // not by what the unit might start
-			s.last.deaf = joined(s.last.deaf, v.Text)
+			s.last.line.Deaf = joined(s.last.line.Deaf, v.Text)
 		}
 	}
 	if o, found := p.outside(b); found && !queued(props) {
@@ -156,15 +167,13 @@ func joined(texts, more string) string {
 	return texts + "; " + more
 }
 
-// Deaf says why a change of server.properties has no effect on what the unit starts, by the command line
-// of the process that runs: another file, or an --override of what the agent writes. It is empty where
-// that is not known.
-func (s *Systemd) Deaf(ctx context.Context) string {
+// CommandLine judges the broker's command line; it is empty where systemd does not answer, which State says.
+func (s *Systemd) CommandLine(ctx context.Context) CommandLine {
 	props, err := s.properties(ctx)
 	if err != nil {
-		return "" // State says so
+		return CommandLine{}
 	}
-	return s.sight(ctx, props, pictureAge).deaf
+	return s.sight(ctx, props, pictureAge).line
 }
 
 // note keeps what systemd said of the unit, as far as later answers do not repeat it.
