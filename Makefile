@@ -11,17 +11,12 @@ LINT = $(GO) tool -modfile=tools/golangci-lint/go.mod golangci-lint
 TEST = $(GO) test -race -shuffle=on
 
 .DEFAULT_GOAL := build
-.PHONY: build deb deb-test test brokers shapes matrix e2e e2e-figures soak fleet mutants vet lint fmt prometheus demo bench clients setup clean help
+.PHONY: build deb deb-test test brokers shapes matrix e2e e2e-figures soak fleet mutants vet lint fmt prometheus demo bench clients release setup clean help
+
+##@ Daily
 
 build: ## build bin/kpls-agent
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/kpls-agent ./cmd/kpls-agent
-
-deb: ## build dist/kpls-agent_VERSION_{amd64,arm64}.deb
-	GO="$(GO)" packaging/build.sh "$(VERSION)"
-
-deb-test: ## only the tests of the package
-	@test/setup.sh deb
-	$(TEST) -timeout 10m -v ./test/deb
 
 # The simulation has no goroutines of its own: the race detector would find nothing
 # in it, and take seven times as long.
@@ -36,23 +31,51 @@ test: setup vet ## all tests; the last ones on real brokers, fetched by Maven
 brokers: setup ## only the tests on real brokers
 	$(TEST) -timeout 40m -p 1 -v ./test/e2e
 
-shapes: setup ## clusters of other shapes on real brokers, and the table of docs/clusters.md
-	SHAPES=write $(TEST) -tags shapes -count=1 -timeout 40m -v -run '^TestShapes$$' ./test/e2e
+lint: ## golangci-lint with .golangci.yml, functions that nothing calls, known vulnerabilities
+	$(LINT) config verify
+	$(LINT) run
+	@dead=$$($(GO) tool -modfile=tools/deadcode/go.mod deadcode -tags soak,shapes,matrix -test ./...) || exit 1; \
+	  [ -z "$$dead" ] || { printf '%s\n' "$$dead" 'remove these: nothing calls them, no test either'; exit 1; }
+	@GO="$(GO)" VULNDB="$(VULNDB)" test/govulncheck.sh
 
-# Tests of test/e2e with the build tag are named TestMatrix...; each writes its table.
-matrix: setup ## what takes too long for every run on real brokers, and the tables of docs/matrix.md
-	MATRIX=write $(TEST) -tags matrix -count=1 -timeout 90m -v -run '^TestMatrix' ./test/e2e
+fmt: ## format all Go files
+	$(LINT) fmt
+
+# With -race, so that the tests find everything compiled.
+vet:
+	$(GO) vet -race ./...
+	$(GO) vet -race -tags crashpoints ./cmd/...
+	$(GO) vet -tags soak ./test/sim
+	$(GO) vet -race -tags shapes,matrix ./test/e2e
+
+# Built and then run, not by `go run`, so that a signal reaches the program itself.
+demo: setup ## a roll-out, a bad manifest and its roll-back, live on one screen
+	$(GO) build -o bin/demo ./test/demo
+	@exec bin/demo
+
+deb: ## build dist/kpls-agent_VERSION_{amd64,arm64}.deb
+	GO="$(GO)" packaging/build.sh "$(VERSION)"
+
+deb-test: ## only the tests of the package
+	@test/setup.sh deb
+	$(TEST) -timeout 10m -v ./test/deb
+
+setup: ## install what the tests and the demo need and this machine lacks
+	@test/setup.sh
+
+clean: ## remove what was built; fetched jars stay in .cache
+	rm -rf bin dist coverage.out
+
+help: ## this list
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
+
+##@ Before a release
 
 # Built and then run, so that a signal reaches the test, which then removes its machines.
 e2e: setup deb ## as root: the package on three machines with systemd, and every fault; DEBIAN=trixie for another release
 	@test/setup-machines.sh
 	$(GO) test -race -c -o bin/e2e ./test/system
 	@cd test/system && exec ../../bin/e2e -test.v -test.failfast
-
-e2e-figures: setup deb ## as root: what takes long on the machines, and the figures, in docs/system.json
-	@test/setup-machines.sh
-	$(GO) test -race -c -o bin/e2e ./test/system
-	@cd test/system && FIGURES=1 exec ../../bin/e2e -test.v -limit 60m
 
 # SEEDS and FUZZ say how many seeds, and how long each fuzz target.
 SEEDS ?= 100000
@@ -62,35 +85,21 @@ soak: ## the simulation for an hour, every deliberate fault, and the fuzz target
 	$(GO) test -tags soak -count=1 -timeout 2h -run '^TestMutants$$' ./test/sim
 	test/fuzz.sh $(FUZZ)
 
-fleet: ## roll out over hundreds of simulated brokers, and write the table of docs/simulation.md
-	$(GO) test -tags soak -count=1 -timeout 2h -v -run '^TestLargeFleet$$' ./test/sim
+# Tests of test/e2e with the build tag are named TestMatrix...; each writes its table.
+matrix: setup ## what takes too long for every run on real brokers, and the tables of docs/matrix.md
+	MATRIX=write $(TEST) -tags matrix -count=1 -timeout 90m -v -run '^TestMatrix' ./test/e2e
 
-mutants: ## find every deliberate fault, and write the table of docs/simulation.md
-	SIM_WRITE=1 $(GO) test -tags soak -count=1 -timeout 2h -v -run '^TestMutants$$' ./test/sim
-
-# With -race, so that the tests find everything compiled.
-vet:
-	$(GO) vet -race ./...
-	$(GO) vet -race -tags crashpoints ./cmd/...
-	$(GO) vet -tags soak ./test/sim
-	$(GO) vet -race -tags shapes,matrix ./test/e2e
-
-lint: ## golangci-lint with .golangci.yml, and functions that nothing calls
-	$(LINT) config verify
-	$(LINT) run
-	@dead=$$($(GO) tool -modfile=tools/deadcode/go.mod deadcode -tags soak,shapes,matrix -test ./...) || exit 1; \
-	  [ -z "$$dead" ] || { printf '%s\n' "$$dead" 'remove these: nothing calls them, no test either'; exit 1; }
-
-fmt: ## format all Go files
-	$(LINT) fmt
+shapes: setup ## clusters of other shapes on real brokers, and the table of docs/clusters.md
+	SHAPES=write $(TEST) -tags shapes -count=1 -timeout 40m -v -run '^TestShapes$$' ./test/e2e
 
 prometheus: setup ## metrics, rules and dashboard in a real Prometheus that scrapes real agents
 	$(TEST) -timeout 20m -v ./test/prometheus
 
-# Built and then run, not by `go run`, so that a signal reaches the program itself.
-demo: setup ## a roll-out, a bad manifest and its roll-back, live on one screen
-	$(GO) build -o bin/demo ./test/demo
-	@exec bin/demo
+# It makes no tag: the last line that it prints is the command for that.
+release: ## notes, packages and checksums of VERSION=v1.2.3 below dist/, from a clean checkout
+	GO="$(GO)" packaging/release.sh "$(VERSION)"
+
+##@ Figures and tables of the documents
 
 bench: setup ## measure, and write the figures to files
 	$(GO) build -o bin/bench ./test/bench
@@ -101,11 +110,13 @@ clients: setup ## only what clients feel of a roll-out, ROUNDS times, by what ca
 	$(GO) build -o bin/bench ./test/bench
 	@exec bin/bench clients
 
-setup: ## install what the tests and the demo need and this machine lacks
-	@test/setup.sh
+e2e-figures: setup deb ## as root: what takes long on the machines, and the figures, in docs/system.json
+	@test/setup-machines.sh
+	$(GO) test -race -c -o bin/e2e ./test/system
+	@cd test/system && FIGURES=1 exec ../../bin/e2e -test.v -limit 60m
 
-clean: ## remove what was built; fetched jars stay in .cache
-	rm -rf bin dist coverage.out
+fleet: ## roll out over hundreds of simulated brokers, and write the table of docs/simulation.md
+	$(GO) test -tags soak -count=1 -timeout 2h -v -run '^TestLargeFleet$$' ./test/sim
 
-help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' Makefile
+mutants: ## find every deliberate fault, and write the table of docs/simulation.md
+	SIM_WRITE=1 $(GO) test -tags soak -count=1 -timeout 2h -v -run '^TestMutants$$' ./test/sim
