@@ -26,6 +26,7 @@ type report struct {
 	Claims   []claimRow       `json:"claims,omitempty"`
 	Active   []string         `json:"active_listeners,omitempty"`
 	Foreign  []string         `json:"unreadable_records,omitempty"`
+	Ignored  []string         `json:"ignored_records,omitempty"`
 	Brokers  []brokerRow      `json:"brokers"`
 }
 
@@ -77,7 +78,7 @@ func newReport(v *restart.View, now time.Time) report {
 		r.Claims = append(r.Claims, claimRow{c.Broker, c.At})
 	}
 	r.Active = slices.Sorted(maps.Keys(v.Active))
-	r.Foreign = slices.Sorted(maps.Values(v.Foreign))
+	r.Foreign, r.Ignored = slices.Sorted(maps.Values(v.Foreign)), slices.Sorted(maps.Values(v.Ignored))
 	switch {
 	case len(r.Foreign) > 0:
 		r.State = "unreadable"
@@ -101,6 +102,9 @@ func (r report) json(w io.Writer) error {
 	return e.Encode(r)
 }
 
+// ignoredLines is how many records that are ignored a table names.
+const ignoredLines = 3
+
 // table prints one line a broker, and above it what holds for all. With more
 // brokers than rows those at rest are only counted; 0 rows are enough for any number.
 func (r report) table(w io.Writer, rows int) error {
@@ -120,6 +124,12 @@ func (r report) table(w io.Writer, rows int) error {
 	}
 	for _, f := range r.Foreign {
 		fmt.Fprintln(w, f)
+	}
+	for _, i := range r.Ignored[:min(len(r.Ignored), ignoredLines)] {
+		fmt.Fprintln(w, i)
+	}
+	if n := len(r.Ignored) - ignoredLines; n > 0 {
+		fmt.Fprintf(w, "and %d more records are ignored; `kpls-agent status -o json` names them\n", n)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "BROKER\tZONE\tPHASE\tFOR\tMANIFEST\tDRIFT\tPROBES\tWHY")

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +61,32 @@ func TestReportOfMany(t *testing.T) {
 	}
 }
 
+// TestReportNamesIgnoredRecords: records that stop nobody are shown, a few of them in the table.
+func TestReportNamesIgnoredRecords(t *testing.T) {
+	v := restart.NewView()
+	v.Fold(restart.NewStatus(restart.Status{Broker: 1, Phase: restart.PhaseIdle}))
+	for i := range 5 {
+		v.Fold(restart.Record{Key: fmt.Sprintf("mark/%d", i), Value: []byte(`{"version":1}`), Offset: v.Next})
+	}
+	r := newReport(v, time.Time{})
+	var table, text strings.Builder
+	if err := errors.Join(r.table(&table, 0), r.json(&text)); err != nil {
+		t.Fatal(err)
+	}
+	const one = `record "mark/2" at offset 3 is ignored: a later version of kpls-agent has written it`
+	for _, want := range []string{one, "and 2 more records are ignored"} {
+		if !strings.Contains(table.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, table.String())
+		}
+	}
+	var back struct {
+		Ignored []string `json:"ignored_records"`
+	}
+	if err := json.Unmarshal([]byte(text.String()), &back); err != nil || len(back.Ignored) != 5 || back.Ignored[2] != one {
+		t.Errorf("%v: %q", err, back.Ignored)
+	}
+}
+
 func TestScreen(t *testing.T) {
 	scr := screen{width: 20, height: 5}
 	const text = "short\n1  waiting  broker 2 goes first\nxxxxxxxxxxxxxxxxxxxxxxxxx\n"
@@ -91,6 +120,8 @@ func TestReportState(t *testing.T) {
 		{"halted", []restart.Record{status(restart.PhaseFailed, true), restart.NewHalt(restart.Halt{Manifest: "h"})}},
 		{"idle", []restart.Record{status(restart.PhaseIdle, false), restart.NewHalt(restart.Halt{Manifest: "old"})}},
 		{"unreadable", []restart.Record{status(restart.PhaseIdle, false), {Key: "pause", Value: []byte(`{"version":2}`)}}},
+		{"unreadable", []restart.Record{status(restart.PhaseIdle, false), {Key: "unheard of", Value: []byte(`{"version":2}`)}}},
+		{"idle", []restart.Record{status(restart.PhaseIdle, false), {Key: "unheard of", Value: []byte(`{"version":1}`)}}},
 	} {
 		v := restart.NewView()
 		for _, r := range c.records {

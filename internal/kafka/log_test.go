@@ -528,8 +528,10 @@ func TestPoisonedLog(t *testing.T) {
 		want      string
 	}{
 		{"garbage", "claim/1/x", []byte{0, 0xff, 0xfe}, `record "claim/1/x" at offset 1 cannot be read: its value is not the JSON`},
-		{"a key of no agent's", "\x00\xff", []byte("1"), `record "\x00\xff" at offset 1 cannot be read: its key is unknown`},
-		{"an empty key", "", []byte("1"), `record "" at offset 1 cannot be read: its key is unknown`},
+		{"a key of no agent's", "\x00\xff", []byte("1"), `record "\x00\xff" at offset 1 is ignored: no version of kpls-agent writes`},
+		{"an empty key", "", []byte("1"), `record "" at offset 1 is ignored: no version of kpls-agent writes`},
+		{"a key of a later version", "unheard of", []byte(`{"version":1}`), `record "unheard of" at offset 1 is ignored: a later version`},
+		{"a key of a later major version", "unheard of", []byte(`{"version":2}`), `record "unheard of" at offset 1 cannot be read: its key is unknown`},
 		{"an empty value", "pause", []byte{}, `record "pause" at offset 1 cannot be read`},
 		{"a record of 20 MiB", "status/2", make([]byte, 20<<20), `record "status/2" at offset 1 cannot be read`},
 		{"a key of 1 MiB", key, []byte("1"), `record "kkkkkkkk`},
@@ -542,12 +544,12 @@ func TestPoisonedLog(t *testing.T) {
 			write := intruder(t, cluster.ListenAddrs(), kgo.ProducerBatchCompression(kgo.NoCompression()))
 			write(&kgo.Record{Key: []byte(c.key), Value: c.value})
 			f := mustSync(t, l)
-			if got := f.View.Foreign[c.key]; !strings.HasPrefix(got, c.want) || len(got) > 500 {
+			if got := f.View.Foreign[c.key] + f.View.Ignored[c.key]; !strings.HasPrefix(got, c.want) || len(got) > 500 {
 				t.Errorf("it says %.600q", got)
 			}
 			mustAppend(t, l, restart.Record{Key: c.key}, claim(2, "b"))
-			if f = l.Facts(); len(f.View.Foreign) > 0 || f.Err != "" {
-				t.Errorf("still there: %v %s", f.View.Foreign, f.Err)
+			if f = l.Facts(); len(f.View.Foreign)+len(f.View.Ignored) > 0 || f.Err != "" {
+				t.Errorf("still there: %v %v %s", f.View.Foreign, f.View.Ignored, f.Err)
 			}
 			if d := cmp.Diff([]string{"claim/1/a", "claim/2/b"}, keys(f.View)); d != "" {
 				t.Error(d)

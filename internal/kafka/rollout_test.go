@@ -385,6 +385,7 @@ func TestRollOutOnAPoisonedLog(t *testing.T) {
 	}{
 		{"garbage", "claim/1/x", []byte("\x00"), kgo.NoCompression(), restart.CodeLogForeign, `"claim/1/x" at offset`},
 		{"a later version", "pause", []byte(`{"version":2}`), kgo.NoCompression(), restart.CodeLogForeign, "its version is 2"},
+		{"an unknown key of a later version", "mark/1", []byte(`{"version":2}`), kgo.NoCompression(), restart.CodeLogForeign, "its version is 2"},
 		{"a huge record", "halt/h1", make([]byte, 10<<20), kgo.NoCompression(), restart.CodeLogForeign, `"halt/h1" at offset`},
 		{"one that becomes huge", "halt/h1", make([]byte, 20<<20), kgo.GzipCompression(), restart.CodeLogUnreadable, "more than 8 MiB when it is unpacked"},
 	} {

@@ -27,6 +27,8 @@ func records() []Record {
 		{Key: "claim/1/", Value: []byte(`{"version":1,"broker":1,"at":"2030"}`)},
 		{Key: "halt/", Value: []byte(`{"version":1}`)},
 		{Key: "", Value: []byte("null")},
+		{Key: "unheard of", Value: []byte(`{"version":1,"broker":1}`)},
+		{Key: "unheard of", Value: []byte(`{"version":2}`)},
 		{Key: "restart", Value: []byte(`{"version":1}`)},
 		{Key: "restart/", Value: []byte(`{"version":1}`)},
 	}
@@ -55,7 +57,9 @@ func FuzzFold(f *testing.F) {
 			if v.Next != r.Offset+1 {
 				t.Fatalf("next is %d after offset %d", v.Next, r.Offset)
 			}
-			if _, foreign := v.Foreign[r.Key]; r.Value != nil && !foreign && r.Key != keyGuard && !kept(v, r.Key) {
+			_, foreign := v.Foreign[r.Key]
+			_, ignored := v.Ignored[r.Key]
+			if r.Value != nil && !foreign && !ignored && r.Key != keyGuard && !kept(v, r.Key) {
 				t.Fatalf("%q %q is passed over in silence", r.Key, r.Value)
 			}
 			if !slices.IsSortedFunc(v.Claims, func(a, b Claim) int { return int(a.Offset - b.Offset) }) {
@@ -66,13 +70,13 @@ func FuzzFold(f *testing.F) {
 			}
 		}
 		clone := v.Clone()
-		if !reflect.DeepEqual(clone.Claims, v.Claims) && len(v.Claims) > 0 || len(clone.Foreign) != len(v.Foreign) {
+		if !reflect.DeepEqual(clone.Claims, v.Claims) && len(v.Claims) > 0 || len(clone.Foreign) != len(v.Foreign) || len(clone.Ignored) != len(v.Ignored) {
 			t.Fatalf("%+v is cloned as %+v", v, clone)
 		}
 		for _, key := range []string{key1, key2} {
 			v.Fold(Record{Key: key, Offset: 9})
 		}
-		if len(v.Claims)+len(v.Statuses)+len(v.Halts)+len(v.Active)+len(v.Foreign) > 0 || v.Pause != nil || v.Request() != nil {
+		if len(v.Claims)+len(v.Statuses)+len(v.Halts)+len(v.Active)+len(v.Foreign)+len(v.Ignored) > 0 || v.Pause != nil || v.Request() != nil {
 			t.Fatalf("all keys are deleted, and there is still %+v", v)
 		}
 	})

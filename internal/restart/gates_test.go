@@ -310,7 +310,7 @@ func TestViewFold(t *testing.T) {
 		{Key: "status/3", Value: []byte(`{"version":1,"broker":4}`)},
 		{Key: "claim/1/z", Value: []byte(`garbage`)},
 		{Key: "claim/1/y", Value: []byte(`{"version":1,"broker":2}`)},
-		{Key: "nonsense", Value: []byte(`1`)},
+		{Key: "unheard of", Value: []byte(`{"version":2}`)},
 	} {
 		add(r)
 		if _, ok := v.Foreign[r.Key]; !ok {

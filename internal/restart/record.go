@@ -166,6 +166,8 @@ type View struct {
 	// Foreign describes records that this version cannot read; while there is
 	// one the agent stands still.
 	Foreign map[string]string
+	// Ignored describes records under keys that this build does not know and that stop nobody (see unknown).
+	Ignored map[string]string
 	// Clock is the time of the last folded record: the leader's clock.
 	Clock time.Time
 	// Next is the offset after the last folded record.
@@ -179,6 +181,7 @@ func NewView() *View {
 		Halts:    map[string]Halt{},
 		Active:   map[string]bool{},
 		Foreign:  map[string]string{},
+		Ignored:  map[string]string{},
 	}
 }
 
@@ -191,15 +194,17 @@ func (v *View) Clone() *View {
 	maps.Copy(c.Halts, v.Halts)
 	maps.Copy(c.Active, v.Active)
 	maps.Copy(c.Foreign, v.Foreign)
+	maps.Copy(c.Ignored, v.Ignored)
 	return c
 }
 
 // Fold applies one record that was read from the log, in offset order. A
-// record that cannot be read is kept in Foreign until its key is deleted or
-// rewritten: ignorance is a veto.
+// record under a known key that cannot be read is kept in Foreign until its key
+// is deleted or rewritten: ignorance is a veto.
 func (v *View) Fold(r Record) {
 	v.Next, v.Clock = r.Offset+1, r.Time
 	delete(v.Foreign, r.Key)
+	delete(v.Ignored, r.Key)
 	switch {
 	case strings.HasPrefix(r.Key, keyStatus):
 		id, err := strconv.ParseInt(strings.TrimPrefix(r.Key, keyStatus), 10, 32)
@@ -273,8 +278,31 @@ func (v *View) Fold(r Record) {
 		// A note for people; nothing is decided by it.
 	default:
 		if r.Value != nil {
-			v.foreign(r, "its key is unknown to this agent")
+			v.unknown(r)
 		}
+	}
+}
+
+// unknown takes note of a record under a key that this build does not know.
+//
+// Agents are upgraded one by one, and a key outlives a downgrade: the topic is compacted. So a later build must be
+// able to add a key without stopping the agents of the build before. A record under an unknown key stops this agent
+// only if its value says so: it is a JSON object whose version is above RecordVersion. Every record of every build is
+// a JSON object with a version, so anything else under an unknown key was written by mistake and promises nothing.
+func (v *View) unknown(r Record) {
+	var said struct {
+		Version float64 `json:"version"`
+	}
+	err := json.Unmarshal(r.Value, &said)
+	switch {
+	case err == nil && said.Version > RecordVersion:
+		v.foreign(r, fmt.Sprintf("its key is unknown to this agent, its version is %v and this agent reads version %d; upgrade this agent",
+			said.Version, RecordVersion))
+	case err == nil && said.Version == RecordVersion:
+		v.Ignored[r.Key] = fmt.Sprintf("%s is ignored: a later version of kpls-agent has written it", named(r))
+	default:
+		v.Ignored[r.Key] = fmt.Sprintf("%s is ignored: no version of kpls-agent writes such a record; "+
+			"find out who writes to the topic and delete the key", named(r))
 	}
 }
 
@@ -296,11 +324,12 @@ func (v *View) decode(r Record, into any, check func() (version int, consistent 
 }
 
 func (v *View) foreign(r Record, why string) {
-	key := r.Key
-	if len(key) > 80 {
-		key = key[:80]
-	}
-	v.Foreign[r.Key] = fmt.Sprintf("record %q at offset %d cannot be read: %s", key, r.Offset, why)
+	v.Foreign[r.Key] = fmt.Sprintf("%s cannot be read: %s", named(r), why)
+}
+
+// named names a record in a message, however long its key is.
+func named(r Record) string {
+	return fmt.Sprintf("record %q at offset %d", r.Key[:min(len(r.Key), 80)], r.Offset)
 }
 
 // Claim returns the live claim of a broker and its place in the queue.

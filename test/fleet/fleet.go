@@ -187,6 +187,7 @@ type Report struct {
 	} `json:"claims"`
 	Active  []string `json:"active_listeners"`
 	Foreign []string `json:"unreadable_records"`
+	Ignored []string `json:"ignored_records"`
 	Brokers []Row    `json:"brokers"`
 }
 

@@ -170,15 +170,11 @@ var faults = []fault{
 		a.silent = true
 		return func() { a.silent = false }
 	}, true},
-	{"somebody writes a record of a later version", func(r *run, _ *agent, _ *broker) func() {
-		key := "status/77"
-		r.insist(restart.Record{Key: key, Value: []byte(`{"version":2,"broker":77}`)})
-		return func() { r.insist(restart.Record{Key: key}) }
-	}, true},
-	{"somebody writes garbage", func(r *run, _ *agent, _ *broker) func() {
-		r.insist(restart.Record{Key: "claim/1/x", Value: []byte("garbage")})
-		return func() { r.insist(restart.Record{Key: "claim/1/x"}) }
-	}, false},
+	{"somebody writes a record of a later major version", stray("status/77", `{"version":2,"broker":77}`), true},
+	{"somebody writes a record of a later major version under an unknown key", stray("lease/77", `{"version":2,"broker":77}`), true},
+	{"somebody writes a record of a later minor version under an unknown key", stray("mark/77", `{"version":1,"broker":77}`), true},
+	{"somebody writes garbage", stray("claim/1/x", "garbage"), false},
+	{"somebody writes garbage under an unknown key", stray("user-7", "garbage"), true},
 	{"somebody sets a dynamic configuration", func(r *run, _ *agent, b *broker) func() {
 		b.dynamic, b.dynamicAt = true, r.now
 		return func() {
@@ -224,6 +220,17 @@ var faults = []fault{
 		}
 	}, true},
 }
+
+// stray writes a record that no agent of this build writes, and deletes its key at the end.
+func stray(key, value string) func(r *run, a *agent, b *broker) func() {
+	return func(r *run, _ *agent, _ *broker) func() {
+		r.insist(restart.Record{Key: key, Value: []byte(value)})
+		return func() { r.insist(restart.Record{Key: key}) }
+	}
+}
+
+// stops are the strays that every agent must stand still for; the others stop nobody.
+var stops = []string{"status/77", "lease/77", "claim/1/x"}
 
 // harmful makes a restart of a broker do harm, for a while.
 func harmful(h harm) func(r *run, a *agent, b *broker) func() {

@@ -32,6 +32,8 @@ var mutants = []mutant{
 	{"a pause is overlooked", "vetoes.go", `if p := s.v.Pause; p != nil {`, `if p := s.v.Pause; p != nil && false {`},
 	{"a halt is overlooked", "vetoes.go", "if h, ok := s.v.Halts[s.f.Manifest.Hash]; ok {\n\t\treturn because", "if h, ok := s.v.Halts[s.f.Manifest.Hash]; ok && false {\n\t\treturn because"},
 	{"records of a later version are overlooked", "vetoes.go", `if len(s.v.Foreign) > 0 {`, `if false {`},
+	{"an unknown key stops everybody", "record.go", `case err == nil && said.Version > RecordVersion:`, `case true:`},
+	{"no unknown key stops anybody", "record.go", `case err == nil && said.Version > RecordVersion:`, `case false:`},
 	{"silence is told by the own clock", "agree.go", `return s.v.Clock.Sub(st.Seen)`, `return s.f.Now.Sub(st.Seen)`},
 	{"one more broker may be away than the manifest says", "machine.go", `max(1, s.f.Manifest.MaxUnavailable)`, `1 + max(1, s.f.Manifest.MaxUnavailable)`},
 	{"any look is fresh", "machine.go", `return !t.IsZero() && s.f.Now.Sub(t) <= d`, `return !t.IsZero()`},

@@ -148,7 +148,7 @@ func (r *run) rest() bool {
 		}
 	}
 	for _, name := range r.versions[r.latest].names() { // a pause, and what cannot be read, keep probes closed
-		if !v.Active[name] && v.Pause == nil && len(v.Foreign) == 0 {
+		if !v.Active[name] && v.Pause == nil && len(r.judge.unread) == 0 {
 			return false
 		}
 	}

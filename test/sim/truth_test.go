@@ -67,8 +67,8 @@ func (j *judge) ended() {
 			j.fail("promise 8, hold", "the probes of broker %d are still held", b.id)
 		}
 		for _, name := range j.versions[j.latest].names() {
-			stands := j.log.now().Pause != nil || len(j.log.now().Foreign) > 0 // nothing is activated then
-			stands = stands || a.blind                                         // it has not heard of it
+			stands := j.log.now().Pause != nil || len(j.unread) > 0 // nothing is activated then
+			stands = stands || a.blind                              // it has not heard of it
 			if p := a.probes.ports[name]; !stands && (p == nil || !p.open) {
 				j.fail("promise 9, end", "the probe of %s on broker %d is closed in the end", name, b.id)
 			}
@@ -140,7 +140,7 @@ func (j *judge) truth(a *agent) (on int32, wrong string) {
 	case restart.CodePaused:
 		return must(v.Pause != nil, "nothing is paused")
 	case restart.CodeLogForeign:
-		return must(len(v.Foreign) > 0, "every record can be read")
+		return must(len(j.unread) > 0, "every record can be read, or stops nobody")
 	case restart.CodeHalted:
 		_, halted := v.Halts[a.manifest]
 		untold := a.silent && a.journal.Failed == a.manifest // it failed here, and cannot say so
