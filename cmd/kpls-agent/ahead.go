@@ -6,6 +6,7 @@ import (
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/settings"
 )
 
 // What `plan` and `check` say of what a restart would bring or take away.
@@ -73,7 +74,7 @@ func hiddenText(e config.PendingEdit) string {
 
 // checkAhead compares what the process runs with what it would find at a start. A file that
 // cannot be read was told of before.
-func checkAhead(s *Settings, values map[string]config.RunningValue, version string, overrides map[string]string) []finding {
+func checkAhead(s *settings.Settings, values map[string]config.RunningValue, version string, overrides map[string]string) []finding {
 	n, err := readNode(s)
 	if err != nil {
 		return nil

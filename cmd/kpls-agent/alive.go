@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/settings"
 	"example.com/kpls-agent/internal/unit"
 )
 
@@ -36,7 +37,7 @@ const lookEvery = 5 * time.Second
 // Kafka is often installed after the agent, and the files of the login can be read. An
 // agent that ended would only be started again every other second, and be given up by
 // systemd. It tells each new reason, and beats meanwhile. The error is that of ctx.
-func awaitFiles(ctx context.Context, s *Settings, beat func(), tell func(why error)) (node, error) {
+func awaitFiles(ctx context.Context, s *settings.Settings, beat func(), tell func(why error)) (node, error) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	told := ""
@@ -59,12 +60,12 @@ func awaitFiles(ctx context.Context, s *Settings, beat func(), tell func(why err
 }
 
 // usable reads the broker, and tries the login's files as a client does that connects to nobody.
-func usable(s *Settings) (node, error) {
+func usable(s *settings.Settings) (node, error) {
 	n, err := readNode(s)
 	if err != nil {
 		return n, err
 	}
-	if err := s.Kafka.readClient(); err != nil {
+	if err := s.Kafka.ReadClient(); err != nil {
 		return n, err
 	}
 	client, err := openKafka(s, n, slog.New(slog.DiscardHandler), nil)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/settings"
 	"example.com/kpls-agent/internal/unit"
 )
 
@@ -109,7 +110,7 @@ func TestAwaitFiles(t *testing.T) {
 		beats := 0
 		got := make(chan node, 1)
 		go func() {
-			n, err := awaitFiles(t.Context(), &Settings{ServerProperties: path}, func() { beats++ }, func(why error) { told = append(told, why.Error()) })
+			n, err := awaitFiles(t.Context(), &settings.Settings{ServerProperties: path}, func() { beats++ }, func(why error) { told = append(told, why.Error()) })
 			if err != nil {
 				t.Error(err)
 			}

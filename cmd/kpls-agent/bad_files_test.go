@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/settings"
 )
 
 // asAnybody runs f with no rights of root on files. The thread that has given
@@ -62,7 +63,7 @@ func openUp(t *testing.T, dir string) {
 }
 
 // judge is what a new life of the agent says of its manifest and its server.properties.
-func judge(s *Settings) restart.ManifestFacts {
+func judge(s *settings.Settings) restart.ManifestFacts {
 	st := newStore(s, 1, slog.New(slog.DiscardHandler))
 	st.update(os.ReadFile(s.Manifest))
 	f, err := newFiles(s, 1, st)
@@ -266,7 +267,7 @@ func TestNoRightToWrite(t *testing.T) {
 	}
 }
 
-func notApplied(t *testing.T, s *Settings, err error, want string) {
+func notApplied(t *testing.T, s *settings.Settings, err error, want string) {
 	t.Helper()
 	if err == nil {
 		t.Fatal("it was applied")

@@ -12,9 +12,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/portuse"
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/settings"
 )
 
 // level says how much a finding matters.
@@ -51,7 +53,7 @@ func broken(what, format string, args ...any) finding {
 // judged is what has one way to be wrong.
 func judged(what string, err error, note string) finding {
 	if err != nil {
-		return broken(what, "%s", oneLine(err))
+		return broken(what, "%s", config.OneLine(err))
 	}
 	return well(what, "%s", note)
 }
@@ -78,19 +80,19 @@ func newCheck(s *shared) *cobra.Command {
 				return invalid(fmt.Errorf("output %q is unknown; use table or json", output))
 			}
 			owners := portuse.SeeOwners() // while this is still root, if it was
-			if os.Geteuid() == 0 && s.settingsPath == defaultSettings {
+			if os.Geteuid() == 0 && s.settingsPath == settings.DefaultPath {
 				if err := become(cmd.Context(), agentUser+".service"); err != nil {
 					return err
 				}
 			}
-			settings, err := LoadSettings(s.settingsPath)
+			vm, err := settings.Load(s.settingsPath)
 			if err != nil {
 				return invalid(err)
 			}
 			if manifest != "" {
-				settings.Manifest = manifest
+				vm.Manifest = manifest
 			}
-			findings := checkAll(cmd.Context(), settings, owners, offline)
+			findings := checkAll(cmd.Context(), vm, owners, offline)
 			if err := printFindings(s, findings, output); err != nil {
 				return err
 			}
@@ -130,7 +132,7 @@ func printFindings(s *shared, findings []finding, output string) error {
 }
 
 // checkAll goes from what everything else stands on to what stands on it.
-func checkAll(ctx context.Context, s *Settings, owners portuse.Owners, offline bool) []finding {
+func checkAll(ctx context.Context, s *settings.Settings, owners portuse.Owners, offline bool) []finding {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	quiet := slog.New(slog.DiscardHandler)
@@ -163,7 +165,7 @@ func checkAll(ctx context.Context, s *Settings, owners portuse.Owners, offline b
 
 // checkRestart says whether the agent would restart this broker, as far as this VM knows: it
 // walks the agent's own list. The lines before it say more of each.
-func checkRestart(ctx context.Context, s *Settings, n node, f *files, client *kafka.Client) []finding {
+func checkRestart(ctx context.Context, s *settings.Settings, n node, f *files, client *kafka.Client) []finding {
 	u, _, err := newUnit(s, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil // the lines on the unit say so
@@ -194,7 +196,7 @@ func checkRestart(ctx context.Context, s *Settings, n node, f *files, client *ka
 // preflight tells the log at the start of the agent what is not well, as far as
 // the agent does not say it anyway, and returns. The broker may be about to
 // start beside it: it is waited for.
-func preflight(ctx context.Context, s *Settings, n node, client *kafka.Client, log *slog.Logger) {
+func preflight(ctx context.Context, s *settings.Settings, n node, client *kafka.Client, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, preflightTimeout)
 	defer cancel()
 	tell := func(findings ...finding) {

@@ -12,9 +12,10 @@ import (
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/durable"
+	"example.com/kpls-agent/internal/settings"
 )
 
-func checkNode(s *Settings, n node, err error) finding {
+func checkNode(s *settings.Settings, n node, err error) finding {
 	return ofFile(judged("server.properties", err, fmt.Sprintf("%s, broker %d, %s at %s", s.ServerProperties, n.BrokerID, n.word(), n.agents.Address())))
 }
 
@@ -92,7 +93,7 @@ func judgedFile(what string, err error, note string) finding {
 }
 
 // checkPlaces checks what the agent must be able to write.
-func checkPlaces(s *Settings) []finding {
+func checkPlaces(s *settings.Settings) []finding {
 	return []finding{
 		checkUser(os.Geteuid()),
 		judged("right to replace server.properties", durable.Replaceable(s.ServerProperties), s.ServerProperties),

@@ -11,6 +11,7 @@ import (
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/settings"
 )
 
 // preflightTimeout bounds the checks at the start of the agent, most of it for a
@@ -36,7 +37,7 @@ func answers(ctx context.Context, client *kafka.Client) error {
 
 // checkKafka checks the login and what it allows, and the clock by that of Kafka;
 // it returns the listeners that the broker runs.
-func checkKafka(ctx context.Context, s *Settings, n node, overrides map[string]string, client *kafka.Client) ([]finding, []config.Effective) {
+func checkKafka(ctx context.Context, s *settings.Settings, n node, overrides map[string]string, client *kafka.Client) ([]finding, []config.Effective) {
 	version, err := client.Version(ctx)
 	findings := []finding{judged("login to Kafka", err, "Kafka "+version)}
 	if err != nil {
@@ -68,7 +69,7 @@ func checkKafka(ctx context.Context, s *Settings, n node, overrides map[string]s
 	if err != nil {
 		return append(findings, judged("rights in Kafka", err, "")), running
 	}
-	return append(findings, judgeRights(rights, s.Kafka.Topic, s.Kafka.user())...), running
+	return append(findings, judgeRights(rights, s.Kafka.Topic, s.Kafka.User())...), running
 }
 
 func judgeView(f restart.ClusterFacts) []finding {

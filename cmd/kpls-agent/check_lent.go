@@ -6,6 +6,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"example.com/kpls-agent/internal/config"
 )
 
 // checkLent warns of ports that Linux may have lent to an outgoing connection when
@@ -24,7 +26,7 @@ func checkLent(ports []int) finding {
 const lentPorts = "ports that Linux lends"
 
 func unseenLent(err error) finding {
-	return doubtful(lentPorts, "which these are cannot be seen (%s); see `sysctl net.ipv4.ip_local_port_range net.ipv4.ip_local_reserved_ports`", oneLine(err))
+	return doubtful(lentPorts, "which these are cannot be seen (%s); see `sysctl net.ipv4.ip_local_port_range net.ipv4.ip_local_reserved_ports`", config.OneLine(err))
 }
 
 // judgeLent goes by the first and last port that are lent, and by the list of those

@@ -7,11 +7,12 @@ import (
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/kafka"
+	"example.com/kpls-agent/internal/settings"
 )
 
 // checkListeners asks each listener of the manifest that the process has, as the
 // daemon does for its probe.
-func checkListeners(ctx context.Context, s *Settings, n node, d config.Desired, running []config.Effective) []finding {
+func checkListeners(ctx context.Context, s *settings.Settings, n node, d config.Desired, running []config.Effective) []finding {
 	var findings []finding
 	for _, e := range d.Endpoints {
 		if !slices.ContainsFunc(running, func(r config.Effective) bool { return r.Name == e.Name }) {
@@ -31,14 +32,14 @@ func checkListeners(ctx context.Context, s *Settings, n node, d config.Desired, 
 func judgeListener(what string, err, unseen error) []finding {
 	var findings []finding
 	if _, ok := errors.AsType[*kafka.CertificateError](err); ok {
-		findings = append(findings, doubtful(what, "%s", oneLine(err)))
+		findings = append(findings, doubtful(what, "%s", config.OneLine(err)))
 		err = nil
 	}
 	switch {
 	case err != nil:
-		return append(findings, broken(what, "it does not serve: %s; see the broker's log", oneLine(err)))
+		return append(findings, broken(what, "it does not serve: %s; see the broker's log", config.OneLine(err)))
 	case unseen != nil:
-		return append(findings, doubtful(what, "it answers; what it tells its clients cannot be seen: %s", oneLine(unseen)))
+		return append(findings, doubtful(what, "it answers; what it tells its clients cannot be seen: %s", config.OneLine(unseen)))
 	case len(findings) == 0:
 		return []finding{well(what, "it serves")}
 	}

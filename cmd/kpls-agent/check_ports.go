@@ -15,11 +15,12 @@ import (
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/portuse"
+	"example.com/kpls-agent/internal/settings"
 )
 
 // checkPorts asks for every port of the manifest, and for that of the metrics,
 // whether it is free or ours.
-func checkPorts(ctx context.Context, s *Settings, owners portuse.Owners, d config.Desired, running []config.Effective) []finding {
+func checkPorts(ctx context.Context, s *settings.Settings, owners portuse.Owners, d config.Desired, running []config.Effective) []finding {
 	agent := askNeighbour(ctx, s.HTTPListen)
 	var findings []finding
 	for _, e := range d.Endpoints {

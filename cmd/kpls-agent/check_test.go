@@ -24,6 +24,7 @@ import (
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/settings"
 	"example.com/kpls-agent/internal/unit"
 )
 
@@ -307,7 +308,7 @@ func TestPortsOfANeighbour(t *testing.T) {
 
 func TestCheckPlaces(t *testing.T) {
 	dir := t.TempDir()
-	s := &Settings{ServerProperties: filepath.Join(dir, "server.properties"), StateDir: filepath.Join(dir, "not", "there", "yet")}
+	s := &settings.Settings{ServerProperties: filepath.Join(dir, "server.properties"), StateDir: filepath.Join(dir, "not", "there", "yet")}
 	if err := os.WriteFile(s.ServerProperties, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -367,9 +368,9 @@ brokers:
 func checked(t *testing.T, properties, manifest string, args ...string) (string, int) {
 	t.Helper()
 	dir := t.TempDir()
-	settings := filepath.Join(dir, "kpls-agent.yaml")
+	vm := filepath.Join(dir, "kpls-agent.yaml")
 	for path, text := range map[string]string{
-		settings:                                "manifest: manifest.yaml\nserver_properties: server.properties\nstate_dir: state\ncommands: {restart: [\"false\"], status: [sh, -c, exit 3]}\n",
+		vm:                                      "manifest: manifest.yaml\nserver_properties: server.properties\nstate_dir: state\ncommands: {restart: [\"false\"], status: [sh, -c, exit 3]}\n",
 		filepath.Join(dir, "server.properties"): properties, filepath.Join(dir, "manifest.yaml"): manifest,
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -377,7 +378,7 @@ func checked(t *testing.T, properties, manifest string, args ...string) (string,
 		}
 	}
 	var out, errOut bytes.Buffer
-	code := execute(t.Context(), append([]string{"check", "--settings", settings}, args...), strings.NewReader(""), &out, &errOut)
+	code := execute(t.Context(), append([]string{"check", "--settings", vm}, args...), strings.NewReader(""), &out, &errOut)
 	return strings.ReplaceAll(out.String()+errOut.String(), dir, "DIR"), code
 }
 
@@ -438,9 +439,9 @@ func TestCheckWithoutABroker(t *testing.T) {
 // background, and says nothing of a broker that it does not wait for any more.
 func TestPreflight(t *testing.T) {
 	dir := t.TempDir()
-	s := &Settings{
-		ServerProperties: filepath.Join(dir, "gone"), StateDir: dir, Commands: CommandSettings{[]string{"false"}, []string{"sh", "-c", "exit 3"}},
-		Kafka: KafkaSettings{BootstrapServers: []string{"127.0.0.1:1"}, Topic: kafka.DefaultTopic}, // nobody listens there
+	s := &settings.Settings{
+		ServerProperties: filepath.Join(dir, "gone"), StateDir: dir, Commands: settings.Commands{Restart: []string{"false"}, Status: []string{"sh", "-c", "exit 3"}},
+		Kafka: settings.Kafka{BootstrapServers: []string{"127.0.0.1:1"}, Topic: kafka.DefaultTopic}, // nobody listens there
 	}
 	run := func(ctx context.Context) string {
 		var out bytes.Buffer

@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/settings"
 	"example.com/kpls-agent/internal/unit"
 )
 
@@ -17,7 +19,7 @@ import (
 const stopNeeded = 330 * time.Second
 
 // checkUnit checks the broker's service.
-func checkUnit(ctx context.Context, s *Settings) []finding {
+func checkUnit(ctx context.Context, s *settings.Settings) []finding {
 	u, _, err := newUnit(s, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return []finding{judged("commands", err, "")}
@@ -51,7 +53,7 @@ func unseenUnit() finding {
 }
 
 // commandLine is the broker's, as far as it can be seen.
-func commandLine(ctx context.Context, s *Settings) unit.CommandLine {
+func commandLine(ctx context.Context, s *settings.Settings) unit.CommandLine {
 	u, _, err := newUnit(s, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return unit.CommandLine{}
@@ -65,7 +67,7 @@ func commandLine(ctx context.Context, s *Settings) unit.CommandLine {
 }
 
 // unitFaults are the faults of the broker's unit that a roll-out would meet, and what of it is hidden from a user.
-func unitFaults(ctx context.Context, s *Settings, who account) ([]finding, *unit.Seen, error) {
+func unitFaults(ctx context.Context, s *settings.Settings, who account) ([]finding, *unit.Seen, error) {
 	u, _, err := newUnit(s, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, nil, err
@@ -231,7 +233,7 @@ func judgeSynchronized(synchronized bool, err error) finding {
 	const what = "clock synchronization"
 	switch {
 	case err != nil:
-		return doubtful(what, "%s; see `timedatectl`", oneLine(err))
+		return doubtful(what, "%s; see `timedatectl`", config.OneLine(err))
 	case !synchronized:
 		return doubtful(what, "the system's clock is not kept right by NTP or the like; run a time service, such as systemd-timesyncd or chrony: agents with clocks far apart take each other for silent")
 	}
@@ -245,7 +247,7 @@ const clockOff, clockFar = 2 * time.Second, 30 * time.Second
 func judgeClock(ahead, uncertain time.Duration, err error) finding {
 	const what = "clock"
 	if err != nil {
-		return doubtful(what, "%s", oneLine(err))
+		return doubtful(what, "%s", config.OneLine(err))
 	}
 	where, off := "ahead of", ahead.Abs()
 	if ahead < 0 {

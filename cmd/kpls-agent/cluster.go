@@ -8,6 +8,7 @@ import (
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/settings"
 )
 
 // cluster turns what Kafka answers into what restart decides on.
@@ -15,7 +16,7 @@ type cluster struct {
 	client  *kafka.Client
 	store   *store
 	id      int32
-	storage StorageSettings
+	storage settings.Storage
 	whose   whose
 	// learned is called with what the own broker's process runs.
 	learned func(process)

@@ -24,6 +24,7 @@ import (
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/login"
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/settings"
 )
 
 // node is this VM's broker as its server.properties names it.
@@ -40,7 +41,7 @@ func (n node) word() string {
 	return "listener " + n.agents.Name + " (kafka.listener)"
 }
 
-func readNode(s *Settings) (node, error) {
+func readNode(s *settings.Settings) (node, error) {
 	path := s.ServerProperties
 	file, err := os.ReadFile(path)
 	if err != nil {
@@ -61,7 +62,7 @@ func readNode(s *Settings) (node, error) {
 
 // addressesFile keeps the brokers' addresses for the time when the own broker is
 // down; those of one listener are of no use with another one.
-func addressesFile(s *Settings) string {
+func addressesFile(s *settings.Settings) string {
 	name := "brokers.json"
 	if s.Kafka.Listener != "" {
 		name = "brokers." + strings.ToUpper(s.Kafka.Listener) + ".json"
@@ -69,7 +70,7 @@ func addressesFile(s *Settings) string {
 	return filepath.Join(s.StateDir, name)
 }
 
-func loadAddresses(s *Settings) []string {
+func loadAddresses(s *settings.Settings) []string {
 	var m map[int32]string
 	b, err := os.ReadFile(addressesFile(s))
 	if err != nil || json.Unmarshal(b, &m) != nil {
@@ -78,7 +79,7 @@ func loadAddresses(s *Settings) []string {
 	return slices.Sorted(maps.Values(m))
 }
 
-func saveAddresses(s *Settings, log *slog.Logger) func(map[int32]string) {
+func saveAddresses(s *settings.Settings, log *slog.Logger) func(map[int32]string) {
 	return func(m map[int32]string) {
 		b, err := json.Marshal(m)
 		if err == nil {
@@ -91,7 +92,7 @@ func saveAddresses(s *Settings, log *slog.Logger) func(map[int32]string) {
 }
 
 // kafkaLogin is the settings' login; protocol is the listener's, where they do not say it.
-func kafkaLogin(s *Settings, protocol string) kafka.Login {
+func kafkaLogin(s *settings.Settings, protocol string) kafka.Login {
 	k := s.Kafka
 	if k.Client != nil {
 		return clientLogin(k.Client, k.Tokens)
@@ -101,7 +102,7 @@ func kafkaLogin(s *Settings, protocol string) kafka.Login {
 		Roots:       func() (*x509.CertPool, error) { return login.PEMRoots(k.TLS.CAFile) },
 		Certificate: func() (*tls.Certificate, error) { return login.PEMCertificate(k.TLS.CertFile, k.TLS.KeyFile) },
 		ServerName:  k.TLS.ServerName,
-		Mechanism:   k.SASL.Mechanism, User: k.SASL.user,
+		Mechanism:   k.SASL.Mechanism, User: k.SASL.Credentials,
 	}
 }
 
@@ -115,7 +116,7 @@ func clientLogin(c *login.Client, tokens *login.Tokens) kafka.Login {
 }
 
 // fits holds the login of the settings against the listener that it is for.
-func fits(s *Settings, n node) error {
+func fits(s *settings.Settings, n node) error {
 	k, has := s.Kafka, n.agents.SecurityProtocol
 	switch {
 	case k.Client != nil && k.Client.Protocol != has:
@@ -141,14 +142,14 @@ func among(mechanisms []string) string {
 // elsewhere says what to do where a listener offers nothing that an agent's own
 // user could log in with.
 func elsewhere(n node) string {
-	if slices.ContainsFunc(n.Mechanisms[n.agents.Name], func(m string) bool { return slices.Contains(passwordMechanisms, m) }) {
+	if slices.ContainsFunc(n.Mechanisms[n.agents.Name], func(m string) bool { return slices.Contains(settings.PasswordMechanisms(), m) }) {
 		return ""
 	}
 	return "; for a user with a password add SCRAM-SHA-512 to sasl.enabled.mechanisms of that listener, or name another listener of the brokers as kafka.listener"
 }
 
 // openKafka makes the client that all commands use; change adds what only the daemon has.
-func openKafka(s *Settings, n node, log *slog.Logger, change func(*kafka.Options)) (*kafka.Client, error) {
+func openKafka(s *settings.Settings, n node, log *slog.Logger, change func(*kafka.Options)) (*kafka.Client, error) {
 	if err := fits(s, n); err != nil {
 		return nil, err
 	}
@@ -185,15 +186,15 @@ type connection struct {
 
 // connect opens the coordination log for a command.
 func connect(ctx context.Context, s *shared) (*connection, error) {
-	settings, err := LoadSettings(s.settingsPath)
+	vm, err := settings.Load(s.settingsPath)
 	if err != nil {
 		return nil, invalid(err)
 	}
-	n, err := readNode(settings)
+	n, err := readNode(vm)
 	if err != nil {
 		return nil, invalid(err)
 	}
-	client, err := openKafka(settings, n, slog.New(slog.DiscardHandler), nil)
+	client, err := openKafka(vm, n, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return nil, invalid(err)
 	}

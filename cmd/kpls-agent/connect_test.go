@@ -10,6 +10,7 @@ import (
 
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/login"
+	"example.com/kpls-agent/internal/settings"
 )
 
 // twoListeners is a broker whose brokers talk over what no agent of a password's
@@ -33,43 +34,43 @@ func TestOpenKafka(t *testing.T) {
 	if err := os.WriteFile(path, []byte(twoListeners), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	user := SASLSettings{Mechanism: "PLAIN", Username: "agent", PasswordEnv: "NONE"}
+	user := settings.SASL{Mechanism: "PLAIN", Username: "agent", PasswordEnv: "NONE"}
 	plain := &login.Client{Path: "/etc/agent/client.properties", Protocol: "PLAINTEXT", Bootstrap: []string{"127.0.0.2:2"}}
 	const internal, client, users = "the inter-broker listener INTERNAL, which the agent talks to, has SASL_SSL", "127.0.0.2:2", "127.0.0.3:4"
 	for name, tt := range map[string]struct {
-		kafka KafkaSettings
+		kafka settings.Kafka
 		want  string // the address, or the whole error
 	}{
 		"no user": {
-			KafkaSettings{},
+			settings.Kafka{},
 			internal + ", and the settings name no user; set mechanism, username and password_file of kafka.sasl (the listener offers GSSAPI), or kafka.client_properties; " +
 				"for a user with a password add SCRAM-SHA-512 to sasl.enabled.mechanisms of that listener, or name another listener of the brokers as kafka.listener",
 		},
-		"a user":                 {KafkaSettings{SASL: user}, "127.0.0.1:1"},
-		"another listener":       {KafkaSettings{Listener: "CLIENT"}, client},
-		"another listener, seed": {KafkaSettings{Listener: "client", BootstrapServers: []string{"127.0.0.9:2"}}, client},
+		"a user":                 {settings.Kafka{SASL: user}, "127.0.0.1:1"},
+		"another listener":       {settings.Kafka{Listener: "CLIENT"}, client},
+		"another listener, seed": {settings.Kafka{Listener: "client", BootstrapServers: []string{"127.0.0.9:2"}}, client},
 		"another listener with users, no user": {
-			KafkaSettings{Listener: "users"},
+			settings.Kafka{Listener: "users"},
 			"the listener USERS (kafka.listener), which the agent talks to, has SASL_PLAINTEXT, and the settings name no user; " +
 				"set mechanism, username and password_file of kafka.sasl (the listener offers PLAIN, SCRAM-SHA-512), or kafka.client_properties",
 		},
-		"another listener with users": {KafkaSettings{Listener: "USERS", SASL: user}, users},
+		"another listener with users": {settings.Kafka{Listener: "USERS", SASL: user}, users},
 		"another protocol": {
-			KafkaSettings{SecurityProtocol: "PLAINTEXT", BootstrapServers: []string{client}},
+			settings.Kafka{SecurityProtocol: "PLAINTEXT", BootstrapServers: []string{client}},
 			"kafka.security_protocol is PLAINTEXT, and " + internal + "; correct it, or name the listener that is meant as kafka.listener",
 		},
 		"another protocol in client.properties": {
-			KafkaSettings{Client: plain},
+			settings.Kafka{Client: plain},
 			"/etc/agent/client.properties is for a listener with PLAINTEXT, and " + internal + "; name a file for that one as kafka.client_properties, or the listener that is meant as kafka.listener",
 		},
-		"client.properties": {KafkaSettings{Client: plain, Listener: "CLIENT"}, client},
+		"client.properties": {settings.Kafka{Client: plain, Listener: "CLIENT"}, client},
 		"no such listener": {
-			KafkaSettings{Listener: "OTHER"},
+			settings.Kafka{Listener: "OTHER"},
 			path + ": there is no listener OTHER among the listeners of this broker, which has INTERNAL, CLIENT, USERS for clients; correct kafka.listener in the settings, or give every broker the listener",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &Settings{ServerProperties: path, StateDir: t.TempDir(), Kafka: tt.kafka}
+			s := &settings.Settings{ServerProperties: path, StateDir: t.TempDir(), Kafka: tt.kafka}
 			n, err := readNode(s)
 			var own string
 			if err == nil {
@@ -95,8 +96,8 @@ func TestOpenKafka(t *testing.T) {
 
 // TestAddressesOfAListener: what was learnt over one listener is no seed for another one.
 func TestAddressesOfAListener(t *testing.T) {
-	s := &Settings{StateDir: t.TempDir()}
-	other := &Settings{StateDir: s.StateDir, Kafka: KafkaSettings{Listener: "client"}}
+	s := &settings.Settings{StateDir: t.TempDir()}
+	other := &settings.Settings{StateDir: s.StateDir, Kafka: settings.Kafka{Listener: "client"}}
 	log := slog.New(slog.DiscardHandler)
 	saveAddresses(s, log)(map[int32]string{1: "a:1"})
 	saveAddresses(other, log)(map[int32]string{1: "a:2"})

@@ -17,12 +17,13 @@ import (
 	"example.com/kpls-agent/internal/durable"
 	"example.com/kpls-agent/internal/portuse"
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/settings"
 	"example.com/kpls-agent/internal/unit"
 )
 
 // files is server.properties, its copies, and the journal.
 type files struct {
-	settings *Settings
+	settings *settings.Settings
 	id       int32
 	store    *store
 	notes    *fileNotes // nil in commands
@@ -38,7 +39,7 @@ type files struct {
 
 var _ restart.Files = (*files)(nil)
 
-func newFiles(s *Settings, id int32, st *store) (*files, error) {
+func newFiles(s *settings.Settings, id int32, st *store) (*files, error) {
 	f := &files{settings: s, id: id, store: st}
 	b, err := os.ReadFile(f.state("journal.json"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -143,7 +144,7 @@ func (f *files) Manifest(running restart.RunningFacts) restart.ManifestFacts {
 		err = errors.New(f.settingsNote)
 	}
 	if err != nil {
-		facts.Refusal = &restart.Reason{Code: restart.CodeRefused, Text: oneLine(err)}
+		facts.Refusal = &restart.Reason{Code: restart.CodeRefused, Text: config.OneLine(err)}
 	}
 	if running.Err == "" && running.Listeners != nil {
 		f.compare(&facts, desired, line.Overrides)

@@ -15,6 +15,7 @@ import (
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/settings"
 	"example.com/kpls-agent/internal/unit"
 )
 
@@ -43,10 +44,10 @@ brokers:
 `
 
 // stateDir is a VM with a state directory of the given contents; nil is no such file.
-func stateDir(t testing.TB, found map[string][]byte) *Settings {
+func stateDir(t testing.TB, found map[string][]byte) *settings.Settings {
 	t.Helper()
 	dir := t.TempDir()
-	s := &Settings{StateDir: filepath.Join(dir, "state"), ServerProperties: filepath.Join(dir, "server.properties"), Manifest: filepath.Join(dir, "manifest.yaml")}
+	s := &settings.Settings{StateDir: filepath.Join(dir, "state"), ServerProperties: filepath.Join(dir, "server.properties"), Manifest: filepath.Join(dir, "manifest.yaml")}
 	if err := os.Mkdir(s.StateDir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -284,5 +285,54 @@ func TestReplacedUnderItsMount(t *testing.T) {
 	}
 	if err := f.Apply(st.current.Hash); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("applied: %v", err)
+	}
+}
+
+// TestRefusedWithOldSettings: a broker is not restarted with settings that are not the
+// newest, and `status` says why. A refusal of the manifest's own goes first.
+func TestRefusedWithOldSettings(t *testing.T) {
+	vm := stateDir(t, nil)
+	st := newStore(vm, 1, slog.New(slog.DiscardHandler))
+	st.update(os.ReadFile(vm.Manifest))
+	f, err := newFiles(vm, 1, st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := f.Manifest(restart.RunningFacts{}).Refusal; r != nil {
+		t.Fatalf("refused: %v", r)
+	}
+	const want = "the settings cannot be used (line 3: no)"
+	f.settingsNote = want
+	if r := f.Manifest(restart.RunningFacts{}).Refusal; r == nil || r.Code != restart.CodeRefused || r.Text != want {
+		t.Errorf("refusal %+v", r)
+	}
+	if err := os.WriteFile(vm.ServerProperties, []byte("node.id=2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := f.Manifest(restart.RunningFacts{}).Refusal; r == nil || r.Text == want {
+		t.Errorf("refusal %+v", r)
+	}
+}
+
+// A process that does not hear server.properties is no reason to change it, nor one to refuse a file that
+// is right already.
+func TestRefusedWhereNobodyHears(t *testing.T) {
+	vm := stateDir(t, nil)
+	st := newStore(vm, 1, slog.New(slog.DiscardHandler))
+	st.update(os.ReadFile(vm.Manifest))
+	f, err := newFiles(vm, 1, st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.line = func() unit.CommandLine { return unit.CommandLine{Deaf: "the broker is started with another file"} }
+	facts := f.Manifest(restart.RunningFacts{})
+	if !facts.FileChanges || facts.Refusal == nil || facts.Refusal.Text != f.line().Deaf {
+		t.Errorf("with a change: %+v", facts)
+	}
+	if err := f.Apply(facts.Hash); err != nil {
+		t.Fatal(err)
+	}
+	if facts := f.Manifest(restart.RunningFacts{}); facts.FileChanges || facts.Refusal != nil {
+		t.Errorf("without one: %+v", facts)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/settings"
 )
 
 func newPlan(s *shared) *cobra.Command {
@@ -76,22 +77,22 @@ type planReport struct {
 }
 
 func planOnline(ctx context.Context, s *shared, o planOptions) error {
-	settings, err := LoadSettings(s.settingsPath)
+	vm, err := settings.Load(s.settingsPath)
 	if err != nil {
 		return invalid(err)
 	}
 	if o.manifest != "" {
-		settings.Manifest = o.manifest
+		vm.Manifest = o.manifest
 	}
-	n, err := readNode(settings)
+	n, err := readNode(vm)
 	if err != nil {
 		return invalid(err)
 	}
-	text, err := os.ReadFile(settings.Manifest)
+	text, err := os.ReadFile(vm.Manifest)
 	if err != nil {
 		return invalid(fmt.Errorf("read the manifest: %w", err))
 	}
-	m, err := config.ParseManifest(settings.Manifest, text)
+	m, err := config.ParseManifest(vm.Manifest, text)
 	if err != nil {
 		return invalid(err)
 	}
@@ -102,8 +103,8 @@ func planOnline(ctx context.Context, s *shared, o planOptions) error {
 		return err
 	}
 	defer c.close()
-	st := &store{settings: settings, id: n.BrokerID, log: slog.New(slog.DiscardHandler), current: m}
-	report, err := lookAhead(ctx, settings, n, st, c)
+	st := &store{settings: vm, id: n.BrokerID, log: slog.New(slog.DiscardHandler), current: m}
+	report, err := lookAhead(ctx, vm, n, st, c)
 	if err != nil {
 		return err
 	}
@@ -121,15 +122,15 @@ func planOnline(ctx context.Context, s *shared, o planOptions) error {
 }
 
 // lookAhead gathers facts as the agent does, and plans on them.
-func lookAhead(ctx context.Context, settings *Settings, n node, st *store, conn *connection) (planReport, error) {
-	f := &files{settings: settings, id: n.BrokerID, store: st}
-	c := &cluster{client: conn.client, store: st, id: n.BrokerID, storage: settings.Storage, learned: f.learned}
+func lookAhead(ctx context.Context, vm *settings.Settings, n node, st *store, conn *connection) (planReport, error) {
+	f := &files{settings: vm, id: n.BrokerID, store: st}
+	c := &cluster{client: conn.client, store: st, id: n.BrokerID, storage: vm.Storage, learned: f.learned}
 	facts := restart.Facts{Now: time.Now()}
 	_ = conn.sync(ctx) // what keeps it from being read is a fact as well
 	facts.Log = conn.log.Facts()
 	facts.Running = c.Running(ctx)
 	facts.Cluster = c.Observe(ctx)
-	u, _, err := newUnit(settings, slog.New(slog.DiscardHandler))
+	u, _, err := newUnit(vm, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return planReport{}, err
 	}
@@ -149,7 +150,7 @@ func lookAhead(ctx context.Context, settings *Settings, n node, st *store, conn 
 	}
 	r.overridesSeen = f.commandLine().Overrides != nil
 	if data, err := f.read(); err == nil {
-		r.Warnings = append(config.Oddities(settings.ServerProperties, data), f.hiddenLines(data)...)
+		r.Warnings = append(config.Oddities(vm.ServerProperties, data), f.hiddenLines(data)...)
 	}
 	if rendered, _, err := f.render(st.current); err == nil {
 		r.Diff, r.Warnings = rendered.Diff, append(r.Warnings, rendered.Warnings...)

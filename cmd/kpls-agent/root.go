@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"example.com/kpls-agent/internal/settings"
 )
 
 // Exit codes, the same for all commands.
@@ -76,7 +78,7 @@ func newRoot(s *shared) *cobra.Command {
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
 	}
-	root.PersistentFlags().StringVar(&s.settingsPath, "settings", defaultSettings, "this VM's settings `file`")
+	root.PersistentFlags().StringVar(&s.settingsPath, "settings", settings.DefaultPath, "this VM's settings `file`")
 	root.AddCommand(
 		newRun(s), newCheck(s), newPlan(s), newStatus(s), newPause(s), newResume(s), newRestart(s), newRelease(s), newVerify(s), newSetup(s), newVersion(s),
 	)

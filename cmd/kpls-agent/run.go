@@ -19,6 +19,7 @@ import (
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/probe"
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/settings"
 	"example.com/kpls-agent/internal/unit"
 )
 
@@ -26,17 +27,17 @@ func newRun(s *shared) *cobra.Command {
 	return &cobra.Command{
 		Use: "run", Short: "Run the agent (what the service does)", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir := keptSettingsDir(os.Getenv("STATE_DIRECTORY"))
-			settings, err := settingsInForce(s.settingsPath, dir)
+			dir := settings.KeptDir(os.Getenv("STATE_DIRECTORY"))
+			vm, err := settings.LoadInForce(s.settingsPath, dir)
 			if err != nil {
 				return invalid(err)
 			}
-			return run(cmd.Context(), settings, dir, newLogger(settings.Settings, s.stderr))
+			return run(cmd.Context(), vm, dir, newLogger(vm.Settings, s.stderr))
 		},
 	}
 }
 
-func newLogger(s *Settings, w io.Writer) *slog.Logger {
+func newLogger(s *settings.Settings, w io.Writer) *slog.Logger {
 	o := &slog.HandlerOptions{Level: s.LogLevel}
 	if os.Getenv("JOURNAL_STREAM") != "" {
 		o.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
@@ -52,26 +53,38 @@ func newLogger(s *Settings, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
+// newSettingsRefused shows whether older settings are in force.
+func newSettingsRefused(refused bool) prometheus.Collector {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "settings_refused",
+		Help: "1 while the settings file cannot be used, and the last good settings are in force.",
+	})
+	if refused {
+		g.Set(1)
+	}
+	return g
+}
+
 // errCorrected ends an agent that worked with older settings: the next life has the new ones.
 var errCorrected = errors.New("the settings are corrected")
 
 // run is the daemon. dir is the service's own directory, empty without systemd. It
 // returns nil when ctx has ended, or to be started again with corrected settings.
-func run(ctx context.Context, inForce *inForce, dir string, log *slog.Logger) error {
-	s := inForce.Settings
+func run(ctx context.Context, force *settings.InForce, dir string, log *slog.Logger) error {
+	s := force.Settings
 	notifier, err := unit.NewNotifier()
 	if err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	wrong := &notes{}
-	if text := inForce.note(); text != "" {
-		log.Error("the settings cannot be used; the last good ones stay in force", "err", inForce.fault)
+	if text := force.Note(); text != "" {
+		log.Error("the settings cannot be used; the last good ones stay in force", "err", force.Fault())
 		wrong.set(noteSettings, text)
-		watcher := config.NewWatcher(inForce.path, log.With("component", "settings"))
+		watcher := config.NewWatcher(force.Path(), log.With("component", "settings"))
 		g.Go(func() error { return watcher.Run(ctx) })
 		g.Go(func() error {
-			if inForce.corrected(ctx, watcher, log) {
+			if force.Corrected(ctx, watcher, log) {
 				return errCorrected
 			}
 			return nil
@@ -88,7 +101,7 @@ func run(ctx context.Context, inForce *inForce, dir string, log *slog.Logger) er
 	}
 	n, err := awaitFiles(ctx, s, func() { warn(log, "tell systemd", notifier.Watchdog()) }, func(why error) {
 		log.Warn("idle until these files can be used", "err", why)
-		warn(log, "tell systemd", notifier.Status("idle: "+oneLine(why)))
+		warn(log, "tell systemd", notifier.Status("idle: "+config.OneLine(why)))
 		warn(log, "tell systemd", notifier.Ready())
 		if prober == nil {
 			startProber(log) // what an earlier life left open stands for its time, and not for ever
@@ -108,7 +121,7 @@ func run(ctx context.Context, inForce *inForce, dir string, log *slog.Logger) er
 	if err != nil {
 		return err
 	}
-	f.settingsNote = inForce.note()
+	f.settingsNote = force.Note()
 	f.notes = newFileNotes(log.With("component", "file"))
 	asked := kafka.NewMetrics()
 	client, err := openKafka(s, n, log.With("component", "kafka"), func(o *kafka.Options) {
@@ -134,7 +147,7 @@ func run(ctx context.Context, inForce *inForce, dir string, log *slog.Logger) er
 	}}
 	metrics := restart.NewMetrics()
 	unserved, halfOpen := newBindFailures(), newHalfOpen()
-	reg, err := newRegistry(buildInfo(), metrics.Collectors(), f.notes.Collectors(), prober.Collectors(), asked.Collectors(), []prometheus.Collector{unserved, halfOpen, newSettingsRefused(inForce)})
+	reg, err := newRegistry(buildInfo(), metrics.Collectors(), f.notes.Collectors(), prober.Collectors(), asked.Collectors(), []prometheus.Collector{unserved, halfOpen, newSettingsRefused(force.Fault() != "")})
 	if err != nil {
 		return err
 	}
@@ -148,7 +161,7 @@ func run(ctx context.Context, inForce *inForce, dir string, log *slog.Logger) er
 		Beat: newBeat(beating, wrong, notifier, log), Settled: func() { close(settled) },
 	})
 	watcher := config.NewWatcher(s.Manifest, log.With("component", "manifest"))
-	warn(log, "keep the settings", inForce.keep(dir))
+	warn(log, "keep the settings", force.Keep(dir))
 
 	part := func(name string, run func(context.Context) error) {
 		g.Go(func() error {
@@ -232,7 +245,7 @@ func warn(log *slog.Logger, doing string, err error) {
 }
 
 // newUnit is the broker's service, and what keeps watching it.
-func newUnit(s *Settings, log *slog.Logger) (restart.Unit, func(context.Context) error, error) {
+func newUnit(s *settings.Settings, log *slog.Logger) (restart.Unit, func(context.Context) error, error) {
 	if len(s.Commands.Restart) > 0 {
 		c, err := unit.NewCommands(unit.CommandsOptions{Restart: s.Commands.Restart, Status: s.Commands.Status, Output: os.Stderr})
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/kpls-agent/internal/durable"
+	"example.com/kpls-agent/internal/settings"
 	"example.com/kpls-agent/internal/unit"
 )
 
@@ -65,11 +66,11 @@ func newSetup(s *shared) *cobra.Command {
 				return u.undo(cmd.Context())
 			}
 			// The password is the service's to read, perhaps from its own environment.
-			settings, err := loadSettingsAlone(s.settingsPath)
+			vm, err := settings.LoadAlone(s.settingsPath)
 			if err != nil {
 				return invalid(err)
 			}
-			return u.apply(cmd.Context(), s.settingsPath, settings)
+			return u.apply(cmd.Context(), s.settingsPath, vm)
 		},
 	}
 	c.Flags().BoolVar(&dry, "dry-run", false, "change nothing, only say what would be changed")
@@ -111,14 +112,14 @@ type setup struct {
 	names func(ctx context.Context, unit string) ([]string, error)
 	// judge says what is wrong with the broker's unit, and what of it is hidden from the service; nil
 	// where systemd does not run.
-	judge func(context.Context, *Settings, account) ([]finding, *unit.Seen, error)
+	judge func(context.Context, *settings.Settings, account) ([]finding, *unit.Seen, error)
 	seen  string // the file for what is hidden
 
 	changed bool
 }
 
 // apply gives what is missing and takes back what an earlier run gave and is not needed any more.
-func (u *setup) apply(ctx context.Context, path string, s *Settings) error {
+func (u *setup) apply(ctx context.Context, path string, s *settings.Settings) error {
 	old, err := readRecord(u.dropIn)
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/login"
+	"example.com/kpls-agent/internal/settings"
 )
 
 // grant is a right on one path that an access control list gives.
@@ -50,7 +51,7 @@ type wanted struct {
 }
 
 // plan finds out what the agent lacks on this machine.
-func plan(path string, s *Settings, who account, old record) wanted {
+func plan(path string, s *settings.Settings, who account, old record) wanted {
 	w := wanted{unit: s.Unit}
 	for _, open := range []string{path, s.Manifest} {
 		if _, err := os.Stat(open); err == nil && lacks(open, read, who, who.gid) {
@@ -59,7 +60,7 @@ func plan(path string, s *Settings, who account, old record) wanted {
 	}
 	w.broker(s.ServerProperties, who, old)
 	w.storage(s.ServerProperties, who)
-	if s.StateDir != stateDirectory {
+	if s.StateDir != settings.StateDirectory {
 		w.state(s.StateDir, who)
 	}
 	secrets, err := secretFiles(&s.Kafka)
@@ -84,7 +85,7 @@ func plan(path string, s *Settings, who account, old record) wanted {
 }
 
 // secretFiles are those of the login; with an error, as far as they are known.
-func secretFiles(k *KafkaSettings) ([]string, error) {
+func secretFiles(k *settings.Kafka) ([]string, error) {
 	files := []string{k.SASL.PasswordFile, k.TLS.KeyFile, k.TLS.CertFile, k.TLS.CAFile, k.ClientProperties}
 	if k.ClientProperties == "" {
 		return files, nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"example.com/kpls-agent/internal/settings"
 	"example.com/kpls-agent/internal/unit"
 )
 
@@ -75,12 +76,12 @@ func (m *machine) put(path, text string, mode os.FileMode) string {
 // apply runs setup on the settings of the machine, and returns what it said and its exit code.
 func (m *machine) apply() (string, int) {
 	m.t.Helper()
-	settings := filepath.Join(m.dir, "kpls-agent.yaml")
-	s, err := loadSettingsAlone(settings)
+	path := filepath.Join(m.dir, "kpls-agent.yaml")
+	s, err := settings.LoadAlone(path)
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	return m.run(func(ctx context.Context) error { return m.u.apply(ctx, settings, s) })
+	return m.run(func(ctx context.Context) error { return m.u.apply(ctx, path, s) })
 }
 
 func (m *machine) run(f func(context.Context) error) (string, int) {
@@ -139,7 +140,7 @@ func TestSetupJudgesTheUnit(t *testing.T) {
 	m.put("server.properties", "node.id=1\n", 0o644)
 	m.put("kpls-agent.yaml", "server_properties: server.properties\n", 0o644)
 	var seen *unit.Seen
-	m.u.judge = func(_ context.Context, s *Settings, who account) ([]finding, *unit.Seen, error) {
+	m.u.judge = func(_ context.Context, s *settings.Settings, who account) ([]finding, *unit.Seen, error) {
 		if who != m.u.who {
 			t.Errorf("judges for %v", who)
 		}
@@ -149,7 +150,9 @@ func TestSetupJudgesTheUnit(t *testing.T) {
 	if code != exitFailed || !strings.HasSuffix(said, "\nleft to do: reach of a stop: kafka.service says so") {
 		t.Errorf("exit %d, said:\n%s", code, said)
 	}
-	m.u.judge = func(context.Context, *Settings, account) ([]finding, *unit.Seen, error) { return nil, seen, nil }
+	m.u.judge = func(context.Context, *settings.Settings, account) ([]finding, *unit.Seen, error) {
+		return nil, seen, nil
+	}
 	if said, code := m.apply(); code != exitDone || said != "nothing to change" {
 		t.Errorf("exit %d, said:\n%s", code, said)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/settings"
 )
 
 func newStatus(s *shared) *cobra.Command {
@@ -47,11 +48,11 @@ func newStatus(s *shared) *cobra.Command {
 
 // showOwn prints what only the agent of this VM knows.
 func showOwn(ctx context.Context, s *shared) error {
-	settings, err := LoadSettings(s.settingsPath)
+	vm, err := settings.Load(s.settingsPath)
 	if err != nil {
 		return invalid(err)
 	}
-	_, err = fmt.Fprint(s.stdout, ownProbes(askNeighbour(ctx, settings.HTTPListen), time.Now()))
+	_, err = fmt.Fprint(s.stdout, ownProbes(askNeighbour(ctx, vm.HTTPListen), time.Now()))
 	return err
 }
 

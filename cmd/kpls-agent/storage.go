@@ -15,18 +15,8 @@ import (
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/settings"
 )
-
-// StorageSettings say how much space a log directory must have before a restart.
-type StorageSettings struct {
-	MinFreeMiB     int64
-	MinFreePercent int64
-}
-
-// needed is the least free space, in bytes, of a file system of a size.
-func (s StorageSettings) needed(total int64) int64 {
-	return max(s.MinFreeMiB<<20, total/100*s.MinFreePercent)
-}
 
 // diskView is what this process sees of a directory.
 type diskView struct {
@@ -38,7 +28,7 @@ type diskView struct {
 // logDirFacts judges the log directories of a broker that told of them, and its directory of
 // metadata where that is another one, of which no broker tells.
 func logDirFacts(
-	told []kafka.LogDir, values map[string]config.RunningValue, s StorageSettings, look func(string) diskView,
+	told []kafka.LogDir, values map[string]config.RunningValue, s settings.Storage, look func(string) diskView,
 ) []restart.LogDir {
 	if meta := values["metadata.log.dir"].Value; meta != "" && filepath.IsAbs(meta) &&
 		!slices.ContainsFunc(told, func(d kafka.LogDir) bool { return d.Path == filepath.Clean(meta) }) {
@@ -54,7 +44,7 @@ func logDirFacts(
 // judgeLogDir says whether a broker could be restarted with a log directory. A directory that
 // this process sees otherwise than the broker does is not seen: the service has a /tmp and
 // homes of its own.
-func judgeLogDir(d kafka.LogDir, seen diskView, s StorageSettings) restart.LogDir {
+func judgeLogDir(d kafka.LogDir, seen diskView, s settings.Storage) restart.LogDir {
 	out := restart.LogDir{Path: d.Path, Free: d.Free, Total: d.Total}
 	if d.Err != nil {
 		out.Fault = fmt.Sprintf("log directory %s is offline (%v): mend the disk or the directory, and restart the broker by hand",
@@ -68,10 +58,10 @@ func judgeLogDir(d kafka.LogDir, seen diskView, s StorageSettings) restart.LogDi
 		out.Free, out.Total = seen.free, seen.total
 	}
 	switch {
-	case out.Free >= 0 && out.Free < s.needed(out.Total):
+	case out.Free >= 0 && out.Free < s.Needed(out.Total):
 		out.Fault = fmt.Sprintf("log directory %s has %d MiB left of %d MiB, and needs %d MiB for a restart: free some space, or a "+
 			"broker that starts may not come up (storage in the agent's settings says how much it needs)",
-			d.Path, out.Free>>20, out.Total>>20, s.needed(out.Total)>>20)
+			d.Path, out.Free>>20, out.Total>>20, s.Needed(out.Total)>>20)
 	case seen.unseen != "":
 		out.Unseen = fmt.Sprintf("whether log directory %s has its meta.properties cannot be seen: %s; `kpls-agent setup` lets "+
 			"the agent see it", d.Path, seen.unseen)

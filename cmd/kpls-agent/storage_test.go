@@ -10,6 +10,7 @@ import (
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/settings"
 )
 
 const gib = 1 << 30
@@ -22,7 +23,7 @@ func TestJudgeLogDir(t *testing.T) {
 		name          string
 		told          kafka.LogDir
 		seen          diskView
-		change        func(*StorageSettings)
+		change        func(*settings.Storage)
 		fault, unseen string
 		free          int64
 	}{
@@ -44,11 +45,11 @@ func TestJudgeLogDir(t *testing.T) {
 		{name: "nothing left", told: dir(0, gib), seen: diskView{total: gib}, fault: "has 0 MiB left of 1024 MiB"},
 		{
 			name: "less asked for", told: dir(gib/2, 1000*gib), seen: whole,
-			change: func(s *StorageSettings) { s.MinFreeMiB, s.MinFreePercent = 100, 0 }, free: gib / 2,
+			change: func(s *settings.Storage) { s.MinFreeMiB, s.MinFreePercent = 100, 0 }, free: gib / 2,
 		},
 		{
 			name: "more asked for", told: dir(90*gib, 1000*gib), seen: whole,
-			change: func(s *StorageSettings) { s.MinFreePercent = 10 }, free: 90 * gib, fault: "needs 102400 MiB",
+			change: func(s *settings.Storage) { s.MinFreePercent = 10 }, free: 90 * gib, fault: "needs 102400 MiB",
 		},
 		{
 			name: "before 3.3, seen here", told: dir(-1, -1), seen: diskView{free: gib / 2, total: 10 * gib},
@@ -74,7 +75,7 @@ func TestJudgeLogDir(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := defaults().Storage
+			s := settings.Storage{MinFreeMiB: 1024, MinFreePercent: 2}
 			if c.change != nil {
 				c.change(&s)
 			}
@@ -118,12 +119,12 @@ func TestMetadataDirectory(t *testing.T) {
 	seen := func(string) diskView { return diskView{free: 500 * gib, total: 1000 * gib} }
 	told := []kafka.LogDir{{Path: "/data/a", Free: 500 * gib, Total: 1000 * gib}}
 	for dir, want := range map[string]int{"": 1, "/data/a": 1, "/data/./a": 1, "/meta": 2, "meta": 1} {
-		got := logDirFacts(told, values(dir), defaults().Storage, seen)
+		got := logDirFacts(told, values(dir), settings.Storage{MinFreeMiB: 1024, MinFreePercent: 2}, seen)
 		if len(got) != want || got[len(got)-1].Fault+got[len(got)-1].Unseen != "" {
 			t.Errorf("%s: %+v", dir, got)
 		}
 	}
-	got := logDirFacts(told, values("/meta"), defaults().Storage, func(path string) diskView {
+	got := logDirFacts(told, values("/meta"), settings.Storage{MinFreeMiB: 1024, MinFreePercent: 2}, func(path string) diskView {
 		return diskView{free: 500 * gib, total: 1000 * gib, noMeta: path == "/meta"}
 	})
 	if got[0].Fault != "" || !strings.Contains(got[1].Fault, "/meta has no meta.properties") {

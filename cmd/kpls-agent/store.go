@@ -8,17 +8,17 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/durable"
+	"example.com/kpls-agent/internal/settings"
 )
 
 // store holds the manifest in force: the newest good one, kept on disk, so that
 // a broken file never takes effect and a missing one takes nothing away.
 type store struct {
-	settings *Settings
+	settings *settings.Settings
 	id       int32
 	log      *slog.Logger
 
@@ -29,7 +29,7 @@ type store struct {
 	judged  bool
 }
 
-func newStore(s *Settings, id int32, log *slog.Logger) *store {
+func newStore(s *settings.Settings, id int32, log *slog.Logger) *store {
 	st := &store{settings: s, id: id, log: log}
 	if b, err := os.ReadFile(st.path()); err == nil {
 		if m, err := config.ParseManifest(st.path(), b); err == nil {
@@ -72,7 +72,7 @@ func (st *store) update(data []byte, err error) bool {
 		err = st.accept(data)
 	}
 	if err != nil {
-		st.fault = oneLine(st.explain(err))
+		st.fault = config.OneLine(st.explain(err))
 		switch {
 		case st.fault == wasFault:
 		case errors.Is(err, fs.ErrNotExist) && st.current == nil: // the agent was installed, and that is all
@@ -122,12 +122,4 @@ func (st *store) explain(err error) error {
 		return fmt.Errorf("%s does not exist any more; the last good manifest stays in force, put the file back", st.settings.Manifest)
 	}
 	return err
-}
-
-// oneLine makes all faults of a file one line for the log and the status.
-func oneLine(err error) string {
-	if faults, ok := errors.AsType[config.Faults](err); ok {
-		return faults.Summary()
-	}
-	return strings.Join(strings.Fields(err.Error()), " ")
 }

@@ -13,6 +13,7 @@ import (
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/probe"
+	"example.com/kpls-agent/internal/settings"
 )
 
 // closeMargin is how long after its drain a probe may stay closed for a restart that
@@ -137,7 +138,7 @@ func dialHost(bind string) string {
 	return bind
 }
 
-func newTargets(p *probe.Prober, st *store, n node, s *Settings, log *slog.Logger, asked *kafka.Metrics) *targets {
+func newTargets(p *probe.Prober, st *store, n node, s *settings.Settings, log *slog.Logger, asked *kafka.Metrics) *targets {
 	return &targets{
 		prober: p, store: st, id: n.BrokerID, log: log, asked: asked, checkers: map[string]*kafka.Checker{}, failures: map[string]*kafka.Failures{}, login: listenerLogin(s, n),
 	}
@@ -146,7 +147,7 @@ func newTargets(p *probe.Prober, st *store, n node, s *Settings, log *slog.Logge
 // listenerLogin is the agent's login for listeners that ask for one; nil if it has none.
 // A token endpoint that is slow leaves a check the time to do without a login: it makes
 // no broker unfit.
-func listenerLogin(s *Settings, n node) *kafka.Login {
+func listenerLogin(s *settings.Settings, n node) *kafka.Login {
 	c := s.Kafka.Client
 	if s.Kafka.SASL.Mechanism == "" && s.Kafka.TLS.CertFile == "" && (c == nil || c.Protocol == "PLAINTEXT") {
 		return nil

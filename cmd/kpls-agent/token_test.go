@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"example.com/kpls-agent/internal/settings"
 )
 
 // TestSlowTokens: a token endpoint that does not answer costs a check of a listener
@@ -29,7 +31,7 @@ func TestSlowTokens(t *testing.T) {
 	); err != nil {
 		t.Fatal(err)
 	}
-	s, err := LoadSettings(path)
+	s, err := settings.Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,12 +8,13 @@ import (
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/settings"
 	"example.com/kpls-agent/internal/unit"
 )
 
 // unitBroker is what the broker's unit is judged against. What server.properties does not tell
 // is left out.
-func unitBroker(s *Settings) unit.Broker {
+func unitBroker(s *settings.Settings) unit.Broker {
 	b := unit.Broker{Properties: s.ServerProperties, Managed: manages, Roles: rolesOf}
 	p, err := readProperties(s.ServerProperties)
 	if err != nil {

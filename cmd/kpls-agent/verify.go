@@ -18,6 +18,7 @@ import (
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/login"
+	"example.com/kpls-agent/internal/settings"
 )
 
 type verifyOptions struct {
@@ -79,11 +80,11 @@ func (o verifyOptions) options(s *shared) (kafka.VerifyOptions, error) {
 	v := kafka.VerifyOptions{Bootstrap: o.bootstrap, Want: map[int32]string{}, Map: map[string]string{}, Topic: "kpls-agent-verify-" + nonce()}
 	path := o.manifest
 	if path == "" {
-		settings, err := LoadSettings(s.settingsPath)
+		vm, err := settings.Load(s.settingsPath)
 		if err != nil {
 			return v, err
 		}
-		path = settings.Manifest
+		path = vm.Manifest
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -128,7 +129,7 @@ func (o verifyOptions) login(protocol string) (kafka.Login, error) {
 		if o.user == "" || o.passwordFile == "" {
 			return l, fmt.Errorf("a listener with %s needs a user; name one with --user and --password-file, or with --client-properties", protocol)
 		}
-		l.Mechanism, l.User = o.mechanism, SASLSettings{Username: o.user, PasswordFile: o.passwordFile}.user
+		l.Mechanism, l.User = o.mechanism, settings.SASL{Username: o.user, PasswordFile: o.passwordFile}.Credentials
 	}
 	return l, nil
 }

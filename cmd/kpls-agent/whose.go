@@ -10,12 +10,13 @@ import (
 	"strings"
 
 	"example.com/kpls-agent/internal/kafka"
+	"example.com/kpls-agent/internal/settings"
 	"example.com/kpls-agent/internal/unit"
 )
 
 // whose tells why another broker answers at the own broker's address.
 type whose struct {
-	settings *Settings
+	settings *settings.Settings
 	node     node
 
 	asked   bool
@@ -35,7 +36,7 @@ func (w *whose) explain(ctx context.Context, err error) error {
 }
 
 // commandOf is the command lines in the broker's unit, empty if there is none to be seen.
-func commandOf(ctx context.Context, s *Settings) []string {
+func commandOf(ctx context.Context, s *settings.Settings) []string {
 	if s.Unit == "" {
 		return nil
 	}

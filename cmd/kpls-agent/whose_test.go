@@ -7,6 +7,7 @@ import (
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/kafka"
+	"example.com/kpls-agent/internal/settings"
 )
 
 // TestOtherBroker: the message names the file, the unit and the line to write.
@@ -37,7 +38,7 @@ func TestOtherBroker(t *testing.T) {
 		"it does not say": {-1, "kafka.service", nil, address[2:]},
 	} {
 		err := &kafka.OtherBrokerError{Addr: "a:1", Want: 0, Is: tt.is}
-		w := whose{settings: &Settings{ServerProperties: file, Unit: tt.unit}, node: node{agents: config.Effective{Name: "INTERNAL"}}, asked: true, command: tt.command}
+		w := whose{settings: &settings.Settings{ServerProperties: file, Unit: tt.unit}, node: node{agents: config.Effective{Name: "INTERNAL"}}, asked: true, command: tt.command}
 		want := file + " says broker 0, and at a:1 answers broker 1, and not broker 0; " + tt.want
 		if tt.is < 0 {
 			want = file + " says broker 0, and at a:1 answers another broker, and not broker 0; " + tt.want

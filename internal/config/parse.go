@@ -53,6 +53,14 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// OneLine is an error on one line, for the log and the status: of Faults the summary.
+func OneLine(err error) string {
+	if faults, ok := errors.AsType[Faults](err); ok {
+		return faults.Summary()
+	}
+	return strings.Join(strings.Fields(err.Error()), " ")
+}
+
 // Summary is one line for places that have no room for all.
 func (f Faults) Summary() string {
 	switch len(f) {

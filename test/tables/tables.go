@@ -38,6 +38,21 @@ func Hold(path, name, text string, write bool) error {
 	return nil
 }
 
+// HoldFile does the same with a whole file.
+func HoldFile(path, text string, write bool) error {
+	if write {
+		return os.WriteFile(path, []byte(text), 0o644)
+	}
+	old, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if diff := cmp.Diff(string(old), text); diff != "" {
+		return fmt.Errorf("%s differs; -update writes it (-is +should be):\n%s", path, diff)
+	}
+	return nil
+}
+
 // cut returns a document in three parts; the marks are in the outer ones.
 func cut(path, name string) (before, between, after string, err error) {
 	doc, err := os.ReadFile(path)

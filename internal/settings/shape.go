@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"fmt"
@@ -11,12 +11,12 @@ import (
 	"example.com/kpls-agent/internal/config"
 )
 
-// settingsShape declares the settings file.
-func settingsShape() *config.Shape {
+// Shape declares the settings file.
+func Shape() *config.Shape {
 	return &config.Shape{Kind: config.KindObject, Fields: []config.Field{
 		{Name: "manifest", Default: "/etc/kpls-agent/manifest.yaml", Doc: "The manifest, the same bytes on every broker VM.", Shape: pathShape()},
 		{Name: "server_properties", Default: "/etc/kafka/server.properties", Doc: "The broker's configuration file. The agent must be able to write its folder.", Shape: pathShape()},
-		{Name: "state_dir", Default: stateDirectory, Doc: "Where the agent keeps what must survive a crash.", Shape: pathShape()},
+		{Name: "state_dir", Default: StateDirectory, Doc: "Where the agent keeps what must survive a crash.", Shape: pathShape()},
 		{Name: "unit", Default: "kafka.service", Doc: "The broker's systemd unit.", Shape: config.Shape{Kind: config.KindString, Pattern: regexp.MustCompile(`^[A-Za-z0-9:_.@\\-]{1,240}\.service$`), Want: "the name of a systemd unit, such as kafka.service"}},
 		{Name: "commands", Unset: "`unit` is used", Doc: "Instead of `unit`, where there is no systemd. No shell is involved.", Shape: objectShape(
 			config.Field{Name: "restart", Required: true, Doc: "Stops the broker if it runs, starts it, and exits with 0 once the new process runs.", Shape: argvShape()},
@@ -47,8 +47,8 @@ func settingsShape() *config.Shape {
 	}}
 }
 
-// passwordMechanisms are the SASL mechanisms for a user with a password.
-var passwordMechanisms = []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}
+// PasswordMechanisms are the SASL mechanisms for a user with a password.
+func PasswordMechanisms() []string { return []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"} }
 
 func kafkaFields() []config.Field {
 	address := addressShape(1)
@@ -65,7 +65,7 @@ func kafkaFields() []config.Field {
 			config.Field{Name: "server_name", Unset: "the host that is dialled", Doc: "The name that the brokers' certificates must have.", Shape: wordShape("a host name")},
 		)},
 		{Name: "sasl", Unset: "no user", Doc: "The user, for SASL_PLAINTEXT and SASL_SSL.", Shape: objectShape(
-			config.Field{Name: "mechanism", Required: true, Doc: "The SASL mechanism, in any case.", Shape: config.Shape{Kind: config.KindString, Enum: passwordMechanisms, Fold: true}},
+			config.Field{Name: "mechanism", Required: true, Doc: "The SASL mechanism, in any case.", Shape: config.Shape{Kind: config.KindString, Enum: PasswordMechanisms(), Fold: true}},
 			config.Field{Name: "username", Required: true, Doc: "The user's name.", Shape: wordShape("the user's name")},
 			config.Field{Name: "password_file", Unset: "`password_env` is needed", Doc: "A file with the password and nothing else; a line end is dropped.", Shape: pathShape()},
 			config.Field{Name: "password_env", Unset: "`password_file` is needed", Doc: "The name of an environment variable with the password.", Shape: config.Shape{Kind: config.KindString, Pattern: regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`), Want: "the name of an environment variable, never the password itself", Private: true}},

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"errors"
@@ -14,11 +14,11 @@ import (
 	"example.com/kpls-agent/internal/login"
 )
 
-// defaultSettings is where a package's agent looks.
-const defaultSettings = "/etc/kpls-agent/kpls-agent.yaml"
+// DefaultPath is where a package's agent looks.
+const DefaultPath = "/etc/kpls-agent/kpls-agent.yaml"
 
-// stateDirectory is the default of state_dir, and what systemd makes for the service.
-const stateDirectory = "/var/lib/kpls-agent"
+// StateDirectory is the default of state_dir, and what systemd makes for the service.
+const StateDirectory = "/var/lib/kpls-agent"
 
 // Settings is this VM's own file. An empty or missing file is valid.
 type Settings struct {
@@ -26,8 +26,8 @@ type Settings struct {
 	ServerProperties string
 	StateDir         string
 	Unit             string // empty if Commands are used
-	Commands         CommandSettings
-	Kafka            KafkaSettings
+	Commands         Commands
+	Kafka            Kafka
 	HTTPListen       string
 	LogLevel         slog.Level
 	LogJSON          bool
@@ -35,14 +35,14 @@ type Settings struct {
 	Progress         time.Duration
 	Takeover         time.Duration
 	ProbeInterval    time.Duration
-	Storage          StorageSettings
+	Storage          Storage
 }
 
-// CommandSettings stand in for a service manager.
-type CommandSettings struct{ Restart, Status []string }
+// Commands stand in for a service manager.
+type Commands struct{ Restart, Status []string }
 
-// KafkaSettings say how to log in to the brokers.
-type KafkaSettings struct {
+// Kafka say how to log in to the brokers.
+type Kafka struct {
 	BootstrapServers []string
 	Topic            string
 	Listener         string        // that the agents talk over; empty: the inter-broker listener
@@ -50,12 +50,12 @@ type KafkaSettings struct {
 	Client           *login.Client // what it says
 	Tokens           *login.Tokens // of it, one for all connections
 	SecurityProtocol string        // empty: that of the listener in server.properties
-	TLS              TLSSettings
-	SASL             SASLSettings
+	TLS              TLS
+	SASL             SASL
 }
 
-// user is the name of the agent's user, empty if it has none.
-func (k KafkaSettings) user() string {
+// User is the name of the agent's user, empty if it has none.
+func (k Kafka) User() string {
 	if k.Client == nil || k.Client.Mechanism == "" {
 		return k.SASL.Username
 	}
@@ -69,20 +69,32 @@ func (k KafkaSettings) user() string {
 	return name
 }
 
-// TLSSettings name PEM files.
-type TLSSettings struct{ CAFile, CertFile, KeyFile, ServerName string }
+// Storage say how much space a log directory must have before a restart.
+type Storage struct {
+	MinFreeMiB     int64
+	MinFreePercent int64
+}
 
-// SASLSettings name the user, and where the password is, never the password itself.
-type SASLSettings struct{ Mechanism, Username, PasswordFile, PasswordEnv string }
+// Needed is the least free space, in bytes, of a file system of a size.
+func (s Storage) Needed(total int64) int64 {
+	return max(s.MinFreeMiB<<20, total/100*s.MinFreePercent)
+}
 
-func (s SASLSettings) user() (name, password string, err error) {
+// TLS name PEM files.
+type TLS struct{ CAFile, CertFile, KeyFile, ServerName string }
+
+// SASL name the user, and where the password is, never the password itself.
+type SASL struct{ Mechanism, Username, PasswordFile, PasswordEnv string }
+
+// Credentials are the user and its password, read as Secret reads it.
+func (s SASL) Credentials() (name, password string, err error) {
 	password, err = s.Secret()
 	return s.Username, password, err
 }
 
 // Secret reads the password. It is read each time it is needed, so that it can
 // be changed under a running agent, and it is kept nowhere.
-func (s SASLSettings) Secret() (string, error) {
+func (s SASL) Secret() (string, error) {
 	if s.PasswordEnv != "" {
 		if v := os.Getenv(s.PasswordEnv); v != "" {
 			return v, nil
@@ -100,15 +112,15 @@ func (s SASLSettings) Secret() (string, error) {
 	return password, nil
 }
 
-// LoadSettings reads the settings file, and makes sure that the client
+// Load reads the settings file, and makes sure that the client
 // properties or the password it names can be read. A missing file at the default
 // place is an empty one; what is wrong in the file comes as config.Faults with all of it.
-func LoadSettings(path string) (*Settings, error) {
-	s, err := loadSettingsAlone(path)
+func Load(path string) (*Settings, error) {
+	s, err := LoadAlone(path)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Kafka.readClient(); err != nil {
+	if err := s.Kafka.ReadClient(); err != nil {
 		return nil, err
 	}
 	if s.Kafka.SASL.Mechanism != "" {
@@ -119,26 +131,26 @@ func LoadSettings(path string) (*Settings, error) {
 	return s, nil
 }
 
-// loadSettingsAlone reads no other file than the settings.
-func loadSettingsAlone(path string) (*Settings, error) {
-	data, err := settingsBytes(path)
+// LoadAlone reads no other file than the settings.
+func LoadAlone(path string) (*Settings, error) {
+	data, err := read(path)
 	if err != nil {
 		return nil, err
 	}
-	return ParseSettings(path, data)
+	return Parse(path, data)
 }
 
-// settingsBytes takes a missing file at the default place for an empty one.
-func settingsBytes(path string) ([]byte, error) {
+// read takes a missing file at the default place for an empty one.
+func read(path string) ([]byte, error) {
 	data, err := os.ReadFile(path)
-	if err != nil && (path != defaultSettings || !errors.Is(err, fs.ErrNotExist)) {
+	if err != nil && (path != DefaultPath || !errors.Is(err, fs.ErrNotExist)) {
 		return nil, fmt.Errorf("read the settings: %w; name the file with --settings", err)
 	}
 	return data, nil
 }
 
-// readClient reads the client properties that the settings name, if they name any.
-func (k *KafkaSettings) readClient() (err error) {
+// ReadClient reads the client properties that the settings name, if they name any.
+func (k *Kafka) ReadClient() (err error) {
 	if k.ClientProperties == "" {
 		return nil
 	}
@@ -149,9 +161,9 @@ func (k *KafkaSettings) readClient() (err error) {
 	return err
 }
 
-// ParseSettings decodes settings; relative paths are relative to the file.
-func ParseSettings(path string, data []byte) (*Settings, error) {
-	doc := config.Decode(path, data, settingsShape())
+// Parse decodes settings; relative paths are relative to the file.
+func Parse(path string, data []byte) (*Settings, error) {
+	doc := config.Decode(path, data, Shape())
 	if doc.Root == nil {
 		return nil, doc.Err()
 	}
@@ -166,17 +178,17 @@ func ParseSettings(path string, data []byte) (*Settings, error) {
 	s := &Settings{
 		Manifest: file(root.Get("manifest")), ServerProperties: file(root.Get("server_properties")), StateDir: file(root.Get("state_dir")),
 		Unit:     text(root.Get("unit")),
-		Commands: CommandSettings{list(root.Get("commands").Get("restart")), list(root.Get("commands").Get("status"))},
-		Kafka: KafkaSettings{
+		Commands: Commands{list(root.Get("commands").Get("restart")), list(root.Get("commands").Get("status"))},
+		Kafka: Kafka{
 			BootstrapServers: list(kafka.Get("bootstrap_servers")), Topic: text(kafka.Get("topic")), Listener: text(kafka.Get("listener")), ClientProperties: file(kafka.Get("client_properties")), SecurityProtocol: text(kafka.Get("security_protocol")),
-			TLS:  TLSSettings{file(tls.Get("ca_file")), file(tls.Get("cert_file")), file(tls.Get("key_file")), text(tls.Get("server_name"))},
-			SASL: SASLSettings{text(sasl.Get("mechanism")), text(sasl.Get("username")), file(sasl.Get("password_file")), text(sasl.Get("password_env"))},
+			TLS:  TLS{file(tls.Get("ca_file")), file(tls.Get("cert_file")), file(tls.Get("key_file")), text(tls.Get("server_name"))},
+			SASL: SASL{text(sasl.Get("mechanism")), text(sasl.Get("username")), file(sasl.Get("password_file")), text(sasl.Get("password_env"))},
 		},
 		HTTPListen: text(root.Get("http").Get("listen")),
 		LogJSON:    text(root.Get("log").Get("format")) == "json",
 		Start:      span(root.Get("timeouts").Get("start")), Progress: span(root.Get("timeouts").Get("progress")), Takeover: span(root.Get("timeouts").Get("takeover")),
 		ProbeInterval: span(root.Get("probe").Get("interval")),
-		Storage:       StorageSettings{whole(root.Get("storage").Get("min_free_mib")), whole(root.Get("storage").Get("min_free_percent"))},
+		Storage:       Storage{whole(root.Get("storage").Get("min_free_mib")), whole(root.Get("storage").Get("min_free_percent"))},
 	}
 	if err := s.LogLevel.UnmarshalText([]byte(text(root.Get("log").Get("level")))); err != nil {
 		s.LogLevel = slog.LevelInfo // Decode has refused every other word already

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"bytes"
@@ -29,24 +29,10 @@ const (
 
 var updateGolden = flag.Bool("update", false, "write the golden files")
 
-// goldenSettings compares with a file, or writes it with -update.
-func goldenSettings(t *testing.T, path, got string) {
+// golden compares with a file, or writes it with -update.
+func golden(t *testing.T, path, got string) {
 	t.Helper()
-	if *updateGolden {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if diff := cmp.Diff(string(readSettings(t, path)), got); diff != "" {
-		t.Errorf("%s differs (-want +got; -update writes it):\n%s", path, diff)
-	}
-}
-
-// goldenTable does the same with what stands between two marks of a document.
-func goldenTable(t *testing.T, path, name, got string) {
-	t.Helper()
-	if err := tables.Hold(path, name, "\n"+got+"\n", *updateGolden); err != nil {
+	if err := tables.HoldFile(path, got, *updateGolden); err != nil {
 		t.Error(err)
 	}
 }
@@ -62,7 +48,7 @@ func readSettings(t *testing.T, path string) []byte {
 
 func settingsFiles(t *testing.T, pattern string) []string {
 	t.Helper()
-	names, err := filepath.Glob("testdata/settings/" + pattern)
+	names, err := filepath.Glob("testdata/" + pattern)
 	if err != nil || len(names) == 0 {
 		t.Fatalf("no files match %s: %v", pattern, err)
 	}
@@ -72,8 +58,8 @@ func settingsFiles(t *testing.T, pattern string) []string {
 // TestSettingsFaults proves each rule with a file that breaks it and the exact message.
 func TestSettingsFaults(t *testing.T) {
 	for _, path := range settingsFiles(t, "invalid/*/*.yaml") {
-		t.Run(strings.TrimPrefix(path, "testdata/settings/invalid/"), func(t *testing.T) {
-			s, err := ParseSettings("kpls-agent.yaml", readSettings(t, path))
+		t.Run(strings.TrimPrefix(path, "testdata/invalid/"), func(t *testing.T) {
+			s, err := Parse("kpls-agent.yaml", readSettings(t, path))
 			var faults config.Faults
 			if !errors.As(err, &faults) || s != nil {
 				t.Fatalf("got %v, %v; want nil and Faults", s, err)
@@ -81,7 +67,7 @@ func TestSettingsFaults(t *testing.T) {
 			if strings.Contains(err.Error(), "hunter") || strings.Contains(err.Error(), "123456") {
 				t.Errorf("shows a secret: %v", err)
 			}
-			goldenSettings(t, strings.TrimSuffix(path, ".yaml")+".txt", err.Error()+"\n")
+			golden(t, strings.TrimSuffix(path, ".yaml")+".txt", err.Error()+"\n")
 		})
 	}
 }
@@ -90,17 +76,17 @@ func TestSettingsFaults(t *testing.T) {
 func defaults() *Settings {
 	return &Settings{
 		Manifest: "/etc/kpls-agent/manifest.yaml", ServerProperties: "/etc/kafka/server.properties", StateDir: "/var/lib/kpls-agent",
-		Unit: "kafka.service", Kafka: KafkaSettings{Topic: "__kpls_agent"}, HTTPListen: ":9464",
+		Unit: "kafka.service", Kafka: Kafka{Topic: "__kpls_agent"}, HTTPListen: ":9464",
 		Start: 15 * time.Minute, Progress: 5 * time.Minute, Takeover: 5 * time.Minute, ProbeInterval: 2 * time.Second,
-		Storage: StorageSettings{1024, 2},
+		Storage: Storage{1024, 2},
 	}
 }
 
 func TestSettingsValues(t *testing.T) {
 	commands := defaults()
 	commands.Unit = ""
-	commands.Commands = CommandSettings{[]string{"/usr/local/bin/kafka", "restart"}, []string{"/usr/local/bin/kafka", "status"}}
-	commands.Kafka.SASL = SASLSettings{Mechanism: "PLAIN", Username: "agent", PasswordEnv: "KAFKA_PASSWORD"}
+	commands.Commands = Commands{[]string{"/usr/local/bin/kafka", "restart"}, []string{"/usr/local/bin/kafka", "status"}}
+	commands.Kafka.SASL = SASL{Mechanism: "PLAIN", Username: "agent", PasswordEnv: "KAFKA_PASSWORD"}
 	client := defaults()
 	client.Kafka.ClientProperties = "/etc/agent/kafka/client.properties"
 	for name, want := range map[string]*Settings{
@@ -108,18 +94,18 @@ func TestSettingsValues(t *testing.T) {
 		"everything": {
 			Manifest: "/etc/agent/conf/manifest.yaml", ServerProperties: "/opt/kafka/config/server.properties", StateDir: "/srv/kpls-agent",
 			Unit: "kafka@1.service",
-			Kafka: KafkaSettings{
+			Kafka: Kafka{
 				BootstrapServers: []string{"10.0.0.11:9092", "[fd00::12]:9092", "kafka-3.internal:9092"}, Topic: "__agents", Listener: "client", SecurityProtocol: "SASL_SSL",
-				TLS:  TLSSettings{CAFile: "/etc/agent/tls/ca.pem", CertFile: "/etc/agent/tls/agent.pem", KeyFile: "/etc/agent/tls/agent.key", ServerName: "kafka.internal"},
-				SASL: SASLSettings{Mechanism: "SCRAM-SHA-512", Username: "kpls-agent", PasswordFile: "/etc/agent/kafka.password"},
+				TLS:  TLS{CAFile: "/etc/agent/tls/ca.pem", CertFile: "/etc/agent/tls/agent.pem", KeyFile: "/etc/agent/tls/agent.key", ServerName: "kafka.internal"},
+				SASL: SASL{Mechanism: "SCRAM-SHA-512", Username: "kpls-agent", PasswordFile: "/etc/agent/kafka.password"},
 			},
 			HTTPListen: "127.0.0.1:9465", LogLevel: slog.LevelWarn, LogJSON: true,
 			Start: time.Hour, Progress: 10 * time.Minute, Takeover: 150 * time.Second, ProbeInterval: 500 * time.Millisecond,
-			Storage: StorageSettings{10240, 5},
+			Storage: Storage{10240, 5},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := ParseSettings("/etc/agent/kpls-agent.yaml", readSettings(t, "testdata/settings/valid/"+name+".yaml"))
+			got, err := Parse("/etc/agent/kpls-agent.yaml", readSettings(t, "testdata/valid/"+name+".yaml"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -128,6 +114,14 @@ func TestSettingsValues(t *testing.T) {
 			}
 		})
 	}
+}
+
+// credentials are those that the settings lead to.
+func credentials(s *Settings) (name, password string, err error) {
+	if s.Kafka.Client != nil {
+		return s.Kafka.Client.User()
+	}
+	return s.Kafka.SASL.Credentials()
 }
 
 func TestLoadSettings(t *testing.T) {
@@ -155,14 +149,14 @@ func TestLoadSettings(t *testing.T) {
 		sasl("password_file: password"):          "hunter2",
 		sasl("password_env: KPLS_TEST_PASSWORD"): "hunter2",
 	} {
-		s, err := LoadSettings(write("settings.yaml", name))
+		s, err := Load(write("settings.yaml", name))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if want == "" {
 			continue
 		}
-		if _, got, err := kafkaLogin(s, "").User(); err != nil || got != want {
+		if _, got, err := credentials(s); err != nil || got != want {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
 		var b bytes.Buffer
@@ -178,11 +172,11 @@ func TestLoadSettings(t *testing.T) {
 		sasl("password_file: empty"):           "read the password: " + dir + "/empty is empty; write the password into it, or name another file as kafka.sasl.password_file",
 		sasl("password_env: KPLS_TEST_UNSET_"): "read the password: the environment variable KPLS_TEST_UNSET_ is not set; set it for the agent, or name another as kafka.sasl.password_env",
 	} {
-		if _, err := LoadSettings(write("settings.yaml", text)); err == nil || err.Error() != want {
+		if _, err := Load(write("settings.yaml", text)); err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
 	}
-	_, err := LoadSettings(filepath.Join(dir, "none.yaml"))
+	_, err := Load(filepath.Join(dir, "none.yaml"))
 	if want := "read the settings: open " + dir + "/none.yaml: no such file or directory; name the file with --settings"; err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
@@ -191,11 +185,11 @@ func TestLoadSettings(t *testing.T) {
 // TestSettingsSchema holds the schema file equal to the decoder's declaration,
 // and proves it by a validator of its own.
 func TestSettingsSchema(t *testing.T) {
-	data, err := settingsShape().JSONSchema("kpls-agent settings", "What is special to one broker VM: paths, the unit to restart, the login to Kafka.")
+	data, err := Shape().JSONSchema("kpls-agent settings", "What is special to one broker VM: paths, the unit to restart, the login to Kafka.")
 	if err != nil {
 		t.Fatal(err)
 	}
-	goldenSettings(t, settingsSchema, string(data))
+	golden(t, settingsSchema, string(data))
 	schema, err := jsonschema.NewCompiler().Compile(settingsSchema)
 	if err != nil {
 		t.Fatal(err)
@@ -227,7 +221,9 @@ func TestSettingsSchema(t *testing.T) {
 
 // TestSettingsReference holds the manual's reference equal to the decoder's declaration, and its examples valid.
 func TestSettingsReference(t *testing.T) {
-	goldenTable(t, settingsManual, "settings fields", settingsShape().Reference())
+	if err := tables.Hold(settingsManual, "settings fields", "\n"+Shape().Reference()+"\n", *updateGolden); err != nil {
+		t.Error(err)
+	}
 	n := 0
 	for i, block := range strings.Split(string(readSettings(t, settingsManual)), "```yaml\n")[1:] {
 		example, _, _ := strings.Cut(block, "```")
@@ -235,7 +231,7 @@ func TestSettingsReference(t *testing.T) {
 			continue // a manifest
 		}
 		n++
-		if _, err := ParseSettings("example", []byte(example)); err != nil {
+		if _, err := Parse("example", []byte(example)); err != nil {
 			t.Errorf("example %d: %v", i+1, err)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"context"
@@ -6,12 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"example.com/kpls-agent/internal/config"
-	"example.com/kpls-agent/internal/restart"
-	"example.com/kpls-agent/internal/unit"
 )
 
 // TestSettingsInForce: settings with a fault leave the last good ones in force, where
@@ -35,7 +34,7 @@ func TestSettingsInForce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			path, keptPath := filepath.Join(dir, "kpls-agent.yaml"), filepath.Join(dir, keptSettingsName)
+			path, keptPath := filepath.Join(dir, "kpls-agent.yaml"), filepath.Join(dir, keptName)
 			for file, text := range map[string]string{path: c.file, keptPath: c.kept} {
 				if text == "-" {
 					continue
@@ -48,7 +47,7 @@ func TestSettingsInForce(t *testing.T) {
 			if c.noDir {
 				state = ""
 			}
-			s, err := settingsInForce(path, state)
+			s, err := LoadInForce(path, state)
 			if c.unit == "" {
 				if err == nil {
 					t.Fatalf("in force: %+v", s)
@@ -61,8 +60,8 @@ func TestSettingsInForce(t *testing.T) {
 			if s.Unit != c.unit || (s.fault == "") != (c.fault == "") || !strings.Contains(s.fault, c.fault) {
 				t.Errorf("unit %s, fault %q", s.Unit, s.fault)
 			}
-			if c.fault != "" && (s.Manifest != filepath.Join(dir, "own.yaml") || !strings.Contains(s.note(), "correct "+path) || !strings.Contains(s.note(), c.fault)) {
-				t.Errorf("manifest %s, note %q", s.Manifest, s.note())
+			if c.fault != "" && (s.Manifest != filepath.Join(dir, "own.yaml") || !strings.Contains(s.Note(), "correct "+path) || !strings.Contains(s.Note(), c.fault)) {
+				t.Errorf("manifest %s, note %q", s.Manifest, s.Note())
 			}
 		})
 	}
@@ -71,7 +70,7 @@ func TestSettingsInForce(t *testing.T) {
 // TestKeptSettingsDir: only the service that systemd runs keeps its settings.
 func TestKeptSettingsDir(t *testing.T) {
 	for told, want := range map[string]string{"/var/lib/kpls-agent": "/var/lib/kpls-agent", "": "", "/var/lib/other": ""} {
-		if got := keptSettingsDir(told); got != want {
+		if got := KeptDir(told); got != want {
 			t.Errorf("%q: %q", told, got)
 		}
 	}
@@ -80,7 +79,7 @@ func TestKeptSettingsDir(t *testing.T) {
 // TestSettingsKept: good settings are kept for the agent's user alone; bad ones replace nothing.
 func TestSettingsKept(t *testing.T) {
 	dir := t.TempDir()
-	path, kept := filepath.Join(dir, "kpls-agent.yaml"), filepath.Join(dir, keptSettingsName)
+	path, kept := filepath.Join(dir, "kpls-agent.yaml"), filepath.Join(dir, keptName)
 	for _, step := range []struct{ file, kept string }{
 		{"unit: a.service\n", "unit: a.service\n"},
 		{"unit: b.service\n", "unit: b.service\n"},
@@ -89,9 +88,9 @@ func TestSettingsKept(t *testing.T) {
 		if err := os.WriteFile(path, []byte(step.file), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		s, err := settingsInForce(path, dir)
+		s, err := LoadInForce(path, dir)
 		if err == nil {
-			err = s.keep(dir)
+			err = s.Keep(dir)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -104,7 +103,7 @@ func TestSettingsKept(t *testing.T) {
 			t.Errorf("%s: %v %v", step.file, info.Mode(), err)
 		}
 	}
-	if s, err := settingsInForce(path, dir); err != nil || s.keep("") != nil {
+	if s, err := LoadInForce(path, dir); err != nil || s.Keep("") != nil {
 		t.Error("without a directory nothing is kept, and nothing is wrong")
 	}
 }
@@ -123,15 +122,15 @@ func TestSettingsCorrected(t *testing.T) {
 		}
 	}
 	write("unti: x\n")
-	log := &lines{}
+	log := &logLines{}
 	logger := slog.New(slog.NewTextHandler(log, nil))
 	w := config.NewWatcher(path, logger)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go func() { _ = w.Run(ctx) }()
 	got := make(chan bool, 1)
-	s := &inForce{path: path, fault: "an earlier fault"}
-	go func() { got <- s.corrected(ctx, w, logger) }()
+	s := &InForce{path: path, fault: "an earlier fault"}
+	go func() { got <- s.Corrected(ctx, w, logger) }()
 	said := func(text string) {
 		t.Helper()
 		for deadline := time.Now().Add(30 * time.Second); !strings.Contains(log.String(), text); time.Sleep(10 * time.Millisecond) {
@@ -152,61 +151,28 @@ func TestSettingsCorrected(t *testing.T) {
 	if !<-got {
 		t.Error("not corrected")
 	}
-	s = &inForce{path: path}
+	s = &InForce{path: path}
 	cancel()
 	<-ctx.Done()
 	write("unti: x\n")
-	if s.corrected(ctx, config.NewWatcher(path, logger), logger) {
+	if s.Corrected(ctx, config.NewWatcher(path, logger), logger) {
 		t.Error("corrected after the end")
 	}
 }
 
-// TestRefusedWithOldSettings: a broker is not restarted with settings that are not the
-// newest, and `status` says why. A refusal of the manifest's own goes first.
-func TestRefusedWithOldSettings(t *testing.T) {
-	vm := stateDir(t, nil)
-	st := newStore(vm, 1, slog.New(slog.DiscardHandler))
-	st.update(os.ReadFile(vm.Manifest))
-	f, err := newFiles(vm, 1, st)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r := f.Manifest(restart.RunningFacts{}).Refusal; r != nil {
-		t.Fatalf("refused: %v", r)
-	}
-	f.settingsNote = (&inForce{path: "/etc/kpls-agent/kpls-agent.yaml", fault: "line 3: no"}).note()
-	const want = "the settings cannot be used (line 3: no); the last good ones stay in force and the broker is not restarted; " +
-		"correct /etc/kpls-agent/kpls-agent.yaml, it is taken over at once"
-	if r := f.Manifest(restart.RunningFacts{}).Refusal; r == nil || r.Code != restart.CodeRefused || r.Text != want {
-		t.Errorf("refusal %+v", r)
-	}
-	if err := os.WriteFile(vm.ServerProperties, []byte("node.id=2\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if r := f.Manifest(restart.RunningFacts{}).Refusal; r == nil || r.Text == want {
-		t.Errorf("refusal %+v", r)
-	}
+type logLines struct {
+	mu   sync.Mutex
+	text strings.Builder
 }
 
-// A process that does not hear server.properties is no reason to change it, nor one to refuse a file that
-// is right already.
-func TestRefusedWhereNobodyHears(t *testing.T) {
-	vm := stateDir(t, nil)
-	st := newStore(vm, 1, slog.New(slog.DiscardHandler))
-	st.update(os.ReadFile(vm.Manifest))
-	f, err := newFiles(vm, 1, st)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.line = func() unit.CommandLine { return unit.CommandLine{Deaf: "the broker is started with another file"} }
-	facts := f.Manifest(restart.RunningFacts{})
-	if !facts.FileChanges || facts.Refusal == nil || facts.Refusal.Text != f.line().Deaf {
-		t.Errorf("with a change: %+v", facts)
-	}
-	if err := f.Apply(facts.Hash); err != nil {
-		t.Fatal(err)
-	}
-	if facts := f.Manifest(restart.RunningFacts{}); facts.FileChanges || facts.Refusal != nil {
-		t.Errorf("without one: %+v", facts)
-	}
+func (l *logLines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logLines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
