@@ -201,14 +201,16 @@ type Row struct {
 		Code string `json:"code"`
 		Text string `json:"text"`
 	} `json:"reason"`
-	Drift         bool     `json:"drift"`
-	Zone          string   `json:"zone"`
-	Serving       []string `json:"serving"`
-	Open          []string `json:"open"`
-	Invocation    string   `json:"invocation"`
-	ManifestFault string   `json:"manifest_fault"`
-	Unprotected   []string `json:"unprotected"`
-	Silent        bool     `json:"silent"`
+	Drift         bool      `json:"drift"`
+	Zone          string    `json:"zone"`
+	Serving       []string  `json:"serving"`
+	Open          []string  `json:"open"`
+	Invocation    string    `json:"invocation"`
+	ManifestFault string    `json:"manifest_fault"`
+	Unprotected   []string  `json:"unprotected"`
+	Storage       string    `json:"storage"`
+	Seen          time.Time `json:"seen"`
+	Silent        bool      `json:"silent"`
 }
 
 // Row returns the line of a broker; a broker that never reported has a zero one.

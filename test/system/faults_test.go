@@ -240,6 +240,7 @@ func repairs(s *system) {
 	s.orElse(masked, "systemctl unmask kafka.service")
 	end := s.rollOut()
 	const file = "/etc/kafka/server.properties"
+	s.on(edited, belowTmp)
 	before := s.on(edited, "cat "+file)
 	s.on(edited, "sed -i 's/tidbcloud.com:909/tidbcloud.com:919/' "+file+" && echo 'num.io.threads=7' >>"+file)
 
@@ -266,4 +267,33 @@ func repairs(s *system) {
 		s.Errorf("%s has\n%s\nbefore:\n%s", edited.Name, now, before)
 	}
 	t.judge()
+	s.seesBelowTmp(edited)
+}
+
+// belowTmp gives a broker's data a name below /tmp, which the broker has from its next restart on.
+const belowTmp = `mkdir /tmp/kafka-logs && mount --bind /var/lib/kafka/data /tmp/kafka-logs &&
+sed -i 's|^log.dirs=.*|log.dirs=/tmp/kafka-logs|' /etc/kafka/server.properties`
+
+// seesBelowTmp: the service, which has a /tmp of its own, sees the log directory of a broker below /tmp once
+// setup has bound it, and reports no fault of one that it does not see. The data keep the name until the next restart.
+func (s *system) seesBelowTmp(m *machines.Machine) {
+	s.Helper()
+	const mend = "cd /var/lib/kafka; rm -f full; test ! -e data/hidden || mv data/hidden data/meta.properties"
+	s.orElse(m, mend)
+	// A new agent process looks at once and reports what it sees; one that runs looks every 30 s.
+	reports := func(what, act, want string) {
+		s.Helper()
+		s.on(m, act+" && systemctl stop kpls-agent")
+		begun := time.Now()
+		s.on(m, "systemctl start kpls-agent")
+		s.wait(what, func(r fleet.Report) bool {
+			row := r.Row(m.ID)
+			return row.Seen.After(begun) && row.Phase == "idle" && (row.Storage == want || want != "" && strings.Contains(row.Storage, want))
+		})
+	}
+	reports("no fault of a folder that is not seen", "mv /var/lib/kafka/data/meta.properties /var/lib/kafka/data/hidden", "")
+	reports("meta.properties is gone", "kpls-agent setup", "log directory /tmp/kafka-logs has no meta.properties any more")
+	reports("little space is left", "mv /tmp/kafka-logs/hidden /tmp/kafka-logs/meta.properties; fallocate -l $(($(df --output=avail /tmp/kafka-logs | tail -1) - 12288))K /var/lib/kafka/full",
+		"log directory /tmp/kafka-logs has 1")
+	reports("all is well", mend+"; sed -i 's|^log.dirs=.*|log.dirs=/var/lib/kafka/data|' /etc/kafka/server.properties; kpls-agent setup", "")
 }

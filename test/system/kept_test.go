@@ -124,8 +124,8 @@ func (s *system) settingsTypo(m *machines.Machine) {
 func (s *system) portTaken(m *machines.Machine) {
 	s.Helper()
 	s.orElse(m, "systemctl stop taker; systemctl start kpls-agent")
-	s.on(m, "systemctl stop kpls-agent && systemd-run --quiet --unit=taker python3 -m http.server "+machines.MetricsPort)
-	s.until("the port is taken", func() bool { _, err := s.get(m.Metrics(), "/"); return err == nil })
+	s.on(m, "systemctl stop kpls-agent && systemd-run --quiet --unit=taker systemd-socket-activate --listen="+machines.MetricsPort+" sleep infinity")
+	s.until("the port is taken", func() bool { return s.LB.Accepts(s.Context(), m.Metrics()) })
 	s.on(m, "systemctl start kpls-agent")
 	s.until("the probe is open without metrics", func() bool { return s.LB.Accepts(s.Context(), m.Probe()) })
 	const want = "cannot be had (listen tcp :9464: bind: address already in use); a process of user root listens on it"
