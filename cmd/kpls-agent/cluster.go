@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"example.com/kpls-agent/internal/agent"
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/restart"
@@ -29,12 +30,12 @@ type process struct {
 	values    map[string]config.RunningValue // every property, by name
 }
 
-var _ restart.Cluster = (*cluster)(nil)
+var _ agent.Cluster = (*cluster)(nil)
 
-// Observe implements restart.Cluster.
+// Observe implements agent.Cluster.
 func (c *cluster) Observe(ctx context.Context) restart.ClusterFacts { return c.client.Observe(ctx) }
 
-// Running implements restart.Cluster.
+// Running implements agent.Cluster.
 func (c *cluster) Running(ctx context.Context) restart.RunningFacts {
 	f := restart.RunningFacts{At: time.Now()}
 	entries, err := c.client.BrokerConfig(ctx)

@@ -2,5 +2,7 @@
 
 package main
 
+import "example.com/kpls-agent/internal/agent"
+
 // crashPoint is nothing but in a build for tests.
-func crashPoint() func(string) { return nil }
+func crashPoint() func(agent.Point) { return nil }

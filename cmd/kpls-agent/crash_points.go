@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 	"syscall"
+
+	"example.com/kpls-agent/internal/agent"
 )
 
 // crashPoint kills this process with SIGKILL at the step that
@@ -13,10 +15,10 @@ import (
 // to the step that KPLS_AGENT_STOP_AT names, until somebody sends it SIGCONT.
 // So a test can let an agent die anywhere, and change the world in the middle of
 // its step, without depending on time.
-func crashPoint() func(string) {
-	crash, stop := os.Getenv("KPLS_AGENT_CRASH_AT"), os.Getenv("KPLS_AGENT_STOP_AT")
+func crashPoint() func(agent.Point) {
+	crash, stop := agent.Point(os.Getenv("KPLS_AGENT_CRASH_AT")), agent.Point(os.Getenv("KPLS_AGENT_STOP_AT"))
 	var once sync.Once
-	return func(point string) {
+	return func(point agent.Point) {
 		switch point {
 		case "":
 		case crash:

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 
+	"example.com/kpls-agent/internal/agent"
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/durable"
 	"example.com/kpls-agent/internal/portuse"
@@ -37,7 +38,7 @@ type files struct {
 	running process // as it was last asked
 }
 
-var _ restart.Files = (*files)(nil)
+var _ agent.Files = (*files)(nil)
 
 func newFiles(s *settings.Settings, id int32, st *store) (*files, error) {
 	f := &files{settings: s, id: id, store: st}
@@ -111,7 +112,7 @@ func (f *files) read() ([]byte, error) {
 	return data, nil
 }
 
-// Manifest implements restart.Files.
+// Manifest implements agent.Files.
 func (f *files) Manifest(running restart.RunningFacts) restart.ManifestFacts {
 	m, fault := f.store.get()
 	if m == nil {
@@ -219,7 +220,7 @@ const (
 	unprovenName = "unproven"
 )
 
-// LastGood implements restart.Files.
+// LastGood implements agent.Files.
 func (f *files) LastGood() bool {
 	good, err := os.ReadFile(f.state(lastGoodName))
 	if err != nil {
@@ -229,7 +230,7 @@ func (f *files) LastGood() bool {
 	return err == nil && bytes.Equal(good, now)
 }
 
-// Apply implements restart.Files. A file that this agent wrote and that no process has
+// Apply implements agent.Files. A file that this agent wrote and that no process has
 // proved never becomes the last good one. Edits of others that no process has run are kept in
 // it, since they are theirs, but for those with which Kafka would not start.
 func (f *files) Apply(manifest string) error {
@@ -287,7 +288,7 @@ func (f *files) startable(data []byte, desired config.Desired) ([]byte, error) {
 	return config.TakeBack(file, config.Pending(running.values, file.Under(f.commandLine().Overrides), desired, running.version))
 }
 
-// Restore implements restart.Files. What failed is kept beside, for people.
+// Restore implements agent.Files. What failed is kept beside, for people.
 func (f *files) Restore() error {
 	good, err := os.ReadFile(f.state(lastGoodName))
 	if err != nil {
@@ -304,7 +305,7 @@ func (f *files) Restore() error {
 	return durable.WriteFile(f.settings.ServerProperties, good, durable.Options{})
 }
 
-// SaveJournal implements restart.Files.
+// SaveJournal implements agent.Files.
 func (f *files) SaveJournal(j restart.Journal) error {
 	b, err := json.MarshalIndent(j, "", "  ")
 	if err != nil {

@@ -19,8 +19,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"example.com/kpls-agent/internal/agent"
 	"example.com/kpls-agent/internal/portuse"
-	"example.com/kpls-agent/internal/restart"
 )
 
 // pulse is when the loop last went round.
@@ -31,7 +31,7 @@ func (p *pulse) beat() { p.at.Store(time.Now().UnixNano()) }
 func (p *pulse) age() time.Duration { return time.Since(time.Unix(0, p.at.Load())) }
 
 // stuckAfter is how long the loop may not have gone round before /healthz says so.
-const stuckAfter = 6 * restart.BeatEvery
+const stuckAfter = 6 * agent.BeatEvery
 
 // mostConnections is how many connections to the HTTP port are open at a time at most.
 const mostConnections = 256

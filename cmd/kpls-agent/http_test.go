@@ -17,9 +17,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"example.com/kpls-agent/internal/agent"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/probe"
-	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/test/tables"
 )
 
@@ -49,7 +49,7 @@ func measured(t testing.TB) []prometheus.Collector {
 	t.Helper()
 	prober := probe.New(probe.Options{Logger: slog.New(slog.DiscardHandler)})
 	return slices.Concat(
-		buildInfo(), restart.NewMetrics().Collectors(), newFileNotes(slog.New(slog.DiscardHandler)).Collectors(),
+		buildInfo(), agent.NewMetrics().Collectors(), newFileNotes(slog.New(slog.DiscardHandler)).Collectors(),
 		prober.Collectors(), kafka.NewMetrics().Collectors(), []prometheus.Collector{newBindFailures(), newHalfOpen(), newSettingsRefused(false)},
 	)
 }

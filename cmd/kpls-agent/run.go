@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"example.com/kpls-agent/internal/agent"
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/probe"
@@ -145,7 +146,7 @@ func run(ctx context.Context, force *settings.InForce, dir string, log *slog.Log
 		f.learned(p)
 		t.learned(p.listeners)
 	}}
-	metrics := restart.NewMetrics()
+	metrics := agent.NewMetrics()
 	unserved, halfOpen := newBindFailures(), newHalfOpen()
 	reg, err := newRegistry(buildInfo(), metrics.Collectors(), f.notes.Collectors(), prober.Collectors(), asked.Collectors(), []prometheus.Collector{unserved, halfOpen, newSettingsRefused(force.Fault() != "")})
 	if err != nil {
@@ -154,8 +155,11 @@ func run(ctx context.Context, force *settings.InForce, dir string, log *slog.Log
 	beating := &pulse{}
 	beating.beat()
 	manifest, settled := make(chan struct{}, 1), make(chan struct{})
-	loop := restart.NewLoop(restart.LoopOptions{
-		Machine: restart.Options{Self: n.BrokerID, Agent: version, StartTimeout: s.Start, ProgressTimeout: s.Progress, Takeover: s.Takeover, Nonce: nonce},
+	loop := agent.NewLoop(agent.LoopOptions{
+		Agent: agent.Options{
+			Options: restart.Options{Self: n.BrokerID, Agent: version, StartTimeout: s.Start, ProgressTimeout: s.Progress, Takeover: s.Takeover},
+			Nonce:   nonce,
+		},
 		Journal: f.journal, Log: client.Log(), Cluster: c, Unit: u, Files: f, Probes: prober, Manifest: manifest,
 		Logger: log.With("component", "restart"), Metrics: metrics, Crash: crashPoint(),
 		Beat: newBeat(beating, wrong, notifier, log), Settled: func() { close(settled) },
@@ -245,7 +249,7 @@ func warn(log *slog.Logger, doing string, err error) {
 }
 
 // newUnit is the broker's service, and what keeps watching it.
-func newUnit(s *settings.Settings, log *slog.Logger) (restart.Unit, func(context.Context) error, error) {
+func newUnit(s *settings.Settings, log *slog.Logger) (agent.Unit, func(context.Context) error, error) {
 	if len(s.Commands.Restart) > 0 {
 		c, err := unit.NewCommands(unit.CommandsOptions{Restart: s.Commands.Restart, Status: s.Commands.Status, Output: os.Stderr})
 		if err != nil {

@@ -6,8 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"example.com/kpls-agent/internal/agent"
 	"example.com/kpls-agent/internal/config"
-	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/internal/settings"
 	"example.com/kpls-agent/internal/unit"
 )
@@ -29,7 +29,7 @@ func unitBroker(s *settings.Settings) unit.Broker {
 
 // heardBy has a unit asked whether its command line leaves server.properties in force. Who cannot tell
 // is not asked.
-func (f *files) heardBy(ctx context.Context, u restart.Unit) {
+func (f *files) heardBy(ctx context.Context, u agent.Unit) {
 	if d, ok := u.(*unit.Systemd); ok {
 		f.line = func() unit.CommandLine { return d.CommandLine(ctx) }
 	}

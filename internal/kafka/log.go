@@ -16,8 +16,6 @@ import (
 	"example.com/kpls-agent/internal/restart"
 )
 
-var _ restart.Log = (*Log)(nil)
-
 // Log is the coordination log: one partition, read from its start by every
 // agent, without a group. Run reads; Append and Sync wait for what Run has read
 // and so need it to be running.

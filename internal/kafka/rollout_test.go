@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"example.com/kpls-agent/internal/agent"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/restart"
 )
@@ -133,13 +134,13 @@ func (r *roll) start() (stop func()) {
 			o.Expect = func() int { return 3 }
 		})
 		n := 0
-		loop := restart.NewLoop(restart.LoopOptions{
-			Machine: restart.Options{
-				Self: a.id, Agent: "t", StartTimeout: time.Minute, ProgressTimeout: time.Minute, Takeover: time.Hour,
-				Nonce: func() string { n++; return fmt.Sprint(n) },
+		loop := agent.NewLoop(agent.LoopOptions{
+			Agent: agent.Options{
+				Options: restart.Options{Self: a.id, Agent: "t", StartTimeout: time.Minute, ProgressTimeout: time.Minute, Takeover: time.Hour},
+				Nonce:   func() string { n++; return fmt.Sprint(n) },
 			},
 			Log: a.client.Log(), Cluster: eyes{a.client, a}, Unit: rollUnit{a}, Files: a, Probes: rollProbes{a},
-			Manifest: make(chan struct{}), Logger: slog.New(slog.DiscardHandler), Metrics: restart.NewMetrics(),
+			Manifest: make(chan struct{}), Logger: slog.New(slog.DiscardHandler), Metrics: agent.NewMetrics(),
 			Beat: a.beat,
 		})
 		running.Go(func() { _ = a.client.Log().Run(ctx) })

@@ -85,8 +85,6 @@ type Prober struct {
 
 type spawner func(func(context.Context)) context.CancelFunc
 
-var _ restart.Probes = (*Prober)(nil)
-
 // New returns a Prober without targets. Nothing happens before Run.
 func New(o Options) *Prober {
 	if o.Interval == 0 {

@@ -37,9 +37,9 @@ func (s *step) agreed() *Reason {
 		case st.Manifest != s.f.Manifest.Hash && st.ManifestFault != "":
 			return because(CodeManifestDiffers, "broker %d does not accept its newest manifest (%s); mend it there", id, st.ManifestFault)
 		case st.Manifest == "":
-			return because(CodeManifestDiffers, "broker %d has no manifest yet; copy this one (%s) there", id, short(s.f.Manifest.Hash))
+			return because(CodeManifestDiffers, "broker %d has no manifest yet; copy this one (%s) there", id, Short(s.f.Manifest.Hash))
 		case st.Manifest != s.f.Manifest.Hash:
-			return because(CodeManifestDiffers, "broker %d has manifest %s, this broker has %s; put the same file on both", id, short(st.Manifest), short(s.f.Manifest.Hash))
+			return because(CodeManifestDiffers, "broker %d has manifest %s, this broker has %s; put the same file on both", id, Short(st.Manifest), Short(s.f.Manifest.Hash))
 		case st.Phase == PhaseRefused:
 			return because(CodeRefusedElsewhere, "broker %d cannot be restarted for the manifest: %s", id, st.Reason.Text)
 		case st.Target == "":
@@ -121,7 +121,7 @@ func (s *step) turn() *Reason {
 	}
 	st := s.v.Statuses[ahead[0]]
 	why := string(st.Phase)
-	if c := st.Reason.Code; !c.queueing() && c != CodeManifestDiffers { // these are of a third broker, and this one says the same if they stay
+	if c := st.Reason.Code; !c.Queueing() && c != CodeManifestDiffers { // these are of a third broker, and this one says the same if they stay
 		why += ": " + st.Reason.Text
 	}
 	return because(CodeOrder, "broker %d goes first (it is %s)%s", ahead[0], why, s.why(ahead[0]))

@@ -1,11 +1,16 @@
 package restart
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // Facts is everything an agent knows at one instant. The shell gathers it,
 // Machine.Step decides on it. A zero At means "never seen".
 type Facts struct {
-	Now      time.Time
+	Now time.Time
+	// Nonce differs from that of every claim that this broker has appended.
+	Nonce    string
 	Manifest ManifestFacts
 	Unit     UnitFacts
 	Right    RightFacts
@@ -20,6 +25,33 @@ type Facts struct {
 	// Failed has the last failure of each kind of action, until one of that kind succeeds: two
 	// kinds that fail in turn must not hide each other.
 	Failed map[ActionKind]ActionError
+}
+
+// ActionError is an action that failed.
+type ActionError struct {
+	Err string
+	At  time.Time
+	// Count is how often in a row.
+	Count int
+}
+
+// Done notes how an action went. It returns how often in a row this kind has failed now.
+func (f *Facts) Done(kind ActionKind, err error, now time.Time) int {
+	e, failed := f.Failed[kind]
+	if err == nil && !failed {
+		return 0
+	}
+	f.Failed = maps.Clone(f.Failed) // facts are copied by assignment
+	if err == nil {
+		delete(f.Failed, kind)
+		return 0
+	}
+	if f.Failed == nil {
+		f.Failed = map[ActionKind]ActionError{}
+	}
+	e = ActionError{Err: err.Error(), At: now, Count: e.Count + 1}
+	f.Failed[kind] = e
+	return e.Count
 }
 
 // ManifestFacts is the manifest in force, as far as a roll-out cares.

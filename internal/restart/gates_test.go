@@ -43,7 +43,7 @@ func cluster3() Facts {
 }
 
 func stepOn(f Facts) *step {
-	return &step{m: NewMachine(Options{Self: 1}), f: &f, v: f.Log.View, j: f.Journal, target: f.Manifest.Hash}
+	return &step{m: newMachine(Options{Self: 1}), f: &f, v: f.Log.View, j: f.Journal, target: f.Manifest.Hash}
 }
 
 func claimOf(f *Facts, broker int32) {

@@ -109,7 +109,7 @@ func (j Journal) cause() Cause {
 // lets the probes hold their ports.
 const resumeHold = 30 * time.Second
 
-// planned is true while a broker that is away is so by this agent's own restart.
-func (j Journal) planned(now time.Time) bool {
+// Planned is true while a broker that is down is so by this agent's own restart.
+func (j Journal) Planned(now time.Time) bool {
 	return (j.Step == StepRestart || j.Step == StepProve) && now.Sub(j.Started) < resumeHold
 }

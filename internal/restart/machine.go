@@ -52,8 +52,6 @@ type Options struct {
 	// Takeover is how long an agent must have been silent before another one may
 	// take its claim away, and then only if its broker is provably healthy.
 	Takeover time.Duration
-	// Nonce returns a string that no earlier call by any agent of this broker has returned.
-	Nonce func() string
 }
 
 // Machine decides for one agent. It has no goroutine, clock or I/O: the shell
@@ -91,7 +89,10 @@ type Machine struct {
 }
 
 // NewMachine returns a machine that has seen nothing yet.
-func NewMachine(opts Options) *Machine { return &Machine{opts: opts} }
+func NewMachine(opts Options) Machine { return Machine{opts: opts} }
+
+// Announced notes that the probes were informed of a planned restart: an earlier process was in the middle of it.
+func (m *Machine) Announced(at time.Time) { m.begun = at }
 
 // Step decides on what is known now.
 func (m *Machine) Step(f Facts) Decision {
@@ -345,7 +346,8 @@ func manifestOf(target string) string {
 	return hash
 }
 
-func short(hash string) string {
+// Short cuts a hash to 12 digits, as people read it; what follows a "+" (a request for a rolling restart) stays.
+func Short(hash string) string {
 	if i := strings.IndexByte(hash, '+'); i > 12 {
 		return hash[:12] + hash[i:]
 	}

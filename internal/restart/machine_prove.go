@@ -44,7 +44,7 @@ func (s *step) prove() Decision {
 	}
 	if p.waiting != nil {
 		s.m.healthy = time.Time{}
-		if s.m.begun.IsZero() && j.planned(s.f.Now) {
+		if s.m.begun.IsZero() && j.Planned(s.f.Now) {
 			s.m.begun = s.f.Now // an earlier life told the probes, and they were its own
 			return s.do(p.phase, p.waiting, Action{Kind: ActBegin}, 0)
 		}

@@ -324,7 +324,7 @@ func (s *step) claim(why string) Decision {
 			return s.wait(PhaseWaiting, r, paceBlocked)
 		}
 		if s.m.nonce == "" {
-			s.m.nonce = s.m.opts.Nonce()
+			s.m.nonce = s.f.Nonce
 		}
 		claim := Claim{Broker: s.m.opts.Self, Zone: s.zone(s.m.opts.Self), Target: s.target, At: s.f.Now}
 		return s.do(PhaseWaiting, r, Action{Kind: ActAppend, Records: []Record{NewClaim(claim, s.m.nonce)}}, 0)

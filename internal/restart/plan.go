@@ -71,7 +71,8 @@ func planned(self int32, f *Facts) *step {
 	if f.Log.View == nil {
 		f.Log.View = NewView()
 	}
-	s := &step{m: NewMachine(Options{Self: self}), f: f, j: f.Journal, v: f.Log.View, target: f.Manifest.Hash}
+	m := NewMachine(Options{Self: self})
+	s := &step{m: &m, f: f, j: f.Journal, v: f.Log.View, target: f.Manifest.Hash}
 	if q := s.v.Request(); q != nil && s.target != "" {
 		s.target += "+" + q.ID
 	}

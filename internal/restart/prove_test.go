@@ -57,7 +57,7 @@ func TestProof(t *testing.T) {
 		{"another process by a hand or a reboot", func(f *Facts) { f.Unit.Invocation = "j" }, PhaseStarting, CodeStarting, ActSave},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := NewMachine(Options{Self: 1, StartTimeout: time.Minute, ProgressTimeout: time.Minute})
+			m := newMachine(Options{Self: 1, StartTimeout: time.Minute, ProgressTimeout: time.Minute})
 			f := proving()
 			c.spoil(&f)
 			d := m.Step(f)
@@ -71,7 +71,7 @@ func TestProof(t *testing.T) {
 // The time is counted by what this life has seen: the journal's is of a clock
 // that may have been set meanwhile.
 func TestNoAnswerForTooLong(t *testing.T) {
-	m := NewMachine(Options{Self: 1, StartTimeout: time.Minute})
+	m := newMachine(Options{Self: 1, StartTimeout: time.Minute})
 	f := proving()
 	f.Running.Err = "refused"
 	f.Journal.Started = f.Now.Add(-time.Hour)
@@ -86,7 +86,7 @@ func TestNoAnswerForTooLong(t *testing.T) {
 
 // While the step could not be written down, nobody asked the process anything.
 func TestProofThatBeginsLate(t *testing.T) {
-	m := NewMachine(Options{Self: 1, StartTimeout: time.Minute})
+	m := newMachine(Options{Self: 1, StartTimeout: time.Minute})
 	f := proving()
 	f.Journal.Step = StepRestart
 	m.Step(f)
@@ -99,7 +99,7 @@ func TestProofThatBeginsLate(t *testing.T) {
 }
 
 func TestStalledIsNotPutBack(t *testing.T) {
-	m := NewMachine(Options{Self: 1, StartTimeout: time.Minute, ProgressTimeout: time.Minute})
+	m := newMachine(Options{Self: 1, StartTimeout: time.Minute, ProgressTimeout: time.Minute})
 	f := proving()
 	f.Cluster.Views[0].Topics[0].Partitions[0].ISR = []int32{2, 3}
 	m.Step(f)
@@ -119,7 +119,7 @@ func TestStalledIsNotPutBack(t *testing.T) {
 }
 
 func TestSoakStartsAgain(t *testing.T) {
-	m := NewMachine(Options{Self: 1})
+	m := newMachine(Options{Self: 1})
 	f := proving()
 	f.Manifest.Soak = time.Minute
 	m.Step(f)
@@ -136,7 +136,7 @@ func TestSoakStartsAgain(t *testing.T) {
 }
 
 func TestBalancerThatIsNone(t *testing.T) {
-	m := NewMachine(Options{Self: 1})
+	m := newMachine(Options{Self: 1})
 	f := proving()
 	f.Probes["EXTERNAL"] = ProbeFacts{At: f.Now, Serving: true, Open: true, Balancer: true, Gap: true}
 	if d := m.Step(f); d.Status.Reason.Code != CodeBalancer {

@@ -79,8 +79,8 @@ const (
 	CodeNeedsOperator Code = "needs_operator"
 )
 
-// queueing is true for who waits for other brokers only.
-func (c Code) queueing() bool { return c == CodeOrder || c == CodeClaimAhead }
+// Queueing is true for a broker that waits for other brokers only.
+func (c Code) Queueing() bool { return c == CodeOrder || c == CodeClaimAhead }
 
 func because(code Code, format string, args ...any) *Reason {
 	return &Reason{Code: code, Text: fmt.Sprintf(format, args...)}

@@ -57,8 +57,6 @@ type Commands struct {
 	restarting bool              // guarded by mu
 }
 
-var _ restart.Unit = (*Commands)(nil)
-
 // NewCommands returns a Commands that has not run anything yet.
 func NewCommands(o CommandsOptions) (*Commands, error) {
 	if len(o.Restart) == 0 || len(o.Status) == 0 {
@@ -87,7 +85,7 @@ func (c *Commands) Run(ctx context.Context) error {
 	return nil
 }
 
-// MayRestart implements restart.Unit: nobody can be asked beforehand whether a command will succeed.
+// MayRestart implements agent.Unit: nobody can be asked beforehand whether a command will succeed.
 func (c *Commands) MayRestart(context.Context) error { return nil }
 
 // State runs the status command, unless that was just done.

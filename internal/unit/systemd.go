@@ -84,8 +84,6 @@ type bus struct {
 	signals *dbus.Conn
 }
 
-var _ restart.Unit = (*Systemd)(nil)
-
 // NewSystemd returns a Systemd that has not connected yet.
 func NewSystemd(o SystemdOptions) *Systemd {
 	if o.dial == nil {

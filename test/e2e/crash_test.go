@@ -1,39 +1,18 @@
 package e2e
 
 import (
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
+	"example.com/kpls-agent/internal/agent"
 	"example.com/kpls-agent/test/fleet"
 	"example.com/kpls-agent/test/sandbox"
 )
 
-// steps of one broker's restart at which its agent is killed, in their order:
-// before and after each thing that leaves a mark outside the process.
-var crashAt = []string{
-	"before-append", "after-append",
-	"before-save-apply", "after-save-apply",
-	"before-apply-at-apply", "after-apply-at-apply",
-	"before-begin-at-apply",
-	"before-save-restart", "after-save-restart",
-	"before-restart-at-restart", "after-restart-at-restart",
-	"before-save-prove", "after-save-prove",
-	"before-end-at-prove",
-	"before-save-", "after-save-",
-}
-
 // lifetime is how long a life may go without coming to its step.
 const lifetime = 12 * time.Second
-
-// steps of a roll-back.
-var crashUndo = []string{
-	"before-save-restore", "after-save-restore",
-	"before-restore-at-restore", "after-restore-at-restore",
-	"before-save-undo", "after-save-undo",
-	"before-restart-at-undo", "after-restart-at-undo",
-	"before-save-prove_undo", "after-save-prove_undo",
-	"before-save-", "after-save-",
-}
 
 // TestKilledAtEveryStep kills agents with SIGKILL at every step of a roll-out,
 // each life at the next one, and of a roll-back: it ends right each time.
@@ -43,10 +22,12 @@ func TestKilledAtEveryStep(t *testing.T) {
 	load := newTraffic(b)
 	manifest := b.fleet.Manifest(fleet.ManifestOptions{})
 	b.give(manifest)
+	hit := newPoints(agent.RollOutPoints())
 	for _, a := range b.fleet.Agents {
-		b.killing(a, crashAt)
+		b.killing(a, hit)
 	}
 	b.rolled(manifest)
+	hit.check(t)
 	load.end()
 	for id, n := range b.starts() {
 		if n < 2 || n > 4 {
@@ -62,12 +43,14 @@ func TestKilledAtEveryStep(t *testing.T) {
 	bad := b.badManifest()
 	files := b.files()
 	b.give(bad)
+	hit = newPoints(agent.RollBackPoints())
 	for _, a := range b.fleet.Agents {
-		b.killing(a, crashUndo)
+		b.killing(a, hit)
 	}
 	b.wait("the roll-out is halted", func(r fleet.Report) bool {
 		return r.State == "halted" && len(r.Claims) == 0 && r.All(3, func(row fleet.Row) bool { return row.Reason.Code == "halted" })
 	})
+	hit.check(t)
 	for id, text := range b.files() {
 		if text != files[id] {
 			t.Errorf("server.properties of broker %d is not the last good one", id)
@@ -77,17 +60,38 @@ func TestKilledAtEveryStep(t *testing.T) {
 	b.rolled(manifest)
 }
 
-// killing runs an agent through lives that end at one step after the other, in
-// the background, and leaves a last one running that nobody kills. A life that
-// does not come to its step, since an earlier one has brought the agent past it
+// points are the instants at which agents are killed, and those at which one was.
+type points struct {
+	list []agent.Point
+	mu   sync.Mutex
+	hit  map[agent.Point]bool
+}
+
+func newPoints(list []agent.Point) *points { return &points{list: list, hit: map[agent.Point]bool{}} }
+
+// check fails for a point that no agent came to.
+func (p *points) check(t *testing.T) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, at := range p.list {
+		if !p.hit[at] {
+			t.Errorf("no agent was killed at %q: none came there", at)
+		}
+	}
+}
+
+// killing runs an agent through processes that each end at the next of the points, in
+// the background, and leaves a last one running that nobody kills. A process that
+// does not come to its point, since an earlier one has brought the agent past it
 // or it is not this broker's turn, is killed where it is after a while.
-func (b *bed) killing(a *fleet.Agent, at []string) {
+func (b *bed) killing(a *fleet.Agent, at *points) {
 	done := make(chan struct{})
 	b.Cleanup(func() { <-done })
 	go func() {
 		defer close(done)
-		for _, point := range append(at, "") {
-			if err := a.Start(b.Context(), "KPLS_AGENT_CRASH_AT="+point); err != nil {
+		for _, point := range append(slices.Clone(at.list), "") {
+			if err := a.Start(b.Context(), "KPLS_AGENT_CRASH_AT="+string(point)); err != nil {
 				b.Error(err)
 				return
 			}
@@ -95,7 +99,10 @@ func (b *bed) killing(a *fleet.Agent, at []string) {
 				return
 			}
 			select {
-			case <-a.Done():
+			case <-a.Done(): // nothing else ends it
+				at.mu.Lock()
+				at.hit[point] = true
+				at.mu.Unlock()
 			case <-b.Context().Done():
 				return
 			case <-time.After(lifetime):

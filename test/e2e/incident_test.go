@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"example.com/kpls-agent/internal/agent"
 	"example.com/kpls-agent/test/fleet"
 	"example.com/kpls-agent/test/sandbox"
 	"example.com/kpls-agent/test/sandbox/supervise"
@@ -169,22 +170,22 @@ func (b *bed) logLeaderKilled(manifest string) {
 	defer cancel()
 	order := b.turns()
 	steps := []struct {
-		at              string
+		at              agent.Point
 		claimer, victim int32
 	}{
-		{"before-append", order[0], order[1]},
-		{"after-append", order[2], order[0]},
+		{agent.BeforeAppend, order[0], order[1]},
+		{agent.AfterAppend, order[2], order[0]},
 	}
 	for _, s := range steps {
 		a := b.fleet.Agent(s.claimer)
 		a.Kill()
-		b.must(a.Start(ctx, "KPLS_AGENT_STOP_AT="+s.at))
+		b.must(a.Start(ctx, "KPLS_AGENT_STOP_AT="+string(s.at)))
 	}
 	b.lead(ctx, logTopic, steps[0].victim)
 	b.give(manifest)
 	for _, s := range steps {
 		a := b.fleet.Agent(s.claimer)
-		b.until("the agent of broker "+idOf(a)+" is stopped "+s.at, a.Stopped)
+		b.until("the agent of broker "+idOf(a)+" is stopped "+string(s.at), a.Stopped)
 		b.lead(ctx, logTopic, s.victim)
 		starts := b.starts()
 		b.must(b.Broker(s.victim).Kill(ctx))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"example.com/kpls-agent/internal/agent"
 	"example.com/kpls-agent/test/fleet"
 	"example.com/kpls-agent/test/sandbox"
 )
@@ -125,7 +126,7 @@ func (b *bed) released() {
 	b.Helper()
 	b.fleet.Close()
 	for _, a := range b.fleet.Agents {
-		if err := a.Start(b.Context(), "KPLS_AGENT_CRASH_AT=after-save-apply"); err != nil {
+		if err := a.Start(b.Context(), "KPLS_AGENT_CRASH_AT="+string(agent.AfterSaveApply)); err != nil {
 			b.Fatal(err)
 		}
 	}

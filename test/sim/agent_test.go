@@ -2,52 +2,38 @@ package sim
 
 import (
 	"errors"
-	"fmt"
+	"strconv"
 	"time"
 
+	shell "example.com/kpls-agent/internal/agent"
 	"example.com/kpls-agent/internal/restart"
 )
 
-// Times of the shell (internal/restart, Loop).
-const (
-	beat               = 5 * time.Second
-	unitBusy, unitRest = 50 * time.Millisecond, 10 * time.Second
-	fileBusy, fileRest = time.Second, 10 * time.Second
-)
-
-// agent is a real Machine in a shell of the model's own, which does what
-// restart.Loop does, in fake time.
+// agent is a real Agent; what it asks for is carried out in the model, in fake time.
 type agent struct {
 	*run
 	*host
-	machine *restart.Machine
-	life    int // counts lives: what was scheduled for an earlier one is dropped
-	born    time.Time
-	dead    bool
-	kept    bool // it stays dead until its fault ends
-	cutOff  bool // other brokers do not tell it what the cluster looks like
-	cutLog  bool // nor does it reach the log's leader
-	blind   bool // it reads nothing of the log
-	silent  bool // it cannot write to the log
+	shell.Agent
+	life   int // counts lives: what was scheduled for an earlier one is dropped
+	born   time.Time
+	dead   bool
+	kept   bool // it stays dead until its fault ends
+	cutOff bool // other brokers do not tell it what the cluster looks like
+	cutLog bool // nor does it reach the log's leader
+	blind  bool // it reads nothing of the log
+	silent bool // it cannot write to the log
 
-	facts    restart.Facts
-	offset   int    // read up to there
-	readErr  string // why the log cannot be read, and written
+	view     *restart.View // of the log, as it has read it
+	logAt    time.Time     // everything appended before that is in it
+	offset   int           // read up to there
+	readErr  string        // why the log cannot be read, and written
 	writeErr string
 	reading  bool
-	busy     bool
 	stuck    int // actions in a row
 	wakeAt   time.Time
-	unitSeen bool // the unit has changed since it was asked
-	fileSeen bool
 	filesAt  time.Time
 	claimKey string    // its claim as read back, and when
 	claimAt  time.Time //
-	status   restart.Status
-	posted   restart.Status
-	postAt   time.Time
-	pending  *restart.Status
-	posting  bool
 	probes   probes
 }
 
@@ -55,16 +41,20 @@ type agent struct {
 func (a *agent) live() {
 	a.life++
 	a.born = a.now
-	a.dead, a.busy, a.posting, a.reading, a.pending, a.stuck = false, false, false, false, nil, 0
-	a.machine = restart.NewMachine(restart.Options{
-		Self: a.id, Agent: "sim", StartTimeout: startTimeout, ProgressTimeout: progressTimeout, Takeover: takeoverAfter,
-		Nonce: func() string { a.nonces++; return fmt.Sprint(a.nonces) },
-	})
-	a.facts = restart.Facts{Journal: a.loadJournal(), Log: restart.LogFacts{Err: "not read yet", View: restart.NewView()}}
-	a.readErr, a.writeErr = "not read yet", ""
-	a.offset, a.claimKey, a.posted, a.postAt, a.filesAt, a.wakeAt = 0, "", restart.Status{}, time.Time{}, time.Time{}, time.Time{}
-	a.unitSeen, a.fileSeen = true, true
+	a.dead, a.reading, a.stuck = false, false, 0
+	a.view, a.logAt, a.readErr, a.writeErr = restart.NewView(), time.Time{}, "not read yet", ""
+	a.offset, a.claimKey, a.filesAt, a.wakeAt = 0, "", time.Time{}, time.Time{}
 	a.probes.planned, a.probes.held = time.Time{}, nil // the sockets, and so what is allowed, are inherited
+	var planned bool
+	a.Agent, planned = shell.New(shell.Options{
+		Options: restart.Options{
+			Self: a.id, Agent: "sim", StartTimeout: startTimeout, ProgressTimeout: progressTimeout, Takeover: takeoverAfter,
+		},
+		Nonce: func() string { a.nonces++; return strconv.Itoa(a.nonces) },
+	}, a.loadJournal(), a.now)
+	if planned {
+		a.beginPlanned()
+	}
 	a.poke(a.between(10, 500))
 	a.readOn()
 }
@@ -139,8 +129,8 @@ func (a *agent) readOn() {
 		}
 		a.load.fetches++
 		a.read()
-		if a.facts.Log.At.IsZero() {
-			a.facts.Log.At = asked
+		if a.logAt.IsZero() {
+			a.logAt = asked
 		}
 		a.poke(0)
 	})
@@ -148,90 +138,89 @@ func (a *agent) readOn() {
 
 func (a *agent) read() {
 	a.offset, a.readErr = a.log.end(), ""
-	a.facts.Log.View = a.log.as(a.offset, a.skew)
-	if c, _, ok := a.facts.Log.View.Claim(a.id); ok && c.Key != a.claimKey {
+	a.view = a.log.as(a.offset, a.skew)
+	if c, _, ok := a.view.Claim(a.id); ok && c.Key != a.claimKey {
 		a.claimKey, a.claimAt = c.Key, a.now
 	}
 }
 
-// gather brings the facts up to date that cost nothing, as often as the shell does.
-func (a *agent) gather() {
-	busy := a.facts.Journal.Step != restart.StepNone
-	if age := a.since(a.facts.Unit.At); a.unitSeen || age >= unitRest || busy && age >= unitBusy {
-		a.facts.Unit, a.unitSeen = a.unit(a.host), false
+// refresh reads again what is out of date.
+func (a *agent) refresh() {
+	needs := a.Needs(a.now)
+	if needs.Unit {
+		a.SawUnit(a.unit(a.host))
 	}
-	if age := a.since(a.filesAt); a.fileSeen || age >= fileRest || busy && age >= fileBusy {
-		a.readFiles()
+	if needs.Files {
+		lastGood := a.lastGood != "" && a.versions[a.file].wants.equal(a.versions[a.lastGood].wants)
+		a.SawFiles(a.manifestFacts(a.host), lastGood, a.now)
+		a.filesAt = a.now
 	}
-	a.facts.Probes = nil
-	if a.manifest != "" {
-		a.facts.Probes = a.probeFacts()
-	}
-	a.facts.Log.Err = a.readErr
-	if a.readErr == "" {
-		a.facts.Log.Err = a.writeErr
-	}
-	a.facts.Now = a.now
-	a.load.steps++
 }
 
-func (a *agent) readFiles() {
-	a.facts.Manifest = a.manifestFacts(a.host)
-	a.facts.LastGood = a.lastGood != "" && a.versions[a.file].wants.equal(a.versions[a.lastGood].wants)
-	a.filesAt, a.fileSeen = a.now, false
+// log facts as of now.
+func (a *agent) logFacts() restart.LogFacts {
+	f := restart.LogFacts{At: a.logAt, Err: a.readErr, View: a.view}
+	if f.Err == "" {
+		f.Err = a.writeErr
+	}
+	return f
+}
+
+// stale says that the unit has changed since the agent asked for it.
+func (a *agent) stale() { a.Notice(shell.Stale{Unit: true}) }
+
+func (a *agent) busy() bool {
+	kind, _ := a.Doing()
+	return kind != restart.ActNone
 }
 
 func (a *agent) step() {
-	if a.busy || a.dead {
+	if a.busy() || a.dead {
 		return
 	}
-	a.gather()
-	d := a.machine.Step(a.facts)
-	if d.Status.Phase != a.status.Phase || d.Status.Reason.Code != a.status.Reason.Code {
-		a.note("agent %d: %s (%s) %s", a.id, d.Status.Phase, d.Status.Reason.Code, d.Status.Reason.Text)
+	a.refresh()
+	var probes map[string]restart.ProbeFacts
+	if a.manifest != "" {
+		probes = a.probeFacts()
 	}
-	a.status = d.Status
-	if d.Allowed != nil {
-		a.probes.allowed = d.Allowed
+	a.load.steps++
+	t := a.Decide(a.now, a.logFacts(), probes)
+	if t.Changed {
+		a.note("agent %d: %s (%s) %s", a.id, t.Status.Phase, t.Status.Reason.Code, t.Status.Reason.Text)
+	}
+	if t.Allowed != nil {
+		a.probes.allowed = t.Allowed
 	}
 	a.settle()
-	a.publish(d.Status)
-	if d.Do.Kind == restart.ActNone {
+	a.publish()
+	if t.Do.Kind == restart.ActNone {
 		a.stuck = 0
-		wait := beat
-		if d.Wake > 0 {
-			wait = min(wait, max(d.Wake, time.Millisecond))
-		}
-		a.poke(wait)
+		a.poke(max(t.Wake, time.Millisecond))
 		return
 	}
-	a.judge.decided(a, d.Do)
+	a.judge.decided(a, t.Do)
 	if a.stuck++; a.stuck > 2000 {
-		a.fail("liveness", "agent %d does not come to rest: %s, %s", a.id, d.Do.Kind, d.Status.Reason.Text)
+		a.fail("liveness", "agent %d does not come to rest: %s, %s", a.id, t.Do.Kind, t.Status.Reason.Text)
 		return
 	}
-	a.carryOut(d.Do)
+	a.carryOut(t.Do)
 }
 
-// publish appends the newest status in the background, as the shell does.
-func (a *agent) publish(st restart.Status) {
-	if !restart.Due(st, a.posted, a.since(a.postAt), len(a.facts.Log.View.Statuses)) {
-		return
-	}
-	a.posted, a.postAt, a.pending = st, a.now, &st
-	if !a.posting {
-		a.post()
-	}
-}
-
-func (a *agent) post() {
-	if a.pending == nil {
-		a.posting = false
-		return
-	}
-	st := *a.pending
-	a.posting, a.pending = true, nil
+// publish appends the newest status in the background.
+func (a *agent) publish() {
+	st, ok := a.Post(a.now)
 	life := a.life
+	again := func() {
+		if a.life == life {
+			a.publish()
+		}
+	}
+	if !ok {
+		if at := a.PostAt(); at.After(a.now) {
+			a.after(at.Sub(a.now), again)
+		}
+		return
+	}
 	a.after(a.between(0, 5), func() {
 		if a.life != life {
 			return
@@ -241,10 +230,8 @@ func (a *agent) post() {
 				return
 			}
 			a.wrote(err)
-			if err != nil && a.pending == nil {
-				a.pending = &st
-			}
-			a.post()
+			a.Posted(err, a.now)
+			a.publish()
 		})
 	})
 }
@@ -267,7 +254,6 @@ func (a *agent) write(life int, records ...restart.Record) write {
 // carryOut does one action: it takes time, its effect comes somewhere in it,
 // and the agent may die before or after the effect.
 func (a *agent) carryOut(do restart.Action) {
-	a.busy = true
 	life := a.life
 	early, crash := a.between(0, 12), 0
 	if a.crashes > 0 && a.oneIn(15) && do.Kind != restart.ActObserve && do.Kind != restart.ActRunning {
@@ -288,12 +274,11 @@ func (a *agent) carryOut(do restart.Action) {
 			a.rebirth(a.between(1000, 20000))
 			return
 		}
-		a.effect(do, func(err error) {
+		a.effect(do, func(r shell.Result) {
 			if a.life != life {
 				return
 			}
-			a.busy = false
-			a.facts.Done(do.Kind, err, a.now)
+			a.Done(do, r, a.now)
 			a.poke(0)
 		})
 		if crash == 2 {
@@ -304,8 +289,8 @@ func (a *agent) carryOut(do restart.Action) {
 }
 
 // effect is what an action does; done is called when the shell goes on.
-func (a *agent) effect(do restart.Action, done func(error)) {
-	soon := func(err error) { a.after(a.between(0, 12), func() { done(err) }) }
+func (a *agent) effect(do restart.Action, done func(shell.Result)) {
+	soon := func(err error) { a.after(a.between(0, 12), func() { done(shell.Result{Err: err}) }) }
 	b, life := a.broker(a.id), a.life
 	switch do.Kind {
 	case restart.ActNone:
@@ -316,7 +301,6 @@ func (a *agent) effect(do restart.Action, done func(error)) {
 		if err == nil {
 			a.judge.moved(a, was)
 			a.spring(a)
-			a.facts.Journal = do.Journal
 		}
 		soon(err)
 	case restart.ActAppend:
@@ -331,23 +315,20 @@ func (a *agent) effect(do restart.Action, done func(error)) {
 			}
 			if err == nil && a.life == life {
 				if a.blind {
-					a.after(appendPatience, func() { done(errors.New("written and not read back")) })
+					a.after(appendPatience, func() { done(shell.Result{Err: errors.New("written and not read back")}) })
 					return
 				}
 				a.read()
-				a.facts.Log.At = asked
+				a.logAt = asked
 			}
-			done(err)
+			done(shell.Result{Err: err})
 		})
 	case restart.ActObserve:
 		a.load.looks++
 		f, took := a.observe(a.id, a.asks)
 		a.after(took, func() {
-			if a.life == life {
-				f.Took = took
-				a.facts.Cluster = f
-			}
-			done(nil)
+			f.Took = took
+			done(shell.Result{Cluster: &f})
 		})
 	case restart.ActRunning:
 		a.load.asks++
@@ -371,24 +352,17 @@ func (a *agent) effect(do restart.Action, done func(error)) {
 			f.Err = "connection refused"
 		}
 		a.after(took, func() {
-			if a.life == life {
-				a.facts.Running = f
-				a.facts.Right = restart.RightFacts{At: a.now}
-				if a.denied {
-					a.facts.Right.Denied = errDenied.Error()
-				}
-				a.readFiles()
+			right := restart.RightFacts{At: a.now}
+			if a.denied {
+				right.Denied = errDenied.Error()
 			}
-			done(nil)
+			done(shell.Result{Running: &f, Right: &right})
 		})
 	case restart.ActApply:
-		err := a.apply(a.host, a.facts.Manifest.Hash)
-		a.readFiles()
-		soon(err)
+		soon(a.apply(a.host, a.Facts().Manifest.Hash))
 	case restart.ActRestore:
 		err := a.restore(a.host)
 		a.judge.restored(a)
-		a.readFiles()
 		soon(err)
 	case restart.ActBegin:
 		a.judge.announced(a)
@@ -406,10 +380,8 @@ func (a *agent) effect(do restart.Action, done func(error)) {
 			a.judge.takesDown(a)
 		}
 		a.restartUnit(a.host, func(err error) {
-			if a.life == life {
-				a.facts.Unit = a.unit(a.host)
-			}
-			done(err)
+			f := a.unit(a.host)
+			done(shell.Result{Err: err, Unit: &f})
 		})
 	}
 }

@@ -152,8 +152,12 @@ var faults = []fault{
 		return func() { a.jump(-by) }
 	}, true},
 	{"the service manager does not answer", func(r *run, a *agent, _ *broker) func() {
-		a.dbus, a.nojob, a.unitSeen = true, r.oneIn(2), true
-		return func() { a.dbus, a.nojob, a.unitSeen, a.seesAt = false, false, true, r.now }
+		a.dbus, a.nojob = true, r.oneIn(2)
+		a.stale()
+		return func() {
+			a.dbus, a.nojob, a.seesAt = false, false, r.now
+			a.stale()
+		}
 	}, true},
 	{"only its own broker answers the agent", func(r *run, a *agent, _ *broker) func() {
 		a.cutOff, a.cutLog = true, r.oneIn(2)
@@ -238,9 +242,11 @@ func harmful(h harm) func(r *run, a *agent, b *broker) func() {
 		if a.harm != "" {
 			return nil
 		}
-		a.harm, a.harmAt, a.unitSeen = h, r.now, true
+		a.harm, a.harmAt = h, r.now
+		a.stale()
 		return func() {
-			a.harm, a.unitSeen = "", true
+			a.harm = ""
+			a.stale()
 			b.dropped = b.dropped && h != drops // whoever mends the file sets them again
 		}
 	}
@@ -326,7 +332,7 @@ func (a *agent) revive() {
 func (a *agent) jump(by time.Duration) {
 	a.skew += by
 	if !a.dead {
-		a.facts.Log.View = a.log.as(a.offset, a.skew)
+		a.view = a.log.as(a.offset, a.skew)
 	}
 }
 

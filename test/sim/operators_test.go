@@ -104,7 +104,7 @@ func (r *run) person() {
 	r.resume(func(hash string) bool { return r.versions[hash].bad == "" })
 	for _, b := range r.brokers {
 		a := r.agents[b.id-1]
-		if b.running || a.busy || r.stands("stop a broker") && b.stopped || r.stands("the broker is killed") && b.failed {
+		if b.running || a.busy() || r.stands("stop a broker") && b.stopped || r.stands("the broker is killed") && b.failed {
 			continue
 		}
 		if r.versions[a.file].bad != "" {

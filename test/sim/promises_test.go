@@ -56,7 +56,7 @@ var promises = []struct {
 
 // takesDown judges a restart that is about to happen.
 func (j *judge) takesDown(a *agent) {
-	t := takedown{judge: j, a: a, b: j.broker(a.id), undo: a.journal.Step == restart.StepUndo, manifest: a.facts.Manifest.Hash}
+	t := takedown{judge: j, a: a, b: j.broker(a.id), undo: a.journal.Step == restart.StepUndo, manifest: a.Facts().Manifest.Hash}
 	if !t.b.running {
 		return // it takes nothing away
 	}
@@ -188,7 +188,7 @@ func (t takedown) controllerLast() string {
 }
 
 func (t takedown) freshFacts() string {
-	f := t.a.facts
+	f := t.a.Facts()
 	if age := t.since(f.Cluster.At); age > fresh && t.b.alive {
 		return fmt.Sprintf("the cluster was looked at %s ago", age)
 	}
@@ -209,7 +209,7 @@ func (t takedown) twoViews() string {
 		return "" // fenced, as far as others know: it takes nothing away
 	}
 	n, other := 0, false
-	for _, v := range t.a.facts.Cluster.Views {
+	for _, v := range t.a.Facts().Cluster.Views {
 		if len(v.Alive) > 0 && len(v.Topics) > 0 {
 			n++
 			other = other || v.Broker != t.b.id
@@ -252,7 +252,7 @@ func (t takedown) agreed() string {
 }
 
 func (t takedown) unitSeen() string {
-	if t.a.facts.Unit.State == restart.UnitUnknown {
+	if t.a.Facts().Unit.State == restart.UnitUnknown {
 		return "its unit cannot be seen"
 	}
 	return ""
@@ -452,7 +452,7 @@ func (j *judge) activated(listener string) {
 // the last restart is over and proved (promise 9), not in the middle of it.
 func (j *judge) decided(a *agent, do restart.Action) {
 	for _, r := range do.Records {
-		if claims := a.facts.Log.View.Claims; strings.HasPrefix(r.Key, "active/") && r.Value != nil && len(claims) > 0 {
+		if claims := a.view.Claims; strings.HasPrefix(r.Key, "active/") && r.Value != nil && len(claims) > 0 {
 			j.fail("promise 9, activation", "%s while broker %d has a claim", r.Key, claims[0].Broker)
 		}
 	}

@@ -140,7 +140,7 @@ func (r *run) rest() bool {
 		if !a.blind && !a.full && len(a.journal.Active) != len(v.Active) { // it has yet to take note
 			return false
 		}
-		if a.dead || a.busy || a.journal.Step != restart.StepNone || a.status.Phase != restart.PhaseIdle || a.manifest != r.latest {
+		if a.dead || a.busy() || a.journal.Step != restart.StepNone || a.Status().Phase != restart.PhaseIdle || a.manifest != r.latest {
 			return false
 		}
 		if !a.broker(a.id).answers() {
@@ -183,7 +183,7 @@ func (r *run) onChange(b *broker) {
 		return
 	}
 	if !a.dbus {
-		a.unitSeen = true
+		a.stale()
 	}
 	a.settle()
 	a.poke(r.between(1, 100))

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	shell "example.com/kpls-agent/internal/agent"
 )
 
 // version is one manifest, and what it does to a process.
@@ -170,7 +172,8 @@ func (r *run) take(a *agent, name string) {
 	if a.withheld || name <= a.manifest {
 		return
 	}
-	a.manifest, a.fileSeen = name, true
+	a.manifest = name
+	a.Notice(shell.Stale{Files: true})
 	a.settle()
 	a.poke(0)
 }

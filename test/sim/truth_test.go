@@ -18,7 +18,7 @@ func (j *judge) atTheEnd() {
 	}
 	waits := map[int32]int32{}
 	for _, a := range j.agents {
-		j.note("agent %d at the end: %s (%s) %s; step %q, file %s, dead %v", a.id, a.status.Phase, a.status.Reason.Code, a.status.Reason.Text, a.journal.Step, a.file, a.dead)
+		j.note("agent %d at the end: %s (%s) %s; step %q, file %s, dead %v", a.id, a.Status().Phase, a.Status().Reason.Code, a.Status().Reason.Text, a.journal.Step, a.file, a.dead)
 	}
 	for _, a := range j.agents {
 		if a.dead {
@@ -30,7 +30,7 @@ func (j *judge) atTheEnd() {
 		}
 		on, wrong := j.truth(a)
 		if wrong != "" {
-			j.fail("liveness, a true reason", "agent %d says %s (%s), and %s", a.id, a.status.Reason.Code, a.status.Reason.Text, wrong)
+			j.fail("liveness, a true reason", "agent %d says %s (%s), and %s", a.id, a.Status().Reason.Code, a.Status().Reason.Text, wrong)
 		}
 		if on != 0 {
 			waits[a.id] = on
@@ -102,7 +102,7 @@ func named(text string) int32 {
 // truth judges what an agent says in the end. It returns the broker that the
 // agent waits for, and what makes its reason false.
 func (j *judge) truth(a *agent) (on int32, wrong string) {
-	b, st, v := j.broker(a.id), a.status, j.log.now()
+	b, st, v := j.broker(a.id), a.Status(), j.log.now()
 	must := func(holds bool, otherwise string) (int32, string) {
 		if holds {
 			return 0, ""
@@ -206,7 +206,7 @@ func (j *judge) unfit(id int32) bool {
 func (j *judge) notDone(a *agent, id int32) string {
 	o, b := j.agents[id-1], j.broker(id)
 	_, _, claimed := j.log.now().Claim(id)
-	if o.dead || claimed || !b.running || o.status.Phase != restart.PhaseIdle || o.manifest != a.manifest || o.journal.Step != restart.StepNone {
+	if o.dead || claimed || !b.running || o.Status().Phase != restart.PhaseIdle || o.manifest != a.manifest || o.journal.Step != restart.StepNone {
 		return ""
 	}
 	return fmt.Sprintf("broker %d is done", id)

@@ -1,9 +1,11 @@
-package restart
+package agent
 
 import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"example.com/kpls-agent/internal/restart"
 )
 
 // Metrics are the collectors of a Loop. A nil *Metrics counts nothing.
@@ -26,15 +28,15 @@ type Metrics struct {
 	failures *prometheus.CounterVec
 	restarts *prometheus.CounterVec
 	duration prometheus.Histogram
-	lastCode Code
+	lastCode restart.Code
 	lastHash string
-	last     Phase
+	last     restart.Phase
 }
 
 // phases in the order of a restart, so that each has a series from the start.
-var phases = []Phase{
-	PhaseUnknown, PhaseIdle, PhaseUnmanaged, PhaseRefused, PhaseWaiting, PhaseClaimed, PhaseApplying, PhaseRestarting,
-	PhaseStarting, PhaseCatchingUp, PhaseBalancer, PhaseSoaking, PhaseRollback, PhaseFailed, PhaseStopped,
+var phases = []restart.Phase{
+	restart.PhaseUnknown, restart.PhaseIdle, restart.PhaseUnmanaged, restart.PhaseRefused, restart.PhaseWaiting, restart.PhaseClaimed, restart.PhaseApplying, restart.PhaseRestarting,
+	restart.PhaseStarting, restart.PhaseCatchingUp, restart.PhaseBalancer, restart.PhaseSoaking, restart.PhaseRollback, restart.PhaseFailed, restart.PhaseStopped,
 }
 
 // NewMetrics makes the collectors; names come without the kpls_agent_ prefix.
@@ -65,7 +67,7 @@ func NewMetrics() *Metrics {
 	for _, p := range phases {
 		m.phase.WithLabelValues(string(p)).Set(0)
 	}
-	for _, k := range []ActionKind{ActAppend, ActSave, ActApply, ActRestore, ActRestart} {
+	for _, k := range []restart.ActionKind{restart.ActAppend, restart.ActSave, restart.ActApply, restart.ActRestore, restart.ActRestart} {
 		m.failures.WithLabelValues(string(k))
 	}
 	m.restarts.WithLabelValues("done")
@@ -82,13 +84,13 @@ func (m *Metrics) Collectors() []prometheus.Collector {
 }
 
 // standing notes which vetoes stand.
-func (m *Metrics) standing(list []Standing) {
+func (m *Metrics) standing(list []restart.Standing) {
 	for _, v := range list {
 		m.vetoes.WithLabelValues(v.Name).Set(flag(v.Reason != nil))
 	}
 }
 
-func (m *Metrics) observe(st Status, f Facts) {
+func (m *Metrics) observe(st restart.Status, f restart.Facts) {
 	if m == nil {
 		return
 	}
@@ -107,7 +109,7 @@ func (m *Metrics) observe(st Status, f Facts) {
 	}
 	if m.lastHash != st.Manifest {
 		m.manifest.Reset()
-		m.manifest.WithLabelValues(short(st.Manifest)).Set(1)
+		m.manifest.WithLabelValues(restart.Short(st.Manifest)).Set(1)
 		m.lastHash = st.Manifest
 	}
 	m.since.Set(seconds(st.Since))
@@ -132,7 +134,7 @@ func (m *Metrics) observe(st Status, f Facts) {
 	m.logRead.Set(seconds(f.Log.At))
 }
 
-func (m *Metrics) failed(k ActionKind) {
+func (m *Metrics) failed(k restart.ActionKind) {
 	if m != nil {
 		m.failures.WithLabelValues(string(k)).Inc()
 	}

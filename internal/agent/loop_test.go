@@ -1,4 +1,4 @@
-package restart_test
+package agent_test
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"example.com/kpls-agent/internal/agent"
 	"example.com/kpls-agent/internal/restart"
 )
 
@@ -211,18 +212,21 @@ func (p worldProbes) Begin() { p.mu.Lock(); defer p.mu.Unlock(); p.planned = tru
 func (p worldProbes) End()                     { p.mu.Lock(); defer p.mu.Unlock(); p.planned = false }
 func (p worldProbes) Changed() <-chan struct{} { return nil }
 
-func (w *world) start(ctx context.Context, crash func(string)) <-chan error {
+func (w *world) start(ctx context.Context, crash func(agent.Point)) <-chan error {
 	l := w.loop(crash)
 	done := make(chan error, 1)
 	go func() { done <- l.Run(ctx) }()
 	return done
 }
 
-func (w *world) loop(crash func(string)) *restart.Loop {
-	return restart.NewLoop(restart.LoopOptions{
-		Machine: restart.Options{Self: 1, Agent: "t", StartTimeout: time.Minute, ProgressTimeout: time.Minute, Takeover: time.Minute, Nonce: func() string { return time.Now().String() }},
+func (w *world) loop(crash func(agent.Point)) *agent.Loop {
+	return agent.NewLoop(agent.LoopOptions{
+		Agent: agent.Options{
+			Options: restart.Options{Self: 1, Agent: "t", StartTimeout: time.Minute, ProgressTimeout: time.Minute, Takeover: time.Minute},
+			Nonce:   func() string { return time.Now().String() },
+		},
 		Journal: w.journal, Log: w, Cluster: w, Unit: worldUnit{w}, Files: w, Probes: worldProbes{w},
-		Manifest: make(chan struct{}), Logger: slog.New(slog.NewTextHandler(&w.log, nil)), Metrics: restart.NewMetrics(), Crash: crash,
+		Manifest: make(chan struct{}), Logger: slog.New(slog.NewTextHandler(&w.log, nil)), Metrics: agent.NewMetrics(), Crash: crash,
 		Settled: func() {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -281,12 +285,12 @@ func TestLoopRollsOneBroker(t *testing.T) {
 			t.Errorf("phases %v", w.phases)
 		}
 		for i := 1; i < len(w.beats); i++ {
-			if gap := w.beats[i].Sub(w.beats[i-1]); gap > 2*restart.BeatEvery {
+			if gap := w.beats[i].Sub(w.beats[i-1]); gap > 2*agent.BeatEvery {
 				t.Fatalf("no beat for %s", gap)
 			}
 		}
 		for i := 1; i < len(w.told); i++ {
-			if gap := w.told[i].Sub(w.told[i-1]); gap > restart.Heartbeat(1)+restart.BeatEvery {
+			if gap := w.told[i].Sub(w.told[i-1]); gap > restart.Heartbeat(1)+agent.BeatEvery {
 				t.Fatalf("the other agents heard nothing for %s", gap)
 			}
 		}
@@ -355,7 +359,7 @@ func TestStuckLoopDoesNotBeat(t *testing.T) {
 			t.Errorf("%d beats, settled %v", len(w.beats), w.settled)
 		}
 		close(w.hang)
-		time.Sleep(restart.BeatEvery)
+		time.Sleep(agent.BeatEvery)
 		synctest.Wait()
 		if len(w.beats) == 0 || len(w.settled) == 0 {
 			t.Error("no beat after it went on")
@@ -425,45 +429,83 @@ func TestLoopTakesTheHoldOver(t *testing.T) {
 	}
 }
 
-// TestLoopDiesAnywhere kills the agent before and after every step of a
-// roll-out, once each, and lets a new life go on.
+// TestLoopDiesAnywhere ends the agent process before and after every action of a
+// roll-out, and of a rollback, once each, and lets a new one go on. Every listed point is
+// come to.
 func TestLoopDiesAnywhere(t *testing.T) {
-	points := map[string]bool{}
-	collect := func(p string) { points[p] = true }
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		ctx, cancel := context.WithCancel(t.Context())
-		done := w.start(ctx, collect)
-		time.Sleep(time.Minute)
-		cancel()
-		<-done
-	})
-	if len(points) < 16 {
-		t.Fatalf("only %d points: %v", len(points), points)
-	}
-	for _, at := range slices.Sorted(maps.Keys(points)) {
-		t.Run(at, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld()
-				ctx, cancel := context.WithCancel(t.Context())
-				dead := make(chan struct{})
-				w.start(ctx, func(p string) {
-					if p == at {
-						close(dead)
-						runtime.Goexit() // this life does nothing any more
+	for _, c := range []struct {
+		name   string
+		bad    bool
+		points []agent.Point
+	}{
+		{"roll-out", false, agent.RollOutPoints()},
+		{"rollback", true, agent.RollBackPoints()},
+	} {
+		for _, at := range c.points {
+			t.Run(c.name+" "+string(at), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld()
+					w.badStart = c.bad
+					ctx, cancel := context.WithCancel(t.Context())
+					dead := false
+					w.start(ctx, func(p agent.Point) {
+						if p == at && !dead {
+							dead = true
+							runtime.Goexit() // this process does nothing any more
+						}
+					})
+					time.Sleep(3 * time.Minute)
+					cancel()
+					if !dead {
+						t.Fatal("the agent never came there")
+					}
+					ctx, cancel = context.WithCancel(t.Context())
+					done := w.start(ctx, nil)
+					time.Sleep(3 * time.Minute)
+					cancel()
+					<-done
+					st := w.view.Statuses[1]
+					if len(w.view.Claims) != 0 || !w.up {
+						t.Errorf("claims %v, up %v, %+v", w.view.Claims, w.up, st)
+					}
+					if c.bad {
+						if _, halted := w.view.Halts["h1"]; !halted || w.file != "old" || w.restarts > 3 || st.Phase != restart.PhaseFailed {
+							t.Errorf("halts %v, file %s, restarts %d, %+v", w.view.Halts, w.file, w.restarts, st)
+						}
+						return
+					}
+					if w.restarts < 1 || w.restarts > 2 || w.running["EXTERNAL"] != "x" || st.Phase != restart.PhaseIdle {
+						t.Errorf("restarts %d, runs %v, %+v", w.restarts, w.running, st)
 					}
 				})
-				<-dead
-				cancel()
-				ctx, cancel = context.WithCancel(t.Context())
-				done := w.start(ctx, nil)
-				time.Sleep(3 * time.Minute)
-				cancel()
-				<-done
-				if w.restarts < 1 || w.restarts > 2 || w.running["EXTERNAL"] != "x" || len(w.view.Claims) != 0 || w.view.Statuses[1].Phase != restart.PhaseIdle {
-					t.Errorf("restarts %d, runs %v, claims %v, %+v", w.restarts, w.running, w.view.Claims, w.view.Statuses[1])
+			})
+		}
+	}
+}
+
+// TestPointsAreComplete: an action that leaves a mark has its points in the list.
+func TestPointsAreComplete(t *testing.T) {
+	listed := append(agent.RollOutPoints(), agent.RollBackPoints()...)
+	for _, bad := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			w.badStart = bad
+			var missing []agent.Point
+			ctx, cancel := context.WithCancel(t.Context())
+			done := w.start(ctx, func(p agent.Point) {
+				for _, mark := range []string{"save-", "before-append", "apply", "restore", "restart"} {
+					other := strings.Contains(string(p), "append-at") || strings.HasPrefix(string(p), "after-begin") // the points of appends are one
+					if strings.Contains(string(p), mark) && !other && !slices.Contains(listed, p) && !slices.Contains(missing, p) {
+						missing = append(missing, p)
+					}
 				}
 			})
+			time.Sleep(3 * time.Minute)
+			cancel()
+			<-done
+			if len(missing) > 0 {
+				t.Errorf("no constant for %q", missing)
+			}
 		})
 	}
 }

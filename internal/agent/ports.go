@@ -1,8 +1,9 @@
-package restart
+package agent
 
 import (
 	"context"
-	"time"
+
+	"example.com/kpls-agent/internal/restart"
 )
 
 // The interfaces through which the shell (Loop) reaches the world. Each is
@@ -12,9 +13,9 @@ import (
 type Log interface {
 	// Append appends the records in order to the one partition and waits until
 	// they were read back. An error means unknown, not "not written": read on.
-	Append(ctx context.Context, records ...Record) error
+	Append(ctx context.Context, records ...restart.Record) error
 	// Facts returns what has been read so far.
-	Facts() LogFacts
+	Facts() restart.LogFacts
 	// Sync reads to the end of the log as it is at the call.
 	Sync(ctx context.Context) error
 	// Changed is signalled (capacity 1) after every change of Facts.
@@ -25,14 +26,14 @@ type Log interface {
 type Cluster interface {
 	// Observe asks at least two brokers where there are two, this agent's own
 	// broker never being the only one.
-	Observe(ctx context.Context) ClusterFacts
+	Observe(ctx context.Context) restart.ClusterFacts
 	// Running asks this agent's own broker for its configuration.
-	Running(ctx context.Context) RunningFacts
+	Running(ctx context.Context) restart.RunningFacts
 }
 
 // Unit is the broker's service (internal/unit).
 type Unit interface {
-	State(ctx context.Context) UnitFacts
+	State(ctx context.Context) restart.UnitFacts
 	// MayRestart returns why a restart would be refused, or nil: it would not, or nobody can be asked.
 	MayRestart(ctx context.Context) error
 	// Restart restarts the unit and returns when the service manager is done
@@ -42,10 +43,10 @@ type Unit interface {
 	Changed() <-chan struct{}
 }
 
-// Files is server.properties and the agent's own state (cmd, over internal/config and internal/durable).
+// Files is server.properties and the agent's own state (over internal/config and internal/durable).
 type Files interface {
 	// Manifest reads and checks what is to be: the manifest in force against server.properties as it is now.
-	Manifest(running RunningFacts) ManifestFacts
+	Manifest(running restart.RunningFacts) restart.ManifestFacts
 	// LastGood is true when server.properties is the last good copy.
 	LastGood() bool
 	// Apply saves the current server.properties as the last good copy, unless
@@ -56,12 +57,12 @@ type Files interface {
 	// Restore puts the last good copy back.
 	Restore() error
 	// SaveJournal makes the journal durable.
-	SaveJournal(Journal) error
+	SaveJournal(restart.Journal) error
 }
 
 // Probes is the load balancer's side (internal/probe).
 type Probes interface {
-	Facts() map[string]ProbeFacts
+	Facts() map[string]restart.ProbeFacts
 	// Set says which listeners may be open at all: each opens when it serves.
 	Set(allowed []string)
 	// Begin starts a planned restart: `hold` listeners stay open for at most
@@ -70,26 +71,4 @@ type Probes interface {
 	// End ends it: from now on the truth.
 	End()
 	Changed() <-chan struct{}
-}
-
-// ActionError is an action that failed.
-type ActionError struct {
-	Err string
-	At  time.Time
-	// Count is how often in a row.
-	Count int
-}
-
-// Done notes how an action went. It returns how often in a row this kind has failed now.
-func (f *Facts) Done(kind ActionKind, err error, now time.Time) int {
-	if err == nil {
-		delete(f.Failed, kind)
-		return 0
-	}
-	if f.Failed == nil {
-		f.Failed = map[ActionKind]ActionError{}
-	}
-	e := ActionError{Err: err.Error(), At: now, Count: f.Failed[kind].Count + 1}
-	f.Failed[kind] = e
-	return e.Count
 }
