@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -447,16 +448,16 @@ func TestLoopDiesAnywhere(t *testing.T) {
 					w := newWorld()
 					w.badStart = c.bad
 					ctx, cancel := context.WithCancel(t.Context())
-					dead := false
-					w.start(ctx, func(p agent.Point) {
-						if p == at && !dead {
-							dead = true
+					var dead atomic.Bool
+					died := w.start(ctx, func(p agent.Point) {
+						if p == at && dead.CompareAndSwap(false, true) {
 							runtime.Goexit() // this process does nothing any more
 						}
 					})
 					time.Sleep(3 * time.Minute)
 					cancel()
-					if !dead {
+					<-died
+					if !dead.Load() {
 						t.Fatal("the agent never came there")
 					}
 					ctx, cancel = context.WithCancel(t.Context())
@@ -490,7 +491,7 @@ func TestPointsAreComplete(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld()
 			w.badStart = bad
-			var missing []agent.Point
+			var missing []agent.Point // one action runs at a time
 			ctx, cancel := context.WithCancel(t.Context())
 			done := w.start(ctx, func(p agent.Point) {
 				for _, mark := range []string{"save-", "before-append", "apply", "restore", "restart"} {
