@@ -110,7 +110,7 @@ func recordMakers(t *testing.T) []string {
 // TestRenamedCodes: statuses that agents of earlier builds have written say what today's codes say.
 func TestRenamedCodes(t *testing.T) {
 	current := map[Code]bool{}
-	for _, c := range constants(t, "reason.go", "Code") {
+	for _, c := range stringConstants(t, "*.go", "Code") {
 		current[Code(c)] = true
 	}
 	for old, now := range renamed {
