@@ -74,27 +74,19 @@ func hiddenText(e config.PendingEdit) string {
 
 // checkAhead compares what the process runs with what it would find at a start. A file that
 // cannot be read was told of before.
-func checkAhead(s *settings.Settings, values map[string]config.RunningValue, version string, overrides map[string]string) []finding {
-	n, err := readNode(s)
-	if err != nil {
-		return nil
-	}
-	data, err := os.ReadFile(s.ServerProperties)
-	if err != nil {
-		return nil
-	}
-	file, err := config.ReadProperties(s.ServerProperties, data)
+func checkAhead(s *settings.Settings, n node, p process, overrides map[string]string) []finding {
+	file, err := readProperties(s.ServerProperties)
 	if err != nil {
 		return nil
 	}
 	start := file.Under(overrides)
-	findings := checkDynamic(values, start, n.BrokerID)
+	findings := checkDynamic(p.values, start, n.BrokerID)
 	desired, err := desiredOf(s.Manifest, n.BrokerID)
 	if err != nil {
 		return findings // which lines are the manifest's is not known
 	}
-	v, _ := config.ParseVersion(version) // an unknown one is the zero
-	edits, hidden := config.Pending(values, start, desired, v), config.Hidden(values, file, overrides, desired, v)
+	edits := config.Pending(p.values, start, desired, p.version)
+	hidden := config.Hidden(p.values, file, overrides, desired, p.version)
 	return append(checkPending(edits, hidden, overrides != nil), findings...)
 }
 

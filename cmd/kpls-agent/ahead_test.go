@@ -83,6 +83,26 @@ func TestDropText(t *testing.T) {
 	}
 }
 
+// TestCheckHidden: a line that the command line hides is a warning, and where the command line cannot be
+// seen a line that is gone may be of it.
+func TestCheckHidden(t *testing.T) {
+	got := checkPending(nil, []config.PendingEdit{{Name: "num.io.threads", Running: "16", File: "8 # tuned"}}, true)
+	if len(got) != 1 || got[0].Level != levelWarning || got[0].Text != "num.io.threads: server.properties has 8 # tuned, and --override on the broker's command line has 16, "+
+		"which hides that line, also after a restart; change the override, or remove it" {
+		t.Errorf("%+v", got)
+	}
+	gone := []config.PendingEdit{{Name: "a", Running: "1"}}
+	for seen, want := range map[bool]bool{true: false, false: true} {
+		if text := checkPending(gone, nil, seen)[0].Text; strings.Contains(text, "--override") != want {
+			t.Errorf("seen %v: %s", seen, text)
+		}
+	}
+	changed := []config.PendingEdit{{Name: "a", Running: "1", File: "x", Invalid: "no number", Override: true}}
+	if text := checkPending(changed, nil, true)[0].Text; !strings.HasSuffix(text, "and --override on the broker's command line has x; Kafka does not start with that: no number; correct the override") {
+		t.Error(text)
+	}
+}
+
 // TestCheckPending: real brokers that were started with lines as people write them, and what
 // others add to the file meanwhile.
 func TestCheckPending(t *testing.T) {

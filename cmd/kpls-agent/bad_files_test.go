@@ -64,7 +64,7 @@ func openUp(t *testing.T, dir string) {
 
 // judge is what a new life of the agent says of its manifest and its server.properties.
 func judge(s *settings.Settings) restart.ManifestFacts {
-	st := newStore(s, 1, slog.New(slog.DiscardHandler))
+	st := newStore(s, slog.New(slog.DiscardHandler))
 	st.update(os.ReadFile(s.Manifest))
 	f, err := newFiles(s, 1, st)
 	if err != nil {
@@ -224,7 +224,7 @@ func TestCannotWrite(t *testing.T) {
 			if err := os.WriteFile(s.ServerProperties, []byte(brokerFile), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			st := newStore(s, 1, slog.New(slog.DiscardHandler))
+			st := newStore(s, slog.New(slog.DiscardHandler))
 			st.update([]byte(goodManifest), nil)
 			f, err := newFiles(s, 1, st)
 			if err != nil {
@@ -254,7 +254,7 @@ func TestNoRightToWrite(t *testing.T) {
 	before := names(t, dir)
 	var err error
 	asAnybody(t, func() {
-		st := newStore(s, 1, slog.New(slog.DiscardHandler))
+		st := newStore(s, slog.New(slog.DiscardHandler))
 		st.update([]byte(goodManifest), nil)
 		var f *files
 		if f, err = newFiles(s, 1, st); err == nil {

@@ -142,9 +142,8 @@ func checkAll(ctx context.Context, s *settings.Settings, owners portuse.Owners, 
 	if err != nil {
 		return append(findings, checkPlaces(s)...)
 	}
-	st := &store{settings: s, id: n.BrokerID, log: quiet}
-	files := &files{settings: s, id: n.BrokerID, store: st}
-	desired, found := checkManifest(st, files)
+	m, desired, found := checkManifest(s, n)
+	st := holding(s, m)
 	findings = append(findings, found...)
 	findings = append(findings, checkPlaces(s)...)
 	if offline {
@@ -156,22 +155,23 @@ func checkAll(ctx context.Context, s *settings.Settings, owners portuse.Owners, 
 		return append(findings, judged("login to Kafka", err, ""))
 	}
 	defer client.Close()
-	found, running := checkKafka(ctx, s, n, commandLine(ctx, s).Overrides, client)
+	found, running, process := checkKafka(ctx, s, n, newCluster(s, n, st, client), client)
 	findings = append(findings, found...)
-	findings = append(findings, checkListeners(ctx, s, n, desired, running)...)
-	findings = append(findings, checkPorts(ctx, s, owners, desired, running)...)
-	return append(findings, checkRestart(ctx, s, n, files, client)...)
+	findings = append(findings, checkListeners(ctx, s, n, desired, process.listeners)...)
+	findings = append(findings, checkPorts(ctx, s, owners, desired, process.listeners)...)
+	f := viewFiles(s, n.BrokerID, st)
+	f.Learned(process)
+	return append(findings, checkRestart(ctx, s, n, f, running)...)
 }
 
 // checkRestart says whether the agent would restart this broker, as far as this VM knows: it
 // walks the agent's own list. The lines before it say more of each.
-func checkRestart(ctx context.Context, s *settings.Settings, n node, f *files, client *kafka.Client) []finding {
+func checkRestart(ctx context.Context, s *settings.Settings, n node, f *files, running restart.RunningFacts) []finding {
 	u, _, err := newUnit(s, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil // the lines on the unit say so
 	}
-	facts := restart.Facts{Now: time.Now(), Unit: u.State(ctx)}
-	facts.Running = (&cluster{client: client, store: f.store, id: n.BrokerID, storage: s.Storage, whose: whose{settings: s, node: n}, learned: f.learned}).Running(ctx)
+	facts := restart.Facts{Now: time.Now(), Unit: u.State(ctx), Running: running}
 	f.heardBy(ctx, u)
 	facts.Manifest = f.Manifest(facts.Running)
 	if err := u.MayRestart(ctx); err != nil {
@@ -219,6 +219,6 @@ func preflight(ctx context.Context, s *settings.Settings, n node, client *kafka.
 		}
 		return
 	}
-	found, _ := checkKafka(ctx, s, n, commandLine(ctx, s).Overrides, client)
+	found, _, _ := checkKafka(ctx, s, n, newCluster(s, n, holding(s, nil), client), client)
 	tell(found...)
 }

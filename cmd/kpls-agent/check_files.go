@@ -20,8 +20,8 @@ func checkNode(s *settings.Settings, n node, err error) finding {
 }
 
 // checkManifest checks the manifest, and what it makes of this broker.
-func checkManifest(st *store, f *files) (config.Desired, []finding) {
-	path := st.settings.Manifest
+func checkManifest(s *settings.Settings, n node) (*config.Manifest, config.Desired, []finding) {
+	path := s.Manifest
 	data, err := os.ReadFile(path)
 	var m *config.Manifest
 	if err == nil {
@@ -31,14 +31,15 @@ func checkManifest(st *store, f *files) (config.Desired, []finding) {
 	}
 	findings := append([]finding{judgedFile("manifest", err, path)}, checkMount("manifest", path)...)
 	if err != nil {
-		return config.Desired{}, findings
+		return nil, config.Desired{}, findings
 	}
-	if prev, err := os.ReadFile(st.path()); err == nil {
-		if p, err := config.ParseManifest(st.path(), prev); err == nil {
+	kept := keptManifest(s)
+	if prev, err := os.ReadFile(kept); err == nil {
+		if p, err := config.ParseManifest(kept, prev); err == nil {
 			findings = append(findings, judgedFile("manifest after the one in force", config.CheckSuccession(p, m), ""))
 		}
 	}
-	r, desired, err := f.render(m)
+	r, desired, err := viewFiles(s, n.BrokerID, holding(s, m)).Render(m)
 	note := "nothing to change"
 	if err == nil && r.Changed {
 		note = fmt.Sprintf("it changes %s in server.properties; `kpls-agent plan` shows how", strings.Join(r.Keys, ", "))
@@ -49,7 +50,7 @@ func checkManifest(st *store, f *files) (config.Desired, []finding) {
 			findings = append(findings, doubtful("manifest for this broker", "%s", w))
 		}
 	}
-	return desired, findings
+	return m, desired, findings
 }
 
 // checkMount tells of a file that is not the one that its writers replace. A mount

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/internal/settings"
@@ -36,27 +35,20 @@ func answers(ctx context.Context, client *kafka.Client) error {
 }
 
 // checkKafka checks the login and what it allows, and the clock by that of Kafka;
-// it returns the listeners that the broker runs.
-func checkKafka(ctx context.Context, s *settings.Settings, n node, overrides map[string]string, client *kafka.Client) ([]finding, []config.Effective) {
+// it returns what the broker runs.
+func checkKafka(ctx context.Context, s *settings.Settings, n node, c *cluster, client *kafka.Client) ([]finding, restart.RunningFacts, process) {
 	version, err := client.Version(ctx)
 	findings := []finding{judged("login to Kafka", err, "Kafka "+version)}
 	if err != nil {
-		return findings, nil
+		return findings, restart.RunningFacts{At: time.Now(), Err: err.Error()}, process{}
 	}
-	entries, err := client.BrokerConfig(ctx)
-	var running []config.Effective
-	values := runningValues(entries)
-	if err == nil {
-		running, err = config.RunningListeners(values)
+	running, p := c.Ask(ctx)
+	if running.Err != "" {
+		findings = append(findings, broken("configuration of the broker", "%s", running.Err))
 	} else {
-		w := whose{settings: s, node: n}
-		err = w.explain(ctx, err)
-	}
-	findings = append(findings, judged("configuration of the broker", err, ""))
-	if err == nil {
-		findings = append(findings, checkAhead(s, values, version, overrides)...)
-		dirs, err := client.LogDirs(ctx)
-		findings = append(findings, checkStorage(logDirFacts(dirs, values, s.Storage, lookAt), err)...)
+		findings = append(findings, well("configuration of the broker", ""))
+		findings = append(findings, checkAhead(s, n, p, commandLine(ctx, s).Overrides)...)
+		findings = append(findings, checkStorage(running.LogDirs, running.LogDirsErr)...)
 	}
 	view := client.Observe(ctx)
 	findings = append(findings, judgeView(view)...)
@@ -67,9 +59,9 @@ func checkKafka(ctx context.Context, s *settings.Settings, n node, overrides map
 	}
 	rights, err := client.Rights(ctx)
 	if err != nil {
-		return append(findings, judged("rights in Kafka", err, "")), running
+		return append(findings, judged("rights in Kafka", err, "")), running, p
 	}
-	return append(findings, judgeRights(rights, s.Kafka.Topic, s.Kafka.User())...), running
+	return append(findings, judgeRights(rights, s.Kafka.Topic, s.Kafka.User())...), running, p
 }
 
 func judgeView(f restart.ClusterFacts) []finding {

@@ -67,15 +67,6 @@ func judgePort(what string, err error, owners portuse.Owners, port int, ours boo
 	return broken(what, "%d cannot be bound (%v)", port, err)
 }
 
-// bindable binds a port for an instant.
-func bindable(ctx context.Context, host string, port int) error {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
-	if err != nil {
-		return err
-	}
-	return l.Close()
-}
-
 // neighbour is the agent that runs here, as its metrics show it; empty if none answers.
 type neighbour string
 

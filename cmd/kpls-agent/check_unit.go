@@ -52,20 +52,6 @@ func unseenUnit() finding {
 		"whether its command line has --override. It refuses no restart for that; see to it by hand, or, where systemd runs the broker, name its `unit` in the settings")
 }
 
-// commandLine is the broker's, as far as it can be seen.
-func commandLine(ctx context.Context, s *settings.Settings) unit.CommandLine {
-	u, _, err := newUnit(s, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return unit.CommandLine{}
-	}
-	systemd, ok := u.(*unit.Systemd)
-	if !ok {
-		return unit.CommandLine{}
-	}
-	defer systemd.Close()
-	return systemd.CommandLine(ctx)
-}
-
 // unitFaults are the faults of the broker's unit that a roll-out would meet, and what of it is hidden from a user.
 func unitFaults(ctx context.Context, s *settings.Settings, who account) ([]finding, *unit.Seen, error) {
 	u, _, err := newUnit(s, slog.New(slog.DiscardHandler))
@@ -220,11 +206,6 @@ func judgeRestarts(name string, u unit.Setup) finding {
 			u.Restart, u.StartLimitBurst, u.StartLimitInterval, int((u.StartLimitInterval/time.Duration(u.StartLimitBurst)).Seconds())+1, name)
 	}
 	return well(what, "Restart=%s", u.Restart)
-}
-
-// manages is true for the properties that the agent writes.
-func manages(key string) bool {
-	return key == "listeners" || key == "advertised.listeners" || key == "listener.security.protocol.map" || strings.HasPrefix(key, "listener.name.")
 }
 
 // judgeSynchronized is about NTP. What the agents need of their clocks is little:

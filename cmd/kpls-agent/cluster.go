@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"example.com/kpls-agent/internal/agent"
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/restart"
@@ -14,13 +13,16 @@ import (
 
 // cluster turns what Kafka answers into what restart decides on.
 type cluster struct {
-	client  *kafka.Client
-	store   *store
-	id      int32
-	storage settings.Storage
-	whose   whose
-	// learned is called with what the own broker's process runs.
-	learned func(process)
+	client *kafka.Client
+	store  *store
+	vm     *settings.Settings
+	node   node
+	other  otherBroker
+}
+
+// newCluster asks through a client of this VM's broker.
+func newCluster(vm *settings.Settings, n node, st *store, client *kafka.Client) *cluster {
+	return &cluster{client: client, store: st, vm: vm, node: n}
 }
 
 // process is what the own broker's process said of itself.
@@ -30,63 +32,44 @@ type process struct {
 	values    map[string]config.RunningValue // every property, by name
 }
 
-var _ agent.Cluster = (*cluster)(nil)
-
 // Observe implements agent.Cluster.
 func (c *cluster) Observe(ctx context.Context) restart.ClusterFacts { return c.client.Observe(ctx) }
 
-// Running implements agent.Cluster.
-func (c *cluster) Running(ctx context.Context) restart.RunningFacts {
+// Ask asks this VM's broker what its process runs. The process is empty where the facts have an error.
+func (c *cluster) Ask(ctx context.Context) (restart.RunningFacts, process) {
 	f := restart.RunningFacts{At: time.Now()}
+	fail := func(err error) (restart.RunningFacts, process) {
+		f.Err = err.Error()
+		return f, process{}
+	}
 	entries, err := c.client.BrokerConfig(ctx)
 	if err != nil {
-		f.Err = c.whose.explain(ctx, err).Error()
-		return f
+		return fail(c.other.explain(ctx, c.vm, c.node, err))
 	}
-	raw := runningValues(entries)
-	listeners, err := config.RunningListeners(raw)
-	if err == nil {
-		f.Listeners, err = config.RunningFingerprints(raw)
+	p := process{values: runningValues(entries)}
+	if p.listeners, err = config.RunningListeners(p.values); err != nil {
+		return fail(err)
 	}
-	if err != nil {
-		f.Err = err.Error()
-		return f
+	if f.Listeners, err = config.RunningFingerprints(p.values); err != nil {
+		return fail(err)
 	}
 	var desired config.Desired
 	if m, _ := c.store.get(); m != nil {
-		desired, _ = m.For(c.id) // a broker that is not in the manifest is refused elsewhere
+		desired, _ = m.For(c.node.BrokerID) // a broker that is not in the manifest is refused elsewhere
 	}
-	f.Dynamic = config.DynamicOverrides(raw, desired)
-	for _, d := range config.Dropped(raw) {
+	f.Dynamic = config.DynamicOverrides(p.values, desired)
+	for _, d := range config.Dropped(p.values) {
 		f.Dropped = append(f.Dropped, restart.Dropped(d))
 	}
 	if dirs, err := c.client.LogDirs(ctx); err != nil {
 		f.LogDirsErr = err.Error()
 	} else {
-		f.LogDirs = logDirFacts(dirs, raw, c.storage, lookAt)
+		f.LogDirs = logDirFacts(dirs, p.values, c.vm.Storage, lookAt)
 	}
-	version, err := c.version(ctx)
-	if err != nil {
-		f.Err = err.Error()
-		return f
+	if p.version, err = c.version(ctx); err != nil {
+		return fail(err)
 	}
-	c.learned(process{version, listeners, raw})
-	return f
-}
-
-// learn asks once what the process runs, whatever the loop waits for: a loop that has a
-// refusal does not ask, and the probes are judged by what the process has, not by what
-// the manifest wants of it.
-func (c *cluster) learn(ctx context.Context) {
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	for c.Running(ctx).Err != "" {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
+	return f, p
 }
 
 func runningValues(entries map[string]kafka.Entry) map[string]config.RunningValue {

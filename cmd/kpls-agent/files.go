@@ -24,24 +24,43 @@ import (
 
 // files is server.properties, its copies, and the journal.
 type files struct {
-	settings *settings.Settings
-	id       int32
-	store    *store
-	notes    *fileNotes // nil in commands
-	// settingsNote is why no broker may be restarted with these settings; empty if one may.
-	settingsNote string
+	vm    *settings.Settings
+	id    int32
+	store *store
+	// Notes tells what happens to server.properties; nil in commands.
+	Notes *fileNotes
+	// SettingsNote is why no broker may be restarted with these settings; empty if one may.
+	SettingsNote string
 	// line judges the broker's command line; nil where nobody can.
 	line func() unit.CommandLine
 
 	mu      sync.Mutex
 	journal restart.Journal
 	running process // as it was last asked
+	seen    sight   // as it was last seen
 }
 
 var _ agent.Files = (*files)(nil)
 
-func newFiles(s *settings.Settings, id int32, st *store) (*files, error) {
-	f := &files{settings: s, id: id, store: st}
+// sight is server.properties as it is, and what a manifest makes of it.
+type sight struct {
+	manifest string // its hash
+	version  config.Version
+	data     []byte
+	file     *config.Properties // nil for one that cannot be understood
+	desired  config.Desired
+	rendered *config.Rendered // nil with err
+	err      error
+}
+
+// viewFiles are the files for a command, which writes none of them.
+func viewFiles(vm *settings.Settings, id int32, st *store) *files {
+	return &files{vm: vm, id: id, store: st}
+}
+
+// newFiles reads the journal.
+func newFiles(vm *settings.Settings, id int32, st *store) (*files, error) {
+	f := viewFiles(vm, id, st)
 	b, err := os.ReadFile(f.state("journal.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return f, nil
@@ -64,10 +83,10 @@ func canonical(fingerprints map[string]string) {
 	}
 }
 
-func (f *files) state(name string) string { return filepath.Join(f.settings.StateDir, name) }
+func (f *files) state(name string) string { return filepath.Join(f.vm.StateDir, name) }
 
-// learned keeps what the broker said of itself.
-func (f *files) learned(p process) {
+// Learned keeps what the broker said of itself.
+func (f *files) Learned(p process) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if p.version.IsZero() {
@@ -76,25 +95,48 @@ func (f *files) learned(p process) {
 	f.running = p
 }
 
-// render is what server.properties has to be for a manifest.
-func (f *files) render(m *config.Manifest) (*config.Rendered, config.Desired, error) {
-	desired, err := m.For(f.id)
-	if err != nil {
-		return nil, desired, err
-	}
-	data, err := f.read()
-	if err != nil {
-		return nil, desired, err
-	}
+// Journal is the journal as it was last read or saved.
+func (f *files) Journal() restart.Journal {
 	f.mu.Lock()
-	v := f.running.version
-	f.mu.Unlock()
-	r, err := config.Render(config.RenderInput{Path: f.settings.ServerProperties, File: data, BrokerID: f.id, Desired: desired, Agents: f.settings.Kafka.Listener, Version: v})
-	return r, desired, err
+	defer f.mu.Unlock()
+	return f.journal
 }
 
-func (f *files) read() ([]byte, error) {
-	path := f.settings.ServerProperties
+// Render is what server.properties has to be for a manifest. The desired listeners are there with an
+// error, too, as far as the manifest has any for this broker.
+func (f *files) Render(m *config.Manifest) (*config.Rendered, config.Desired, error) {
+	s := f.look(m)
+	return s.rendered, s.desired, s.err
+}
+
+// look reads server.properties. It is rendered once for a manifest and what the file has.
+func (f *files) look(m *config.Manifest) sight {
+	desired, err := m.For(f.id)
+	if err != nil {
+		return sight{err: err}
+	}
+	data, err := f.Read()
+	if err != nil {
+		return sight{desired: desired, err: err}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v := f.running.version
+	if s := f.seen; s.data != nil && s.manifest == m.Hash && s.version == v && bytes.Equal(s.data, data) {
+		return s
+	}
+	s := sight{manifest: m.Hash, version: v, data: data, desired: desired}
+	s.file, _ = config.ReadProperties(f.vm.ServerProperties, data) // Render says why not
+	s.rendered, s.err = config.Render(config.RenderInput{
+		Path: f.vm.ServerProperties, File: data, BrokerID: f.id, Desired: desired, Agents: f.vm.Kafka.Listener, Version: v,
+	})
+	f.seen = s
+	return s
+}
+
+// Read reads server.properties.
+func (f *files) Read() ([]byte, error) {
+	path := f.vm.ServerProperties
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a file (%s); name the broker's server.properties in the settings", path, info.Mode().Type())
@@ -123,55 +165,51 @@ func (f *files) Manifest(running restart.RunningFacts) restart.ManifestFacts {
 		MaxUnavailable: m.Rollout.MaxUnavailable, Soak: m.Rollout.Soak, RefuseUnprotected: m.Rollout.RefuseUnprotected,
 		HealthyThreshold: m.LoadBalancer.HealthyThreshold, PendingPolicy: restart.PendingPolicy(m.Rollout.PendingEdits),
 	}
-	rendered, desired, err := f.render(m)
-	facts.Listeners = desired.Fingerprints()
-	for _, e := range desired.Endpoints {
+	s := f.look(m)
+	err := s.err
+	facts.Listeners = s.desired.Fingerprints()
+	for _, e := range s.desired.Endpoints {
 		if e.DuringRestart == "close" {
 			facts.Close = append(facts.Close, e.Name)
 			facts.Drain = max(facts.Drain, e.Drain)
 		}
 	}
 	if err == nil {
-		facts.FileChanges, facts.HiddenChanges = rendered.Changed, rendered.HiddenChanges
-		f.notes.looked(m.Hash, desired, rendered)
-		err = f.portsFree(desired, running, facts.Listeners)
+		facts.FileChanges, facts.HiddenChanges = s.rendered.Changed, s.rendered.HiddenChanges
+		f.Notes.looked(m.Hash, s.desired, s.rendered)
+		err = f.portsFree(s.desired, running, facts.Listeners)
 	}
 	line := f.commandLine()
-	if err == nil && rendered.Changed && line.Deaf != "" {
+	if err == nil && s.rendered.Changed && line.Deaf != "" {
 		// Only for a change: what the process runs already may be what the manifest says by other means.
 		err = errors.New(line.Deaf)
 	}
-	if err == nil && f.settingsNote != "" {
-		err = errors.New(f.settingsNote)
+	if err == nil && f.SettingsNote != "" {
+		err = errors.New(f.SettingsNote)
 	}
 	if err != nil {
 		facts.Refusal = &restart.Reason{Code: restart.CodeRefused, Text: config.OneLine(err)}
 	}
 	if running.Err == "" && running.Listeners != nil {
-		f.compare(&facts, desired, line.Overrides)
+		f.compare(&facts, s, line.Overrides)
 	}
 	return facts
 }
 
 // compare says what a restart would bring that is not the manifest's. A file that cannot
-// be read is a refusal already.
-func (f *files) compare(facts *restart.ManifestFacts, desired config.Desired, overrides map[string]string) {
-	data, err := f.read()
-	if err != nil {
-		return
-	}
-	file, err := config.ReadProperties(f.settings.ServerProperties, data)
-	if err != nil {
+// be understood is a refusal already.
+func (f *files) compare(facts *restart.ManifestFacts, s sight, overrides map[string]string) {
+	if s.file == nil {
 		return
 	}
 	f.mu.Lock()
 	running := f.running
 	f.mu.Unlock()
-	file = file.Under(overrides)
-	for _, e := range config.Pending(running.values, file, desired, running.version) {
+	start := s.file.Under(overrides)
+	for _, e := range config.Pending(running.values, start, s.desired, running.version) {
 		facts.Pending = append(facts.Pending, restart.PendingEdit(e))
 	}
-	for _, d := range config.DropsAhead(running.values, file) {
+	for _, d := range config.DropsAhead(running.values, start) {
 		facts.Drops = append(facts.Drops, restart.DynamicDrop(d))
 	}
 }
@@ -205,15 +243,6 @@ func (f *files) portsFree(d config.Desired, running restart.RunningFacts, want m
 	return nil
 }
 
-func ours(have []config.Effective, port int) bool {
-	for _, l := range have {
-		if l.BindPort == port {
-			return true
-		}
-	}
-	return false
-}
-
 const (
 	lastGoodName = "server.properties.last-good"
 	failedName   = "server.properties.failed"
@@ -226,7 +255,7 @@ func (f *files) LastGood() bool {
 	if err != nil {
 		return false
 	}
-	now, err := f.read()
+	now, err := f.Read()
 	return err == nil && bytes.Equal(good, now)
 }
 
@@ -241,68 +270,62 @@ func (f *files) Apply(manifest string) error {
 	if m.Hash != manifest {
 		return errors.New("the manifest has just changed; it is looked at again")
 	}
-	rendered, desired, err := f.render(m)
-	if err != nil {
-		return err
+	s := f.look(m)
+	if s.err != nil {
+		return s.err
 	}
 	unproven := f.state(unprovenName)
 	if _, err := os.Stat(unproven); errors.Is(err, fs.ErrNotExist) {
-		old, err := f.read()
+		old, err := f.startable(s)
 		if err != nil {
-			return err
-		}
-		if old, err = f.startable(old, desired); err != nil {
 			return err
 		}
 		if err := durable.WriteFile(f.state(lastGoodName), old, durable.Options{}); err != nil {
 			return fmt.Errorf("keep the last good server.properties: %w", err)
 		}
 	}
-	if !rendered.Changed {
+	if !s.rendered.Changed {
 		return nil
 	}
 	if err := durable.WriteFile(unproven, []byte(m.Hash+"\n"), durable.Options{}); err != nil {
 		return fmt.Errorf("note that server.properties is new: %w", err)
 	}
-	f.notes.writing(rendered)
-	if err := durable.WriteFile(f.settings.ServerProperties, rendered.File, durable.Options{}); err != nil {
+	f.Notes.writing(s.rendered)
+	if err := durable.WriteFile(f.vm.ServerProperties, s.rendered.File, durable.Options{}); err != nil {
 		return err
 	}
-	f.notes.wrote(m.Hash)
+	f.Notes.wrote(m.Hash)
 	return nil
 }
 
-// startable is a file without the edits with which Kafka would not start, as far as the
+// startable is the file without the edits with which Kafka would not start, as far as the
 // process tells what it was started with.
-func (f *files) startable(data []byte, desired config.Desired) ([]byte, error) {
+func (f *files) startable(s sight) ([]byte, error) {
 	f.mu.Lock()
 	running := f.running
 	f.mu.Unlock()
 	if running.values == nil {
-		return data, nil
+		return s.data, nil
 	}
-	file, err := config.ReadProperties(f.settings.ServerProperties, data)
-	if err != nil {
-		return nil, err
-	}
-	return config.TakeBack(file, config.Pending(running.values, file.Under(f.commandLine().Overrides), desired, running.version))
+	start := s.file.Under(f.commandLine().Overrides)
+	return config.TakeBack(s.file, config.Pending(running.values, start, s.desired, running.version))
 }
 
 // Restore implements agent.Files. What failed is kept beside, for people.
 func (f *files) Restore() error {
 	good, err := os.ReadFile(f.state(lastGoodName))
 	if err != nil {
-		return fmt.Errorf("read the last good server.properties: %w; put %s right by hand and restart the broker", err, f.settings.ServerProperties)
+		return fmt.Errorf("read the last good server.properties: %w; put %s right by hand and restart the broker", err, f.vm.ServerProperties)
 	}
-	bad, err := f.read()
+	bad, err := f.Read()
 	if err == nil {
 		err = durable.WriteFile(f.state(failedName), bad, durable.Options{})
 	}
 	if err != nil {
 		return fmt.Errorf("keep the server.properties that failed: %w", err)
 	}
-	f.notes.wrote("")
-	return durable.WriteFile(f.settings.ServerProperties, good, durable.Options{})
+	f.Notes.wrote("")
+	return durable.WriteFile(f.vm.ServerProperties, good, durable.Options{})
 }
 
 // SaveJournal implements agent.Files.

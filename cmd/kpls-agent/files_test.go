@@ -87,7 +87,7 @@ func TestJournals(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := stateDir(t, map[string][]byte{"journal.json": []byte(test.journal)})
-			_, err := newFiles(s, 1, newStore(s, 1, slog.New(slog.DiscardHandler)))
+			_, err := newFiles(s, 1, newStore(s, slog.New(slog.DiscardHandler)))
 			switch {
 			case test.want == "" && err != nil:
 				t.Error(err)
@@ -115,7 +115,7 @@ func FuzzStateDir(f *testing.F) {
 			"journal.json": journal, "manifest.yaml": manifest, lastGoodName: lastGood, unprovenName: unproven, "brokers.json": addresses,
 		})
 		loadAddresses(s)
-		st := newStore(s, 1, slog.New(slog.DiscardHandler))
+		st := newStore(s, slog.New(slog.DiscardHandler))
 		files, err := newFiles(s, 1, st)
 		if err != nil {
 			if !bytes.Equal(contents(t, filepath.Join(s.StateDir, "journal.json")), journal) {
@@ -126,7 +126,7 @@ func FuzzStateDir(f *testing.F) {
 		st.update(os.ReadFile(s.Manifest))
 		wanted := [][]byte{[]byte(brokerFile)}
 		if m, _ := st.get(); m != nil {
-			if r, _, err := files.render(m); err == nil {
+			if r, _, err := files.Render(m); err == nil {
 				wanted = append(wanted, r.File)
 			}
 		}
@@ -154,17 +154,58 @@ func FuzzStateDir(f *testing.F) {
 		}
 		_ = files.Restore() // without a last good copy there is none to restore
 		whole("restore")
-		if again, err := newFiles(s, 1, st); err != nil || !again.journal.Unproven {
+		if again, err := newFiles(s, 1, st); err != nil || !again.Journal().Unproven {
 			t.Fatalf("what was saved is not what is read: %v", err)
 		}
 	})
+}
+
+// TestRenderedOnce: what the manifest makes of server.properties is made once for the same bytes.
+func TestRenderedOnce(t *testing.T) {
+	vm := stateDir(t, nil)
+	st := newStore(vm, slog.New(slog.DiscardHandler))
+	st.update([]byte(goodManifest), nil)
+	f, err := newFiles(vm, 1, st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, _ := st.get()
+	render := func() *config.Rendered {
+		t.Helper()
+		r, _, err := f.Render(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	first := render()
+	if render() != first {
+		t.Error("it is rendered again")
+	}
+	f.Learned(process{version: config.Version{Major: 3, Minor: 7, Patch: 1}})
+	second := render()
+	if second == first {
+		t.Error("another version of Kafka changes nothing")
+	}
+	if err := os.WriteFile(vm.ServerProperties, []byte(brokerFile+"num.io.threads=8\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	third := render()
+	if third == second || !strings.Contains(string(third.File), "num.io.threads=8") {
+		t.Errorf("another file changes nothing: %s", third.File)
+	}
+	changed := strings.Replace(goodManifest, "39092", "39093", 1)
+	st.update([]byte(changed), nil)
+	if m, _ = st.get(); render() == third {
+		t.Error("another manifest changes nothing")
+	}
 }
 
 // What was decided for one manifest must not write another one, of which the
 // journal does not know.
 func TestApplyOfAnOlderManifest(t *testing.T) {
 	s := stateDir(t, nil)
-	st := newStore(s, 1, slog.New(slog.DiscardHandler))
+	st := newStore(s, slog.New(slog.DiscardHandler))
 	st.update([]byte(goodManifest), nil)
 	f, err := newFiles(s, 1, st)
 	if err != nil {
@@ -187,7 +228,7 @@ func TestApplyOfAnOlderManifest(t *testing.T) {
 // The last good copy keeps other people's edits, and none with which Kafka would not start.
 func TestLastGoodStarts(t *testing.T) {
 	s := stateDir(t, nil)
-	st := newStore(s, 1, slog.New(slog.DiscardHandler))
+	st := newStore(s, slog.New(slog.DiscardHandler))
 	st.update([]byte(goodManifest), nil)
 	f, err := newFiles(s, 1, st)
 	if err != nil {
@@ -201,7 +242,7 @@ func TestLastGoodStarts(t *testing.T) {
 			values[name] = config.RunningValue{Value: value, Settings: []config.Setting{{Name: name, Source: config.SourceStatic, Value: value}}}
 		}
 	}
-	f.learned(process{values: values})
+	f.Learned(process{values: values})
 	running := restart.RunningFacts{Listeners: map[string]string{"INTERNAL": "x"}}
 	if m := f.Manifest(running); m.Pending != nil || m.PendingPolicy != restart.PendingRefuseInvalid {
 		t.Errorf("%+v", m.Pending)
@@ -232,9 +273,8 @@ func TestLastGoodStarts(t *testing.T) {
 	if m := f.Manifest(running); m.Pending != nil {
 		t.Errorf("%+v", m.Pending)
 	}
-	if got := f.hiddenLines([]byte(edited)); len(got) != 2 || got[0] != "num.io.threads: server.properties has 8 # tuned, and --override on the broker's command line has 16, "+
-		"which hides that line, also after a restart; change the override, or remove it" {
-		t.Errorf("hidden: %q", got)
+	if got := f.Hidden(); len(got) != 2 || got[0] != (config.PendingEdit{Name: "num.io.threads", Running: "16", File: "8 # tuned"}) {
+		t.Errorf("hidden: %+v", got)
 	}
 	f.line = nil
 	delete(values, "num.io.threads")
@@ -267,7 +307,7 @@ func TestReplacedUnderItsMount(t *testing.T) {
 	defer func() { _ = open.Close() }()
 	source := vm.ServerProperties
 	vm.ServerProperties = fmt.Sprintf("/proc/self/fd/%d", open.Fd())
-	st := newStore(vm, 1, slog.New(slog.DiscardHandler))
+	st := newStore(vm, slog.New(slog.DiscardHandler))
 	st.update(config.ReadFile(vm.Manifest))
 	f, err := newFiles(vm, 1, st)
 	if err != nil {
@@ -292,7 +332,7 @@ func TestReplacedUnderItsMount(t *testing.T) {
 // newest, and `status` says why. A refusal of the manifest's own goes first.
 func TestRefusedWithOldSettings(t *testing.T) {
 	vm := stateDir(t, nil)
-	st := newStore(vm, 1, slog.New(slog.DiscardHandler))
+	st := newStore(vm, slog.New(slog.DiscardHandler))
 	st.update(os.ReadFile(vm.Manifest))
 	f, err := newFiles(vm, 1, st)
 	if err != nil {
@@ -302,7 +342,7 @@ func TestRefusedWithOldSettings(t *testing.T) {
 		t.Fatalf("refused: %v", r)
 	}
 	const want = "the settings cannot be used (line 3: no)"
-	f.settingsNote = want
+	f.SettingsNote = want
 	if r := f.Manifest(restart.RunningFacts{}).Refusal; r == nil || r.Code != restart.CodeRefused || r.Text != want {
 		t.Errorf("refusal %+v", r)
 	}
@@ -318,7 +358,7 @@ func TestRefusedWithOldSettings(t *testing.T) {
 // is right already.
 func TestRefusedWhereNobodyHears(t *testing.T) {
 	vm := stateDir(t, nil)
-	st := newStore(vm, 1, slog.New(slog.DiscardHandler))
+	st := newStore(vm, slog.New(slog.DiscardHandler))
 	st.update(os.ReadFile(vm.Manifest))
 	f, err := newFiles(vm, 1, st)
 	if err != nil {

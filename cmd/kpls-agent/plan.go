@@ -103,8 +103,7 @@ func planOnline(ctx context.Context, s *shared, o planOptions) error {
 		return err
 	}
 	defer c.close()
-	st := &store{settings: vm, id: n.BrokerID, log: slog.New(slog.DiscardHandler), current: m}
-	report, err := lookAhead(ctx, vm, n, st, c)
+	report, err := lookAhead(ctx, vm, n, m, c)
 	if err != nil {
 		return err
 	}
@@ -122,13 +121,15 @@ func planOnline(ctx context.Context, s *shared, o planOptions) error {
 }
 
 // lookAhead gathers facts as the agent does, and plans on them.
-func lookAhead(ctx context.Context, vm *settings.Settings, n node, st *store, conn *connection) (planReport, error) {
-	f := &files{settings: vm, id: n.BrokerID, store: st}
-	c := &cluster{client: conn.client, store: st, id: n.BrokerID, storage: vm.Storage, learned: f.learned}
+func lookAhead(ctx context.Context, vm *settings.Settings, n node, m *config.Manifest, conn *connection) (planReport, error) {
+	st := holding(vm, m)
+	f, c := viewFiles(vm, n.BrokerID, st), newCluster(vm, n, st, conn.client)
 	facts := restart.Facts{Now: time.Now()}
 	_ = conn.sync(ctx) // what keeps it from being read is a fact as well
 	facts.Log = conn.log.Facts()
-	facts.Running = c.Running(ctx)
+	running, process := c.Ask(ctx)
+	facts.Running = running
+	f.Learned(process)
 	facts.Cluster = c.Observe(ctx)
 	u, _, err := newUnit(vm, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -141,18 +142,21 @@ func lookAhead(ctx context.Context, vm *settings.Settings, n node, st *store, co
 	if err := u.MayRestart(ctx); err != nil {
 		facts.Right.Denied = err.Error()
 	}
-	r := planReport{Broker: n.BrokerID, Manifest: st.current.Hash, Plan: restart.NewPlan(n.BrokerID, facts)}
+	r := planReport{Broker: n.BrokerID, Manifest: m.Hash, Plan: restart.NewPlan(n.BrokerID, facts)}
 	r.Pending = facts.Manifest.Pending
 	r.Drops, r.Dropped = facts.Manifest.Drops, facts.Running.Dropped
 	r.LogDirs, r.LogDirsErr = facts.Running.LogDirs, facts.Running.LogDirsErr
 	if facts.Manifest.Refusal != nil {
 		r.Refusal = facts.Manifest.Refusal.Text
 	}
-	r.overridesSeen = f.commandLine().Overrides != nil
-	if data, err := f.read(); err == nil {
-		r.Warnings = append(config.Oddities(vm.ServerProperties, data), f.hiddenLines(data)...)
+	r.overridesSeen = f.OverridesSeen()
+	if data, err := f.Read(); err == nil {
+		r.Warnings = config.Oddities(vm.ServerProperties, data)
 	}
-	if rendered, _, err := f.render(st.current); err == nil {
+	for _, e := range f.Hidden() {
+		r.Warnings = append(r.Warnings, hiddenText(e))
+	}
+	if rendered, _, err := f.Render(m); err == nil {
 		r.Diff, r.Warnings = rendered.Diff, append(r.Warnings, rendered.Warnings...)
 	}
 	return r, nil

@@ -116,14 +116,14 @@ func run(ctx context.Context, force *settings.InForce, dir string, log *slog.Log
 	}
 	log = log.With("broker_id", n.BrokerID)
 	log.Info("agent starts", "version", version, "server_properties", s.ServerProperties)
-	st := newStore(s, n.BrokerID, log)
+	st := newStore(s, log)
 	st.update(config.ReadFile(s.Manifest))
 	f, err := newFiles(s, n.BrokerID, st)
 	if err != nil {
 		return err
 	}
-	f.settingsNote = force.Note()
-	f.notes = newFileNotes(log.With("component", "file"))
+	f.SettingsNote = force.Note()
+	f.Notes = newFileNotes(log.With("component", "file"))
 	asked := kafka.NewMetrics()
 	client, err := openKafka(s, n, log.With("component", "kafka"), func(o *kafka.Options) {
 		o.Metrics, o.OnAddresses, o.Expect = asked, saveAddresses(s, log), st.brokers
@@ -142,13 +142,13 @@ func run(ctx context.Context, force *settings.InForce, dir string, log *slog.Log
 	}
 	t := newTargets(prober, st, n, s, log, asked)
 	t.update()
-	c := &cluster{client: client, store: st, id: n.BrokerID, storage: s.Storage, whose: whose{settings: s, node: n}, learned: func(p process) {
-		f.learned(p)
+	c := ownBroker{cluster: newCluster(s, n, st, client), learned: func(p process) {
+		f.Learned(p)
 		t.learned(p.listeners)
 	}}
 	metrics := agent.NewMetrics()
 	unserved, halfOpen := newBindFailures(), newHalfOpen()
-	reg, err := newRegistry(buildInfo(), metrics.Collectors(), f.notes.Collectors(), prober.Collectors(), asked.Collectors(), []prometheus.Collector{unserved, halfOpen, newSettingsRefused(force.Fault() != "")})
+	reg, err := newRegistry(buildInfo(), metrics.Collectors(), f.Notes.Collectors(), prober.Collectors(), asked.Collectors(), []prometheus.Collector{unserved, halfOpen, newSettingsRefused(force.Fault() != "")})
 	if err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func run(ctx context.Context, force *settings.InForce, dir string, log *slog.Log
 			Options: restart.Options{Self: n.BrokerID, Agent: version, StartTimeout: s.Start, ProgressTimeout: s.Progress, Takeover: s.Takeover},
 			Nonce:   nonce,
 		},
-		Journal: f.journal, Log: client.Log(), Cluster: c, Unit: u, Files: f, Probes: prober, Manifest: manifest,
+		Journal: f.Journal(), Log: client.Log(), Cluster: c, Unit: u, Files: f, Probes: prober, Manifest: manifest,
 		Logger: log.With("component", "restart"), Metrics: metrics, Crash: crashPoint(),
 		Beat: newBeat(beating, wrong, notifier, log), Settled: func() { close(settled) },
 	})
@@ -230,7 +230,7 @@ func follow(ctx context.Context, w *config.Watcher, st *store, changed func(), n
 			return
 		case <-hup:
 			warn(log, "tell systemd", notifier.Reloading())
-			if st.update(config.ReadFile(st.settings.Manifest)) {
+			if st.update(config.ReadFile(st.vm.Manifest)) {
 				changed()
 			}
 			warn(log, "tell systemd", notifier.Ready())
@@ -246,20 +246,4 @@ func warn(log *slog.Logger, doing string, err error) {
 	if err != nil {
 		log.Warn("could not "+doing, "err", err) //nolint:sloglint // the few constants are at the callers
 	}
-}
-
-// newUnit is the broker's service, and what keeps watching it.
-func newUnit(s *settings.Settings, log *slog.Logger) (agent.Unit, func(context.Context) error, error) {
-	if len(s.Commands.Restart) > 0 {
-		c, err := unit.NewCommands(unit.CommandsOptions{Restart: s.Commands.Restart, Status: s.Commands.Status, Output: os.Stderr})
-		if err != nil {
-			return nil, nil, err
-		}
-		return c, c.Run, nil
-	}
-	d := unit.NewSystemd(unit.SystemdOptions{
-		Unit: s.Unit, Logger: log.With("component", "unit"), Broker: func() unit.Broker { return unitBroker(s) },
-		Seen: func() *unit.Seen { return readSeen(seenPath) },
-	})
-	return d, d.Run, nil
 }

@@ -12,24 +12,6 @@ import (
 	"example.com/kpls-agent/internal/unit"
 )
 
-// seenPath is what `kpls-agent setup`, which is root, has seen of the unit's commands where the service
-// cannot read them: a script or an environment file of root's alone. It is not there where nothing is hidden.
-const seenPath = "/etc/kpls-agent/unit-seen.json"
-
-// readSeen returns nil for nothing written down, or nothing that can be read: then what the service cannot
-// see is said to be so.
-func readSeen(path string) *unit.Seen {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil
-	}
-	var s unit.Seen
-	if json.Unmarshal(data, &s) != nil {
-		return nil
-	}
-	return &s
-}
-
 // hidden is true for a file that a user cannot read, or cannot come to.
 func hidden(path string, who account) bool {
 	for dir := filepath.Dir(path); dir != "/"; dir = filepath.Dir(dir) {

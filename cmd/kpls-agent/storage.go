@@ -122,31 +122,3 @@ func bytesOf(blocks uint64, size int64) int64 {
 	}
 	return int64(blocks) * size //nolint:gosec // it was compared
 }
-
-// checkStorage says what is wrong with the log directories.
-func checkStorage(dirs []restart.LogDir, err error) []finding {
-	if err != nil {
-		return []finding{judged("log directories", err, "")}
-	}
-	var findings []finding
-	for _, d := range dirs {
-		switch {
-		case d.Fault != "":
-			findings = append(findings, broken("log directories", "%s", d.Fault))
-		case d.Unseen != "":
-			findings = append(findings, doubtful("log directories", "%s%s", spaceOf(d), d.Unseen))
-		case d.Free < 0:
-			findings = append(findings, doubtful("log directories", "%s: its free space cannot be seen", d.Path))
-		default:
-			findings = append(findings, well("log directories", "%s%s", spaceOf(d), "its meta.properties is there"))
-		}
-	}
-	return findings
-}
-
-func spaceOf(d restart.LogDir) string {
-	if d.Free < 0 {
-		return d.Path + ": "
-	}
-	return fmt.Sprintf("%s: %d MiB free of %d MiB; ", d.Path, d.Free>>20, d.Total>>20)
-}

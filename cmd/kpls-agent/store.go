@@ -18,9 +18,8 @@ import (
 // store holds the manifest in force: the newest good one, kept on disk, so that
 // a broken file never takes effect and a missing one takes nothing away.
 type store struct {
-	settings *settings.Settings
-	id       int32
-	log      *slog.Logger
+	vm  *settings.Settings
+	log *slog.Logger
 
 	mu      sync.Mutex
 	current *config.Manifest
@@ -29,8 +28,14 @@ type store struct {
 	judged  bool
 }
 
-func newStore(s *settings.Settings, id int32, log *slog.Logger) *store {
-	st := &store{settings: s, id: id, log: log}
+// holding is a store with one manifest, nil for none, that takes over no other one.
+func holding(vm *settings.Settings, m *config.Manifest) *store {
+	return &store{vm: vm, log: slog.New(slog.DiscardHandler), current: m}
+}
+
+// newStore reads the manifest that was last in force.
+func newStore(vm *settings.Settings, log *slog.Logger) *store {
+	st := &store{vm: vm, log: log}
 	if b, err := os.ReadFile(st.path()); err == nil {
 		if m, err := config.ParseManifest(st.path(), b); err == nil {
 			st.current = m
@@ -41,7 +46,10 @@ func newStore(s *settings.Settings, id int32, log *slog.Logger) *store {
 	return st
 }
 
-func (st *store) path() string { return filepath.Join(st.settings.StateDir, "manifest.yaml") }
+func (st *store) path() string { return keptManifest(st.vm) }
+
+// keptManifest is the copy of the manifest in force, which may not be there.
+func keptManifest(vm *settings.Settings) string { return filepath.Join(vm.StateDir, "manifest.yaml") }
 
 // get returns the manifest in force, nil if there never was one, and why a newer one is not.
 func (st *store) get() (*config.Manifest, string) {
@@ -76,9 +84,9 @@ func (st *store) update(data []byte, err error) bool {
 		switch {
 		case st.fault == wasFault:
 		case errors.Is(err, fs.ErrNotExist) && st.current == nil: // the agent was installed, and that is all
-			st.log.Info("idle until there is a manifest", "file", st.settings.Manifest)
+			st.log.Info("idle until there is a manifest", "file", st.vm.Manifest)
 		default:
-			st.log.Error("manifest is not taken over", "file", st.settings.Manifest, "err", st.fault, "in_force", st.hash())
+			st.log.Error("manifest is not taken over", "file", st.vm.Manifest, "err", st.fault, "in_force", st.hash())
 		}
 		return st.fault != wasFault
 	}
@@ -97,7 +105,7 @@ func (st *store) hash() string {
 }
 
 func (st *store) accept(data []byte) error {
-	m, err := config.ParseManifest(st.settings.Manifest, data)
+	m, err := config.ParseManifest(st.vm.Manifest, data)
 	if err != nil {
 		return err
 	}
@@ -117,9 +125,9 @@ func (st *store) accept(data []byte) error {
 func (st *store) explain(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		if st.current == nil {
-			return fmt.Errorf("%s does not exist; put the manifest there", st.settings.Manifest)
+			return fmt.Errorf("%s does not exist; put the manifest there", st.vm.Manifest)
 		}
-		return fmt.Errorf("%s does not exist any more; the last good manifest stays in force, put the file back", st.settings.Manifest)
+		return fmt.Errorf("%s does not exist any more; the last good manifest stays in force, put the file back", st.vm.Manifest)
 	}
 	return err
 }

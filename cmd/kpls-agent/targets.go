@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"strconv"
 	"sync"
 	"time"
 
@@ -93,22 +91,6 @@ func (t *targets) update() {
 	t.prober.SetTargets(list)
 }
 
-// listenerCheck is how to check a listener of the manifest, as the process has it.
-func listenerCheck(e config.Endpoint, running []config.Effective, broker int32, login *kafka.Login) kafka.ListenerCheck {
-	check := kafka.ListenerCheck{
-		Protocol: e.SecurityProtocol, Broker: broker, AdvertisedHost: e.AdvertisedHost, AdvertisedPort: e.AdvertisedPort, Login: login,
-	}
-	bind, bindPort := e.BindHost, e.BindPort
-	for _, r := range running {
-		if r.Name == e.Name {
-			check.Protocol, check.AdvertisedHost, check.AdvertisedPort = r.SecurityProtocol, r.AdvertisedHost, r.AdvertisedPort
-			bind, bindPort = r.BindHost, r.BindPort
-		}
-	}
-	check.Addr = net.JoinHostPort(dialHost(bind), strconv.Itoa(bindPort))
-	return check
-}
-
 // check takes a doubtful certificate for a warning: the listener serves, and
 // whether its clients verify names is theirs to say. So it does with a listener
 // that does not let the agent in.
@@ -127,38 +109,8 @@ func (t *targets) check(name string, c *kafka.Checker) func(context.Context) err
 	}
 }
 
-// dialHost is where to reach a listener from this machine.
-func dialHost(bind string) string {
-	if bind == "" || bind == "0.0.0.0" {
-		return "127.0.0.1"
-	}
-	if ip := net.ParseIP(bind); ip != nil && ip.IsUnspecified() {
-		return "::1"
-	}
-	return bind
-}
-
 func newTargets(p *probe.Prober, st *store, n node, s *settings.Settings, log *slog.Logger, asked *kafka.Metrics) *targets {
 	return &targets{
 		prober: p, store: st, id: n.BrokerID, log: log, asked: asked, checkers: map[string]*kafka.Checker{}, failures: map[string]*kafka.Failures{}, login: listenerLogin(s, n),
 	}
-}
-
-// listenerLogin is the agent's login for listeners that ask for one; nil if it has none.
-// A token endpoint that is slow leaves a check the time to do without a login: it makes
-// no broker unfit.
-func listenerLogin(s *settings.Settings, n node) *kafka.Login {
-	c := s.Kafka.Client
-	if s.Kafka.SASL.Mechanism == "" && s.Kafka.TLS.CertFile == "" && (c == nil || c.Protocol == "PLAINTEXT") {
-		return nil
-	}
-	l := kafkaLogin(s, n.agents.SecurityProtocol)
-	if ask := l.Token; ask != nil {
-		l.Token = func(ctx context.Context) (string, map[string]string, error) {
-			ctx, cancel := context.WithTimeout(ctx, probe.CheckTimeout/2)
-			defer cancel()
-			return ask(ctx)
-		}
-	}
-	return &l
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -43,25 +45,23 @@ func (f *files) commandLine() unit.CommandLine {
 	return f.line()
 }
 
-// hiddenLines says which lines of the file have no effect, since the command line has them, too.
-func (f *files) hiddenLines(data []byte) []string {
-	file, err := config.ReadProperties(f.settings.ServerProperties, data)
+// OverridesSeen is true where the broker's command line can be seen.
+func (f *files) OverridesSeen() bool { return f.commandLine().Overrides != nil }
+
+// Hidden are the lines of the file that have no effect, since the command line has them, too.
+func (f *files) Hidden() []config.PendingEdit {
 	m, _ := f.store.get()
-	if err != nil || m == nil {
+	if m == nil {
 		return nil
 	}
-	desired, err := m.For(f.id)
-	if err != nil {
+	s := f.look(m)
+	if s.file == nil {
 		return nil
 	}
 	f.mu.Lock()
 	running := f.running
 	f.mu.Unlock()
-	var out []string
-	for _, e := range config.Hidden(running.values, file, f.commandLine().Overrides, desired, running.version) {
-		out = append(out, hiddenText(e))
-	}
-	return out
+	return config.Hidden(running.values, s.file, f.commandLine().Overrides, s.desired, running.version)
 }
 
 // logDirs are log.dirs, or log.dir, or Kafka's default for both, and metadata.log.dir.
@@ -99,4 +99,57 @@ func readProperties(path string) (*config.Properties, error) {
 		return nil, err
 	}
 	return config.ReadProperties(path, data)
+}
+
+// newUnit is the broker's service, and what keeps watching it.
+func newUnit(s *settings.Settings, log *slog.Logger) (agent.Unit, func(context.Context) error, error) {
+	if len(s.Commands.Restart) > 0 {
+		c, err := unit.NewCommands(unit.CommandsOptions{Restart: s.Commands.Restart, Status: s.Commands.Status, Output: os.Stderr})
+		if err != nil {
+			return nil, nil, err
+		}
+		return c, c.Run, nil
+	}
+	d := unit.NewSystemd(unit.SystemdOptions{
+		Unit: s.Unit, Logger: log.With("component", "unit"), Broker: func() unit.Broker { return unitBroker(s) },
+		Seen: func() *unit.Seen { return readSeen(seenPath) },
+	})
+	return d, d.Run, nil
+}
+
+// commandLine is the broker's, as far as it can be seen.
+func commandLine(ctx context.Context, s *settings.Settings) unit.CommandLine {
+	u, _, err := newUnit(s, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return unit.CommandLine{}
+	}
+	systemd, ok := u.(*unit.Systemd)
+	if !ok {
+		return unit.CommandLine{}
+	}
+	defer systemd.Close()
+	return systemd.CommandLine(ctx)
+}
+
+// manages is true for the properties that the agent writes.
+func manages(key string) bool {
+	return key == "listeners" || key == "advertised.listeners" || key == "listener.security.protocol.map" || strings.HasPrefix(key, "listener.name.")
+}
+
+// seenPath is what `kpls-agent setup`, which is root, has seen of the unit's commands where the service
+// cannot read them: a script or an environment file of root's alone. It is not there where nothing is hidden.
+const seenPath = "/etc/kpls-agent/unit-seen.json"
+
+// readSeen returns nil for nothing written down, or nothing that can be read: then what the service cannot
+// see is said to be so.
+func readSeen(path string) *unit.Seen {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	var s unit.Seen
+	if json.Unmarshal(data, &s) != nil {
+		return nil
+	}
+	return &s
 }

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"cmp"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"example.com/kpls-agent/internal/kafka"
+	"example.com/kpls-agent/internal/login"
+	"example.com/kpls-agent/internal/settings"
+)
+
+// kafkaLogin is the settings' login; protocol is the listener's, where they do not say it.
+func kafkaLogin(s *settings.Settings, protocol string) kafka.Login {
+	k := s.Kafka
+	if k.Client != nil {
+		return clientLogin(k.Client, k.Tokens)
+	}
+	return kafka.Login{
+		Protocol:    cmp.Or(k.SecurityProtocol, protocol),
+		Roots:       func() (*x509.CertPool, error) { return login.PEMRoots(k.TLS.CAFile) },
+		Certificate: func() (*tls.Certificate, error) { return login.PEMCertificate(k.TLS.CertFile, k.TLS.KeyFile) },
+		ServerName:  k.TLS.ServerName,
+		Mechanism:   k.SASL.Mechanism, User: k.SASL.Credentials,
+	}
+}
+
+// clientLogin is the login of a client.properties; tokens are its own, if it logs in with such.
+func clientLogin(c *login.Client, tokens *login.Tokens) kafka.Login {
+	l := kafka.Login{Protocol: c.Protocol, Roots: c.Roots, Certificate: c.Certificate, AnyName: c.AnyName, Mechanism: c.Mechanism, User: c.User}
+	if c.Mechanism == login.OAuthBearer {
+		l.Token = tokens.Token
+	}
+	return l
+}
+
+// fits holds the login of the settings against the listener that it is for.
+func fits(s *settings.Settings, n node) error {
+	k, has := s.Kafka, n.agents.SecurityProtocol
+	switch {
+	case k.Client != nil && k.Client.Protocol != has:
+		return fmt.Errorf("%s is for a listener with %s, and the %s, which the agent talks to, has %s; name a file for that one as kafka.client_properties, or the listener that is meant as kafka.listener",
+			k.Client.Path, k.Client.Protocol, n.word(), has)
+	case k.Client == nil && k.SecurityProtocol != "" && k.SecurityProtocol != has:
+		return fmt.Errorf("kafka.security_protocol is %s, and the %s, which the agent talks to, has %s; correct it, or name the listener that is meant as kafka.listener", k.SecurityProtocol, n.word(), has)
+	case k.Client == nil && strings.HasPrefix(has, "SASL_") && k.SASL.Mechanism == "":
+		return fmt.Errorf("the %s, which the agent talks to, has %s, and the settings name no user; set mechanism, username and password_file of kafka.sasl%s, or kafka.client_properties%s",
+			n.word(), has, among(n.Mechanisms[n.agents.Name]), elsewhere(n))
+	}
+	return nil
+}
+
+// among says which mechanisms a listener offers.
+func among(mechanisms []string) string {
+	if len(mechanisms) == 0 {
+		return ""
+	}
+	return " (the listener offers " + strings.Join(mechanisms, ", ") + ")"
+}
+
+// elsewhere says what to do where a listener offers nothing that an agent's own
+// user could log in with.
+func elsewhere(n node) string {
+	if slices.ContainsFunc(n.Mechanisms[n.agents.Name], func(m string) bool { return slices.Contains(settings.PasswordMechanisms(), m) }) {
+		return ""
+	}
+	return "; for a user with a password add SCRAM-SHA-512 to sasl.enabled.mechanisms of that listener, or name another listener of the brokers as kafka.listener"
+}
+
+// openKafka makes the client that all commands use; change adds what only the daemon has.
+func openKafka(s *settings.Settings, n node, log *slog.Logger, change func(*kafka.Options)) (*kafka.Client, error) {
+	if err := fits(s, n); err != nil {
+		return nil, err
+	}
+	c := s.Kafka.Client
+	o := kafka.Options{
+		Seeds: s.Kafka.BootstrapServers, Login: kafkaLogin(s, n.agents.SecurityProtocol),
+		Self: n.BrokerID, OwnAddress: n.agents.Address(), Topic: s.Kafka.Topic, Logger: log,
+	}
+	if len(o.Seeds) == 0 && c != nil {
+		o.Seeds = slices.Clone(c.Bootstrap)
+	}
+	if len(o.Seeds) == 0 {
+		o.Seeds = []string{n.agents.Address()}
+	}
+	for _, a := range loadAddresses(s) {
+		if !slices.Contains(o.Seeds, a) {
+			o.Seeds = append(o.Seeds, a)
+		}
+	}
+	if change != nil {
+		change(&o)
+	}
+	return kafka.Open(o)
+}

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"example.com/kpls-agent/internal/agent"
+	"example.com/kpls-agent/internal/restart"
+)
+
+// ownBroker asks the broker for the loop, and gives on what its process runs: the probes are
+// judged by that, and server.properties is compared with it.
+type ownBroker struct {
+	*cluster
+	learned func(process)
+}
+
+var _ agent.Cluster = ownBroker{}
+
+// Running implements agent.Cluster.
+func (b ownBroker) Running(ctx context.Context) restart.RunningFacts {
+	f, p := b.Ask(ctx)
+	if f.Err == "" {
+		b.learned(p)
+	}
+	return f
+}
+
+// learn asks once what the process runs, whatever the loop waits for: a loop that has a
+// refusal does not ask, and the probes are judged by what the process has, not by what
+// the manifest wants of it.
+func (b ownBroker) learn(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for b.Running(ctx).Err != "" {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
