@@ -20,7 +20,7 @@ build: ## build bin/kpls-agent
 
 # The simulation has no goroutines of its own: the race detector would find nothing
 # in it, and take seven times as long.
-# The package that takes longest comes first, so that others run beside it.
+# The package that takes longest comes first; others run at the same time.
 test: setup vet ## all tests; the last ones on real brokers, fetched by Maven
 	$(TEST) -timeout 10m ./internal/kafka ./cmd/... ./internal/...
 	$(GO) test -shuffle=on -timeout 10m ./test/sim
@@ -31,25 +31,26 @@ test: setup vet ## all tests; the last ones on real brokers, fetched by Maven
 brokers: setup ## only the tests on real brokers
 	$(TEST) -timeout 40m -p 1 -v ./test/e2e
 
-lint: ## golangci-lint with .golangci.yml, functions that nothing calls, known vulnerabilities
+lint: ## golangci-lint with .golangci.yml, functions that nothing calls, known vulnerabilities, words
 	$(LINT) config verify
 	$(LINT) run
 	@dead=$$($(GO) tool -modfile=tools/deadcode/go.mod deadcode -tags soak,shapes,matrix -test ./...) || exit 1; \
 	  [ -z "$$dead" ] || { printf '%s\n' "$$dead" 'remove these: nothing calls them, no test either'; exit 1; }
+	$(GO) test ./test/repo -run '^(TestRules|TestWords|TestWidth)$$'
 	@GO="$(GO)" VULNDB="$(VULNDB)" test/govulncheck.sh
 
 fmt: ## format all Go files
 	$(LINT) fmt
 
-# With -race, so that the tests find everything compiled.
+# With -race: the tests then find everything compiled.
 vet:
 	$(GO) vet -race ./...
 	$(GO) vet -race -tags crashpoints ./cmd/...
 	$(GO) vet -tags soak ./test/sim
 	$(GO) vet -race -tags shapes,matrix ./test/e2e
 
-# Built and then run, not by `go run`, so that a signal reaches the program itself.
-demo: setup ## a roll-out, a bad manifest and its roll-back, live on one screen
+# Built and then run, not by `go run`: a signal must reach the program itself.
+demo: setup ## a roll-out, a bad manifest and its rollback, live on one screen
 	$(GO) build -o bin/demo ./test/demo
 	@exec bin/demo
 
@@ -71,7 +72,7 @@ help: ## this list
 
 ##@ Before a release
 
-# Built and then run, so that a signal reaches the test, which then removes its machines.
+# Built and then run: a signal must reach the test, which then removes its machines.
 e2e: setup deb ## as root: the package on three machines with systemd, and every fault; DEBIAN=trixie for another release
 	@test/setup-machines.sh
 	$(GO) test -race -c -o bin/e2e ./test/system

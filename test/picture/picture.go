@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Measures are in pixels. The colours can be told apart without seeing them as colours.
+// Measures are in pixels. The colours differ in brightness, too.
 const (
 	width, height   = 960, 470
 	vmWidth, vmLeft = 296, 24
