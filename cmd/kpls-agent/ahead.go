@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/internal/settings"
 )
@@ -74,19 +75,19 @@ func hiddenText(e config.PendingEdit) string {
 
 // checkAhead compares what the process runs with what it would find at a start. A file that
 // cannot be read was told of before.
-func checkAhead(s *settings.Settings, n node, p process, overrides map[string]string) []finding {
-	file, err := readProperties(s.ServerProperties)
+func checkAhead(s *settings.Settings, n host.Node, p host.Process, overrides map[string]string) []finding {
+	file, err := host.ReadProperties(s.ServerProperties)
 	if err != nil {
 		return nil
 	}
 	start := file.Under(overrides)
-	findings := checkDynamic(p.values, start, n.BrokerID)
+	findings := checkDynamic(p.Values, start, n.BrokerID)
 	desired, err := desiredOf(s.Manifest, n.BrokerID)
 	if err != nil {
 		return findings // which lines are the manifest's is not known
 	}
-	edits := config.Pending(p.values, start, desired, p.version)
-	hidden := config.Hidden(p.values, file, overrides, desired, p.version)
+	edits := config.Pending(p.Values, start, desired, p.Version)
+	hidden := config.Hidden(p.Values, file, overrides, desired, p.Version)
 	return append(checkPending(edits, hidden, overrides != nil), findings...)
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/kafka"
 )
 
@@ -24,7 +25,7 @@ func answer(t *testing.T, name string) map[string]config.RunningValue {
 	if err := json.Unmarshal(data, &entries); err != nil {
 		t.Fatal(err)
 	}
-	return runningValues(entries)
+	return host.RunningValues(entries)
 }
 
 func properties(t *testing.T, text string) *config.Properties {

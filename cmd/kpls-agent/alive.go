@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/internal/settings"
 	"example.com/kpls-agent/internal/unit"
@@ -37,7 +38,7 @@ const lookEvery = 5 * time.Second
 // Kafka is often installed after the agent, and the files of the login can be read. An
 // agent that ended would only be started again every other second, and be given up by
 // systemd. It tells each new reason, and beats meanwhile. The error is that of ctx.
-func awaitFiles(ctx context.Context, s *settings.Settings, beat func(), tell func(why error)) (node, error) {
+func awaitFiles(ctx context.Context, s *settings.Settings, beat func(), tell func(why error)) (host.Node, error) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	told := ""
@@ -53,22 +54,22 @@ func awaitFiles(ctx context.Context, s *settings.Settings, beat func(), tell fun
 		beat()
 		select {
 		case <-ctx.Done():
-			return node{}, ctx.Err()
+			return host.Node{}, ctx.Err()
 		case <-tick.C:
 		}
 	}
 }
 
 // usable reads the broker, and tries the login's files as a client does that connects to nobody.
-func usable(s *settings.Settings) (node, error) {
-	n, err := readNode(s)
+func usable(s *settings.Settings) (host.Node, error) {
+	n, err := host.ReadNode(s)
 	if err != nil {
 		return n, err
 	}
 	if err := s.Kafka.ReadClient(); err != nil {
 		return n, err
 	}
-	client, err := openKafka(s, n, slog.New(slog.DiscardHandler), nil)
+	client, err := host.Dial(s, n, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return n, err
 	}

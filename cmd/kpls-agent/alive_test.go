@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/internal/settings"
 	"example.com/kpls-agent/internal/unit"
@@ -108,7 +109,7 @@ func TestAwaitFiles(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "server.properties")
 		var told []string
 		beats := 0
-		got := make(chan node, 1)
+		got := make(chan host.Node, 1)
 		go func() {
 			n, err := awaitFiles(t.Context(), &settings.Settings{ServerProperties: path}, func() { beats++ }, func(why error) { told = append(told, why.Error()) })
 			if err != nil {
@@ -124,7 +125,7 @@ func TestAwaitFiles(t *testing.T) {
 			time.Sleep(time.Minute)
 		}
 		write("process.roles=controller\nnode.id=1\n")
-		write(brokerFile)
+		write(checkedProperties)
 		if n := <-got; n.BrokerID != 1 {
 			t.Errorf("the broker is %+v", n)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/portuse"
 	"example.com/kpls-agent/internal/restart"
@@ -136,43 +137,43 @@ func checkAll(ctx context.Context, s *settings.Settings, owners portuse.Owners, 
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	quiet := slog.New(slog.DiscardHandler)
-	n, err := readNode(s)
+	n, err := host.ReadNode(s)
 	findings := append([]finding{checkNode(s, n, err)}, checkMount("server.properties", s.ServerProperties)...)
 	findings = append(findings, checkLines(s.ServerProperties)...)
 	if err != nil {
 		return append(findings, checkPlaces(s)...)
 	}
 	m, desired, found := checkManifest(s, n)
-	st := holding(s, m)
+	st := host.Holding(s, m)
 	findings = append(findings, found...)
 	findings = append(findings, checkPlaces(s)...)
 	if offline {
 		return findings
 	}
 	findings = append(findings, checkUnit(ctx, s)...)
-	client, err := openKafka(s, n, quiet, nil)
+	client, err := host.Dial(s, n, quiet, nil)
 	if err != nil {
 		return append(findings, judged("login to Kafka", err, ""))
 	}
 	defer client.Close()
-	found, running, process := checkKafka(ctx, s, n, newCluster(s, n, st, client), client)
+	found, running, process := checkKafka(ctx, s, n, host.NewCluster(s, n, st, client), client)
 	findings = append(findings, found...)
-	findings = append(findings, checkListeners(ctx, s, n, desired, process.listeners)...)
-	findings = append(findings, checkPorts(ctx, s, owners, desired, process.listeners)...)
-	f := viewFiles(s, n.BrokerID, st)
+	findings = append(findings, checkListeners(ctx, s, n, desired, process.Listeners)...)
+	findings = append(findings, checkPorts(ctx, s, owners, desired, process.Listeners)...)
+	f := host.ViewFiles(s, n.BrokerID, st)
 	f.Learned(process)
 	return append(findings, checkRestart(ctx, s, n, f, running)...)
 }
 
 // checkRestart says whether the agent would restart this broker, as far as this VM knows: it
 // walks the agent's own list. The lines before it say more of each.
-func checkRestart(ctx context.Context, s *settings.Settings, n node, f *files, running restart.RunningFacts) []finding {
-	u, _, err := newUnit(s, slog.New(slog.DiscardHandler))
+func checkRestart(ctx context.Context, s *settings.Settings, n host.Node, f *host.Files, running restart.RunningFacts) []finding {
+	u, _, err := host.NewUnit(s, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil // the lines on the unit say so
 	}
 	facts := restart.Facts{Now: time.Now(), Unit: u.State(ctx), Running: running}
-	f.heardBy(ctx, u)
+	f.HeardBy(ctx, u)
 	facts.Manifest = f.Manifest(facts.Running)
 	if err := u.MayRestart(ctx); err != nil {
 		facts.Right.Denied = err.Error()
@@ -196,7 +197,7 @@ func checkRestart(ctx context.Context, s *settings.Settings, n node, f *files, r
 // preflight tells the log at the start of the agent what is not well, as far as
 // the agent does not say it anyway, and returns. The broker may be about to
 // start beside it: it is waited for.
-func preflight(ctx context.Context, s *settings.Settings, n node, client *kafka.Client, log *slog.Logger) {
+func preflight(ctx context.Context, s *settings.Settings, n host.Node, client *kafka.Client, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, preflightTimeout)
 	defer cancel()
 	tell := func(findings ...finding) {
@@ -219,6 +220,6 @@ func preflight(ctx context.Context, s *settings.Settings, n node, client *kafka.
 		}
 		return
 	}
-	found, _, _ := checkKafka(ctx, s, n, newCluster(s, n, holding(s, nil), client), client)
+	found, _, _ := checkKafka(ctx, s, n, host.NewCluster(s, n, host.Holding(s, nil), client), client)
 	tell(found...)
 }

@@ -12,15 +12,16 @@ import (
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/durable"
+	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/settings"
 )
 
-func checkNode(s *settings.Settings, n node, err error) finding {
-	return ofFile(judged("server.properties", err, fmt.Sprintf("%s, broker %d, %s at %s", s.ServerProperties, n.BrokerID, n.word(), n.agents.Address())))
+func checkNode(s *settings.Settings, n host.Node, err error) finding {
+	return ofFile(judged("server.properties", err, fmt.Sprintf("%s, broker %d, %s at %s", s.ServerProperties, n.BrokerID, n.Word(), n.Agents.Address())))
 }
 
 // checkManifest checks the manifest, and what it makes of this broker.
-func checkManifest(s *settings.Settings, n node) (*config.Manifest, config.Desired, []finding) {
+func checkManifest(s *settings.Settings, n host.Node) (*config.Manifest, config.Desired, []finding) {
 	path := s.Manifest
 	data, err := os.ReadFile(path)
 	var m *config.Manifest
@@ -33,13 +34,13 @@ func checkManifest(s *settings.Settings, n node) (*config.Manifest, config.Desir
 	if err != nil {
 		return nil, config.Desired{}, findings
 	}
-	kept := keptManifest(s)
+	kept := host.KeptManifest(s)
 	if prev, err := os.ReadFile(kept); err == nil {
 		if p, err := config.ParseManifest(kept, prev); err == nil {
 			findings = append(findings, judgedFile("manifest after the one in force", config.CheckSuccession(p, m), ""))
 		}
 	}
-	r, desired, err := viewFiles(s, n.BrokerID, holding(s, m)).Render(m)
+	r, desired, err := host.ViewFiles(s, n.BrokerID, host.Holding(s, m)).Render(m)
 	note := "nothing to change"
 	if err == nil && r.Changed {
 		note = fmt.Sprintf("it changes %s in server.properties; `kpls-agent plan` shows how", strings.Join(r.Keys, ", "))

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/internal/settings"
@@ -36,18 +37,18 @@ func answers(ctx context.Context, client *kafka.Client) error {
 
 // checkKafka checks the login and what it allows, and the clock by that of Kafka;
 // it returns what the broker runs.
-func checkKafka(ctx context.Context, s *settings.Settings, n node, c *cluster, client *kafka.Client) ([]finding, restart.RunningFacts, process) {
+func checkKafka(ctx context.Context, s *settings.Settings, n host.Node, c *host.Cluster, client *kafka.Client) ([]finding, restart.RunningFacts, host.Process) {
 	version, err := client.Version(ctx)
 	findings := []finding{judged("login to Kafka", err, "Kafka "+version)}
 	if err != nil {
-		return findings, restart.RunningFacts{At: time.Now(), Err: err.Error()}, process{}
+		return findings, restart.RunningFacts{At: time.Now(), Err: err.Error()}, host.Process{}
 	}
 	running, p := c.Ask(ctx)
 	if running.Err != "" {
 		findings = append(findings, broken("configuration of the broker", "%s", running.Err))
 	} else {
 		findings = append(findings, well("configuration of the broker", ""))
-		findings = append(findings, checkAhead(s, n, p, commandLine(ctx, s).Overrides)...)
+		findings = append(findings, checkAhead(s, n, p, host.CommandLine(ctx, s).Overrides)...)
 		findings = append(findings, checkStorage(running.LogDirs, running.LogDirsErr)...)
 	}
 	view := client.Observe(ctx)

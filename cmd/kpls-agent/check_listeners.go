@@ -6,19 +6,21 @@ import (
 	"slices"
 
 	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/kafka"
+	"example.com/kpls-agent/internal/probe"
 	"example.com/kpls-agent/internal/settings"
 )
 
 // checkListeners asks each listener of the manifest that the process has, as the
 // daemon does for its probe.
-func checkListeners(ctx context.Context, s *settings.Settings, n node, d config.Desired, running []config.Effective) []finding {
+func checkListeners(ctx context.Context, s *settings.Settings, n host.Node, d config.Desired, running []config.Effective) []finding {
 	var findings []finding
 	for _, e := range d.Endpoints {
 		if !slices.ContainsFunc(running, func(r config.Effective) bool { return r.Name == e.Name }) {
 			continue
 		}
-		checker := kafka.NewChecker(listenerCheck(e, running, n.BrokerID, listenerLogin(s, n)))
+		checker := kafka.NewChecker(host.ListenerCheck(e, running, n.BrokerID, host.ListenerLogin(s, n, probe.CheckTimeout/2)))
 		err := checker.Check(ctx)
 		unseen := checker.Unseen()
 		checker.Close()

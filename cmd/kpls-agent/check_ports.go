@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/portuse"
 	"example.com/kpls-agent/internal/settings"
 )
@@ -25,17 +26,17 @@ func checkPorts(ctx context.Context, s *settings.Settings, owners portuse.Owners
 	var findings []finding
 	for _, e := range d.Endpoints {
 		findings = append(findings,
-			judgePort("port of "+e.Name, bindable(ctx, e.BindHost, e.BindPort), owners, e.BindPort, ours(running, e.BindPort), "the broker"),
-			judgePort("probe port of "+e.Name, bindable(ctx, e.ProbeHost, e.ProbePort), owners, e.ProbePort, agent.open(e.Name), "the agent"))
+			judgePort("port of "+e.Name, host.Bindable(ctx, e.BindHost, e.BindPort), owners, e.BindPort, host.Holds(running, e.BindPort), "the broker"),
+			judgePort("probe port of "+e.Name, host.Bindable(ctx, e.ProbeHost, e.ProbePort), owners, e.ProbePort, agent.open(e.Name), "the agent"))
 	}
 	findings = append(findings, checkAsked(agent, d, time.Now())...)
-	host, port, err := net.SplitHostPort(s.HTTPListen)
+	name, port, err := net.SplitHostPort(s.HTTPListen)
 	number, errPort := strconv.Atoi(port)
 	if err = errors.Join(err, errPort); err != nil {
 		return append(findings, judged("port of the metrics", err, ""))
 	}
 	return append(findings,
-		judgePort("port of the metrics", bindable(ctx, host, number), owners, number, agent.runs(), "the agent"),
+		judgePort("port of the metrics", host.Bindable(ctx, name, number), owners, number, agent.runs(), "the agent"),
 		checkLent(portsOf(d, number)))
 }
 
@@ -79,13 +80,13 @@ func (n neighbour) open(listener string) bool {
 
 // askNeighbour asks the agent that may run here.
 func askNeighbour(ctx context.Context, listen string) neighbour {
-	host, port, err := net.SplitHostPort(listen)
+	name, port, err := net.SplitHostPort(listen)
 	if err != nil {
 		return ""
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(dialHost(host), port)+"/metrics", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host.DialHost(name), port)+"/metrics", nil)
 	if err != nil {
 		return ""
 	}

@@ -6,6 +6,8 @@ import (
 	"example.com/kpls-agent/internal/restart"
 )
 
+const gib = 1 << 30
+
 func TestCheckStorage(t *testing.T) {
 	for _, c := range []struct {
 		dir   restart.LogDir

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/internal/settings"
@@ -271,11 +272,11 @@ func TestPortsOfANeighbour(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := l.Addr().(*net.TCPAddr)
-	if err := bindable(t.Context(), "127.0.0.1", addr.Port); !errors.Is(err, syscall.EADDRINUSE) {
+	if err := host.Bindable(t.Context(), "127.0.0.1", addr.Port); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("held: %v", err)
 	}
 	l.Close()
-	if err := bindable(t.Context(), "127.0.0.1", addr.Port); err != nil {
+	if err := host.Bindable(t.Context(), "127.0.0.1", addr.Port); err != nil {
 		t.Errorf("free: %v", err)
 	}
 	if n := askNeighbour(t.Context(), addr.String()); n.runs() || n.open("EXTERNAL") {
@@ -446,8 +447,8 @@ func TestPreflight(t *testing.T) {
 	run := func(ctx context.Context) string {
 		var out bytes.Buffer
 		log := slog.New(slog.NewTextHandler(&out, nil))
-		n := node{agents: config.Effective{Advertised: true, AdvertisedHost: "127.0.0.1", AdvertisedPort: 1, SecurityProtocol: "PLAINTEXT"}}
-		client, err := openKafka(s, n, log, nil)
+		n := host.Node{Agents: config.Effective{Advertised: true, AdvertisedHost: "127.0.0.1", AdvertisedPort: 1, SecurityProtocol: "PLAINTEXT"}}
+		client, err := host.Dial(s, n, log, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

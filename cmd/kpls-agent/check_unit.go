@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/internal/settings"
 	"example.com/kpls-agent/internal/unit"
@@ -20,7 +21,7 @@ const stopNeeded = 330 * time.Second
 
 // checkUnit checks the broker's service.
 func checkUnit(ctx context.Context, s *settings.Settings) []finding {
-	u, _, err := newUnit(s, slog.New(slog.DiscardHandler))
+	u, _, err := host.NewUnit(s, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return []finding{judged("commands", err, "")}
 	}
@@ -38,7 +39,7 @@ func checkUnit(ctx context.Context, s *settings.Settings) []finding {
 		return findings
 	}
 	findings = append(findings, judgeState("state of the unit", u.State(ctx)))
-	findings = append(findings, ofUnit(append(seen.Judge(unitBroker(s)), seen.JudgeRotation("/etc/logrotate.d")...))...)
+	findings = append(findings, ofUnit(append(seen.Judge(host.UnitBroker(s)), seen.JudgeRotation("/etc/logrotate.d")...))...)
 	return append(findings,
 		judged("right to restart the unit", systemd.MayRestart(ctx), ""),
 		judgeSynchronized(systemd.ClockSynchronized(ctx)),
@@ -54,7 +55,7 @@ func unseenUnit() finding {
 
 // unitFaults are the faults of the broker's unit that a roll-out would meet, and what of it is hidden from a user.
 func unitFaults(ctx context.Context, s *settings.Settings, who account) ([]finding, *unit.Seen, error) {
-	u, _, err := newUnit(s, slog.New(slog.DiscardHandler))
+	u, _, err := host.NewUnit(s, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -67,7 +68,7 @@ func unitFaults(ctx context.Context, s *settings.Settings, who account) ([]findi
 	if err != nil || seen.LoadState != "loaded" {
 		return nil, nil, err // one that is not there yet is no fault of this machine's set-up
 	}
-	faults := slices.DeleteFunc(ofUnit(seen.Judge(unitBroker(s))), func(f finding) bool { return f.Level != levelFault })
+	faults := slices.DeleteFunc(ofUnit(seen.Judge(host.UnitBroker(s))), func(f finding) bool { return f.Level != levelFault })
 	return faults, seen.Write(func(path string) bool { return hidden(path, who) }), nil
 }
 

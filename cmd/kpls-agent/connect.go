@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"time"
 
+	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/internal/settings"
@@ -31,11 +32,11 @@ func connect(ctx context.Context, s *shared) (*connection, error) {
 	if err != nil {
 		return nil, invalid(err)
 	}
-	n, err := readNode(vm)
+	n, err := host.ReadNode(vm)
 	if err != nil {
 		return nil, invalid(err)
 	}
-	client, err := openKafka(vm, n, slog.New(slog.DiscardHandler), nil)
+	client, err := host.Dial(vm, n, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return nil, invalid(err)
 	}

@@ -89,7 +89,7 @@ func newResume(s *shared) *cobra.Command {
 				}
 				for _, hash := range slices.Sorted(maps.Keys(v.Halts)) {
 					records = append(records, restart.NewUnhalt(hash))
-					did = append(did, fmt.Sprintf("manifest %s, which broker %d had halted, may be tried again", short(hash), v.Halts[hash].Broker))
+					did = append(did, fmt.Sprintf("manifest %s, which broker %d had halted, may be tried again", restart.Short(hash), v.Halts[hash].Broker))
 				}
 				if len(records) == 0 {
 					return nil, "nothing was paused or halted", nil

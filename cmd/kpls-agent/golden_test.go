@@ -2,6 +2,7 @@ package main
 
 import (
 	"flag"
+	"os"
 	"testing"
 
 	"example.com/kpls-agent/test/tables"
@@ -15,4 +16,13 @@ func hold(t *testing.T, path, got string) {
 	if err := tables.HoldFile(path, got, *update); err != nil {
 		t.Error(err)
 	}
+}
+
+func contents(t testing.TB, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }

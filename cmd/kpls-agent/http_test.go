@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"example.com/kpls-agent/internal/agent"
+	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/probe"
 	"example.com/kpls-agent/test/tables"
@@ -49,7 +50,7 @@ func measured(t testing.TB) []prometheus.Collector {
 	t.Helper()
 	prober := probe.New(probe.Options{Logger: slog.New(slog.DiscardHandler)})
 	return slices.Concat(
-		buildInfo(), agent.NewMetrics().Collectors(), newFileNotes(slog.New(slog.DiscardHandler)).Collectors(),
+		buildInfo(), agent.NewMetrics().Collectors(), host.NewNotes(slog.New(slog.DiscardHandler)).Collectors(),
 		prober.Collectors(), kafka.NewMetrics().Collectors(), []prometheus.Collector{newBindFailures(), newHalfOpen(), newSettingsRefused(false)},
 	)
 }

@@ -5,14 +5,15 @@ import (
 	"time"
 
 	"example.com/kpls-agent/internal/agent"
+	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/restart"
 )
 
 // ownBroker asks the broker for the loop, and gives on what its process runs: the probes are
 // judged by that, and server.properties is compared with it.
 type ownBroker struct {
-	*cluster
-	learned func(process)
+	*host.Cluster
+	learned func(host.Process)
 }
 
 var _ agent.Cluster = ownBroker{}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/internal/settings"
 )
@@ -84,7 +85,7 @@ func planOnline(ctx context.Context, s *shared, o planOptions) error {
 	if o.manifest != "" {
 		vm.Manifest = o.manifest
 	}
-	n, err := readNode(vm)
+	n, err := host.ReadNode(vm)
 	if err != nil {
 		return invalid(err)
 	}
@@ -121,9 +122,9 @@ func planOnline(ctx context.Context, s *shared, o planOptions) error {
 }
 
 // lookAhead gathers facts as the agent does, and plans on them.
-func lookAhead(ctx context.Context, vm *settings.Settings, n node, m *config.Manifest, conn *connection) (planReport, error) {
-	st := holding(vm, m)
-	f, c := viewFiles(vm, n.BrokerID, st), newCluster(vm, n, st, conn.client)
+func lookAhead(ctx context.Context, vm *settings.Settings, n host.Node, m *config.Manifest, conn *connection) (planReport, error) {
+	st := host.Holding(vm, m)
+	f, c := host.ViewFiles(vm, n.BrokerID, st), host.NewCluster(vm, n, st, conn.client)
 	facts := restart.Facts{Now: time.Now()}
 	_ = conn.sync(ctx) // what keeps it from being read is a fact as well
 	facts.Log = conn.log.Facts()
@@ -131,11 +132,11 @@ func lookAhead(ctx context.Context, vm *settings.Settings, n node, m *config.Man
 	facts.Running = running
 	f.Learned(process)
 	facts.Cluster = c.Observe(ctx)
-	u, _, err := newUnit(vm, slog.New(slog.DiscardHandler))
+	u, _, err := host.NewUnit(vm, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return planReport{}, err
 	}
-	f.heardBy(ctx, u)
+	f.HeardBy(ctx, u)
 	facts.Manifest = f.Manifest(facts.Running)
 	facts.Unit = u.State(ctx)
 	facts.Right = restart.RightFacts{At: time.Now()}
@@ -164,7 +165,7 @@ func lookAhead(ctx context.Context, vm *settings.Settings, n node, m *config.Man
 
 func (r planReport) text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "broker %d, manifest %s\n", r.Broker, short(r.Manifest))
+	fmt.Fprintf(&b, "broker %d, manifest %s\n", r.Broker, restart.Short(r.Manifest))
 	switch {
 	case r.Refusal != "":
 		fmt.Fprintf(&b, "refused: %s\n", r.Refusal)

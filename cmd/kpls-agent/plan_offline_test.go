@@ -12,7 +12,7 @@ import (
 func planned(t *testing.T, properties string, args ...string) (dir, out, errOut string, code int) {
 	t.Helper()
 	dir = t.TempDir()
-	for name, text := range map[string]string{"in": properties, "manifest": goodManifest} {
+	for name, text := range map[string]string{"in": properties, "manifest": checkedManifest} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o640); err != nil {
 			t.Fatal(err)
 		}
@@ -26,6 +26,8 @@ func planned(t *testing.T, properties string, args ...string) (dir, out, errOut 
 	hide := func(b bytes.Buffer) string { return strings.ReplaceAll(b.String(), dir, "DIR") }
 	return dir, hide(o), hide(e), code
 }
+
+const brokerFile = "# a broker\n" + checkedProperties
 
 func TestPlanOffline(t *testing.T) {
 	const diff = "--- DIR/in\n+++ DIR/in\n@@ -7,1 +7,1 @@\n-listeners="

@@ -112,7 +112,7 @@ func (r report) table(w io.Writer, rows int) error {
 		_, err := fmt.Fprintln(w, "no agent has reported yet")
 		return err
 	}
-	fmt.Fprintf(w, "cluster %s   manifest %s   %s%s\n", orDash(r.Cluster), orElse(short(r.Manifest), "differs"), r.State, r.listeners())
+	fmt.Fprintf(w, "cluster %s   manifest %s   %s%s\n", orDash(r.Cluster), orElse(restart.Short(r.Manifest), "differs"), r.State, r.listeners())
 	if r.Pause != nil {
 		fmt.Fprintf(w, "paused by %s since %s ago%s\n", r.Pause.By, elapsed(r.At.Sub(r.Pause.At)), colon(r.Pause.Why))
 	}
@@ -146,7 +146,7 @@ func (r report) table(w io.Writer, rows int) error {
 		if b.ManifestFault != "" {
 			why += " [a newer manifest is refused: " + b.ManifestFault + "]"
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", b.Broker, orDash(b.Zone), b.Phase, elapsed(r.At.Sub(b.Since)), orDash(short(b.Manifest)), yes(b.Drift), probes(b.Status), why)
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", b.Broker, orDash(b.Zone), b.Phase, elapsed(r.At.Sub(b.Since)), orDash(restart.Short(b.Manifest)), yes(b.Drift), probes(b.Status), why)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -208,13 +208,6 @@ func elapsed(d time.Duration) string {
 	default:
 		return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
 	}
-}
-
-func short(hash string) string {
-	if len(hash) > 12 {
-		return hash[:12]
-	}
-	return hash
 }
 
 func orDash(s string) string { return orElse(s, "-") }

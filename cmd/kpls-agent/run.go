@@ -17,6 +17,7 @@ import (
 
 	"example.com/kpls-agent/internal/agent"
 	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/probe"
 	"example.com/kpls-agent/internal/restart"
@@ -116,35 +117,35 @@ func run(ctx context.Context, force *settings.InForce, dir string, log *slog.Log
 	}
 	log = log.With("broker_id", n.BrokerID)
 	log.Info("agent starts", "version", version, "server_properties", s.ServerProperties)
-	st := newStore(s, log)
-	st.update(config.ReadFile(s.Manifest))
-	f, err := newFiles(s, n.BrokerID, st)
+	st := host.OpenStore(s, log)
+	st.Reload()
+	f, err := host.OpenFiles(s, n.BrokerID, st)
 	if err != nil {
 		return err
 	}
 	f.SettingsNote = force.Note()
-	f.Notes = newFileNotes(log.With("component", "file"))
+	f.Notes = host.NewNotes(log.With("component", "file"))
 	asked := kafka.NewMetrics()
-	client, err := openKafka(s, n, log.With("component", "kafka"), func(o *kafka.Options) {
-		o.Metrics, o.OnAddresses, o.Expect = asked, saveAddresses(s, log), st.brokers
+	client, err := host.Dial(s, n, log.With("component", "kafka"), func(o *kafka.Options) {
+		o.Metrics, o.OnAddresses, o.Expect = asked, host.SaveAddresses(s, log), st.Brokers
 	})
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	u, runUnit, err := newUnit(s, log)
+	u, runUnit, err := host.NewUnit(s, log)
 	if err != nil {
 		return err
 	}
-	f.heardBy(ctx, u)
+	f.HeardBy(ctx, u)
 	if prober == nil {
 		startProber(log)
 	}
 	t := newTargets(prober, st, n, s, log, asked)
 	t.update()
-	c := ownBroker{cluster: newCluster(s, n, st, client), learned: func(p process) {
+	c := ownBroker{Cluster: host.NewCluster(s, n, st, client), learned: func(p host.Process) {
 		f.Learned(p)
-		t.learned(p.listeners)
+		t.learned(p.Listeners)
 	}}
 	metrics := agent.NewMetrics()
 	unserved, halfOpen := newBindFailures(), newHalfOpen()
@@ -220,7 +221,7 @@ func ended(err error, notifier *unit.Notifier, log *slog.Logger) error {
 }
 
 // follow takes manifests over as they come, and looks again on SIGHUP.
-func follow(ctx context.Context, w *config.Watcher, st *store, changed func(), notifier *unit.Notifier, log *slog.Logger) {
+func follow(ctx context.Context, w *config.Watcher, st *host.Store, changed func(), notifier *unit.Notifier, log *slog.Logger) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
@@ -230,12 +231,12 @@ func follow(ctx context.Context, w *config.Watcher, st *store, changed func(), n
 			return
 		case <-hup:
 			warn(log, "tell systemd", notifier.Reloading())
-			if st.update(config.ReadFile(st.vm.Manifest)) {
+			if st.Reload() {
 				changed()
 			}
 			warn(log, "tell systemd", notifier.Ready())
 		case <-w.Changed():
-			if st.update(w.Read()) {
+			if st.Update(w.Read()) {
 				changed()
 			}
 		}

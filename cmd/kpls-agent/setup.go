@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/kpls-agent/internal/durable"
+	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/settings"
 	"example.com/kpls-agent/internal/unit"
 )
@@ -37,7 +38,7 @@ func newSetup(s *shared) *cobra.Command {
 			"start before the broker does. It writes\n\n" +
 			"  " + dropInPath + "\n  " + rulePath + "\n\n" +
 			"and access control lists. What the broker's unit runs and the service cannot read, such as a script of\n" +
-			"root's alone, it writes down for it in " + seenPath + ". Faults of the unit are left\n" +
+			"root's alone, it writes down for it in " + host.SeenPath + ". Faults of the unit are left\n" +
 			"to be done by hand. Prints each thing that it changes; a second time it changes nothing.\n" +
 			"Run it again after a change of the settings, then `systemctl restart kpls-agent`. The package runs it\n" +
 			"when it is installed and upgraded, and with --undo before it is removed.\n\n" +
@@ -46,7 +47,7 @@ func newSetup(s *shared) *cobra.Command {
 			if os.Geteuid() != 0 {
 				return errors.New("only root may give rights; run it with sudo")
 			}
-			u := &setup{dropIn: dropInPath, rule: rulePath, seen: seenPath, dry: dry, say: func(format string, args ...any) { fmt.Fprintf(s.stdout, format+"\n", args...) }}
+			u := &setup{dropIn: dropInPath, rule: rulePath, seen: host.SeenPath, dry: dry, say: func(format string, args ...any) { fmt.Fprintf(s.stdout, format+"\n", args...) }}
 			var err error
 			if u.who, err = lookUp(agentUser); err != nil {
 				return err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/settings"
 	"example.com/kpls-agent/internal/unit"
 )
@@ -163,14 +164,14 @@ func TestSetupJudgesTheUnit(t *testing.T) {
 	if said, _ := m.apply(); said != "write DIR/unit-seen.json: what the broker's unit runs and kpls-agent cannot read" || mode(t, m.u.seen) != 0o640 {
 		t.Errorf("said:\n%s", said)
 	}
-	if got := readSeen(m.u.seen); got == nil || got.Shape != seen.Shape {
+	if got := host.ReadSeen(m.u.seen); got == nil || got.Shape != seen.Shape {
 		t.Errorf("read back: %+v", got)
 	}
 	if said, _ := m.apply(); said != "nothing to change" {
 		t.Errorf("a second time it said:\n%s", said)
 	}
 	seen = nil
-	if said, _ := m.apply(); said != "remove DIR/unit-seen.json" || readSeen(m.u.seen) != nil {
+	if said, _ := m.apply(); said != "remove DIR/unit-seen.json" || host.ReadSeen(m.u.seen) != nil {
 		t.Errorf("said:\n%s", said)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/probe"
 	"example.com/kpls-agent/internal/settings"
@@ -24,7 +25,7 @@ const closeMargin = 10 * time.Minute
 // the manifest closes no probe before its broker's turn.
 type targets struct {
 	prober *probe.Prober
-	store  *store
+	store  *host.Store
 	id     int32
 	log    *slog.Logger
 	login  *kafka.Login // of the agent, for listeners that ask for one
@@ -51,7 +52,7 @@ func (t *targets) learned(running []config.Effective) {
 
 // update sets the targets anew.
 func (t *targets) update() {
-	m, _ := t.store.get()
+	m, _ := t.store.Get()
 	if m == nil {
 		return
 	}
@@ -64,7 +65,7 @@ func (t *targets) update() {
 	var list []probe.Target
 	used := map[string]bool{}
 	for _, e := range desired.Endpoints {
-		check := listenerCheck(e, t.running, t.id, t.login)
+		check := host.ListenerCheck(e, t.running, t.id, t.login)
 		if t.failures[e.Name] == nil {
 			t.failures[e.Name] = &kafka.Failures{}
 		}
@@ -109,8 +110,8 @@ func (t *targets) check(name string, c *kafka.Checker) func(context.Context) err
 	}
 }
 
-func newTargets(p *probe.Prober, st *store, n node, s *settings.Settings, log *slog.Logger, asked *kafka.Metrics) *targets {
+func newTargets(p *probe.Prober, st *host.Store, n host.Node, s *settings.Settings, log *slog.Logger, asked *kafka.Metrics) *targets {
 	return &targets{
-		prober: p, store: st, id: n.BrokerID, log: log, asked: asked, checkers: map[string]*kafka.Checker{}, failures: map[string]*kafka.Failures{}, login: listenerLogin(s, n),
+		prober: p, store: st, id: n.BrokerID, log: log, asked: asked, checkers: map[string]*kafka.Checker{}, failures: map[string]*kafka.Failures{}, login: host.ListenerLogin(s, n, probe.CheckTimeout/2),
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/login"
 	"example.com/kpls-agent/internal/settings"
@@ -122,7 +123,7 @@ func (o verifyOptions) login(protocol string) (kafka.Login, error) {
 		if c.Protocol != protocol {
 			return kafka.Login{}, fmt.Errorf("%s is for a listener with %s, and the manifest's has %s; correct security.protocol", o.client, c.Protocol, protocol)
 		}
-		return clientLogin(c, login.NewTokens(c)), nil
+		return host.ClientLogin(c, login.NewTokens(c)), nil
 	}
 	l := kafka.Login{Protocol: protocol, Roots: func() (*x509.CertPool, error) { return login.PEMRoots(o.ca) }}
 	if strings.HasPrefix(protocol, "SASL_") {

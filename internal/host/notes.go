@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"log/slog"
@@ -14,9 +14,9 @@ import (
 // writes server.properties regularly, such as a run of configuration management.
 const contestedWithin = 24 * time.Hour
 
-// fileNotes tells the log and the metrics what happens to server.properties. A nil
+// Notes tells the log and the metrics what happens to server.properties. A nil
 // one tells nothing: commands look at the file once.
-type fileNotes struct {
+type Notes struct {
 	log   *slog.Logger
 	total prometheus.Counter
 	now   func() time.Time
@@ -27,8 +27,9 @@ type fileNotes struct {
 	undone []time.Time // within contestedWithin
 }
 
-func newFileNotes(log *slog.Logger) *fileNotes {
-	return &fileNotes{log: log, now: time.Now, total: prometheus.NewCounter(prometheus.CounterOpts{
+// NewNotes returns one that has seen no file yet.
+func NewNotes(log *slog.Logger) *Notes {
+	return &Notes{log: log, now: time.Now, total: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "file_rewrites_total",
 		Help: "Times that somebody else changed the agent's lines of server.properties under the same manifest; " +
 			"the agent puts them back.",
@@ -36,10 +37,10 @@ func newFileNotes(log *slog.Logger) *fileNotes {
 }
 
 // Collectors returns what is to be registered.
-func (n *fileNotes) Collectors() []prometheus.Collector { return []prometheus.Collector{n.total} }
+func (n *Notes) Collectors() []prometheus.Collector { return []prometheus.Collector{n.total} }
 
 // looked is told what the manifest would change in the file as it is.
-func (n *fileNotes) looked(manifest string, d config.Desired, r *config.Rendered) {
+func (n *Notes) looked(manifest string, d config.Desired, r *config.Rendered) {
 	if n == nil {
 		return
 	}
@@ -69,7 +70,7 @@ func (n *fileNotes) looked(manifest string, d config.Desired, r *config.Rendered
 }
 
 // writing is told before the file is replaced.
-func (n *fileNotes) writing(r *config.Rendered) {
+func (n *Notes) writing(r *config.Rendered) {
 	if n == nil {
 		return
 	}
@@ -80,7 +81,7 @@ func (n *fileNotes) writing(r *config.Rendered) {
 }
 
 // wrote is told after the file was replaced by what a manifest asks for; "" is the last good copy.
-func (n *fileNotes) wrote(manifest string) {
+func (n *Notes) wrote(manifest string) {
 	if n == nil {
 		return
 	}

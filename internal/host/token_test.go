@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"context"
@@ -37,7 +37,7 @@ func TestSlowTokens(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if _, _, err := listenerLogin(s, node{}).Token(ctx); !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+	if _, _, err := ListenerLogin(s, Node{}, 5*time.Second).Token(ctx); !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
 		t.Error(err)
 	}
 	// The agent's own questions may wait longer: nothing but themselves hangs on them.

@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"bytes"
@@ -12,12 +12,13 @@ import (
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/durable"
+	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/internal/settings"
 )
 
-// store holds the manifest in force: the newest good one, kept on disk, so that
+// Store holds the manifest in force: the newest good one, kept on disk, so that
 // a broken file never takes effect and a missing one takes nothing away.
-type store struct {
+type Store struct {
 	vm  *settings.Settings
 	log *slog.Logger
 
@@ -28,14 +29,14 @@ type store struct {
 	judged  bool
 }
 
-// holding is a store with one manifest, nil for none, that takes over no other one.
-func holding(vm *settings.Settings, m *config.Manifest) *store {
-	return &store{vm: vm, log: slog.New(slog.DiscardHandler), current: m}
+// Holding is a store with one manifest, nil for none, that takes over no other one.
+func Holding(vm *settings.Settings, m *config.Manifest) *Store {
+	return &Store{vm: vm, log: slog.New(slog.DiscardHandler), current: m}
 }
 
-// newStore reads the manifest that was last in force.
-func newStore(vm *settings.Settings, log *slog.Logger) *store {
-	st := &store{vm: vm, log: log}
+// OpenStore reads the manifest that was last in force.
+func OpenStore(vm *settings.Settings, log *slog.Logger) *Store {
+	st := &Store{vm: vm, log: log}
 	if b, err := os.ReadFile(st.path()); err == nil {
 		if m, err := config.ParseManifest(st.path(), b); err == nil {
 			st.current = m
@@ -46,28 +47,31 @@ func newStore(vm *settings.Settings, log *slog.Logger) *store {
 	return st
 }
 
-func (st *store) path() string { return keptManifest(st.vm) }
+func (st *Store) path() string { return KeptManifest(st.vm) }
 
-// keptManifest is the copy of the manifest in force, which may not be there.
-func keptManifest(vm *settings.Settings) string { return filepath.Join(vm.StateDir, "manifest.yaml") }
+// KeptManifest is the copy of the manifest in force, which may not be there.
+func KeptManifest(vm *settings.Settings) string { return filepath.Join(vm.StateDir, "manifest.yaml") }
 
-// get returns the manifest in force, nil if there never was one, and why a newer one is not.
-func (st *store) get() (*config.Manifest, string) {
+// Get returns the manifest in force, nil if there never was one, and why a newer one is not.
+func (st *Store) Get() (*config.Manifest, string) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	return st.current, st.fault
 }
 
-// brokers is how many brokers the manifest's table has, 0 if it has none.
-func (st *store) brokers() int {
-	if m, _ := st.get(); m != nil {
+// Brokers is how many brokers the manifest's table has, 0 if it has none.
+func (st *Store) Brokers() int {
+	if m, _ := st.Get(); m != nil {
 		return len(m.Brokers)
 	}
 	return 0
 }
 
-// update judges the manifest file as it is now. It returns whether anything changed.
-func (st *store) update(data []byte, err error) bool {
+// Reload judges the manifest file as it is now. It returns whether anything changed.
+func (st *Store) Reload() bool { return st.Update(config.ReadFile(st.vm.Manifest)) }
+
+// Update judges the manifest file as it is now. It returns whether anything changed.
+func (st *Store) Update(data []byte, err error) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if err == nil && st.judged && st.fault == "" && bytes.Equal(data, st.seen) {
@@ -91,20 +95,20 @@ func (st *store) update(data []byte, err error) bool {
 		return st.fault != wasFault
 	}
 	if was == nil || was.Hash != st.current.Hash {
-		st.log.Info("manifest taken over", "hash", short(st.current.Hash), "cluster", st.current.Cluster)
+		st.log.Info("manifest taken over", "hash", restart.Short(st.current.Hash), "cluster", st.current.Cluster)
 		return true
 	}
 	return wasFault != ""
 }
 
-func (st *store) hash() string {
+func (st *Store) hash() string {
 	if st.current == nil {
 		return "none"
 	}
-	return short(st.current.Hash)
+	return restart.Short(st.current.Hash)
 }
 
-func (st *store) accept(data []byte) error {
+func (st *Store) accept(data []byte) error {
 	m, err := config.ParseManifest(st.vm.Manifest, data)
 	if err != nil {
 		return err
@@ -122,7 +126,7 @@ func (st *store) accept(data []byte) error {
 	return nil
 }
 
-func (st *store) explain(err error) error {
+func (st *Store) explain(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		if st.current == nil {
 			return fmt.Errorf("%s does not exist; put the manifest there", st.vm.Manifest)

@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"bytes"
@@ -22,13 +22,13 @@ import (
 	"example.com/kpls-agent/internal/unit"
 )
 
-// files is server.properties, its copies, and the journal.
-type files struct {
+// Files is server.properties, its copies, and the journal.
+type Files struct {
 	vm    *settings.Settings
 	id    int32
-	store *store
+	store *Store
 	// Notes tells what happens to server.properties; nil in commands.
-	Notes *fileNotes
+	Notes *Notes
 	// SettingsNote is why no broker may be restarted with these settings; empty if one may.
 	SettingsNote string
 	// line judges the broker's command line; nil where nobody can.
@@ -36,11 +36,11 @@ type files struct {
 
 	mu      sync.Mutex
 	journal restart.Journal
-	running process // as it was last asked
+	running Process // as it was last asked
 	seen    sight   // as it was last seen
 }
 
-var _ agent.Files = (*files)(nil)
+var _ agent.Files = (*Files)(nil)
 
 // sight is server.properties as it is, and what a manifest makes of it.
 type sight struct {
@@ -53,14 +53,14 @@ type sight struct {
 	err      error
 }
 
-// viewFiles are the files for a command, which writes none of them.
-func viewFiles(vm *settings.Settings, id int32, st *store) *files {
-	return &files{vm: vm, id: id, store: st}
+// ViewFiles are the files for a command, which writes none of them.
+func ViewFiles(vm *settings.Settings, id int32, st *Store) *Files {
+	return &Files{vm: vm, id: id, store: st}
 }
 
-// newFiles reads the journal.
-func newFiles(vm *settings.Settings, id int32, st *store) (*files, error) {
-	f := viewFiles(vm, id, st)
+// OpenFiles reads the journal.
+func OpenFiles(vm *settings.Settings, id int32, st *Store) (*Files, error) {
+	f := ViewFiles(vm, id, st)
 	b, err := os.ReadFile(f.state("journal.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return f, nil
@@ -83,20 +83,20 @@ func canonical(fingerprints map[string]string) {
 	}
 }
 
-func (f *files) state(name string) string { return filepath.Join(f.vm.StateDir, name) }
+func (f *Files) state(name string) string { return filepath.Join(f.vm.StateDir, name) }
 
 // Learned keeps what the broker said of itself.
-func (f *files) Learned(p process) {
+func (f *Files) Learned(p Process) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if p.version.IsZero() {
-		p.version = f.running.version
+	if p.Version.IsZero() {
+		p.Version = f.running.Version
 	}
 	f.running = p
 }
 
 // Journal is the journal as it was last read or saved.
-func (f *files) Journal() restart.Journal {
+func (f *Files) Journal() restart.Journal {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.journal
@@ -104,13 +104,13 @@ func (f *files) Journal() restart.Journal {
 
 // Render is what server.properties has to be for a manifest. The desired listeners are there with an
 // error, too, as far as the manifest has any for this broker.
-func (f *files) Render(m *config.Manifest) (*config.Rendered, config.Desired, error) {
+func (f *Files) Render(m *config.Manifest) (*config.Rendered, config.Desired, error) {
 	s := f.look(m)
 	return s.rendered, s.desired, s.err
 }
 
 // look reads server.properties. It is rendered once for a manifest and what the file has.
-func (f *files) look(m *config.Manifest) sight {
+func (f *Files) look(m *config.Manifest) sight {
 	desired, err := m.For(f.id)
 	if err != nil {
 		return sight{err: err}
@@ -121,7 +121,7 @@ func (f *files) look(m *config.Manifest) sight {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	v := f.running.version
+	v := f.running.Version
 	if s := f.seen; s.data != nil && s.manifest == m.Hash && s.version == v && bytes.Equal(s.data, data) {
 		return s
 	}
@@ -135,7 +135,7 @@ func (f *files) look(m *config.Manifest) sight {
 }
 
 // Read reads server.properties.
-func (f *files) Read() ([]byte, error) {
+func (f *Files) Read() ([]byte, error) {
 	path := f.vm.ServerProperties
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
@@ -155,8 +155,8 @@ func (f *files) Read() ([]byte, error) {
 }
 
 // Manifest implements agent.Files.
-func (f *files) Manifest(running restart.RunningFacts) restart.ManifestFacts {
-	m, fault := f.store.get()
+func (f *Files) Manifest(running restart.RunningFacts) restart.ManifestFacts {
+	m, fault := f.store.Get()
 	if m == nil {
 		return restart.ManifestFacts{Fault: fault}
 	}
@@ -198,7 +198,7 @@ func (f *files) Manifest(running restart.RunningFacts) restart.ManifestFacts {
 
 // compare says what a restart would bring that is not the manifest's. A file that cannot
 // be understood is a refusal already.
-func (f *files) compare(facts *restart.ManifestFacts, s sight, overrides map[string]string) {
+func (f *Files) compare(facts *restart.ManifestFacts, s sight, overrides map[string]string) {
 	if s.file == nil {
 		return
 	}
@@ -206,10 +206,10 @@ func (f *files) compare(facts *restart.ManifestFacts, s sight, overrides map[str
 	running := f.running
 	f.mu.Unlock()
 	start := s.file.Under(overrides)
-	for _, e := range config.Pending(running.values, start, s.desired, running.version) {
+	for _, e := range config.Pending(running.Values, start, s.desired, running.Version) {
 		facts.Pending = append(facts.Pending, restart.PendingEdit(e))
 	}
-	for _, d := range config.DropsAhead(running.values, start) {
+	for _, d := range config.DropsAhead(running.Values, start) {
 		facts.Drops = append(facts.Drops, restart.DynamicDrop(d))
 	}
 }
@@ -217,15 +217,15 @@ func (f *files) compare(facts *restart.ManifestFacts, s sight, overrides map[str
 // portsFree asks whether Kafka could bind the ports it does not have yet. It
 // does not ask while the broker is being restarted: the question takes the port
 // for an instant, and the broker might want it just then.
-func (f *files) portsFree(d config.Desired, running restart.RunningFacts, want map[string]string) error {
+func (f *Files) portsFree(d config.Desired, running restart.RunningFacts, want map[string]string) error {
 	f.mu.Lock()
-	step, have := f.journal.Step, f.running.listeners
+	step, have := f.journal.Step, f.running.Listeners
 	f.mu.Unlock()
 	if step != restart.StepNone && step != restart.StepApply || running.Listeners == nil || running.Err != "" {
 		return nil
 	}
 	for _, e := range d.Endpoints {
-		if running.Listeners[e.Name] == want[e.Name] || ours(have, e.BindPort) {
+		if running.Listeners[e.Name] == want[e.Name] || Holds(have, e.BindPort) {
 			continue
 		}
 		l, err := net.Listen("tcp", net.JoinHostPort(e.BindHost, strconv.Itoa(e.BindPort))) //nolint:noctx // does not block: it binds a local address
@@ -250,7 +250,7 @@ const (
 )
 
 // LastGood implements agent.Files.
-func (f *files) LastGood() bool {
+func (f *Files) LastGood() bool {
 	good, err := os.ReadFile(f.state(lastGoodName))
 	if err != nil {
 		return false
@@ -262,8 +262,8 @@ func (f *files) LastGood() bool {
 // Apply implements agent.Files. A file that this agent wrote and that no process has
 // proved never becomes the last good one. Edits of others that no process has run are kept in
 // it, since they are theirs, but for those with which Kafka would not start.
-func (f *files) Apply(manifest string) error {
-	m, _ := f.store.get()
+func (f *Files) Apply(manifest string) error {
+	m, _ := f.store.Get()
 	if m == nil {
 		return errors.New("there is no manifest")
 	}
@@ -300,19 +300,19 @@ func (f *files) Apply(manifest string) error {
 
 // startable is the file without the edits with which Kafka would not start, as far as the
 // process tells what it was started with.
-func (f *files) startable(s sight) ([]byte, error) {
+func (f *Files) startable(s sight) ([]byte, error) {
 	f.mu.Lock()
 	running := f.running
 	f.mu.Unlock()
-	if running.values == nil {
+	if running.Values == nil {
 		return s.data, nil
 	}
 	start := s.file.Under(f.commandLine().Overrides)
-	return config.TakeBack(s.file, config.Pending(running.values, start, s.desired, running.version))
+	return config.TakeBack(s.file, config.Pending(running.Values, start, s.desired, running.Version))
 }
 
 // Restore implements agent.Files. What failed is kept beside, for people.
-func (f *files) Restore() error {
+func (f *Files) Restore() error {
 	good, err := os.ReadFile(f.state(lastGoodName))
 	if err != nil {
 		return fmt.Errorf("read the last good server.properties: %w; put %s right by hand and restart the broker", err, f.vm.ServerProperties)
@@ -329,7 +329,7 @@ func (f *files) Restore() error {
 }
 
 // SaveJournal implements agent.Files.
-func (f *files) SaveJournal(j restart.Journal) error {
+func (f *Files) SaveJournal(j restart.Journal) error {
 	b, err := json.MarshalIndent(j, "", "  ")
 	if err != nil {
 		return err

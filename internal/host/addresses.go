@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"encoding/json"
@@ -32,7 +32,9 @@ func loadAddresses(s *settings.Settings) []string {
 	return slices.Sorted(maps.Values(m))
 }
 
-func saveAddresses(s *settings.Settings, log *slog.Logger) func(map[int32]string) {
+// SaveAddresses returns what keeps the addresses of the brokers by their ids. One that cannot be kept is
+// logged: they are only a help.
+func SaveAddresses(s *settings.Settings, log *slog.Logger) func(map[int32]string) {
 	return func(m map[int32]string) {
 		b, err := json.Marshal(m)
 		if err == nil {

@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"context"
@@ -14,31 +14,31 @@ import (
 	"example.com/kpls-agent/internal/unit"
 )
 
-// unitBroker is what the broker's unit is judged against. What server.properties does not tell
+// UnitBroker is what the broker's unit is judged against. What server.properties does not tell
 // is left out.
-func unitBroker(s *settings.Settings) unit.Broker {
+func UnitBroker(s *settings.Settings) unit.Broker {
 	b := unit.Broker{Properties: s.ServerProperties, Managed: manages, Roles: rolesOf}
-	p, err := readProperties(s.ServerProperties)
+	p, err := ReadProperties(s.ServerProperties)
 	if err != nil {
 		return b // every other part of the agent says so
 	}
-	if n, err := readNode(s); err == nil {
+	if n, err := ReadNode(s); err == nil {
 		b.ID = strconv.Itoa(int(n.BrokerID))
 	}
-	b.LogDirs = logDirs(p)
+	b.LogDirs = p.LogDirs()
 	return b
 }
 
-// heardBy has a unit asked whether its command line leaves server.properties in force. Who cannot tell
+// HeardBy has a unit asked whether its command line leaves server.properties in force. Who cannot tell
 // is not asked.
-func (f *files) heardBy(ctx context.Context, u agent.Unit) {
+func (f *Files) HeardBy(ctx context.Context, u agent.Unit) {
 	if d, ok := u.(*unit.Systemd); ok {
 		f.line = func() unit.CommandLine { return d.CommandLine(ctx) }
 	}
 }
 
 // commandLine is that of the broker, as far as it can be seen.
-func (f *files) commandLine() unit.CommandLine {
+func (f *Files) commandLine() unit.CommandLine {
 	if f.line == nil {
 		return unit.CommandLine{}
 	}
@@ -46,11 +46,11 @@ func (f *files) commandLine() unit.CommandLine {
 }
 
 // OverridesSeen is true where the broker's command line can be seen.
-func (f *files) OverridesSeen() bool { return f.commandLine().Overrides != nil }
+func (f *Files) OverridesSeen() bool { return f.commandLine().Overrides != nil }
 
 // Hidden are the lines of the file that have no effect, since the command line has them, too.
-func (f *files) Hidden() []config.PendingEdit {
-	m, _ := f.store.get()
+func (f *Files) Hidden() []config.PendingEdit {
+	m, _ := f.store.Get()
 	if m == nil {
 		return nil
 	}
@@ -61,31 +61,11 @@ func (f *files) Hidden() []config.PendingEdit {
 	f.mu.Lock()
 	running := f.running
 	f.mu.Unlock()
-	return config.Hidden(running.values, s.file, f.commandLine().Overrides, s.desired, running.version)
-}
-
-// logDirs are log.dirs, or log.dir, or Kafka's default for both, and metadata.log.dir.
-func logDirs(p *config.Properties) []string {
-	value, ok := p.Get("log.dirs")
-	if !ok {
-		if value, ok = p.Get("log.dir"); !ok {
-			value = "/tmp/kafka-logs"
-		}
-	}
-	if metadata, ok := p.Get("metadata.log.dir"); ok {
-		value += "," + metadata
-	}
-	var dirs []string
-	for dir := range strings.SplitSeq(value, ",") {
-		if dir = strings.TrimSpace(dir); dir != "" {
-			dirs = append(dirs, dir)
-		}
-	}
-	return dirs
+	return config.Hidden(running.Values, s.file, f.commandLine().Overrides, s.desired, running.Version)
 }
 
 func rolesOf(path string) (string, error) {
-	p, err := readProperties(path)
+	p, err := ReadProperties(path)
 	if err != nil {
 		return "", err
 	}
@@ -93,7 +73,8 @@ func rolesOf(path string) (string, error) {
 	return strings.TrimSpace(roles), nil
 }
 
-func readProperties(path string) (*config.Properties, error) {
+// ReadProperties reads a properties file, such as server.properties.
+func ReadProperties(path string) (*config.Properties, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -101,8 +82,8 @@ func readProperties(path string) (*config.Properties, error) {
 	return config.ReadProperties(path, data)
 }
 
-// newUnit is the broker's service, and what keeps watching it.
-func newUnit(s *settings.Settings, log *slog.Logger) (agent.Unit, func(context.Context) error, error) {
+// NewUnit is the broker's service, and what keeps watching it.
+func NewUnit(s *settings.Settings, log *slog.Logger) (agent.Unit, func(context.Context) error, error) {
 	if len(s.Commands.Restart) > 0 {
 		c, err := unit.NewCommands(unit.CommandsOptions{Restart: s.Commands.Restart, Status: s.Commands.Status, Output: os.Stderr})
 		if err != nil {
@@ -111,15 +92,15 @@ func newUnit(s *settings.Settings, log *slog.Logger) (agent.Unit, func(context.C
 		return c, c.Run, nil
 	}
 	d := unit.NewSystemd(unit.SystemdOptions{
-		Unit: s.Unit, Logger: log.With("component", "unit"), Broker: func() unit.Broker { return unitBroker(s) },
-		Seen: func() *unit.Seen { return readSeen(seenPath) },
+		Unit: s.Unit, Logger: log.With("component", "unit"), Broker: func() unit.Broker { return UnitBroker(s) },
+		Seen: func() *unit.Seen { return ReadSeen(SeenPath) },
 	})
 	return d, d.Run, nil
 }
 
-// commandLine is the broker's, as far as it can be seen.
-func commandLine(ctx context.Context, s *settings.Settings) unit.CommandLine {
-	u, _, err := newUnit(s, slog.New(slog.DiscardHandler))
+// CommandLine is the broker's, as far as it can be seen.
+func CommandLine(ctx context.Context, s *settings.Settings) unit.CommandLine {
+	u, _, err := NewUnit(s, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return unit.CommandLine{}
 	}
@@ -136,13 +117,13 @@ func manages(key string) bool {
 	return key == "listeners" || key == "advertised.listeners" || key == "listener.security.protocol.map" || strings.HasPrefix(key, "listener.name.")
 }
 
-// seenPath is what `kpls-agent setup`, which is root, has seen of the unit's commands where the service
+// SeenPath is what `kpls-agent setup`, which is root, has seen of the unit's commands where the service
 // cannot read them: a script or an environment file of root's alone. It is not there where nothing is hidden.
-const seenPath = "/etc/kpls-agent/unit-seen.json"
+const SeenPath = "/etc/kpls-agent/unit-seen.json"
 
-// readSeen returns nil for nothing written down, or nothing that can be read: then what the service cannot
+// ReadSeen returns nil for nothing written down, or nothing that can be read: then what the service cannot
 // see is said to be so.
-func readSeen(path string) *unit.Seen {
+func ReadSeen(path string) *unit.Seen {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil

@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"bytes"
@@ -64,9 +64,9 @@ func openUp(t *testing.T, dir string) {
 
 // judge is what a new life of the agent says of its manifest and its server.properties.
 func judge(s *settings.Settings) restart.ManifestFacts {
-	st := newStore(s, slog.New(slog.DiscardHandler))
-	st.update(os.ReadFile(s.Manifest))
-	f, err := newFiles(s, 1, st)
+	st := OpenStore(s, slog.New(slog.DiscardHandler))
+	st.Update(os.ReadFile(s.Manifest))
+	f, err := OpenFiles(s, 1, st)
 	if err != nil {
 		return restart.ManifestFacts{Fault: err.Error()}
 	}
@@ -224,9 +224,9 @@ func TestCannotWrite(t *testing.T) {
 			if err := os.WriteFile(s.ServerProperties, []byte(brokerFile), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			st := newStore(s, slog.New(slog.DiscardHandler))
-			st.update([]byte(goodManifest), nil)
-			f, err := newFiles(s, 1, st)
+			st := OpenStore(s, slog.New(slog.DiscardHandler))
+			st.Update([]byte(goodManifest), nil)
+			f, err := OpenFiles(s, 1, st)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -254,10 +254,10 @@ func TestNoRightToWrite(t *testing.T) {
 	before := names(t, dir)
 	var err error
 	asAnybody(t, func() {
-		st := newStore(s, slog.New(slog.DiscardHandler))
-		st.update([]byte(goodManifest), nil)
-		var f *files
-		if f, err = newFiles(s, 1, st); err == nil {
+		st := OpenStore(s, slog.New(slog.DiscardHandler))
+		st.Update([]byte(goodManifest), nil)
+		var f *Files
+		if f, err = OpenFiles(s, 1, st); err == nil {
 			err = f.Apply(f.Manifest(restart.RunningFacts{}).Hash)
 		}
 	})

@@ -1,18 +1,18 @@
-package main
+package host
 
 import (
 	"context"
 	"net"
 	"strconv"
+	"time"
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/kafka"
-	"example.com/kpls-agent/internal/probe"
 	"example.com/kpls-agent/internal/settings"
 )
 
-// listenerCheck is how to check a listener of the manifest, as the process has it.
-func listenerCheck(e config.Endpoint, running []config.Effective, broker int32, login *kafka.Login) kafka.ListenerCheck {
+// ListenerCheck is how to check a listener of the manifest, as the process has it.
+func ListenerCheck(e config.Endpoint, running []config.Effective, broker int32, login *kafka.Login) kafka.ListenerCheck {
 	check := kafka.ListenerCheck{
 		Protocol: e.SecurityProtocol, Broker: broker, AdvertisedHost: e.AdvertisedHost, AdvertisedPort: e.AdvertisedPort, Login: login,
 	}
@@ -23,12 +23,12 @@ func listenerCheck(e config.Endpoint, running []config.Effective, broker int32, 
 			bind, bindPort = r.BindHost, r.BindPort
 		}
 	}
-	check.Addr = net.JoinHostPort(dialHost(bind), strconv.Itoa(bindPort))
+	check.Addr = net.JoinHostPort(DialHost(bind), strconv.Itoa(bindPort))
 	return check
 }
 
-// dialHost is where to reach a listener from this machine.
-func dialHost(bind string) string {
+// DialHost is where to reach a listener from this machine.
+func DialHost(bind string) string {
 	if bind == "" || bind == "0.0.0.0" {
 		return "127.0.0.1"
 	}
@@ -38,18 +38,18 @@ func dialHost(bind string) string {
 	return bind
 }
 
-// listenerLogin is the agent's login for listeners that ask for one; nil if it has none.
-// A token endpoint that is slow leaves a check the time to do without a login: it makes
-// no broker unfit.
-func listenerLogin(s *settings.Settings, n node) *kafka.Login {
+// ListenerLogin is the agent's login for listeners that ask for one; nil if it has none.
+// A token endpoint that is slow costs a check no more than the limit, and leaves it the time to do
+// without a login: it makes no broker unfit.
+func ListenerLogin(s *settings.Settings, n Node, limit time.Duration) *kafka.Login {
 	c := s.Kafka.Client
 	if s.Kafka.SASL.Mechanism == "" && s.Kafka.TLS.CertFile == "" && (c == nil || c.Protocol == "PLAINTEXT") {
 		return nil
 	}
-	l := kafkaLogin(s, n.agents.SecurityProtocol)
+	l := kafkaLogin(s, n.Agents.SecurityProtocol)
 	if ask := l.Token; ask != nil {
 		l.Token = func(ctx context.Context) (string, map[string]string, error) {
-			ctx, cancel := context.WithTimeout(ctx, probe.CheckTimeout/2)
+			ctx, cancel := context.WithTimeout(ctx, limit)
 			defer cancel()
 			return ask(ctx)
 		}
@@ -57,7 +57,8 @@ func listenerLogin(s *settings.Settings, n node) *kafka.Login {
 	return &l
 }
 
-func ours(have []config.Effective, port int) bool {
+// Holds is true if one of the listeners has the port.
+func Holds(have []config.Effective, port int) bool {
 	for _, l := range have {
 		if l.BindPort == port {
 			return true
@@ -66,8 +67,8 @@ func ours(have []config.Effective, port int) bool {
 	return false
 }
 
-// bindable binds a port for an instant.
-func bindable(ctx context.Context, host string, port int) error {
+// Bindable binds a port for an instant.
+func Bindable(ctx context.Context, host string, port int) error {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"context"
@@ -11,68 +11,69 @@ import (
 	"example.com/kpls-agent/internal/settings"
 )
 
-// cluster turns what Kafka answers into what restart decides on.
-type cluster struct {
+// Cluster turns what Kafka answers into what restart decides on.
+type Cluster struct {
 	client *kafka.Client
-	store  *store
+	store  *Store
 	vm     *settings.Settings
-	node   node
+	node   Node
 	other  otherBroker
 }
 
-// newCluster asks through a client of this VM's broker.
-func newCluster(vm *settings.Settings, n node, st *store, client *kafka.Client) *cluster {
-	return &cluster{client: client, store: st, vm: vm, node: n}
+// NewCluster asks through a client of this VM's broker.
+func NewCluster(vm *settings.Settings, n Node, st *Store, client *kafka.Client) *Cluster {
+	return &Cluster{client: client, store: st, vm: vm, node: n}
 }
 
-// process is what the own broker's process said of itself.
-type process struct {
-	version   config.Version // zero where it was not asked
-	listeners []config.Effective
-	values    map[string]config.RunningValue // every property, by name
+// Process is what the own broker's process said of itself.
+type Process struct {
+	Version   config.Version // zero where it was not asked
+	Listeners []config.Effective
+	Values    map[string]config.RunningValue // every property, by name
 }
 
 // Observe implements agent.Cluster.
-func (c *cluster) Observe(ctx context.Context) restart.ClusterFacts { return c.client.Observe(ctx) }
+func (c *Cluster) Observe(ctx context.Context) restart.ClusterFacts { return c.client.Observe(ctx) }
 
 // Ask asks this VM's broker what its process runs. The process is empty where the facts have an error.
-func (c *cluster) Ask(ctx context.Context) (restart.RunningFacts, process) {
+func (c *Cluster) Ask(ctx context.Context) (restart.RunningFacts, Process) {
 	f := restart.RunningFacts{At: time.Now()}
-	fail := func(err error) (restart.RunningFacts, process) {
+	fail := func(err error) (restart.RunningFacts, Process) {
 		f.Err = err.Error()
-		return f, process{}
+		return f, Process{}
 	}
 	entries, err := c.client.BrokerConfig(ctx)
 	if err != nil {
 		return fail(c.other.explain(ctx, c.vm, c.node, err))
 	}
-	p := process{values: runningValues(entries)}
-	if p.listeners, err = config.RunningListeners(p.values); err != nil {
+	p := Process{Values: RunningValues(entries)}
+	if p.Listeners, err = config.RunningListeners(p.Values); err != nil {
 		return fail(err)
 	}
-	if f.Listeners, err = config.RunningFingerprints(p.values); err != nil {
+	if f.Listeners, err = config.RunningFingerprints(p.Values); err != nil {
 		return fail(err)
 	}
 	var desired config.Desired
-	if m, _ := c.store.get(); m != nil {
+	if m, _ := c.store.Get(); m != nil {
 		desired, _ = m.For(c.node.BrokerID) // a broker that is not in the manifest is refused elsewhere
 	}
-	f.Dynamic = config.DynamicOverrides(p.values, desired)
-	for _, d := range config.Dropped(p.values) {
+	f.Dynamic = config.DynamicOverrides(p.Values, desired)
+	for _, d := range config.Dropped(p.Values) {
 		f.Dropped = append(f.Dropped, restart.Dropped(d))
 	}
 	if dirs, err := c.client.LogDirs(ctx); err != nil {
 		f.LogDirsErr = err.Error()
 	} else {
-		f.LogDirs = logDirFacts(dirs, p.values, c.vm.Storage, lookAt)
+		f.LogDirs = logDirFacts(dirs, p.Values, c.vm.Storage, lookAt)
 	}
-	if p.version, err = c.version(ctx); err != nil {
+	if p.Version, err = c.version(ctx); err != nil {
 		return fail(err)
 	}
 	return f, p
 }
 
-func runningValues(entries map[string]kafka.Entry) map[string]config.RunningValue {
+// RunningValues are the entries of DescribeConfigs for this broker as internal/config reads them.
+func RunningValues(entries map[string]kafka.Entry) map[string]config.RunningValue {
 	raw := make(map[string]config.RunningValue, len(entries))
 	for name, e := range entries {
 		v := config.RunningValue{Value: e.Value, Hidden: e.Hidden, Dynamic: e.Dynamic, Type: e.Type}
@@ -99,7 +100,7 @@ func sourceOf(s kafka.Source) config.Source {
 	return config.SourceOther
 }
 
-func (c *cluster) version(ctx context.Context) (config.Version, error) {
+func (c *Cluster) version(ctx context.Context) (config.Version, error) {
 	text, err := c.client.Version(ctx)
 	if err != nil {
 		return config.Version{}, err

@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"bytes"
@@ -17,14 +17,14 @@ import (
 // a day as a warning; what the agent or the manifest does is not.
 func TestRewrites(t *testing.T) {
 	s := stateDir(t, nil)
-	st := newStore(s, slog.New(slog.DiscardHandler))
-	st.update(os.ReadFile(s.Manifest))
-	f, err := newFiles(s, 1, st)
+	st := OpenStore(s, slog.New(slog.DiscardHandler))
+	st.Update(os.ReadFile(s.Manifest))
+	f, err := OpenFiles(s, 1, st)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	f.Notes = newFileNotes(slog.New(slog.NewTextHandler(&log, nil)))
+	f.Notes = NewNotes(slog.New(slog.NewTextHandler(&log, nil)))
 	now := time.Now()
 	f.Notes.now = func() time.Time { return now }
 	look := func(want int, level, text string) {
@@ -40,7 +40,7 @@ func TestRewrites(t *testing.T) {
 	}
 	apply := func() {
 		t.Helper()
-		m, _ := st.get()
+		m, _ := st.Get()
 		if err := f.Apply(m.Hash); err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +82,7 @@ func TestRewrites(t *testing.T) {
 	if err := os.WriteFile(s.Manifest, []byte(strings.ReplaceAll(goodManifest, "39092", "39093")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	st.update(os.ReadFile(s.Manifest))
+	st.Update(os.ReadFile(s.Manifest))
 	look(3, "", "") // another manifest
 }
 
@@ -92,15 +92,15 @@ func TestWritingTells(t *testing.T) {
 	if err := os.WriteFile(s.ServerProperties, []byte(brokerFile+"listener.name.external.max.connections=7\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	st := newStore(s, slog.New(slog.DiscardHandler))
-	st.update(os.ReadFile(s.Manifest))
-	f, err := newFiles(s, 1, st)
+	st := OpenStore(s, slog.New(slog.DiscardHandler))
+	st.Update(os.ReadFile(s.Manifest))
+	f, err := OpenFiles(s, 1, st)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	f.Notes = newFileNotes(slog.New(slog.NewTextHandler(&log, nil)))
-	m, _ := st.get()
+	f.Notes = NewNotes(slog.New(slog.NewTextHandler(&log, nil)))
+	m, _ := st.Get()
 	if err := f.Apply(m.Hash); err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestWritingTells(t *testing.T) {
 // TestJournalOfEmptyHost: a journal that an earlier version wrote keeps its meaning.
 func TestJournalOfEmptyHost(t *testing.T) {
 	s := stateDir(t, map[string][]byte{"journal.json": []byte(`{"version":1,"step":"prove","listeners":{"EXTERNAL":":39092 advertised b1:9093 PLAINTEXT"},"before":{"INTERNAL":":9092 x","A":"[::]:1 x"}}`)})
-	f, err := newFiles(s, 1, newStore(s, slog.New(slog.DiscardHandler)))
+	f, err := OpenFiles(s, 1, OpenStore(s, slog.New(slog.DiscardHandler)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"errors"
@@ -38,7 +38,7 @@ func TestOtherBroker(t *testing.T) {
 		"it does not say": {-1, "kafka.service", nil, address[2:]},
 	} {
 		err := &kafka.OtherBrokerError{Addr: "a:1", Want: 0, Is: tt.is}
-		vm, n := &settings.Settings{ServerProperties: file, Unit: tt.unit}, node{agents: config.Effective{Name: "INTERNAL"}}
+		vm, n := &settings.Settings{ServerProperties: file, Unit: tt.unit}, Node{Agents: config.Effective{Name: "INTERNAL"}}
 		o := otherBroker{overrides: tt.overrides}
 		o.once.Do(func() {}) // no unit is asked
 		want := file + " says broker 0, and at a:1 answers broker 1, and not broker 0; " + tt.want
@@ -50,7 +50,7 @@ func TestOtherBroker(t *testing.T) {
 		}
 	}
 	o, other := otherBroker{}, errors.New("other")
-	if got := o.explain(t.Context(), nil, node{}, other); !errors.Is(got, other) || got.Error() != "other" {
+	if got := o.explain(t.Context(), nil, Node{}, other); !errors.Is(got, other) || got.Error() != "other" {
 		t.Error(got)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"context"
@@ -18,14 +18,14 @@ type otherBroker struct {
 }
 
 // explain adds file and unit to a *kafka.OtherBrokerError; other errors stay as they are.
-func (o *otherBroker) explain(ctx context.Context, vm *settings.Settings, n node, err error) error {
+func (o *otherBroker) explain(ctx context.Context, vm *settings.Settings, n Node, err error) error {
 	other, is := errors.AsType[*kafka.OtherBrokerError](err)
 	if !is {
 		return err
 	}
-	o.once.Do(func() { o.overrides = commandLine(ctx, vm).Overrides })
+	o.once.Do(func() { o.overrides = CommandLine(ctx, vm).Overrides })
 	return fmt.Errorf("%s says broker %d, and %w; %s", vm.ServerProperties, n.BrokerID, err,
-		nextOfOther(other, vm.ServerProperties, vm.Unit, n.agents.Name, o.overrides))
+		nextOfOther(other, vm.ServerProperties, vm.Unit, n.Agents.Name, o.overrides))
 }
 
 // nextOfOther is what to do about it.

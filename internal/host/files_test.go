@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"bytes"
@@ -87,7 +87,7 @@ func TestJournals(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := stateDir(t, map[string][]byte{"journal.json": []byte(test.journal)})
-			_, err := newFiles(s, 1, newStore(s, slog.New(slog.DiscardHandler)))
+			_, err := OpenFiles(s, 1, OpenStore(s, slog.New(slog.DiscardHandler)))
 			switch {
 			case test.want == "" && err != nil:
 				t.Error(err)
@@ -115,17 +115,17 @@ func FuzzStateDir(f *testing.F) {
 			"journal.json": journal, "manifest.yaml": manifest, lastGoodName: lastGood, unprovenName: unproven, "brokers.json": addresses,
 		})
 		loadAddresses(s)
-		st := newStore(s, slog.New(slog.DiscardHandler))
-		files, err := newFiles(s, 1, st)
+		st := OpenStore(s, slog.New(slog.DiscardHandler))
+		files, err := OpenFiles(s, 1, st)
 		if err != nil {
 			if !bytes.Equal(contents(t, filepath.Join(s.StateDir, "journal.json")), journal) {
 				t.Fatal("a journal that cannot be read was changed")
 			}
 			return
 		}
-		st.update(os.ReadFile(s.Manifest))
+		st.Update(os.ReadFile(s.Manifest))
 		wanted := [][]byte{[]byte(brokerFile)}
-		if m, _ := st.get(); m != nil {
+		if m, _ := st.Get(); m != nil {
 			if r, _, err := files.Render(m); err == nil {
 				wanted = append(wanted, r.File)
 			}
@@ -154,7 +154,7 @@ func FuzzStateDir(f *testing.F) {
 		}
 		_ = files.Restore() // without a last good copy there is none to restore
 		whole("restore")
-		if again, err := newFiles(s, 1, st); err != nil || !again.Journal().Unproven {
+		if again, err := OpenFiles(s, 1, st); err != nil || !again.Journal().Unproven {
 			t.Fatalf("what was saved is not what is read: %v", err)
 		}
 	})
@@ -163,13 +163,13 @@ func FuzzStateDir(f *testing.F) {
 // TestRenderedOnce: what the manifest makes of server.properties is made once for the same bytes.
 func TestRenderedOnce(t *testing.T) {
 	vm := stateDir(t, nil)
-	st := newStore(vm, slog.New(slog.DiscardHandler))
-	st.update([]byte(goodManifest), nil)
-	f, err := newFiles(vm, 1, st)
+	st := OpenStore(vm, slog.New(slog.DiscardHandler))
+	st.Update([]byte(goodManifest), nil)
+	f, err := OpenFiles(vm, 1, st)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, _ := st.get()
+	m, _ := st.Get()
 	render := func() *config.Rendered {
 		t.Helper()
 		r, _, err := f.Render(m)
@@ -182,7 +182,7 @@ func TestRenderedOnce(t *testing.T) {
 	if render() != first {
 		t.Error("it is rendered again")
 	}
-	f.Learned(process{version: config.Version{Major: 3, Minor: 7, Patch: 1}})
+	f.Learned(Process{Version: config.Version{Major: 3, Minor: 7, Patch: 1}})
 	second := render()
 	if second == first {
 		t.Error("another version of Kafka changes nothing")
@@ -195,8 +195,8 @@ func TestRenderedOnce(t *testing.T) {
 		t.Errorf("another file changes nothing: %s", third.File)
 	}
 	changed := strings.Replace(goodManifest, "39092", "39093", 1)
-	st.update([]byte(changed), nil)
-	if m, _ = st.get(); render() == third {
+	st.Update([]byte(changed), nil)
+	if m, _ = st.Get(); render() == third {
 		t.Error("another manifest changes nothing")
 	}
 }
@@ -205,14 +205,14 @@ func TestRenderedOnce(t *testing.T) {
 // journal does not know.
 func TestApplyOfAnOlderManifest(t *testing.T) {
 	s := stateDir(t, nil)
-	st := newStore(s, slog.New(slog.DiscardHandler))
-	st.update([]byte(goodManifest), nil)
-	f, err := newFiles(s, 1, st)
+	st := OpenStore(s, slog.New(slog.DiscardHandler))
+	st.Update([]byte(goodManifest), nil)
+	f, err := OpenFiles(s, 1, st)
 	if err != nil {
 		t.Fatal(err)
 	}
 	decided := f.Manifest(restart.RunningFacts{}).Hash
-	st.update([]byte(goodManifest+"\n"), nil)
+	st.Update([]byte(goodManifest+"\n"), nil)
 	before := contents(t, s.ServerProperties)
 	if err := f.Apply(decided); err == nil || err.Error() != "the manifest has just changed; it is looked at again" {
 		t.Errorf("got %v", err)
@@ -228,21 +228,24 @@ func TestApplyOfAnOlderManifest(t *testing.T) {
 // The last good copy keeps other people's edits, and none with which Kafka would not start.
 func TestLastGoodStarts(t *testing.T) {
 	s := stateDir(t, nil)
-	st := newStore(s, slog.New(slog.DiscardHandler))
-	st.update([]byte(goodManifest), nil)
-	f, err := newFiles(s, 1, st)
+	st := OpenStore(s, slog.New(slog.DiscardHandler))
+	st.Update([]byte(goodManifest), nil)
+	f, err := OpenFiles(s, 1, st)
 	if err != nil {
 		t.Fatal(err)
 	}
 	values := map[string]config.RunningValue{}
-	started := properties(t, brokerFile)
+	started, err := config.ReadProperties("server.properties", []byte(brokerFile))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for line := range strings.SplitSeq(brokerFile, "\n") {
 		if name, _, ok := strings.Cut(line, "="); ok {
 			value, _ := started.Get(name)
 			values[name] = config.RunningValue{Value: value, Settings: []config.Setting{{Name: name, Source: config.SourceStatic, Value: value}}}
 		}
 	}
-	f.Learned(process{values: values})
+	f.Learned(Process{Values: values})
 	running := restart.RunningFacts{Listeners: map[string]string{"INTERNAL": "x"}}
 	if m := f.Manifest(running); m.Pending != nil || m.PendingPolicy != restart.PendingRefuseInvalid {
 		t.Errorf("%+v", m.Pending)
@@ -307,9 +310,9 @@ func TestReplacedUnderItsMount(t *testing.T) {
 	defer func() { _ = open.Close() }()
 	source := vm.ServerProperties
 	vm.ServerProperties = fmt.Sprintf("/proc/self/fd/%d", open.Fd())
-	st := newStore(vm, slog.New(slog.DiscardHandler))
-	st.update(config.ReadFile(vm.Manifest))
-	f, err := newFiles(vm, 1, st)
+	st := OpenStore(vm, slog.New(slog.DiscardHandler))
+	st.Update(config.ReadFile(vm.Manifest))
+	f, err := OpenFiles(vm, 1, st)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -332,9 +335,9 @@ func TestReplacedUnderItsMount(t *testing.T) {
 // newest, and `status` says why. A refusal of the manifest's own goes first.
 func TestRefusedWithOldSettings(t *testing.T) {
 	vm := stateDir(t, nil)
-	st := newStore(vm, slog.New(slog.DiscardHandler))
-	st.update(os.ReadFile(vm.Manifest))
-	f, err := newFiles(vm, 1, st)
+	st := OpenStore(vm, slog.New(slog.DiscardHandler))
+	st.Update(os.ReadFile(vm.Manifest))
+	f, err := OpenFiles(vm, 1, st)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -358,9 +361,9 @@ func TestRefusedWithOldSettings(t *testing.T) {
 // is right already.
 func TestRefusedWhereNobodyHears(t *testing.T) {
 	vm := stateDir(t, nil)
-	st := newStore(vm, slog.New(slog.DiscardHandler))
-	st.update(os.ReadFile(vm.Manifest))
-	f, err := newFiles(vm, 1, st)
+	st := OpenStore(vm, slog.New(slog.DiscardHandler))
+	st.Update(os.ReadFile(vm.Manifest))
+	f, err := OpenFiles(vm, 1, st)
 	if err != nil {
 		t.Fatal(err)
 	}
