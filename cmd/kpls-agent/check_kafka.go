@@ -39,6 +39,9 @@ func answers(ctx context.Context, client *kafka.Client) error {
 // it returns what the broker runs.
 func checkKafka(ctx context.Context, s *settings.Settings, n host.Node, c *host.Cluster, client *kafka.Client) ([]finding, restart.RunningFacts, host.Process) {
 	version, err := client.Version(ctx)
+	if kafka.LoginRefused(err) {
+		err = fmt.Errorf("%w; the running agent tries again at a change of the login at once, and else within a minute", err)
+	}
 	findings := []finding{judged("login to Kafka", err, "Kafka "+version)}
 	if err != nil {
 		return findings, restart.RunningFacts{At: time.Now(), Err: err.Error()}, host.Process{}

@@ -88,14 +88,14 @@ func Open(opts Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("log in to Kafka: %w", err)
 	}
-	dial := dialer(opts.Dial, opts.Login)
+	dial := newHolds(opts.Login).dialer(opts.Dial)
 	c := &Client{
 		opts:      opts,
 		own:       &own{addr: opts.OwnAddress, dial: dial, mech: mech, m: opts.Metrics},
 		addresses: map[int32]string{},
 		scouts:    scouts{out: map[int32]*scout{}},
 	}
-	c.kgo, err = kgo.NewClient(append(common(c.remember(dial), mech), kgo.SeedBrokers(opts.Seeds...), kgo.WithHooks(opts.Metrics), kgo.MaxDecompressBatchBytes(pollBytes))...)
+	c.kgo, err = kgo.NewClient(append(common(pinned(c.remember(dial)), mech), kgo.SeedBrokers(opts.Seeds...), kgo.WithHooks(opts.Metrics, logins{mech != nil}), kgo.MaxDecompressBatchBytes(pollBytes))...)
 	if err != nil {
 		return nil, fmt.Errorf("make a Kafka client: %w", err)
 	}

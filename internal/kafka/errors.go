@@ -106,6 +106,9 @@ func otherBroker(message *string) *OtherBrokerError {
 // protocols is what to do where a listener has another security protocol.
 const protocols = "correct the security protocol in the agent's settings; listener.security.protocol.map of that broker has the listener's"
 
+// alertRecord is in franz-go's error where a listener with TLS is spoken to without.
+const alertRecord = "tls alert record"
+
 // remoteAlert is the Op with which crypto/tls reports an alert of the other side.
 const remoteAlert = "remote error"
 
@@ -122,9 +125,11 @@ func advise(err error) string {
 		noListener *noListenerError
 		token      *tokenError
 		ended      *hangUpError
+		early      *endedError
+		held       *heldError
 	)
 	switch {
-	case err == nil:
+	case err == nil, errors.As(err, &held): // which says it itself
 		return ""
 	case errors.As(err, &token):
 		return "see in the broker's log what it misses: issuer, audience, scope and life of the token must be those that its sasl.oauthbearer settings expect"
@@ -134,7 +139,7 @@ func advise(err error) string {
 		return "the listener does not offer this SASL mechanism: correct it in the agent's settings"
 	case errors.Is(err, kerr.IllegalSaslState):
 		return "the listener does not expect a login: " + protocols
-	case errors.Is(err, errSpeaksTLS), strings.Contains(err.Error(), "tls alert record"): // the latter is franz-go's
+	case errors.Is(err, errSpeaksTLS), strings.Contains(err.Error(), alertRecord):
 		return "the listener speaks TLS, and the agent's settings say that it does not: " + protocols
 	case errors.As(err, &ended):
 		return "unless the broker is being stopped, " + ended.advice
@@ -146,6 +151,8 @@ func advise(err error) string {
 		return "give the agent's Kafka user the ACL " + lacks.acl
 	case denied(err):
 		return "give the Kafka user the ACL that the request needs"
+	case errors.As(err, &early):
+		return "unless the broker is being stopped, its log says what it has against the agent's login or certificate"
 	case errors.As(err, &trust):
 		return certificateAdvice(trust.Err, "the agent's settings")
 	case errors.As(err, &expired):
@@ -162,6 +169,17 @@ func advise(err error) string {
 		return "check that the broker runs and that the address is one of the listener that the agent uses"
 	}
 	return ""
+}
+
+// LoginRefused is true if a broker did not let us in.
+func LoginRefused(err error) bool {
+	if err == nil {
+		return false
+	}
+	if _, held := errors.AsType[*heldError](err); held {
+		return true
+	}
+	return isRefusal(err)
 }
 
 // certificateAdvice is about a broker's certificate; trusts is what says whom we trust.

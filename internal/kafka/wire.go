@@ -50,6 +50,7 @@ func connect(ctx context.Context, dial DialFunc, addr string, m *Metrics) (*wire
 	w := &wire{conn: conn, versions: map[int16]kmsg.ApiVersionsResponseApiKey{}, m: m}
 	resp, err := w.hello(ctx)
 	if err != nil {
+		settled(conn, false, err)
 		_ = conn.Close()
 		return nil, fmt.Errorf("ask %s for its API versions: %w", addr, err)
 	}
@@ -86,10 +87,11 @@ func (e *refusedError) Error() string { return fmt.Sprintf("log in with %s: %v",
 func (e *refusedError) Unwrap() error { return e.err }
 
 // login authenticates the connection; a nil mechanism does nothing.
-func (w *wire) login(ctx context.Context, mech sasl.Mechanism) error {
+func (w *wire) login(ctx context.Context, mech sasl.Mechanism) (err error) {
 	if mech == nil {
 		return nil
 	}
+	defer func() { settled(w.conn, true, err) }()
 	hello := kmsg.NewPtrSASLHandshakeRequest()
 	hello.Mechanism = mech.Name()
 	shake, err := ask[*kmsg.SASLHandshakeResponse](ctx, w, hello)
