@@ -6,6 +6,6 @@
 // knows what is in a file, and never changes a file in place.
 //
 // One process at a time may replace a given file: the temporary file has a fixed
-// name beside it, so that what a crash has left behind is found and removed by
-// the next replacement, and at most one such file exists.
+// name next to it. So the next replacement finds and removes what a crash has left
+// behind, and at most one such file exists.
 package durable

@@ -255,8 +255,8 @@ func TestMessages(t *testing.T) {
 		err  error
 		want string
 	}{
-		{opCreate, syscall.EROFS, "create a temporary file beside it: read-only file system; the file system of DIR is read-only (or the service may not write there: see ReadWritePaths= of its unit); nothing was changed"},
-		{opCreate, syscall.EACCES, "create a temporary file beside it: permission denied; the agent's user must be able to write the directory DIR, since a file is replaced by renaming another over it; nothing was changed"},
+		{opCreate, syscall.EROFS, "create a temporary file next to it: read-only file system; the file system of DIR is read-only (or the service has no right to write there: see ReadWritePaths= of its unit); nothing was changed"},
+		{opCreate, syscall.EACCES, "create a temporary file next to it: permission denied; the agent's user must be able to write the directory DIR, since a file is replaced by renaming another over it; nothing was changed"},
 		{opRename, syscall.EPERM, "move the temporary file into place: operation not permitted; the agent's user must be able to write the directory DIR, since a file is replaced by renaming another over it; nothing was changed"},
 		{opSync, syscall.EDQUOT, "sync the temporary file to the disk: disk quota exceeded; free some space on the file system of DIR; nothing was changed"},
 		{opSync, syscall.EIO, "sync the temporary file to the disk: input/output error"},
@@ -293,7 +293,7 @@ func TestRefused(t *testing.T) {
 		dir:      "not a regular file: it is a directory; give the path of the file itself",
 		pipe:     "not a regular file: it is a named pipe; give the path of the file itself",
 		dangling: "follow the symbolic link",
-		missing:  "create a temporary file beside it: no such file or directory; create the directory " + filepath.Dir(missing),
+		missing:  "create a temporary file next to it: no such file or directory; create the directory " + filepath.Dir(missing),
 	} {
 		err := WriteFile(path, []byte(newBytes), Options{})
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -17,7 +17,7 @@ func explain(path, target, op string, err error) error {
 	what := map[string]string{
 		opResolve: "look at the file",
 		opClean:   "remove the temporary file of an earlier attempt",
-		opCreate:  "create a temporary file beside it",
+		opCreate:  "create a temporary file next to it",
 		opWrite:   "write the temporary file",
 		opOwner:   "keep the owner and the group",
 		opMode:    "set the permissions of the temporary file",
@@ -54,7 +54,7 @@ func advice(dir, op string, err error) string {
 		return "; a file is replaced by renaming another over it, and none can be renamed over a mount point" +
 			" (`findmnt` lists them): mount the folder " + dir + " instead of the file" + unchanged(op)
 	case errors.Is(err, unix.EROFS):
-		return "; the file system of " + dir + " is read-only (or the service may not write there: see ReadWritePaths= of its unit); nothing was changed"
+		return "; the file system of " + dir + " is read-only (or the service has no right to write there: see ReadWritePaths= of its unit); nothing was changed"
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return "; free some space on the file system of " + dir + unchanged(op)
 	case errors.Is(err, fs.ErrPermission):

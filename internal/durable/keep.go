@@ -24,7 +24,7 @@ func keepOwner(f *os.File, old fs.FileInfo) error {
 		return err
 	}
 	was, now := owner(old), owner(info)
-	// Separately, since a process that may not give a file away may still choose
+	// Separately, since a process without the right to give a file to another user may still choose
 	// among its own groups. Nothing is called where nothing differs: a service
 	// manager's system call filter may forbid even a chown without effect.
 	var groupErr, ownerErr error

@@ -195,7 +195,7 @@ func TestCannotWrite(t *testing.T) {
 			func(t *testing.T, _, state string) { t.Helper(); fill(t, state) },
 		},
 		{
-			"read-only file system", "replace FILE: remove the temporary file of an earlier attempt: read-only file system; the file system of DIR is read-only (or the service may not write there: see ReadWritePaths= of its unit); nothing was changed",
+			"read-only file system", "replace FILE: remove the temporary file of an earlier attempt: read-only file system; the file system of DIR is read-only (or the service has no right to write there: see ReadWritePaths= of its unit); nothing was changed",
 			func(t *testing.T, properties, _ string) {
 				t.Helper()
 				if err := unix.Mount("", properties, "", readOnly, ""); err != nil {
@@ -261,7 +261,7 @@ func TestNoRightToWrite(t *testing.T) {
 			err = f.Apply(f.Manifest(restart.RunningFacts{}).Hash)
 		}
 	})
-	notApplied(t, s, err, "replace FILE: create a temporary file beside it: permission denied; the agent's user must be able to write the directory DIR, since a file is replaced by renaming another over it; nothing was changed")
+	notApplied(t, s, err, "replace FILE: create a temporary file next to it: permission denied; the agent's user must be able to write the directory DIR, since a file is replaced by renaming another over it; nothing was changed")
 	if after := names(t, dir); !slices.Equal(before, after) {
 		t.Errorf("beside server.properties was %v, is %v", before, after)
 	}

@@ -57,7 +57,7 @@ type clientReport struct {
 	LastError  string  `json:"last_error,omitempty"`
 }
 
-// The topics, one a kind of client, so that each reader reads its own.
+// The topics, one for each kind of client: each reader reads its own.
 const (
 	franzTopic       = "franz-go"
 	saramaTopic      = "sarama"

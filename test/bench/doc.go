@@ -1,6 +1,6 @@
 // Command bench measures what the agent costs, on three real brokers and on
-// this machine: a roll-out beside what the brokers themselves need and beside
-// the documented procedure by hand, the probe's answer to a broker's death, and
+// this machine: a roll-out compared with the brokers' own time and with the
+// documented procedure by hand, the probe's answer to a broker's death, and
 // agents at rest. Then it measures what clients of several makes feel of roll-outs by
 // several methods; with the argument clients it does only that, ROUNDS times.
 //

@@ -84,7 +84,7 @@ func (b *bench) logf(format string, args ...any) {
 	fmt.Fprintf(b.progress, "%s "+format+"\n", append([]any{time.Now().Format("15:04:05")}, args...)...)
 }
 
-// measure takes all figures of the agent, the script first, so that the agents
+// measure takes all figures of the agent, the script first, so the agents
 // find the brokers as it left them.
 func measure(ctx context.Context, r *figures.Report, progress io.Writer) error {
 	return onBrokers(ctx, progress, nil, func(b *bench) error {

@@ -141,7 +141,7 @@ func (m *moves) watch(ctx context.Context, c *sandbox.Cluster, topics []string) 
 	sandbox.Every(ctx, 50*time.Millisecond, func() {
 		seen, err := c.Leaders(ctx, topics...)
 		if err != nil {
-			return // the broker that was asked is away
+			return // the broker that was asked is down
 		}
 		m.compare(seen)
 	})

@@ -14,7 +14,7 @@ const (
 	barWidth, gap     = 20, 30
 )
 
-// colours are those of the methods, in their order; told apart by the colour-blind (Okabe and Ito).
+// colours are those of the methods, in their order; which colour-blind readers can distinguish (Okabe and Ito).
 var colours = []string{"#0072b2", "#56b4e9", "#009e73", "#d55e00", "#e69f00"}
 
 // plot is a picture in SVG: for each client and method a bar up to the p99 of the

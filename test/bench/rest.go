@@ -26,7 +26,7 @@ import (
 const (
 	restTime      = 60 * time.Second
 	settleTime    = 10 * time.Second
-	probeInterval = 5 * time.Second // of the balancer
+	probeInterval = 5 * time.Second // of the load balancer
 	killCount     = 5
 	// ticksPerSecond is the unit of the times in /proc/PID/stat, USER_HZ, which
 	// is 100 on every architecture that Go runs on.
@@ -78,7 +78,7 @@ func (b *bench) rest(ctx context.Context) error {
 	return b.logRequests(ctx, "INFO")
 }
 
-// probed lets time pass in which each agent is probed as a balancer does.
+// probed lets time pass in which each agent is probed as a load balancer does.
 func (b *bench) probed(ctx context.Context, d time.Duration) error {
 	end := time.After(d)
 	tick := time.NewTicker(probeInterval)

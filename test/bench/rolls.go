@@ -103,7 +103,7 @@ func (b *bench) compare(script, agents roll) {
 }
 
 // underLoad rolls while a producer and a consumer run. A load before it warms
-// the brokers, so that what is measured is the roll.
+// the brokers, so what is measured is the roll.
 func (b *bench) underLoad(ctx context.Context, do func(context.Context) (begin, end time.Time, err error)) (roll, error) {
 	if _, err := b.withLoad(ctx, func() error { return nil }); err != nil {
 		return roll{}, err

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// unit copies a unit with its program replaced by one that is there, so that
+// unit copies a unit with its program replaced by one that is there, so
 // systemd-analyze can judge the rest.
 func unit(t *testing.T, from, program string) string {
 	t.Helper()

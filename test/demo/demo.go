@@ -36,7 +36,7 @@ type demo struct {
 	cluster  *sandbox.Cluster
 	fleet    *fleet.Fleet
 	balancer *sandbox.Forwarder
-	host     string // the balancer's address
+	host     string // the load balancer's address
 	load     *sandbox.Load
 	watch    *sandbox.Watcher
 }
@@ -88,18 +88,18 @@ func (d *demo) close() error {
 	return errors.Join(append(errs, d.cluster.Close())...)
 }
 
-// underLoad runs the balancer, the clients and the agents, and holds all to account.
+// underLoad runs the load balancer, the clients and the agents, and holds all to account.
 func (d *demo) underLoad(ctx context.Context, dir string) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	d.host = d.cluster.Host(100)
-	d.say("starting the balancer's stand-in on %s, and three agents", d.host)
+	d.say("starting a stand-in for the load balancer on %s, and three agents", d.host)
 	d.balancer = sandbox.NewForwarder(sandbox.ForwarderOptions{Fronts: d.fronts(), Interval: time.Second})
 	d.watch = sandbox.NewWatcher(d.cluster, sandbox.FineWatch)
 	d.load = d.newLoad()
 	var background sync.WaitGroup
 	background.Go(func() {
 		if err := d.balancer.Run(ctx); err != nil {
-			stop(fmt.Errorf("run the balancer's stand-in: %w", err))
+			stop(fmt.Errorf("run the stand-in of the load balancer: %w", err))
 		}
 	})
 	background.Go(func() { d.watch.Run(ctx) })
@@ -199,7 +199,7 @@ func (d *demo) manifests(ctx context.Context, dir string) (report string, verifi
 		d.say("halted by broker %d: %s", halt.Broker, halt.Why)
 	}
 	hurt := touched(r, h)
-	d.say("restarted for it and put back: %s", strings.Join(hurt, ", "))
+	d.say("restarted for it and rolled back: %s", strings.Join(hurt, ", "))
 	if len(hurt) != 1 {
 		return "", nil, fmt.Errorf("the bad manifest restarted %d brokers, expected one", len(hurt))
 	}
@@ -208,7 +208,7 @@ func (d *demo) manifests(ctx context.Context, dir string) (report string, verifi
 		return "", nil, err
 	}
 	addr := net.JoinHostPort(d.host, strconv.Itoa(firstPort))
-	d.say("the customer's look, through the balancer: kpls-agent verify --listener %s --bootstrap %s --map '*.%s=%s'", listener, addr, fleet.Domain, d.host)
+	d.say("as a customer sees it, through the load balancer: kpls-agent verify --listener %s --bootstrap %s --map '*.%s=%s'", listener, addr, fleet.Domain, d.host)
 	out, errOut, code := d.fleet.Agents[0].Command(ctx, "verify", "--listener", listener, "--bootstrap", addr, "--map", "*."+fleet.Domain+"="+d.host)
 	d.print(out + errOut)
 	if code != 0 {
@@ -247,7 +247,7 @@ func (d *demo) reported(r fleet.Report) bool {
 	return r.All(len(d.fleet.Agents), func(row fleet.Row) bool { return row.Phase != "unknown" })
 }
 
-// allOpen holds once every broker runs a manifest and the balancer sends clients to it.
+// allOpen holds once every broker runs a manifest and the load balancer sends clients to it.
 func (d *demo) allOpen(manifest string) func(fleet.Report) bool {
 	hash := hashOf(manifest)
 	return func(r fleet.Report) bool {

@@ -64,7 +64,7 @@ func (d *demo) clients() string {
 	return fmt.Sprintf("producer: sent %d, waiting %d, failed %d, longest stall %.2f s", f.Sent, f.Sent-f.Acked-f.Failed, f.Failed, f.LongestStall.Seconds())
 }
 
-// balance says to which brokers the balancer sends clients.
+// balance says to which brokers the load balancer sends clients.
 func (d *demo) balance() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "balancer: %s", d.host)

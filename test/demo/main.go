@@ -1,7 +1,7 @@
 // Command demo shows kpls-agent at work on this machine: three Kafka brokers
 // without EXTERNAL, three agents, a forwarder in place of the cloud's load
 // balancer, a producer and a consumer. One manifest adds EXTERNAL; a bad one is
-// put back; the customer's look and the figures come last.
+// rolled back; what the customer sees and the figures come last.
 //
 // KAFKA_VERSION chooses the Kafka version. It exits with 1 if a record is lost or
 // refused, or if the end is not as promised. It leaves nothing behind, also when

@@ -114,7 +114,7 @@ func (f *Fleet) WriteManifest(text string) error {
 type ManifestOptions struct {
 	FirstPort    int    // advertised port of broker 1; 0 is 9093
 	External2    bool   // a second listener
-	Absent       string // a listener to be taken away
+	Absent       string // a listener to be removed
 	Soak         string // default 0s
 	Extra        string // lines of YAML in the EXTERNAL block, indented by four
 	Protocol     string // default PLAINTEXT

@@ -39,7 +39,7 @@ func TestRecordsOfEarlierBuilds(t *testing.T) {
 	}
 }
 
-// TestMissingCommit: a clone that lacks a commit is told apart, and the error says what to do.
+// TestMissingCommit: a clone that lacks a commit is distinguished, and the error says what to do.
 func TestMissingCommit(t *testing.T) {
 	git := func(dir string, args ...string) {
 		t.Helper()

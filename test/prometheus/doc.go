@@ -1,4 +1,4 @@
 // Package prometheus holds what the package ships for Prometheus and Grafana
 // against real Prometheus: its promtool judges the rules, and its server scrapes
-// real agents beside real brokers and answers every query of the dashboard.
+// real agents next to real brokers and answers every query of the dashboard.
 package prometheus

@@ -96,7 +96,7 @@ func probed(t *testing.T, f *fleet.Fleet) {
 	t.Cleanup(func() { cancel(); <-done })
 }
 
-// faults brings about what alerts are for, one beside the other, and looks for
+// faults brings about what alerts are for, all at the same time, and looks for
 // each alert with its broker. Its rule's `for` need not pass: that it does is promtool's to say.
 func faults(t *testing.T, f *fleet.Fleet, p *server) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -49,7 +49,7 @@ func classArchive(ctx context.Context, libs string, logf func(string, ...any)) (
 	defer unlock()
 	info, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) {
-		logf("sandbox: archiving Kafka's classes, so that brokers start in half the time (once, some 10 s)")
+		logf("sandbox: archiving Kafka's classes, so brokers start in half the time (once, some 10 s)")
 		if err := archiveClasses(ctx, libs, path); err != nil {
 			return "", fmt.Errorf("archive Kafka's classes: %w", err)
 		}

@@ -350,7 +350,7 @@ func (c *Cluster) SetDynamic(ctx context.Context, id int32, key, value string) e
 	return c.alter(ctx, id, kadm.AlterConfig{Op: kadm.SetConfig, Name: key, Value: &value})
 }
 
-// ClearDynamic takes a broker's dynamic configuration away, as --delete-config does.
+// ClearDynamic removes a broker's dynamic configuration, as --delete-config does.
 func (c *Cluster) ClearDynamic(ctx context.Context, id int32, key string) error {
 	return c.alter(ctx, id, kadm.AlterConfig{Op: kadm.DeleteConfig, Name: key})
 }

@@ -6,5 +6,5 @@
 // It owns the processes it starts and ends each by its id; when the process that
 // opened the sandbox dies, in whatever way, its brokers die within a second. It
 // listens and dials on 127.0.0.0/8 only. It never imports the agent's own
-// packages, so that it can judge them.
+// packages, so it can judge them.
 package sandbox

@@ -26,7 +26,7 @@ type ForwarderOptions struct {
 	// The first good probe of all is enough.
 	Fall, Rise int
 	// Silent leaves connections to a backend that is out without an answer until
-	// it is back, as a balancer that drops packets does; otherwise they are refused.
+	// it is back, as a load balancer that drops packets does; otherwise they are refused.
 	Silent bool
 }
 

@@ -68,7 +68,7 @@ func (g *Group) Run(ctx context.Context) (Figures, error) {
 	return g.drain(rest, admin)
 }
 
-// setOut commits the topic's ends for the group, so that whatever is written later is
+// setOut commits the topic's ends for the group, so whatever is written later is
 // its to read. It tries again as long as the group's coordinator is being found.
 func (g *Group) setOut(ctx context.Context, admin *kadm.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)

@@ -132,7 +132,7 @@ func haveLibs(dir, version string) bool {
 	return err == nil
 }
 
-// fetchLibs runs Maven into a directory beside dir and renames that to dir.
+// fetchLibs runs Maven into a directory next to dir and renames that to dir.
 func fetchLibs(ctx context.Context, dir, version string) error {
 	for _, tool := range []string{"java", "mvn"} {
 		if _, err := exec.LookPath(tool); err != nil {

@@ -17,7 +17,7 @@ import (
 )
 
 // Program is a producer in a process of its own, for clients that are not made in
-// Go. The process is told what to send, so that all clients send at the same pace
+// Go. The process gets what to send, so all clients send at the same pace
 // and are judged by the same clock:
 //
 //	ARGV... BOOTSTRAP TOPIC PARTITIONS RUN

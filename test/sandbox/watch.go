@@ -141,7 +141,7 @@ func latest(a, b time.Time) time.Time {
 }
 
 // lookAtISR asks the first broker that answers, and one that is back also itself.
-// Where none takes a connection, all are away: a cluster may have one broker.
+// Where none takes a connection, all are down: a cluster may have one broker.
 func (w *Watcher) lookAtISR(ctx context.Context) {
 	none := true
 	for _, b := range w.cluster.Brokers {

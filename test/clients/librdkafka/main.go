@@ -43,7 +43,7 @@ func run(args []string) error {
 		for event := range producer.Events() {
 			message, ok := event.(*kafka.Message)
 			if !ok {
-				continue // an error of a connection, which the library mends
+				continue // an error of a connection, which the library replaces
 			}
 			if err := message.TopicPartition.Error; err != nil {
 				fmt.Fprintf(out, "failed %d %v\n", message.Opaque, err)

@@ -153,7 +153,7 @@ func (c Controller) start(ctx context.Context, dir string) error {
 	return nil
 }
 
-// monitor starts a monitor in a session of its own, so that no signal meant for the caller's group reaches it.
+// monitor starts a monitor in a session of its own, so no signal meant for the caller's group reaches it.
 func (c Controller) monitor(dir string, report *os.File) (*exec.Cmd, error) {
 	defer report.Close()
 	out, err := openAppend(dir, monitorLog)

@@ -4,7 +4,7 @@
 // It owns the directory's control files. Any process may call it: what it knows
 // is in the directory, never in memory. Each broker process has a monitor, a
 // small process that is its parent: it records the exit, and ends the broker
-// when the directory's owner is gone, so that nothing outlives a test however the
+// when the directory's owner is gone, so nothing outlives a test however the
 // test dies. Commands for the same directory wait for each other. It never
 // restarts a broker by itself and knows nothing of Kafka.
 //

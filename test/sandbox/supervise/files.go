@@ -118,7 +118,7 @@ func lock(dir string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// writeJSON replaces a file in one step, so that no reader sees half of it.
+// writeJSON replaces a file in one step, so no reader sees half of it.
 func writeJSON(path string, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
