@@ -18,6 +18,7 @@ import (
 	"example.com/kpls-agent/internal/portuse"
 	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/internal/settings"
+	"example.com/kpls-agent/internal/setup"
 )
 
 // level says how much a finding matters.
@@ -82,7 +83,7 @@ func newCheck(s *shared) *cobra.Command {
 			}
 			owners := portuse.SeeOwners() // while this is still root, if it was
 			if os.Geteuid() == 0 && s.settingsPath == settings.DefaultPath {
-				if err := become(cmd.Context(), agentUser+".service"); err != nil {
+				if err := become(cmd.Context(), setup.User+".service"); err != nil {
 					return err
 				}
 			}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/user"
 	"strconv"
 	"syscall"
@@ -12,17 +11,11 @@ import (
 	"example.com/kpls-agent/internal/unit"
 )
 
-// booted is true if systemd runs this machine, as sd_booted(3) looks.
-func booted() bool {
-	_, err := os.Stat("/run/systemd/system")
-	return err == nil
-}
-
 // become gives this process, which is root's, the user and the groups of a service,
 // so that it may what the service may. Its group of server.properties is no group of
 // its user: only the unit has it. Nothing is done for a service that is not there.
 func become(ctx context.Context, service string) error {
-	if !booted() {
+	if !unit.Booted() {
 		return nil
 	}
 	m, err := unit.NewManager(ctx)

@@ -53,8 +53,9 @@ func unseenUnit() finding {
 		"whether its command line has --override. It refuses no restart for that; see to it by hand, or, where systemd runs the broker, name its `unit` in the settings")
 }
 
-// unitFaults are the faults of the broker's unit that a roll-out would meet, and what of it is hidden from a user.
-func unitFaults(ctx context.Context, s *settings.Settings, who account) ([]finding, *unit.Seen, error) {
+// unitFaults are the faults of the broker's unit that a roll-out would meet, and what of it is to be written down,
+// where one of its files is hidden.
+func unitFaults(ctx context.Context, s *settings.Settings, hidden func(path string) bool) ([]finding, *unit.Seen, error) {
 	u, _, err := host.NewUnit(s, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, nil, err
@@ -69,7 +70,7 @@ func unitFaults(ctx context.Context, s *settings.Settings, who account) ([]findi
 		return nil, nil, err // one that is not there yet is no fault of this machine's set-up
 	}
 	faults := slices.DeleteFunc(ofUnit(seen.Judge(host.UnitBroker(s))), func(f finding) bool { return f.Level != levelFault })
-	return faults, seen.Write(func(path string) bool { return hidden(path, who) }), nil
+	return faults, seen.Write(hidden), nil
 }
 
 // ofUnit are the verdicts on the unit as lines of check. What lets the agent refuse a restart is a fault.

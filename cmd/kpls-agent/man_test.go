@@ -11,6 +11,7 @@ import (
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/settings"
+	"example.com/kpls-agent/internal/setup"
 )
 
 // The pages are text in the repository, so that a review sees them; these tests
@@ -78,9 +79,9 @@ this VM's settings; may be missing
 .I /var/lib/kpls-agent
 what must survive a crash
 .TP
-.I ` + dropInPath + `
+.I ` + setup.DropInPath + `
 .TQ
-.I ` + rulePath + `
+.I ` + setup.RulePath + `
 what
 .B kpls-agent setup
 gives the service on this VM

@@ -3,6 +3,7 @@ package unit
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,12 @@ import (
 )
 
 const reloadTimeout = 90 * time.Second // as systemctl waits for an answer
+
+// Booted is true if systemd runs this machine, as sd_booted(3) looks.
+func Booted() bool {
+	_, err := os.Stat("/run/systemd/system")
+	return err == nil
+}
 
 // Manager is the service manager of the system, as root deals with it.
 type Manager struct{ conn *dbus.Conn }

@@ -1,4 +1,4 @@
-package main
+package setup
 
 import (
 	"bufio"
@@ -18,11 +18,12 @@ import (
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/login"
 	"example.com/kpls-agent/internal/settings"
+	"example.com/kpls-agent/internal/setup/acl"
 )
 
 // grant is a right on one path that an access control list gives.
 type grant struct {
-	rights rights
+	rights acl.Rights
 	path   string
 }
 
@@ -51,10 +52,10 @@ type wanted struct {
 }
 
 // plan finds out what the agent lacks on this machine.
-func plan(path string, s *settings.Settings, who account, old record) wanted {
+func plan(path string, s *settings.Settings, who Account, old record) wanted {
 	w := wanted{unit: s.Unit}
 	for _, open := range []string{path, s.Manifest} {
-		if _, err := os.Stat(open); err == nil && lacks(open, read, who, who.gid) {
+		if _, err := os.Stat(open); err == nil && lacks(open, acl.Read, who, who.gid) {
 			w.left = append(w.left, fmt.Sprintf("%s cannot be read by %s; it holds no secrets, so type: chmod a+r %s", open, who.name, open))
 		}
 	}
@@ -78,7 +79,7 @@ func plan(path string, s *settings.Settings, who account, old record) wanted {
 		case inHome(filepath.Dir(target)):
 			w.left = append(w.left, fmt.Sprintf("%s is in a home, where the service sees nothing but the folder of server.properties; move it to /etc/kpls-agent", target))
 		default:
-			w.reach(target, read, who, who.gid)
+			w.reach(target, acl.Read, who, who.gid)
 		}
 	}
 	return w
@@ -98,7 +99,7 @@ func secretFiles(k *settings.Kafka) ([]string, error) {
 }
 
 // broker adds what server.properties needs.
-func (w *wanted) broker(path string, who account, old record) {
+func (w *wanted) broker(path string, who Account, old record) {
 	file, err := filepath.EvalSymlinks(path)
 	var uid, gid uint32
 	var info fs.FileInfo
@@ -139,7 +140,7 @@ func (w *wanted) broker(path string, who account, old record) {
 
 // storage lets the agent see whether each log directory has its meta.properties. One that is
 // not there yet, or that is named relative to where Kafka is started, is left alone.
-func (w *wanted) storage(path string, who account) {
+func (w *wanted) storage(path string, who Account) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return // told of above
@@ -156,7 +157,7 @@ func (w *wanted) storage(path string, who account) {
 		if inHome(target) || inTmp(target) {
 			w.seen = append(w.seen, target)
 		}
-		w.reach(target, enter, who, w.gid)
+		w.reach(target, acl.Enter, who, w.gid)
 	}
 }
 
@@ -166,7 +167,7 @@ func inTmp(folder string) bool {
 }
 
 // state adds a state directory other than the one that systemd makes.
-func (w *wanted) state(path string, who account) {
+func (w *wanted) state(path string, who Account) {
 	folder, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		w.left = append(w.left, fmt.Sprintf("%v; make the state directory: install -d -m 0750 -o %s -g %s %s, then run `kpls-agent setup` again", err, who.name, who.name, path))
@@ -175,9 +176,9 @@ func (w *wanted) state(path string, who account) {
 	w.writes(folder, who, who.gid)
 }
 
-func (w *wanted) writes(folder string, who account, gid uint32) {
+func (w *wanted) writes(folder string, who Account, gid uint32) {
 	w.folders = append(w.folders, folder)
-	w.reach(folder, read|write|enter, who, gid)
+	w.reach(folder, acl.Read|acl.Write|acl.Enter, who, gid)
 }
 
 // inHome is true for what ProtectHome= hides.
@@ -200,12 +201,12 @@ func unreadable(perm fs.FileMode, gid uint32) string {
 
 // reach adds the rights on a path, and on the folders that lead there. gid is a
 // group that the agent is in beside its own.
-func (w *wanted) reach(path string, r rights, who account, gid uint32) {
+func (w *wanted) reach(path string, r acl.Rights, who Account, gid uint32) {
 	var chain []grant
 	// What the drop-in mounts into an empty home stands in folders of systemd's.
 	mounted := slices.Contains(w.folders, path) && inHome(path) || slices.Contains(w.seen, path)
 	for dir := filepath.Dir(path); dir != "/" && !mounted; dir = filepath.Dir(dir) {
-		chain = append(chain, grant{enter, dir})
+		chain = append(chain, grant{acl.Enter, dir})
 	}
 	for _, g := range append(chain, grant{r, path}) {
 		if lacks(g.path, g.rights, who, gid) && !slices.Contains(w.record.grants, g) {
@@ -215,8 +216,8 @@ func (w *wanted) reach(path string, r rights, who account, gid uint32) {
 }
 
 // lacks is true unless the agent has the rights without setup's help.
-func lacks(path string, r rights, who account, gid uint32) bool {
-	list, err := readACL(path)
+func lacks(path string, r acl.Rights, who Account, gid uint32) bool {
+	list, err := acl.Of(path)
 	if err != nil {
 		return true // giving them reports the error
 	}
@@ -224,7 +225,7 @@ func lacks(path string, r rights, who account, gid uint32) bool {
 	if err != nil {
 		return true
 	}
-	return list.allows(uid, group, who.uid, who.gid, gid)&r != r
+	return list.Allows(uid, group, who.uid, who.gid, gid)&r != r
 }
 
 func ownerOf(path string) (uid, gid uint32, err error) {
@@ -337,7 +338,7 @@ func readRecord(path string) (record, error) {
 			r.owners = append(r.owners, ownership{uint32(uid), file})
 			continue
 		}
-		r.grants = append(r.grants, grant{parseRights(what), path})
+		r.grants = append(r.grants, grant{acl.Parse(what), path})
 	}
 	return r, nil
 }

@@ -1,8 +1,7 @@
-package main
+package setup
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 
 	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/settings"
+	"example.com/kpls-agent/internal/setup/acl"
 	"example.com/kpls-agent/internal/unit"
 )
 
@@ -20,7 +20,7 @@ import (
 type machine struct {
 	t    *testing.T
 	dir  string
-	u    *setup
+	u    *Setup
 	said []string
 	// reloads counts how often systemd was asked to read its units again.
 	reloads int
@@ -33,19 +33,19 @@ func newMachine(t *testing.T) *machine {
 		t.Fatal(err)
 	}
 	m := &machine{t: t, dir: dir}
-	m.u = &setup{
-		who:    account{agentUser, 4242, 4242},
-		dropIn: filepath.Join(dir, "systemd/kpls-agent.service.d/10-setup.conf"), rule: filepath.Join(dir, "polkit/50-kpls-agent.rules"),
-		seen:   filepath.Join(dir, "unit-seen.json"),
-		say:    func(format string, args ...any) { m.said = append(m.said, m.local(fmt.Sprintf(format, args...))) },
-		reload: func(context.Context) error { m.reloads++; return nil },
-		names: func(_ context.Context, unit string) ([]string, error) {
+	m.u = &Setup{
+		Who:    Account{User, 4242, 4242},
+		DropIn: filepath.Join(dir, "systemd/kpls-agent.service.d/10-setup.conf"), Rule: filepath.Join(dir, "polkit/50-kpls-agent.rules"),
+		Seen:   filepath.Join(dir, "unit-seen.json"),
+		Say:    func(format string, args ...any) { m.said = append(m.said, m.local(fmt.Sprintf(format, args...))) },
+		Reload: func(context.Context) error { m.reloads++; return nil },
+		Names: func(_ context.Context, unit string) ([]string, error) {
 			return []string{"confluent" + strings.TrimPrefix(unit, "kafka"), unit}, nil // it is an alias
 		},
 	}
 	// Above it all folders are open, as they are on a VM; the test's own may not be.
 	for at := dir; at != "/"; at = filepath.Dir(at) {
-		if lacks(at, enter, m.u.who, m.u.who.gid) {
+		if lacks(at, acl.Enter, m.u.Who, m.u.Who.gid) {
 			if err := os.Chmod(at, 0o755); err != nil {
 				t.Fatal(err)
 			}
@@ -74,30 +74,30 @@ func (m *machine) put(path, text string, mode os.FileMode) string {
 	return path
 }
 
-// apply runs setup on the settings of the machine, and returns what it said and its exit code.
-func (m *machine) apply() (string, int) {
+// apply runs setup on the settings of the machine, and returns what it said and what it came to.
+func (m *machine) apply() (string, Outcome) {
 	m.t.Helper()
 	path := filepath.Join(m.dir, "kpls-agent.yaml")
 	s, err := settings.LoadAlone(path)
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	return m.run(func(ctx context.Context) error { return m.u.apply(ctx, path, s) })
+	return m.run(func(ctx context.Context) (Outcome, error) { return m.u.Apply(ctx, path, s) })
 }
 
-func (m *machine) run(f func(context.Context) error) (string, int) {
+func (m *machine) undo() (string, Outcome) {
+	m.t.Helper()
+	return m.run(func(ctx context.Context) (Outcome, error) { return Done, m.u.Undo(ctx) })
+}
+
+func (m *machine) run(f func(context.Context) (Outcome, error)) (string, Outcome) {
 	m.t.Helper()
 	m.said, m.u.changed = nil, false
-	err := f(m.t.Context())
-	code := exitDone
+	came, err := f(m.t.Context())
 	if err != nil {
-		var e *exitError
-		if !errors.As(err, &e) || e.err != nil {
-			m.t.Fatal(err)
-		}
-		code = e.code
+		m.t.Fatal(err)
 	}
-	return strings.Join(m.said, "\n"), code
+	return strings.Join(m.said, "\n"), came
 }
 
 func (m *machine) want(what, got, want string) {
@@ -119,11 +119,11 @@ func (m *machine) file(path string) string {
 // rights are what the agent's user has by name.
 func (m *machine) rights(path string) string {
 	m.t.Helper()
-	list, err := readACL(path)
+	list, err := acl.Of(path)
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	return list.user(m.u.who.uid).String()
+	return list.User(m.u.Who.uid).String()
 }
 
 func mode(t *testing.T, path string) os.FileMode {
@@ -141,37 +141,37 @@ func TestSetupJudgesTheUnit(t *testing.T) {
 	m.put("server.properties", "node.id=1\n", 0o644)
 	m.put("kpls-agent.yaml", "server_properties: server.properties\n", 0o644)
 	var seen *unit.Seen
-	m.u.judge = func(_ context.Context, s *settings.Settings, who account) ([]finding, *unit.Seen, error) {
-		if who != m.u.who {
-			t.Errorf("judges for %v", who)
+	m.u.Judge = func(_ context.Context, vm *settings.Settings, hidden func(string) bool) ([]string, *unit.Seen, error) {
+		if hidden(m.put("open", "", 0o644)) || !hidden(m.put("closed", "", 0o600)) {
+			t.Error("hidden is not of the service's user")
 		}
-		return []finding{broken("reach of a stop", "%s says so", s.Unit)}, seen, nil
+		return []string{fmt.Sprintf("reach of a stop: %s says so", vm.Unit)}, seen, nil
 	}
 	said, code := m.apply()
-	if code != exitFailed || !strings.HasSuffix(said, "\nleft to do: reach of a stop: kafka.service says so") {
-		t.Errorf("exit %d, said:\n%s", code, said)
+	if code != Left || !strings.HasSuffix(said, "\nleft to do: reach of a stop: kafka.service says so") {
+		t.Errorf("outcome %d, said:\n%s", code, said)
 	}
-	m.u.judge = func(context.Context, *settings.Settings, account) ([]finding, *unit.Seen, error) {
+	m.u.Judge = func(context.Context, *settings.Settings, func(string) bool) ([]string, *unit.Seen, error) {
 		return nil, seen, nil
 	}
-	if said, code := m.apply(); code != exitDone || said != "nothing to change" {
-		t.Errorf("exit %d, said:\n%s", code, said)
+	if said, code := m.apply(); code != Done || said != "nothing to change" {
+		t.Errorf("outcome %d, said:\n%s", code, said)
 	}
 
 	// What the service cannot read is written down for it, and not when it can.
 	seen = &unit.Seen{Shape: "of the unit"}
-	m.u.who.gid = uint32(os.Getgid())
-	if said, _ := m.apply(); said != "write DIR/unit-seen.json: what the broker's unit runs and kpls-agent cannot read" || mode(t, m.u.seen) != 0o640 {
+	m.u.Who.gid = uint32(os.Getgid())
+	if said, _ := m.apply(); said != "write DIR/unit-seen.json: what the broker's unit runs and kpls-agent cannot read" || mode(t, m.u.Seen) != 0o640 {
 		t.Errorf("said:\n%s", said)
 	}
-	if got := host.ReadSeen(m.u.seen); got == nil || got.Shape != seen.Shape {
+	if got := host.ReadSeen(m.u.Seen); got == nil || got.Shape != seen.Shape {
 		t.Errorf("read back: %+v", got)
 	}
 	if said, _ := m.apply(); said != "nothing to change" {
 		t.Errorf("a second time it said:\n%s", said)
 	}
 	seen = nil
-	if said, _ := m.apply(); said != "remove DIR/unit-seen.json" || host.ReadSeen(m.u.seen) != nil {
+	if said, _ := m.apply(); said != "remove DIR/unit-seen.json" || host.ReadSeen(m.u.Seen) != nil {
 		t.Errorf("said:\n%s", said)
 	}
 }
@@ -185,7 +185,7 @@ func TestHidden(t *testing.T) {
 	for path, want := range map[string]bool{
 		m.put("open", "", 0o644): false, m.put("alone", "", 0o600): true, closed: true, filepath.Join(m.dir, "missing"): false,
 	} {
-		if got := hidden(path, m.u.who); got != want {
+		if got := hidden(path, m.u.Who); got != want {
 			t.Errorf("%s: %v", m.local(path), got)
 		}
 	}
@@ -205,15 +205,15 @@ unit: kafka@1.service
 kafka: {sasl: {mechanism: PLAIN, username: x, password_file: secret/kafka.password}}
 `, 0o644)
 
-	m.u.dry = true
+	m.u.Dry = true
 	said, code := m.apply()
-	if code != exitDiffers || !strings.Contains(said, "would: let kpls-agent write in DIR/kafka-3.7.1/config\n") || m.rights(folder) != "---" || m.reloads != 0 {
-		t.Errorf("dry run: exit %d, said:\n%s", code, said)
+	if code != Differs || !strings.Contains(said, "would: let kpls-agent write in DIR/kafka-3.7.1/config\n") || m.rights(folder) != "---" || m.reloads != 0 {
+		t.Errorf("dry run: outcome %d, said:\n%s", code, said)
 	}
-	if _, err := os.Stat(m.u.dropIn); err == nil {
+	if _, err := os.Stat(m.u.DropIn); err == nil {
 		t.Error("a dry run wrote the drop-in")
 	}
-	m.u.dry = false
+	m.u.Dry = false
 
 	said, code = m.apply()
 	m.want("first run", said, `let kpls-agent write in DIR/kafka-3.7.1/config
@@ -226,7 +226,7 @@ the service has it after: systemctl restart kpls-agent`)
 	if os.Getgid() == 0 {
 		group = ""
 	}
-	m.want("drop-in", m.file(m.u.dropIn), "# Written by `kpls-agent setup` from DIR/kpls-agent.yaml. Change the settings and run it again\n"+`# instead of changing this file.
+	m.want("drop-in", m.file(m.u.DropIn), "# Written by `kpls-agent setup` from DIR/kpls-agent.yaml. Change the settings and run it again\n"+`# instead of changing this file.
 #
 # What it gave, and `+"`kpls-agent setup --undo`"+` takes back:
 #   rwx DIR/kafka-3.7.1/config
@@ -241,7 +241,7 @@ Before=kafka@1.service
 # The folder of server.properties, which is replaced by rename.
 ReadWritePaths="-DIR/kafka-3.7.1/config"
 `+group)
-	m.want("rule", m.file(m.u.rule), "// Written by `kpls-agent setup`. Change the settings and run it again instead of\n"+`// changing this file. kpls-agent may restart this one unit, and nothing else.
+	m.want("rule", m.file(m.u.Rule), "// Written by `kpls-agent setup`. Change the settings and run it again instead of\n"+`// changing this file. kpls-agent may restart this one unit, and nothing else.
 polkit.addRule(function (action, subject) {
   if (action.id == "org.freedesktop.systemd1.manage-units" &&
       ["confluent@1.service","kafka@1.service"].indexOf(action.lookup("unit")) >= 0 &&
@@ -251,11 +251,11 @@ polkit.addRule(function (action, subject) {
   }
 });
 `)
-	if code != exitDone || m.reloads != 1 || m.rights(folder) != "rwx" || m.rights(password) != "r--" || m.rights(file) != "---" {
-		t.Errorf("exit %d, %d reloads, rights %s %s %s", code, m.reloads, m.rights(folder), m.rights(password), m.rights(file))
+	if code != Done || m.reloads != 1 || m.rights(folder) != "rwx" || m.rights(password) != "r--" || m.rights(file) != "---" {
+		t.Errorf("outcome %d, %d reloads, rights %s %s %s", code, m.reloads, m.rights(folder), m.rights(password), m.rights(file))
 	}
-	if said, code := m.apply(); said != "nothing to change" || code != exitDone || m.reloads != 1 {
-		t.Errorf("second run: exit %d, said:\n%s", code, said)
+	if said, code := m.apply(); said != "nothing to change" || code != Done || m.reloads != 1 {
+		t.Errorf("second run: outcome %d, said:\n%s", code, said)
 	}
 
 	// The settings name another place and unit: what is not needed any more goes.
@@ -268,22 +268,22 @@ polkit.addRule(function (action, subject) {
 	if mode(t, folder) != 0o755 || mode(t, password) != 0o600 {
 		t.Errorf("modes %v %v are not what they were", mode(t, folder), mode(t, password))
 	}
-	if !strings.Contains(m.file(m.u.rule), `"kafka.service"`) || !strings.Contains(m.file(m.u.dropIn), "Before=kafka.service\n") {
-		t.Errorf("the unit stayed:\n%s%s", m.file(m.u.rule), m.file(m.u.dropIn))
+	if !strings.Contains(m.file(m.u.Rule), `"kafka.service"`) || !strings.Contains(m.file(m.u.DropIn), "Before=kafka.service\n") {
+		t.Errorf("the unit stayed:\n%s%s", m.file(m.u.Rule), m.file(m.u.DropIn))
 	}
 
-	said, code = m.run(m.u.undo)
+	said, code = m.undo()
 	m.want("undo", said, `let kpls-agent no longer write in DIR/etc
 remove DIR/polkit/50-kpls-agent.rules
 remove DIR/systemd/kpls-agent.service.d/10-setup.conf
 have systemd read its units again`)
-	if code != exitDone || m.rights(filepath.Join(m.dir, "etc")) != "---" {
-		t.Errorf("undo: exit %d", code)
+	if code != Done || m.rights(filepath.Join(m.dir, "etc")) != "---" {
+		t.Errorf("undo: outcome %d", code)
 	}
-	if _, err := os.Stat(filepath.Dir(m.u.dropIn)); err == nil {
+	if _, err := os.Stat(filepath.Dir(m.u.DropIn)); err == nil {
 		t.Error("undo left an empty folder")
 	}
-	if said, _ := m.run(m.u.undo); said != "nothing to take back" {
+	if said, _ := m.undo(); said != "nothing to take back" {
 		t.Errorf("second undo said %s", said)
 	}
 }
@@ -328,10 +328,10 @@ func TestSetupLeft(t *testing.T) {
 			m.put("kpls-agent.yaml", c.settings, 0o644)
 			c.set(m)
 			said, code := m.apply()
-			if lines := strings.Split(said, "\n"); code != exitFailed || lines[len(lines)-1] != c.want {
-				t.Errorf("exit %d, said:\n%s\nwant at the end:\n%s", code, said, c.want)
+			if lines := strings.Split(said, "\n"); code != Left || lines[len(lines)-1] != c.want {
+				t.Errorf("outcome %d, said:\n%s\nwant at the end:\n%s", code, said, c.want)
 			}
-			if strings.Contains(m.file(m.u.rule), "no such file") {
+			if strings.Contains(m.file(m.u.Rule), "no such file") {
 				t.Error("the polkit rule was not written")
 			}
 		})
@@ -345,8 +345,8 @@ func TestSetupStateDirectory(t *testing.T) {
 	m.put("kpls-agent.yaml", "server_properties: etc/server.properties\nstate_dir: srv/state\n", 0o644)
 	said, code := m.apply()
 	state := filepath.Join(m.dir, "srv/state")
-	if code != exitDone || m.rights(state) != "rwx" || !strings.Contains(m.file(m.u.dropIn), "ReadWritePaths=\"-DIR/etc\"\nReadWritePaths=\"-DIR/srv/state\"\n") {
-		t.Errorf("exit %d, rights %s, said:\n%s\n%s", code, m.rights(state), said, m.file(m.u.dropIn))
+	if code != Done || m.rights(state) != "rwx" || !strings.Contains(m.file(m.u.DropIn), "ReadWritePaths=\"-DIR/etc\"\nReadWritePaths=\"-DIR/srv/state\"\n") {
+		t.Errorf("outcome %d, rights %s, said:\n%s\n%s", code, m.rights(state), said, m.file(m.u.DropIn))
 	}
 }
 
@@ -357,8 +357,8 @@ func TestSetupCommands(t *testing.T) {
 	m.apply()
 	m.put("kpls-agent.yaml", "server_properties: etc/server.properties\ncommands: {restart: [x], status: [y]}\n", 0o644)
 	said, code := m.apply()
-	if _, err := os.Stat(m.u.rule); err == nil || code != exitDone || strings.Contains(m.file(m.u.dropIn), "Before=") {
-		t.Errorf("exit %d, said:\n%s\n%s", code, said, m.file(m.u.dropIn))
+	if _, err := os.Stat(m.u.Rule); err == nil || code != Done || strings.Contains(m.file(m.u.DropIn), "Before=") {
+		t.Errorf("outcome %d, said:\n%s\n%s", code, said, m.file(m.u.DropIn))
 	}
 }
 
@@ -380,19 +380,19 @@ func TestSetupStorage(t *testing.T) {
 	}
 	m.put("kpls-agent.yaml", "server_properties: etc/server.properties\n", 0o644)
 	said, code := m.apply()
-	if code != exitDone || m.rights(closed) != "--x" || m.rights(tmp) != "--x" || m.rights(open) != "---" {
-		t.Errorf("exit %d, rights %s %s %s, said:\n%s", code, m.rights(closed), m.rights(tmp), m.rights(open), said)
+	if code != Done || m.rights(closed) != "--x" || m.rights(tmp) != "--x" || m.rights(open) != "---" {
+		t.Errorf("outcome %d, rights %s %s %s, said:\n%s", code, m.rights(closed), m.rights(tmp), m.rights(open), said)
 	}
 	for _, dir := range []string{closed, open, tmp} {
-		if bound := strings.Contains(m.file(m.u.dropIn), "BindReadOnlyPaths=\"-"+m.local(dir)+"\"\n"); bound != inTmp(m.dir+"/") {
-			t.Errorf("%s: bound %v:\n%s", dir, bound, m.file(m.u.dropIn))
+		if bound := strings.Contains(m.file(m.u.DropIn), "BindReadOnlyPaths=\"-"+m.local(dir)+"\"\n"); bound != inTmp(m.dir+"/") {
+			t.Errorf("%s: bound %v:\n%s", dir, bound, m.file(m.u.DropIn))
 		}
 	}
-	if said, code := m.apply(); code != exitDone || said != "nothing to change" {
-		t.Errorf("again: exit %d, said %s", code, said)
+	if said, code := m.apply(); code != Done || said != "nothing to change" {
+		t.Errorf("again: outcome %d, said %s", code, said)
 	}
-	if _, code := m.run(m.u.undo); code != exitDone || m.rights(closed) != "---" {
-		t.Errorf("undo: exit %d, rights %s", code, m.rights(closed))
+	if _, code := m.undo(); code != Done || m.rights(closed) != "---" {
+		t.Errorf("undo: outcome %d, rights %s", code, m.rights(closed))
 	}
 }
 
@@ -438,73 +438,6 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// TestACL proves the lists by the kernel's own judgement of what is written.
-func TestACL(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o750); err != nil {
-		t.Fatal(err)
-	}
-	list, err := readACL(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(list) != 3 || list.user(7) != 0 || list.mask() != 7 {
-		t.Fatalf("a mode is %v", list)
-	}
-	for _, uid := range []uint32{9, 7, 8} { // in no order
-		if err := list.grant(uid, read|write|enter).write(dir); err != nil {
-			t.Fatal(err)
-		}
-		if list, err = readACL(dir); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(list) != 7 || list.user(7) != 7 || list.user(10) != 0 {
-		t.Errorf("the list is %v", list)
-	}
-	if got := mode(t, dir); got != 0o770 { // the mask
-		t.Errorf("mode %o", got)
-	}
-	for _, uid := range []uint32{7, 8, 9} {
-		if err := list.revoke(uid).write(dir); err != nil {
-			t.Fatal(err)
-		}
-		if list, err = readACL(dir); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(list) != 3 || mode(t, dir) != 0o750 {
-		t.Errorf("afterwards: %v, mode %o", list, mode(t, dir))
-	}
-}
-
-func TestACLAllows(t *testing.T) {
-	const root, kafka, agent = 0, 994, 996
-	list := acl{
-		{aclUserObj, 6, aclNobody}, {aclUser, 7, 7}, {aclGroupObj, 4, aclNobody}, {aclGroup, 3, 50}, {aclMask, 6, aclNobody}, {aclOther, 1, aclNobody},
-	}
-	for _, c := range []struct {
-		owner, group uint32
-		gids         []uint32
-		want         rights
-	}{
-		{agent, kafka, []uint32{agent}, 6},
-		{root, kafka, []uint32{agent, kafka}, 4},
-		{root, kafka, []uint32{agent, 50}, 2},
-		{root, kafka, []uint32{agent, 50, kafka}, 6},
-		{root, kafka, []uint32{agent}, 1},
-	} {
-		if got := list.allows(c.owner, c.group, agent, c.gids...); got != c.want {
-			t.Errorf("owner %d, groups %v: %s, want %s", c.owner, c.gids, got, c.want)
-		}
-	}
-	for _, r := range []rights{0, enter, read, read | write, read | write | enter} {
-		if got := parseRights(r.String()); got != r {
-			t.Errorf("%s is read as %s", r, got)
-		}
-	}
-}
-
 // What client.properties names is for the service to read as well.
 func TestSetupClientProperties(t *testing.T) {
 	m := newMachine(t)
@@ -514,8 +447,8 @@ func TestSetupClientProperties(t *testing.T) {
 	m.put("kpls-agent.yaml", "server_properties: etc/server.properties\nkafka: {client_properties: client.properties}\n", 0o644)
 	said, code := m.apply()
 	want := "left to do: DIR/client.properties:2: ssl.truststore.location: DIR/tls/trust.pem is none of PEM, JKS and PKCS12; convert it with keytool -importkeystore -deststoretype PKCS12"
-	if code != exitFailed || !strings.Contains(said, want) {
-		t.Errorf("exit %d, said:\n%s", code, said)
+	if code != Left || !strings.Contains(said, want) {
+		t.Errorf("outcome %d, said:\n%s", code, said)
 	}
 	for _, path := range []string{client, store} {
 		if got := m.rights(path); got != "r--" {
