@@ -93,7 +93,7 @@ func (a *Agent) Notice(s Stale) {
 // Needs says which facts are to be read again before a decision at an instant.
 func (a *Agent) Needs(now time.Time) Stale {
 	unit, files := unitRest, filesRest
-	if a.facts.Journal.Step != restart.StepNone {
+	if a.facts.Journal.Stage != restart.StageNone {
 		unit, files = unitPace, filesPace
 	}
 	return Stale{
@@ -114,7 +114,7 @@ func (a *Agent) SawFiles(f restart.ManifestFacts, lastGood bool, at time.Time) {
 // back runs, and Decide must not be called.
 func (a *Agent) Decide(now time.Time, log restart.LogFacts, probes map[string]restart.ProbeFacts) Turn {
 	a.facts.Now, a.facts.Log, a.facts.Probes = now, log, probes
-	d := a.machine.Step(a.facts)
+	d := a.machine.Decide(a.facts)
 	a.doing, a.since = d.Do.Kind, now
 	t := Turn{Decision: d, Was: a.status.Phase}
 	t.Changed = d.Status.Phase != a.status.Phase || d.Status.Reason.Code != a.status.Reason.Code

@@ -118,7 +118,7 @@ func (l *Loop) decide(ctx context.Context) Turn {
 		l.o.Probes.Set(t.Allowed)
 	}
 	if st := t.Status; t.Changed {
-		l.o.Logger.Info("transition", "phase", st.Phase, "reason", st.Reason.Code, "text", st.Reason.Text, "was", t.Was)
+		l.o.Logger.Info("transition", "phase", st.Phase, "reason", st.Reason.Code, "text", st.Reason.Text, "was", t.Was, "rule", t.Rule)
 	}
 	l.show(t.Status)
 	if t.Settled {
@@ -202,7 +202,7 @@ func (l *Loop) ended(ctx context.Context, o outcome) {
 
 // carryOut does one action.
 func (l *Loop) carryOut(ctx context.Context, do restart.Action, facts restart.Facts) outcome {
-	o := outcome{do: do, point: pointOf(do, facts.Journal.Step)}
+	o := outcome{do: do, point: pointOf(do, facts.Journal.Stage)}
 	l.o.Crash(Point("before-" + o.point))
 	begun := time.Now()
 	o.result = l.effect(ctx, do, facts)
@@ -239,7 +239,7 @@ func (l *Loop) effect(ctx context.Context, do restart.Action, facts restart.Fact
 		l.o.Probes.End()
 		return Result{}
 	case restart.ActRestart:
-		return l.restart(ctx, do, facts.Journal.Step)
+		return l.restart(ctx, do, facts.Journal.Stage)
 	}
 	return Result{Err: fmt.Errorf("unknown action %q", do.Kind)}
 }
@@ -266,7 +266,7 @@ func (l *Loop) running(ctx context.Context) Result {
 var errTooLate = errors.New("what allowed the restart is too old by now; it is checked again")
 
 // restart has the unit restarted.
-func (l *Loop) restart(ctx context.Context, do restart.Action, at restart.Step) Result {
+func (l *Loop) restart(ctx context.Context, do restart.Action, at restart.Stage) Result {
 	// Wall clock and not monotonic: a VM that was suspended in between must not go on.
 	if now := time.Now(); now.Round(0).After(do.NotAfter.Round(0)) {
 		return Result{Err: errTooLate}

@@ -393,21 +393,21 @@ func TestLoopPutsBack(t *testing.T) {
 // an earlier one was in the middle of before anything else happens, and of its end.
 func TestLoopTakesTheHoldOver(t *testing.T) {
 	for name, c := range map[string]struct {
-		step restart.Step
+		step restart.Stage
 		ago  time.Duration
 		want bool
 	}{
-		"asked for":       {restart.StepRestart, time.Second, true},
-		"being proved":    {restart.StepProve, 20 * time.Second, true},
-		"long ago":        {restart.StepProve, 31 * time.Second, false},
-		"not yet":         {restart.StepApply, time.Second, false},
-		"nothing to hold": {restart.StepNone, time.Second, false},
+		"asked for":       {restart.StageRestart, time.Second, true},
+		"being proved":    {restart.StageProve, 20 * time.Second, true},
+		"long ago":        {restart.StageProve, 31 * time.Second, false},
+		"not yet":         {restart.StageApply, time.Second, false},
+		"nothing to hold": {restart.StageNone, time.Second, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld()
 				w.journal = restart.Journal{
-					Version: restart.JournalVersion, Step: c.step, Target: "h1", Listeners: map[string]string{"EXTERNAL": "x"},
+					Version: restart.JournalVersion, Stage: c.step, Target: "h1", Listeners: map[string]string{"EXTERNAL": "x"},
 					Invocation: w.process, Started: time.Now().Add(-c.ago),
 				}
 				ctx, cancel := context.WithCancel(t.Context())

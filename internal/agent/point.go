@@ -54,13 +54,13 @@ func RollBackPoints() []Point {
 }
 
 // pointOf names an action, where a journal is at a step, without before or after.
-func pointOf(do restart.Action, at restart.Step) string {
+func pointOf(do restart.Action, at restart.Stage) string {
 	switch {
-	case do.Kind == restart.ActSave && do.Journal.Step == restart.StepNone:
+	case do.Kind == restart.ActSave && do.Journal.Stage == restart.StageNone:
 		return "save-rest"
 	case do.Kind == restart.ActSave:
-		return "save-" + string(do.Journal.Step)
-	case at != restart.StepNone:
+		return "save-" + string(do.Journal.Stage)
+	case at != restart.StageNone:
 		return string(do.Kind) + "-at-" + string(at)
 	default:
 		return string(do.Kind)

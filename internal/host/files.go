@@ -219,9 +219,9 @@ func (f *Files) compare(facts *restart.ManifestFacts, s sight, overrides map[str
 // for an instant, and the broker might want it just then.
 func (f *Files) portsFree(d config.Desired, running restart.RunningFacts, want map[string]string) error {
 	f.mu.Lock()
-	step, have := f.journal.Step, f.running.Listeners
+	step, have := f.journal.Stage, f.running.Listeners
 	f.mu.Unlock()
-	if step != restart.StepNone && step != restart.StepApply || running.Listeners == nil || running.Err != "" {
+	if step != restart.StageNone && step != restart.StageApply || running.Listeners == nil || running.Err != "" {
 		return nil
 	}
 	for _, e := range d.Endpoints {

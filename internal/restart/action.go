@@ -29,9 +29,11 @@ type Action struct {
 	NotAfter time.Time
 }
 
-// Decision is what a step of the machine comes to.
+// Decision is what a machine decides at one instant.
 type Decision struct {
-	Do     Action
+	Do Action
+	// Rule names the rule that decided (rules.go), for logs and tests.
+	Rule   string
 	Status Status
 	// Allowed lists the listeners whose probes may be open at all; nil leaves them as they are.
 	Allowed []string

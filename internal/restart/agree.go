@@ -11,7 +11,7 @@ import (
 // touched: that replaces a version number that people forget to raise. An agent
 // whose broker is done may be silent: it has nothing left to do. What any other
 // silent one said last is old: the silence is what is wrong.
-func (s *step) agreed() *Reason {
+func (s *round) agreed() *Reason {
 	others, known := s.others()
 	if !known {
 		return because(CodeClusterUnknown, "the brokers of the cluster are not known yet: the manifest has no table of them and no broker has answered")
@@ -51,23 +51,23 @@ func (s *step) agreed() *Reason {
 	return nil
 }
 
-func (s *step) quiet(st Status) bool { return s.silence(st) > s.silent() }
+func (s *round) quiet(st Status) bool { return s.silence(st) > s.silent() }
 
 // silence is how long nothing was heard of an agent, by the clock of the log's
 // leader, which has dated both: this agent's own clock may differ from it by hours.
-func (s *step) silence(st Status) time.Duration { return s.v.Clock.Sub(st.Seen) }
+func (s *round) silence(st Status) time.Duration { return s.v.Clock.Sub(st.Seen) }
 
 // silent is how long nothing may be heard of an agent before others stop counting on it.
-func (s *step) silent() time.Duration { return 4 * Heartbeat(len(s.v.Statuses)) }
+func (s *round) silent() time.Duration { return 4 * Heartbeat(len(s.v.Statuses)) }
 
 // done is true if a broker needs nothing any more for the target, as its agent said last.
-func (s *step) done(st Status) bool {
+func (s *round) done(st Status) bool {
 	return s.finished(st) && !s.holds(st.Broker)
 }
 
 // holds is true if a broker has a claim. It is asked for every broker, and in a
 // large zone every other one may have one.
-func (s *step) holds(broker int32) bool {
+func (s *round) holds(broker int32) bool {
 	if s.held == nil {
 		s.held = make(map[int32]bool, len(s.v.Claims))
 		for i := range s.v.Claims {
@@ -78,7 +78,7 @@ func (s *step) holds(broker int32) bool {
 }
 
 // finished is done but for a claim that is still to be given back.
-func (s *step) finished(st Status) bool {
+func (s *round) finished(st Status) bool {
 	if st.Drift || st.Target != s.target || !st.Up {
 		return false
 	}
@@ -88,7 +88,7 @@ func (s *step) finished(st Status) bool {
 // rank orders the brokers of a roll-out: those that are down first, since
 // nothing is lost with them; then those without a vote, then voters, the active
 // controller last, since each restart of it makes the others elect a new one.
-func (s *step) rank(id int32, up bool) int {
+func (s *round) rank(id int32, up bool) int {
 	q := s.f.Cluster.Quorum
 	switch {
 	case !up:
@@ -102,7 +102,7 @@ func (s *step) rank(id int32, up bool) int {
 	}
 }
 
-func (s *step) before(a int32, aUp bool, b int32, bUp bool) bool {
+func (s *round) before(a int32, aUp bool, b int32, bUp bool) bool {
 	if x, y := s.rank(a, aUp), s.rank(b, bUp); x != y {
 		return x < y
 	}
@@ -114,7 +114,7 @@ func (s *step) before(a int32, aUp bool, b int32, bUp bool) bool {
 
 // turn returns why it is not this broker's turn, or nil: everyone before it in
 // the order is done, or goes at the same time in the same zone, or may do so.
-func (s *step) turn() *Reason {
+func (s *round) turn() *Reason {
 	ahead := s.ahead()
 	if len(ahead) == 0 || s.beside(ahead) {
 		return nil
@@ -129,12 +129,12 @@ func (s *step) turn() *Reason {
 
 // proving is true if somebody has started a broker on the new file: nobody follows
 // into it before that one has shown that it can be run.
-func (s *step) proving(st Status) bool {
+func (s *round) proving(st Status) bool {
 	return (st.Phase == PhaseStarting || st.Phase == PhaseCatchingUp) && !s.holds(st.Broker)
 }
 
 // ahead returns the brokers that go before this one and not together with it.
-func (s *step) ahead() []int32 {
+func (s *round) ahead() []int32 {
 	others, _ := s.others()
 	self := s.m.opts.Self
 	var out []int32
@@ -154,29 +154,24 @@ func (s *step) ahead() []int32 {
 // beside is true if this broker may be away together with all of those before it.
 // It need not wait for their claims then: in a zone of a hundred brokers, one claim
 // after the other would take longer than the restarts.
-func (s *step) beside(ahead []int32) bool {
+func (s *round) beside(ahead []int32) bool {
 	self := s.rank(s.m.opts.Self, s.up())
 	for _, id := range ahead {
 		if !s.together(id) || s.rank(id, s.v.Statuses[id].Up) != self {
 			return false
 		}
 	}
-	if len(ahead) >= s.maxUnavailable() {
-		return false
-	}
-	s.soon = ahead
-	defer func() { s.soon = nil }()
-	return s.blocked() == nil
+	return len(ahead) < s.maxUnavailable() && s.blocked(s.down(ahead)) == nil
 }
 
 // together is true if two brokers may be away at the same time as far as the manifest is
 // concerned. The first broker of a roll-out goes alone: a bad manifest must not take a zone down.
-func (s *step) together(id int32) bool {
+func (s *round) together(id int32) bool {
 	return s.maxUnavailable() > 1 && s.zone(id) != "" && s.zone(id) == s.zone(s.m.opts.Self) && s.shown()
 }
 
 // shown is true if a broker was restarted for the target, and proved itself without anything odd.
-func (s *step) shown() bool {
+func (s *round) shown() bool {
 	if s.j.Passed == s.target {
 		return true
 	}
@@ -189,7 +184,7 @@ func (s *step) shown() bool {
 }
 
 // queue returns why a claim cannot be made, or does not count yet, or nil.
-func (s *step) queue() *Reason {
+func (s *round) queue() *Reason {
 	ahead := 0
 	for _, c := range s.v.Claims {
 		if c.Broker == s.m.opts.Self {
@@ -204,18 +199,6 @@ func (s *step) queue() *Reason {
 		}
 	}
 	return nil
-}
-
-// claimed returns the other brokers that may be taken down at any moment, or
-// are down: what another manifest allowed may still be under way.
-func (s *step) claimed() []int32 {
-	out := slices.Clone(s.soon)
-	for i, c := range s.v.Claims {
-		if c.Broker != s.m.opts.Self && (i < s.maxUnavailable() || s.v.Statuses[c.Broker].Phase.underWay()) {
-			out = append(out, c.Broker)
-		}
-	}
-	return out
 }
 
 func detail(s string) string {

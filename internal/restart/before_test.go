@@ -20,7 +20,7 @@ type earlierBuild struct {
 	}
 	Journals []json.RawMessage
 	Phases   []Phase
-	Steps    []Step
+	Steps    []Stage
 	Causes   []Cause
 	Codes    []string // not Code, which is translated when it is read
 }
@@ -150,7 +150,7 @@ func TestNamesOfEarlierBuilds(t *testing.T) {
 			kind   string
 			before []string
 		}{
-			{"Phase", texts(e.Phases)}, {"Step", texts(e.Steps)}, {"Cause", texts(e.Causes)},
+			{"Phase", texts(e.Phases)}, {"Stage", texts(e.Steps)}, {"Cause", texts(e.Causes)},
 		} {
 			kind := strings.ToLower(c.kind)
 			now := stringConstants(t, "*.go", c.kind)

@@ -95,7 +95,7 @@ func kept(v *View, key string) bool {
 // FuzzJournal: whatever a journal says that can be read, the machine decides
 // without a panic, restarts nothing on it alone, and keeps the step it does not know.
 func FuzzJournal(f *testing.F) {
-	for _, step := range []Step{StepNone, StepApply, StepRestart, StepProve, StepRestore, StepUndo, StepProveUndo, StepNeedPerson, "later"} {
+	for _, step := range []Stage{StageNone, StageApply, StageRestart, StageProve, StageRestore, StageUndo, StageProveUndo, StageNeedsOperator, "later"} {
 		j := going(step).Journal
 		b, err := json.Marshal(j)
 		if err != nil {
@@ -119,7 +119,7 @@ func FuzzJournal(f *testing.F) {
 		up := facts.Unit.State == UnitRunning || facts.Unit.State == UnitStarting || facts.Unit.State == UnitStopping
 		m := machine()
 		for range 6 {
-			d := m.Step(facts)
+			d := m.Decide(facts)
 			if d.Do.Kind == ActRestart && (up || facts.Unit.State == UnitUnknown) && facts.Unit.State == UnitRunning && facts.Unit.Restarts == 0 {
 				t.Fatalf("a broker that runs is restarted, and nothing was looked at: %+v", d)
 			}

@@ -15,7 +15,7 @@ const voterLag = 2 * time.Second
 
 // gateViews: one broker that is cut off from the controllers goes on answering
 // with an old picture, so two must answer, one of them not the broker that is to go.
-func (s *step) gateViews() *Reason {
+func (s *round) gateViews([]away) *Reason {
 	c := s.f.Cluster
 	if c.Err != "" || c.At.IsZero() {
 		return because(CodeGateViews, "the cluster cannot be seen: %s", orNot(c.Err, "no broker was asked yet"))
@@ -38,30 +38,29 @@ func (s *step) gateViews() *Reason {
 }
 
 // gateBrokers: brokers that are down for any other cause use up max_unavailable.
-func (s *step) gateBrokers() *Reason {
+func (s *round) gateBrokers(counted []away) *Reason {
 	others, _ := s.others()
-	claimed := s.claimed()
 	var down []int32
 	for _, id := range others {
-		if slices.Contains(claimed, id) || s.inAll(id) {
+		if isDown(counted, id) || s.inAll(id) {
 			continue
 		}
 		down = append(down, id)
 	}
-	if !s.inAny(s.m.opts.Self) || len(down)+len(claimed)+1 <= s.maxUnavailable() {
+	if !s.inAny(s.m.opts.Self) || len(down)+len(counted)+1 <= s.maxUnavailable() {
 		return nil // a broker that is away already takes nothing away
 	}
 	if len(down) > 0 {
 		return because(CodeGateBrokers, "broker %s is down; nothing is restarted until it is back%s", ids(down), s.why(down[0]))
 	}
-	if len(claimed) > 0 {
-		return because(CodeGateBrokers, "broker %s holds a claim and counts as down, and max_unavailable is %d", ids(claimed), s.maxUnavailable())
+	if len(counted) > 0 {
+		return because(CodeGateBrokers, "broker %s and counts as down, and max_unavailable is %d", awayText(counted), s.maxUnavailable())
 	}
 	return nil
 }
 
 // why adds which partitions a broker that is away leaves short.
-func (s *step) why(id int32) string {
+func (s *round) why(id int32) string {
 	if s.inAll(id) {
 		return ""
 	}
@@ -76,10 +75,10 @@ func (s *step) why(id int32) string {
 }
 
 // noAnswer is true for a broker that should have answered and did not.
-func (s *step) noAnswer(id int32) bool { return slices.Contains(s.f.Cluster.NoAnswer, id) }
+func (s *round) noAnswer(id int32) bool { return slices.Contains(s.f.Cluster.NoAnswer, id) }
 
 // inAll is true for a broker that is alive in the eyes of every view, its own included if it was asked.
-func (s *step) inAll(id int32) bool {
+func (s *round) inAll(id int32) bool {
 	if s.noAnswer(id) {
 		return false
 	}
@@ -91,7 +90,7 @@ func (s *step) inAll(id int32) bool {
 	return len(s.f.Cluster.Views) > 0
 }
 
-func (s *step) inAny(id int32) bool {
+func (s *round) inAny(id int32) bool {
 	return slices.ContainsFunc(s.f.Cluster.Views, func(v BrokerView) bool { return slices.Contains(v.Alive, id) })
 }
 
@@ -99,8 +98,8 @@ func (s *step) inAny(id int32) bool {
 // its min.insync.replicas, nor below the highest that a broker's file or a dynamic setting
 // asks for (Kafka drops dynamic settings at a start, and tells the controller's number to none), counting every claimed broker and every one that does
 // not answer as away, in the eyes of every view. A topic that can never pass is gateUnprotected's.
-func (s *step) gatePartitions() *Reason {
-	self, claimed := s.m.opts.Self, s.claimed()
+func (s *round) gatePartitions(counted []away) *Reason {
+	self := s.m.opts.Self
 	n, example := 0, ""
 	for _, v := range s.f.Cluster.Views {
 		for _, t := range v.Topics {
@@ -115,7 +114,7 @@ func (s *step) gatePartitions() *Reason {
 				}
 				left := 0
 				for _, id := range p.ISR {
-					if id != self && !slices.Contains(claimed, id) && !s.noAnswer(id) {
+					if id != self && !isDown(counted, id) && !s.noAnswer(id) {
 						left++
 					}
 				}
@@ -136,8 +135,8 @@ func (s *step) gatePartitions() *Reason {
 	}
 	if n > 0 {
 		also := ""
-		if len(claimed) > 0 {
-			also = fmt.Sprintf("; broker %s holds a claim and counts as away", ids(claimed))
+		if len(counted) > 0 {
+			also = fmt.Sprintf("; broker %s and counts as down", awayText(counted))
 		}
 		return because(CodeGatePartitions, "%s would come below min.insync.replicas without this broker: %s%s", partitions(n), example, also)
 	}
@@ -145,7 +144,7 @@ func (s *step) gatePartitions() *Reason {
 }
 
 // storageOf names the log directory that keeps a replica of a partition out of sync, where its agent says so.
-func (s *step) storageOf(p Partition) string {
+func (s *round) storageOf(p Partition) string {
 	for _, id := range p.Replicas {
 		if st := s.v.Statuses[id]; st.Storage != "" && !slices.Contains(p.ISR, id) {
 			return fmt.Sprintf("; broker %d: %s", id, st.Storage)
@@ -155,10 +154,10 @@ func (s *step) storageOf(p Partition) string {
 }
 
 // unprotected lists topics on this broker that no roll-out can protect, at most 10.
-func (s *step) unprotected() []string {
+func (s *round) unprotected() []string {
 	m := s.m
-	if len(s.f.Cluster.Views) == 0 || m.unprotectedAt.Equal(s.f.Cluster.At) {
-		return m.unprotected
+	if len(s.f.Cluster.Views) == 0 || m.mem.walk.at.Equal(s.f.Cluster.At) {
+		return m.mem.walk.unprotected
 	}
 	var out []string
 	for _, t := range s.f.Cluster.Views[0].Topics {
@@ -169,13 +168,13 @@ func (s *step) unprotected() []string {
 			out = append(out, t.Name)
 		}
 	}
-	m.unprotected, m.unprotectedAt = out, s.f.Cluster.At
+	m.mem.walk = walkMemory{out, s.f.Cluster.At}
 	return out
 }
 
 // gateUnprotected: a topic with no more replicas than min.insync.replicas cannot
 // be written while any of them is away; the manifest says whether that is accepted.
-func (s *step) gateUnprotected() *Reason {
+func (s *round) gateUnprotected([]away) *Reason {
 	if list := s.unprotected(); s.f.Manifest.RefuseUnprotected && len(list) > 0 {
 		return because(CodeGateUnprotected, "topic %s has no more replicas than min.insync.replicas, so that no restart can protect it; give it more, or set rollout.unprotected_topics: proceed", list[0])
 	}
@@ -185,7 +184,7 @@ func (s *step) gateUnprotected() *Reason {
 // gateQuorum: there must be an active controller, and a caught-up majority of
 // the voters must remain. That holds for a broker that is no voter, too: it
 // takes none away, and needs them to be let in again.
-func (s *step) gateQuorum() *Reason {
+func (s *round) gateQuorum(counted []away) *Reason {
 	q := s.f.Cluster.Quorum
 	switch {
 	case q == nil || len(q.Voters) == 0 && !q.ZooKeeper:
@@ -197,11 +196,11 @@ func (s *step) gateQuorum() *Reason {
 	case q.ZooKeeper:
 		return nil // any broker becomes the next controller
 	}
-	self, claimed := s.m.opts.Self, s.claimed()
+	self := s.m.opts.Self
 	remain, behind := 0, []int32{}
 	for _, v := range q.Voters {
 		switch {
-		case v.ID == self || slices.Contains(claimed, v.ID):
+		case v.ID == self || isDown(counted, v.ID):
 		case s.noAnswer(v.ID):
 			behind = append(behind, v.ID)
 		case v.caughtUp():

@@ -42,8 +42,8 @@ func cluster3() Facts {
 	}
 }
 
-func stepOn(f Facts) *step {
-	return &step{m: newMachine(Options{Self: 1}), f: &f, v: f.Log.View, j: f.Journal, target: f.Manifest.Hash}
+func stepOn(f Facts) *round {
+	return newRound(newMachine(Options{Self: 1}), &f)
 }
 
 func claimOf(f *Facts, broker int32) {
@@ -121,7 +121,7 @@ func TestGates(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			f := cluster3()
 			c.spoil(&f)
-			got := stepOn(f).blocked()
+			got := stepOn(f).vetoed(lastLook)
 			switch {
 			case c.code == "" && got != nil:
 				t.Errorf("blocked by %+v", *got)
@@ -392,13 +392,13 @@ func TestRequestIsEnded(t *testing.T) {
 		f.Log.View.Statuses[id] = Status{Broker: id, Cluster: "c", Manifest: "h", Target: "h+b", Phase: PhaseIdle, Up: true, Seen: f.Now}
 	}
 	m := machine()
-	d := m.Step(f)
+	d := m.Decide(f)
 	for range 5 {
 		if d.Do.Kind == ActAppend {
 			break
 		}
 		f.Running.At = f.Now
-		d = m.Step(f)
+		d = m.Decide(f)
 	}
 	for _, r := range d.Do.Records {
 		r.Offset = f.Log.View.Next
@@ -422,4 +422,14 @@ func TestPlanWithoutAnswers(t *testing.T) {
 			t.Errorf("%s passes", g.Name)
 		}
 	}
+}
+
+// blockedBy asks one gate, by its name.
+func (s *round) blockedBy(name string) *Reason {
+	for _, g := range gates {
+		if g.name == name {
+			return g.check(s, s.down(nil))
+		}
+	}
+	return because(CodeGateViews, "no gate is named %s", name)
 }

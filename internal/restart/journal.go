@@ -8,26 +8,26 @@ import (
 // JournalVersion is the version of the journal's format.
 const JournalVersion = 1
 
-// Step is how far this agent's own restart has come. It is made durable before
-// the step is taken, so that an agent that died anywhere knows what may have happened.
-type Step string
+// Stage is how far this agent's own restart has come. It is saved before anything of it
+// is done, so an agent that died anywhere knows what may have happened.
+type Stage string
 
-// The steps of a restart.
+// The stages of a restart.
 const (
-	StepNone       Step = ""               // no restart of ours is under way
-	StepApply      Step = "apply"          // the file may have been replaced
-	StepRestart    Step = "restart"        // the unit may have been restarted
-	StepProve      Step = "prove"          // the process has been restarted and must prove itself
-	StepRestore    Step = "restore"        // failed: the last good file may have been put back
-	StepUndo       Step = "undo"           // the unit may have been restarted on the last good file
-	StepProveUndo  Step = "prove_undo"     // the process runs the last good file and must prove itself
-	StepNeedPerson Step = "needs_a_person" // put back, and the broker does not serve
+	StageNone          Stage = ""               // no restart of ours is under way
+	StageApply         Stage = "apply"          // the file may have been replaced
+	StageRestart       Stage = "restart"        // the unit may have been restarted
+	StageProve         Stage = "prove"          // the process has been restarted and must prove itself
+	StageRestore       Stage = "restore"        // failed: the last good file may have been put back
+	StageUndo          Stage = "undo"           // the unit may have been restarted on the last good file
+	StageProveUndo     Stage = "prove_undo"     // the process runs the last good file and must prove itself
+	StageNeedsOperator Stage = "needs_a_person" // put back, and the broker does not serve
 )
 
 // Journal is the durable local record of one agent.
 type Journal struct {
-	Version int  `json:"version"`
-	Step    Step `json:"step,omitempty"`
+	Version int   `json:"version"`
+	Stage   Stage `json:"step,omitempty"`
 	// Target, Listeners, Absent: what the restart under way is for, since the
 	// manifest may change before it has proved itself.
 	Target    string            `json:"target,omitempty"`
@@ -48,9 +48,9 @@ type Journal struct {
 	Edits string `json:"edits,omitempty"`
 	// DropNoted is the process whose dropped dynamic settings have halted the roll-out already.
 	DropNoted string `json:"drop_noted,omitempty"`
-	// Invocation is the process that is to go (StepRestart, StepUndo), or the one that has come (StepProve, StepProveUndo).
+	// Invocation is the process that is to go (StageRestart, StageUndo), or the one that has come (StageProve, StageProveUndo).
 	Invocation string `json:"invocation,omitempty"`
-	// Started is when the step was begun: for a while after it a new life still lets the probes hold their ports.
+	// Started is when the stage began: for a while after it a new agent process still lets the probes hold their ports.
 	Started time.Time `json:"started,omitzero"`
 	// Unproven is true while server.properties may be one that no process has
 	// proved: a process that anybody starts on it has to prove itself.
@@ -65,7 +65,7 @@ type Journal struct {
 	// Halted is true once the halt for the failure, which may still be being undone,
 	// was read back from the log: if it is gone later, an operator has taken it back.
 	Halted bool `json:"halted,omitempty"`
-	// Starts counts the processes seen since StepProve began, to notice one that keeps ending.
+	// Starts counts the processes seen since StageProve began, to notice one that keeps ending.
 	Starts int `json:"starts,omitempty"`
 	// Restarts is the service manager's count when the proof began: more of them are a failure.
 	Restarts int `json:"restarts,omitempty"`
@@ -111,5 +111,5 @@ const resumeHold = 30 * time.Second
 
 // Planned is true while a broker that is down is so by this agent's own restart.
 func (j Journal) Planned(now time.Time) bool {
-	return (j.Step == StepRestart || j.Step == StepProve) && now.Sub(j.Started) < resumeHold
+	return (j.Stage == StageRestart || j.Stage == StageProve) && now.Sub(j.Started) < resumeHold
 }

@@ -13,11 +13,11 @@ import (
 const (
 	// fresh is how old the log and the cluster's views may be at the instant a unit is restarted.
 	fresh = 2 * time.Second
-	// near is how old they may be when the restart is decided on, so that some of
+	// near is how old they may be when the restart is decided on, so some of
 	// that time is left for it to be carried out.
 	near = 3 * fresh / 4
 
-	// quick is how long a look at the cluster may take and still be repeated at
+	// quick is how long an observation of the cluster may take and still be repeated at
 	// any pace: it is a small cluster, or a broker that has just begun to answer.
 	quick = 100 * time.Millisecond
 
@@ -27,13 +27,13 @@ const (
 	paceWaiting = 10 * time.Second      // while others are at work
 	paceRest    = 30 * time.Second      // at rest: somebody may have restarted the broker by hand
 
-	// deaf is how long the log may be away, since its leader moves within seconds,
+	// deaf is how long the log may be unavailable, since its leader moves within seconds,
 	// until what it said last is no reason to show any more.
 	deaf = 30 * time.Second
 )
 
 // Heartbeat is how often an agent repeats its status when nothing changes. It
-// grows with the number of brokers, so that all agents together write at most
+// grows with the number of brokers, so all agents together write at most
 // one record a second and what each of them reads stays bounded.
 func Heartbeat(brokers int) time.Duration {
 	return max(15*time.Second, time.Duration(brokers)*time.Second)
@@ -50,133 +50,131 @@ type Options struct {
 	// ProgressTimeout bounds the time in which a broker that catches up makes no progress at all.
 	ProgressTimeout time.Duration
 	// Takeover is how long an agent must have been silent before another one may
-	// take its claim away, and then only if its broker is provably healthy.
+	// remove its claim, and then only if its broker is provably healthy.
 	Takeover time.Duration
 }
 
 // Machine decides for one agent. It has no goroutine, clock or I/O: the shell
 // gives it Facts and carries out what it returns. What must survive a crash is
-// in the Journal, which is a fact like any other; what is kept here is only
-// what a new life may learn again.
+// in the Journal, which is a fact like any other. A copy by assignment is a machine of
+// its own: nothing that it holds is changed in place.
 type Machine struct {
 	opts Options
+	mem  memory
+}
 
+// memory is what a Machine keeps from one decision to the next. A new agent process
+// learns it again from what it observes. Each part has one lifetime and is reset as a whole.
+type memory struct {
+	shown   shownMemory
+	process processMemory
+	claim   claimMemory
+	log     logMemory
+	stage   stageMemory
+	judged  judgedMemory
+	// begun is when the probes were informed of a planned restart; zero: they were not, or of its end since.
+	begun time.Time
+	// nonce is that of the claim that was written and not seen since: repeated as it is, it counts once.
+	nonce string
+	walk  walkMemory
+}
+
+// shownMemory is of one phase.
+type shownMemory struct {
 	phase Phase
 	since time.Time
+}
 
-	judged    string    // target for which the process was last asked what it runs
-	judgedAt  time.Time // when it was asked
-	process   string    // invocation of the process last seen
-	processAt time.Time // when this life first saw it
-	stoppedAt time.Time // when this life first saw that it is stopped; zero: it is not
-	begun     time.Time // when the probes were told of a planned restart; zero: they were not
-	claimed   string    // key of this broker's claim
-	claimedAt time.Time // when this life first saw it in the log
-	heard     map[int32]heard
-	deafSince time.Time // since when the log cannot be read or written; zero: it can
-	step      Step      // of the journal last seen; what follows is of that step only
-	stepAt    time.Time // when this life first saw it
-	issued    time.Time // when this life last asked for a restart of the unit
-	healthy   time.Time // since when the restarted broker has been healthy without a break
+// processMemory is of one process of the broker.
+type processMemory struct {
+	invocation string
+	at         time.Time // when this agent process first saw it
+	// stoppedAt is when it was first seen stopped; zero: it is not.
+	stoppedAt time.Time
+}
+
+// claimMemory is of one claim of this broker.
+type claimMemory struct {
+	key string
+	at  time.Time // when this agent process first saw it in the log
+}
+
+// logMemory is what was heard by this agent process's own clock.
+type logMemory struct {
+	heard map[int32]heard
+	// deafSince is since when the log cannot be read or written; zero: it can.
+	deafSince time.Time
+}
+
+// heard is the newest status of another broker's agent, and when this agent process first saw it.
+type heard struct{ seen, at time.Time }
+
+// stageMemory is of one stage of the journal.
+type stageMemory struct {
+	stage     Stage
+	at        time.Time // when this agent process first saw it
+	issued    time.Time // when it last asked for a restart of the unit
+	healthy   time.Time // since when the process has been healthy without a break; of one process, too
 	moving    string    // what the catch-up looked like when it last changed
 	movedAt   time.Time
 	haltTried bool
-	nonce     string // of the claim that was written and not seen since: repeated as it is, it counts once
-	kept      bool   // the last good copy was made in this step
+	kept      bool // the last good copy was made
+}
 
-	unprotected   []string // as of unprotectedAt, since the walk over all partitions is long
-	unprotectedAt time.Time
+// judgedMemory is the target for which the process was last asked what it runs.
+type judgedMemory struct {
+	target string
+	at     time.Time // when it was asked
+}
+
+// walkMemory keeps what a walk over all partitions found, since that takes long.
+type walkMemory struct {
+	unprotected []string
+	at          time.Time // of the observation
 }
 
 // NewMachine returns a machine that has seen nothing yet.
 func NewMachine(opts Options) Machine { return Machine{opts: opts} }
 
-// Announced notes that the probes were informed of a planned restart: an earlier process was in the middle of it.
-func (m *Machine) Announced(at time.Time) { m.begun = at }
+// Announced notes that the probes were informed of a planned restart: an earlier agent process
+// was in the middle of it.
+func (m *Machine) Announced(at time.Time) { m.mem.begun = at }
 
-// Step decides on what is known now.
-func (m *Machine) Step(f Facts) Decision {
+// Decide decides on what is known now.
+func (m *Machine) Decide(f Facts) Decision {
 	if f.Log.View == nil {
 		f.Log.View = NewView()
 	}
-	if f.Unit.Invocation != m.process {
-		m.process, m.processAt, m.healthy = f.Unit.Invocation, f.Now, time.Time{}
-	}
-	switch {
-	case f.Unit.State != UnitStopped:
-		m.stoppedAt = time.Time{}
-	case m.stoppedAt.IsZero():
-		m.stoppedAt = f.Now
-	}
-	if f.Journal.Step != m.step {
-		m.stepAt = f.Now
-		m.step, m.issued, m.healthy, m.moving, m.haltTried, m.kept = f.Journal.Step, time.Time{}, time.Time{}, "", false, false
-	}
-	s := &step{m: m, f: &f, j: f.Journal, v: f.Log.View}
+	m.mem.follow(&f)
+	s := newRound(m, &f)
 	s.listen()
 	if _, _, held := s.v.Claim(m.opts.Self); held {
-		m.nonce = ""
+		m.mem.nonce = ""
 	}
-	s.target = f.Manifest.Hash
-	if q := s.v.Request(); q != nil && s.target != "" {
-		s.target += "+" + q.ID
-	}
-	var d Decision
-	switch f.Journal.Step {
-	case StepNone:
-		d = s.atRest()
-	case StepApply, StepRestart:
-		d = s.goDown()
-	case StepProve:
-		d = s.prove()
-	case StepRestore, StepUndo, StepProveUndo, StepNeedPerson:
-		d = s.undo()
-	default:
-		d = s.wait(PhaseUnknown, because(CodeNeedsOperator, "the journal names step %q, which this agent does not know; install the agent version that wrote it", f.Journal.Step), 0)
-	}
+	d := s.decide()
 	d.Allowed = s.allowed()
 	return d
 }
 
-// heard is the newest status of another broker's agent, and when this life first saw it.
-type heard struct{ seen, at time.Time }
-
-// listen notes, by this life's own clock, since when the log is away, when the
-// own claim was first seen, and what was heard of the agents that hold one. Times
-// in records are of other clocks, and clocks may be wrong by hours.
-func (s *step) listen() {
-	m, now := s.m, s.f.Now
+// follow begins anew what belongs to a process or a stage that is another one now.
+func (m *memory) follow(f *Facts) {
+	if f.Unit.Invocation != m.process.invocation {
+		m.process = processMemory{invocation: f.Unit.Invocation, at: f.Now, stoppedAt: m.process.stoppedAt}
+		m.stage.healthy = time.Time{}
+	}
 	switch {
-	case s.f.Log.Err == "":
-		m.deafSince = time.Time{}
-	case m.deafSince.IsZero():
-		m.deafSince = now
+	case f.Unit.State != UnitStopped:
+		m.process.stoppedAt = time.Time{}
+	case m.process.stoppedAt.IsZero():
+		m.process.stoppedAt = f.Now
 	}
-	was := m.heard
-	m.heard = make(map[int32]heard, len(s.v.Claims))
-	held := ""
-	for _, c := range s.v.Claims {
-		if c.Broker == m.opts.Self && held == "" {
-			held = c.Key
-		}
-		h, known := was[c.Broker]
-		if seen := s.v.Statuses[c.Broker].Seen; !known || !h.seen.Equal(seen) {
-			h = heard{seen, now}
-		}
-		m.heard[c.Broker] = h
-	}
-	if held != m.claimed {
-		m.claimed, m.claimedAt = held, now
+	if f.Journal.Stage != m.stage.stage {
+		m.stage = stageMemory{stage: f.Journal.Stage, at: f.Now}
 	}
 }
 
-// looked is true if the cluster was looked at since the claim was won.
-func (s *step) looked() bool {
-	return !s.f.Cluster.At.IsZero() && !s.f.Cluster.At.Before(s.m.claimedAt)
-}
-
-// step is one run of Machine.Step.
-type step struct {
+// round is one decision: what is known, and what was worked out on the way.
+type round struct {
 	m      *Machine
 	f      *Facts
 	j      Journal
@@ -184,26 +182,71 @@ type step struct {
 	target string
 	rest   []int32        // what others returned
 	held   map[int32]bool // brokers with a claim
-	soon   []int32        // brokers that the gates count as if they had one
+	proof  *proof         // of the process that was restarted, once it was judged
+}
+
+func newRound(m *Machine, f *Facts) *round {
+	s := &round{m: m, f: f, j: f.Journal, v: f.Log.View, target: f.Manifest.Hash}
+	if q := s.v.Request(); q != nil && s.target != "" {
+		s.target += "+" + q.ID
+	}
+	return s
+}
+
+// listen notes, by this agent process's own clock, since when the log is unavailable, when the
+// own claim was first seen, and what was heard of the agents that hold one. Times
+// in records are of other clocks, and clocks may be wrong by hours.
+func (s *round) listen() {
+	m, now := &s.m.mem, s.f.Now
+	switch {
+	case s.f.Log.Err == "":
+		m.log.deafSince = time.Time{}
+	case m.log.deafSince.IsZero():
+		m.log.deafSince = now
+	}
+	was := m.log.heard
+	m.log.heard = nil
+	if len(s.v.Claims) > 0 {
+		m.log.heard = make(map[int32]heard, len(s.v.Claims)) // never changed in place: machines are copied
+	}
+	held := ""
+	for _, c := range s.v.Claims {
+		if c.Broker == s.m.opts.Self && held == "" {
+			held = c.Key
+		}
+		h, known := was[c.Broker]
+		if seen := s.v.Statuses[c.Broker].Seen; !known || !h.seen.Equal(seen) {
+			h = heard{seen, now}
+		}
+		m.log.heard[c.Broker] = h
+	}
+	if held != m.claim.key {
+		m.claim = claimMemory{held, now}
+	}
+}
+
+// looked is true if the cluster was observed since the claim was won.
+func (s *round) looked() bool {
+	return !s.f.Cluster.At.IsZero() && !s.f.Cluster.At.Before(s.m.mem.claim.at)
 }
 
 // wait does nothing but say why, and looks again after at most wake.
-func (s *step) wait(p Phase, r *Reason, wake time.Duration) Decision {
+func (s *round) wait(p Phase, r *Reason, wake time.Duration) Decision {
 	return s.do(p, r, Action{}, wake)
 }
 
-func (s *step) do(p Phase, r *Reason, a Action, wake time.Duration) Decision {
-	if s.m.phase != p {
-		s.m.phase, s.m.since = p, s.f.Now
+func (s *round) do(p Phase, r *Reason, a Action, wake time.Duration) Decision {
+	if s.m.mem.shown.phase != p {
+		s.m.mem.shown.phase, s.m.mem.shown.since = p, s.f.Now
 		// After a restart of the agent the phase is older than this life.
-		if old, ok := s.v.Statuses[s.m.opts.Self]; ok && s.m.process == old.Invocation && old.Phase == p && old.Since.Before(s.f.Now) {
-			s.m.since = old.Since
+		if old, ok := s.v.Statuses[s.m.opts.Self]; ok && s.m.mem.process.invocation == old.Invocation && old.Phase == p && old.Since.Before(s.f.Now) {
+			s.m.mem.shown.since = old.Since
 		}
 	}
 	return Decision{Do: a, Status: s.status(p, *r), Wake: wake}
 }
 
-func (s *step) save(p Phase, r *Reason, change func(*Journal)) Decision {
+func (s *round) save(p Phase, r *Reason, change func(*Journal)) Decision {
 	if s.tooSoon(ActSave) {
 		return s.wait(p, s.failed(ActSave), time.Second) // a full disk, for one
 	}
@@ -215,7 +258,7 @@ func (s *step) save(p Phase, r *Reason, change func(*Journal)) Decision {
 
 // look repeats a question when its last answer is older than pace, at once
 // where pace is 0, and waits otherwise.
-func (s *step) look(p Phase, r *Reason, kind ActionKind, at time.Time, pace time.Duration) Decision {
+func (s *round) look(p Phase, r *Reason, kind ActionKind, at time.Time, pace time.Duration) Decision {
 	if kind == ActObserve && pace > 0 && s.f.Cluster.Took > quick {
 		pace = max(pace, 4*s.f.Cluster.Took) // a large cluster is asked less often
 	}
@@ -225,15 +268,15 @@ func (s *step) look(p Phase, r *Reason, kind ActionKind, at time.Time, pace time
 	return s.wait(p, r, pace-s.f.Now.Sub(at))
 }
 
-func (s *step) observe(p Phase, r *Reason, pace time.Duration) Decision {
+func (s *round) observe(p Phase, r *Reason, pace time.Duration) Decision {
 	return s.look(p, r, ActObserve, s.f.Cluster.At, pace)
 }
 
-func (s *step) status(p Phase, r Reason) Status {
+func (s *round) status(p Phase, r Reason) Status {
 	st := Status{
 		Version: RecordVersion, Broker: s.m.opts.Self, Agent: s.m.opts.Agent,
 		Cluster: s.f.Manifest.Cluster, Manifest: s.f.Manifest.Hash, Target: s.judged(),
-		Phase: p, Since: s.m.since, Reason: r, Drift: s.drift() != "" || s.j.Step != StepNone && s.j.Step != StepProve,
+		Phase: p, Since: s.m.mem.shown.since, Reason: r, Drift: s.drift() != "" || s.j.Stage != StageNone && s.j.Stage != StageProve,
 		Up: s.up(), Passed: s.j.Passed, Invocation: s.f.Unit.Invocation,
 		Zone: s.f.Manifest.Zones[s.m.opts.Self], ManifestFault: s.f.Manifest.Fault,
 	}
@@ -251,20 +294,20 @@ func (s *step) status(p Phase, r Reason) Status {
 
 // judged is the target once it is known what it means for this broker: others
 // must not begin with it before, since what can be refused is refused first.
-func (s *step) judged() string {
-	if s.j.Step == StepNone && s.up() && (s.m.judged != s.target || s.f.Running.Err != "" || s.f.Running.At.Before(s.m.judgedAt)) {
+func (s *round) judged() string {
+	if s.j.Stage == StageNone && s.up() && (s.m.mem.judged.target != s.target || s.f.Running.Err != "" || s.f.Running.At.Before(s.m.mem.judged.at)) {
 		return ""
 	}
 	return s.target
 }
 
-func (s *step) up() bool {
+func (s *round) up() bool {
 	return s.f.Unit.State == UnitRunning || s.f.Unit.State == UnitStarting || s.f.Unit.State == UnitStopping
 }
 
 // drift says how the process differs from what is asked, or "" if it does not
 // or if that is not known.
-func (s *step) drift() string {
+func (s *round) drift() string {
 	if s.f.Manifest.Hash == "" || s.f.Running.At.IsZero() || s.f.Running.Listeners == nil {
 		return ""
 	}
@@ -300,7 +343,7 @@ func differs(running, want map[string]string, absent []string) string {
 
 // others returns the brokers that there are beside this one, ascending, and
 // whether that is known: from the manifest's table, and from the cluster.
-func (s *step) others() ([]int32, bool) {
+func (s *round) others() ([]int32, bool) {
 	known := s.f.Manifest.Table || len(s.f.Cluster.Brokers) > 0
 	if s.rest != nil {
 		return s.rest, known
@@ -318,9 +361,9 @@ func (s *step) others() ([]int32, bool) {
 	return s.rest, known
 }
 
-func (s *step) maxUnavailable() int { return max(1, s.f.Manifest.MaxUnavailable) }
+func (s *round) maxUnavailable() int { return max(1, s.f.Manifest.MaxUnavailable) }
 
-func (s *step) zone(id int32) string {
+func (s *round) zone(id int32) string {
 	if z, ok := s.f.Manifest.Zones[id]; ok {
 		return z
 	}
@@ -328,7 +371,7 @@ func (s *step) zone(id int32) string {
 }
 
 // recent is true if t is known and not older than d.
-func (s *step) recent(t time.Time, d time.Duration) bool {
+func (s *round) recent(t time.Time, d time.Duration) bool {
 	return !t.IsZero() && s.f.Now.Sub(t) <= d
 }
 

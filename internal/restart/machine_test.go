@@ -24,10 +24,10 @@ func claiming() Facts {
 }
 
 // going is broker 1 at a step, with everything seen and nothing in the way.
-func going(s Step) Facts {
+func going(s Stage) Facts {
 	f := claiming()
 	f.Manifest.FileChanges = false
-	f.Journal.Step, f.Journal.Target, f.Journal.Listeners, f.Journal.Invocation = s, "h", f.Manifest.Listeners, "i"
+	f.Journal.Stage, f.Journal.Target, f.Journal.Listeners, f.Journal.Invocation = s, "h", f.Manifest.Listeners, "i"
 	f.Journal.Before = map[string]string{}
 	return f
 }
@@ -44,7 +44,7 @@ func machine() *Machine {
 // settle steps until the machine waits or wants something irreversible or durable.
 func settle(m *Machine, f *Facts) Decision {
 	for range 10 {
-		d := m.Step(*f)
+		d := m.Decide(*f)
 		switch d.Do.Kind {
 		case ActObserve:
 			f.Cluster.At = f.Now
@@ -68,13 +68,13 @@ func settle(m *Machine, f *Facts) Decision {
 
 func TestGoesWhenNothingIsInTheWay(t *testing.T) {
 	f := claiming()
-	if d := settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Step != StepApply || !d.Do.Journal.Unproven {
+	if d := settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageApply || !d.Do.Journal.Unproven {
 		t.Errorf("got %+v", d)
 	}
 }
 
 func TestUnitThatCannotBeSeen(t *testing.T) {
-	for _, step := range []Step{StepNone, StepApply, StepRestart, StepUndo} {
+	for _, step := range []Stage{StageNone, StageApply, StageRestart, StageUndo} {
 		f := going(step)
 		f.Unit = UnitFacts{At: f.Now, State: UnitUnknown, Detail: "no answer"}
 		if d := settle(machine(), &f); d.Do.Kind != ActNone || d.Status.Reason.Code != CodeUnitUnknown {
@@ -85,9 +85,9 @@ func TestUnitThatCannotBeSeen(t *testing.T) {
 
 // What allowed a restart is at most 2 s old when it happens, not when it is decided on.
 func TestRestartIsBounded(t *testing.T) {
-	f := going(StepRestart)
+	f := going(StageRestart)
 	m := machine()
-	m.begun = f.Now
+	m.mem.begun = f.Now
 	read := f.Now
 	f.Now = f.Now.Add(time.Second)
 	f.Cluster.At = f.Now
@@ -95,7 +95,7 @@ func TestRestartIsBounded(t *testing.T) {
 	if d.Do.Kind != ActRestart || !d.Do.NotAfter.Equal(read.Add(fresh)) {
 		t.Errorf("%q, not after %s, the log was read at %s", d.Do.Kind, d.Do.NotAfter, read)
 	}
-	f = going(StepUndo)
+	f = going(StageUndo)
 	f.Now = f.Now.Add(time.Second)
 	if d := settle(machine(), &f); d.Do.Kind != ActRestart || d.Do.NotAfter.After(f.Cluster.At.Add(fresh)) {
 		t.Errorf("on the way back: %q, not after %s, the cluster was seen at %s", d.Do.Kind, d.Do.NotAfter, f.Cluster.At)
@@ -132,14 +132,14 @@ func TestHiddenValueIsCarriedThrough(t *testing.T) {
 		t.Fatalf("got %+v", d)
 	}
 	f.Journal = d.Do.Journal
-	f.Journal.Step = StepNone // the gates did not let it go on
+	f.Journal.Stage = StageNone // the gates did not let it go on
 	f.Manifest.HiddenChanges, f.Manifest.FileChanges = false, false
-	if d = settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Step != StepApply {
+	if d = settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageApply {
 		t.Errorf("it is forgotten: %q, %+v", d.Do.Kind, d.Status.Reason)
 	}
 	p := proving()
 	p.Journal.Hidden = true
-	if d = settle(machine(), &p); d.Do.Kind != ActSave || d.Do.Journal.Step != StepNone || d.Do.Journal.Hidden {
+	if d = settle(machine(), &p); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageNone || d.Do.Journal.Hidden {
 		t.Errorf("it is never done: %+v", d)
 	}
 }
@@ -153,7 +153,7 @@ func TestStoppedBrokerMustProveItself(t *testing.T) {
 	f.Running = RunningFacts{At: f.Now, Err: "connection refused", Listeners: f.Running.Listeners}
 	m := machine()
 	d := settle(m, &f)
-	if d.Do.Kind != ActSave || !d.Do.Journal.Unproven || d.Do.Journal.Step != StepNone || d.Do.Journal.BeforeUnknown {
+	if d.Do.Kind != ActSave || !d.Do.Journal.Unproven || d.Do.Journal.Stage != StageNone || d.Do.Journal.BeforeUnknown {
 		t.Fatalf("got %+v", d)
 	}
 	f.Journal = d.Do.Journal
@@ -165,7 +165,7 @@ func TestStoppedBrokerMustProveItself(t *testing.T) {
 		t.Fatalf("got %+v", d)
 	}
 	f.Unit.State, f.Unit.Invocation = UnitRunning, "j"
-	if d = settle(m, &f); d.Do.Kind != ActSave || d.Do.Journal.Step != StepProve {
+	if d = settle(m, &f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageProve {
 		t.Errorf("got %+v", d)
 	}
 }
@@ -180,9 +180,9 @@ func TestBeforeUnknown(t *testing.T) {
 		t.Fatalf("got %+v", d)
 	}
 	f = proving()
-	f.Journal.Step, f.Journal.Before, f.Journal.BeforeUnknown, f.Journal.Halted = StepProveUndo, nil, true, true
+	f.Journal.Stage, f.Journal.Before, f.Journal.BeforeUnknown, f.Journal.Halted = StageProveUndo, nil, true, true
 	f.Running.Listeners = map[string]string{"EXTERNAL": "as it was"}
-	if d = settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Step != StepNone {
+	if d = settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageNone {
 		t.Errorf("got %+v", d)
 	}
 }
@@ -221,7 +221,7 @@ func TestTakeoverListensFirst(t *testing.T) {
 	}
 	f.Now = f.Now.Add(2*time.Minute + time.Second)
 	f.Log.At, f.Cluster.At = f.Now, f.Now
-	if d := m.Step(f); d.Do.Kind != ActAppend || len(d.Do.Records) != 2 || d.Do.Records[1].Value != nil {
+	if d := m.Decide(f); d.Do.Kind != ActAppend || len(d.Do.Records) != 2 || d.Do.Records[1].Value != nil {
 		t.Errorf("after listening: %q, %+v", d.Do.Kind, d.Status.Reason)
 	}
 }
@@ -231,18 +231,18 @@ func TestTakeoverListensFirst(t *testing.T) {
 func TestBlockedNeedsNoFreshLook(t *testing.T) {
 	f := claiming()
 	m := machine()
-	m.Step(f)
+	m.Decide(f)
 	f.Cluster.At = f.Now
 	f.Now = f.Now.Add(5 * time.Second)
 	f.Cluster.Quorum, f.Cluster.QuorumErr, f.Cluster.Took = nil, "timed out", 3*time.Second
-	if d := m.Step(f); d.Status.Reason.Code != CodeGateQuorum {
+	if d := m.Decide(f); d.Status.Reason.Code != CodeGateQuorum {
 		t.Errorf("got %+v", d.Status.Reason)
 	}
 }
 
 // A broker that others see fenced may still have the vote that makes the majority.
 func TestUndoKeepsTheMajority(t *testing.T) {
-	f := going(StepUndo)
+	f := going(StageUndo)
 	for i := range f.Cluster.Views {
 		f.Cluster.Views[i].Alive = []int32{2, 3}
 	}
@@ -261,25 +261,25 @@ func TestUndoKeepsTheMajority(t *testing.T) {
 
 // The process that runs on the wrong file must be known before it is restarted.
 func TestUndoKnowsTheProcess(t *testing.T) {
-	f := going(StepRestore)
+	f := going(StageRestore)
 	f.LastGood, f.Unit = true, UnitFacts{At: f.Now, State: UnitUnknown, Detail: "no answer"}
 	f.Log.View.Halts["h"], f.Journal.Halted = Halt{Broker: 1, Manifest: "h"}, true
 	if d := settle(machine(), &f); d.Do.Kind != ActNone || d.Status.Reason.Code != CodeUnitUnknown {
-		t.Errorf("got %q to step %q, %+v", d.Do.Kind, d.Do.Journal.Step, d.Status.Reason)
+		t.Errorf("got %q to step %q, %+v", d.Do.Kind, d.Do.Journal.Stage, d.Status.Reason)
 	}
 	f.Unit = UnitFacts{At: f.Now, State: UnitRunning, Invocation: "i"}
-	if d := settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Step != StepProveUndo {
-		t.Errorf("it runs what it ran before: %q to step %q, %+v", d.Do.Kind, d.Do.Journal.Step, d.Status.Reason)
+	if d := settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageProveUndo {
+		t.Errorf("it runs what it ran before: %q to step %q, %+v", d.Do.Kind, d.Do.Journal.Stage, d.Status.Reason)
 	}
 	f.Running.Listeners = f.Manifest.Listeners
-	if d := settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Step != StepUndo || d.Do.Journal.Invocation != "i" {
-		t.Errorf("got %q to step %q, %+v", d.Do.Kind, d.Do.Journal.Step, d.Status.Reason)
+	if d := settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageUndo || d.Do.Journal.Invocation != "i" {
+		t.Errorf("got %q to step %q, %+v", d.Do.Kind, d.Do.Journal.Stage, d.Status.Reason)
 	}
 }
 
 // Where nobody can be asked, nobody says that a broker is not needed, unless there is no other.
 func TestUndoSeesNobody(t *testing.T) {
-	f := going(StepUndo)
+	f := going(StageUndo)
 	f.Cluster.Views, f.Cluster.Err = nil, "no broker answers"
 	if d := settle(machine(), &f); d.Do.Kind == ActRestart || d.Status.Reason.Code != CodeGateViews {
 		t.Errorf("got %q, %+v", d.Do.Kind, d.Status.Reason)
@@ -296,7 +296,7 @@ func TestUndoSeesNobody(t *testing.T) {
 
 // A process that kept ending may have been started on the last good file, and serve.
 func TestUndoAsksForWhatServesAgain(t *testing.T) {
-	f := going(StepUndo)
+	f := going(StageUndo)
 	f.Unit.Restarts = 4
 	f.Cluster.Views[0].Topics[0].Partitions[0].ISR = []int32{1, 2}
 	if d := settle(machine(), &f); d.Status.Reason.Code != CodeGatePartitions {
@@ -307,14 +307,14 @@ func TestUndoAsksForWhatServesAgain(t *testing.T) {
 // A process that does not come up on the last good file either needs a person,
 // also where something else has failed before: the log was away.
 func TestUndoThatDoesNotComeUp(t *testing.T) {
-	f := going(StepUndo)
+	f := going(StageUndo)
 	f.Failed = map[ActionKind]ActionError{ActAppend: {Err: "no leader", At: f.Now, Count: 3}}
 	m := machine()
 	if d := settle(m, &f); d.Do.Kind != ActRestart {
 		t.Fatalf("got %q, %+v", d.Do.Kind, d.Status.Reason)
 	}
 	f.Unit.State = UnitFailed
-	if d := settle(m, &f); d.Do.Kind != ActSave || d.Do.Journal.Step != StepProveUndo {
+	if d := settle(m, &f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageProveUndo {
 		t.Errorf("got %q, %+v", d.Do.Kind, d.Status.Reason)
 	}
 }
@@ -322,30 +322,30 @@ func TestUndoThatDoesNotComeUp(t *testing.T) {
 // Who resumes while the broker is still away need not do it again: the halt is not
 // repeated, and the failure is forgotten once the broker serves.
 func TestResumeBeforeTheBrokerServes(t *testing.T) {
-	for _, step := range []Step{StepRestore, StepUndo, StepProveUndo, StepNeedPerson} {
+	for _, step := range []Stage{StageRestore, StageUndo, StageProveUndo, StageNeedsOperator} {
 		f := going(step)
 		f.Unit.State = UnitFailed
 		m := machine()
 		f.Log.View.Halts["h"] = Halt{Broker: 1, Manifest: "h"}
 		d := settle(m, &f)
-		if d.Do.Kind != ActSave || !d.Do.Journal.Halted || d.Do.Journal.Step != step {
+		if d.Do.Kind != ActSave || !d.Do.Journal.Halted || d.Do.Journal.Stage != step {
 			t.Fatalf("at step %q: %q, %+v", step, d.Do.Kind, d.Do.Journal)
 		}
 		f.Journal = d.Do.Journal
 		delete(f.Log.View.Halts, "h")
-		if d := m.Step(f); d.Do.Kind == ActAppend {
+		if d := m.Decide(f); d.Do.Kind == ActAppend {
 			t.Errorf("at step %q: the halt is repeated", step)
 		}
 	}
 	f := proving()
-	f.Journal.Step, f.Journal.Halted, f.Unit.State = StepNeedPerson, true, UnitFailed
+	f.Journal.Stage, f.Journal.Halted, f.Unit.State = StageNeedsOperator, true, UnitFailed
 	m := machine()
 	if d := settle(m, &f); !strings.Contains(d.Status.Reason.Text, "resume` was heard") {
 		t.Errorf("%+v", d.Status.Reason)
 	}
 	f.Unit.State = UnitRunning
 	d := settle(m, &f)
-	if d.Do.Kind != ActSave || d.Do.Journal.Step != StepNone || d.Do.Journal.Failed != "h" {
+	if d.Do.Kind != ActSave || d.Do.Journal.Stage != StageNone || d.Do.Journal.Failed != "h" {
 		t.Fatalf("%q, %+v, %+v", d.Do.Kind, d.Status.Reason, d.Do.Journal)
 	}
 	f.Journal = d.Do.Journal
@@ -353,7 +353,7 @@ func TestResumeBeforeTheBrokerServes(t *testing.T) {
 		t.Errorf("%q, %+v, %+v", d.Do.Kind, d.Status.Reason, d.Do.Journal)
 	}
 	// A new life that has not read the log yet does not know.
-	f = going(StepNeedPerson)
+	f = going(StageNeedsOperator)
 	f.Journal.Halted, f.Unit.State, f.Log = true, UnitFailed, LogFacts{View: NewView()}
 	if d := settle(machine(), &f); d.Do.Kind == ActAppend || strings.Contains(d.Status.Reason.Text, "resume") {
 		t.Errorf("the log unread: %q, %+v", d.Do.Kind, d.Status.Reason)
@@ -367,20 +367,20 @@ func TestMaxUnavailableShrinks(t *testing.T) {
 	st := f.Log.View.Statuses[2]
 	st.Phase = PhaseStarting
 	f.Log.View.Statuses[2] = st
-	if b := stepOn(f).blocked(); b == nil || b.Code != CodeGateBrokers {
+	if b := stepOn(f).vetoed(lastLook); b == nil || b.Code != CodeGateBrokers {
 		t.Errorf("got %+v", b)
 	}
 }
 
 // Who restarts a broker by hand in the middle of it is no failure of the manifest.
 func TestRestartedByHandMeanwhile(t *testing.T) {
-	f := going(StepApply)
+	f := going(StageApply)
 	f.Manifest.FileChanges, f.Journal.Unproven = true, true
 	f.Unit.Invocation = "j"
 	m := machine()
 	for range 2 { // the step is given up, and then the intention, for nothing was written
 		d := settle(m, &f)
-		if d.Do.Kind != ActSave || d.Do.Journal.Step != StepNone {
+		if d.Do.Kind != ActSave || d.Do.Journal.Stage != StageNone {
 			t.Fatalf("got %q, %+v", d.Do.Kind, d.Do.Journal)
 		}
 		f.Journal = d.Do.Journal
@@ -389,7 +389,7 @@ func TestRestartedByHandMeanwhile(t *testing.T) {
 		t.Errorf("a process on the old file is to be proved: %+v", f.Journal)
 	}
 	f.Manifest.FileChanges, f.Journal.Unproven = false, true
-	if d := settle(m, &f); d.Do.Journal.Step != StepProve {
+	if d := settle(m, &f); d.Do.Journal.Stage != StageProve {
 		t.Errorf("a process on the new file is not proved: %+v", d)
 	}
 }
@@ -433,11 +433,11 @@ func TestWhoKnowsNothingLeavesProbesAlone(t *testing.T) {
 	f := claiming()
 	f.Log = LogFacts{Err: "not read yet", View: NewView()}
 	f.Journal = Journal{}
-	if d := machine().Step(f); d.Allowed != nil {
+	if d := machine().Decide(f); d.Allowed != nil {
 		t.Errorf("got %v", d.Allowed)
 	}
 	f.Journal = Journal{Version: JournalVersion}
-	if d := machine().Step(f); d.Allowed == nil {
+	if d := machine().Decide(f); d.Allowed == nil {
 		t.Error("a journal that says none is a word")
 	}
 }
@@ -471,7 +471,7 @@ func TestWaitingLooksSeldom(t *testing.T) {
 // appends steps until records are to be appended, and returns their keys.
 func appends(m *Machine, f *Facts) (keys []string) {
 	for range 10 {
-		switch d := m.Step(*f); d.Do.Kind {
+		switch d := m.Decide(*f); d.Do.Kind {
 		case ActObserve:
 			f.Cluster.At = f.Now
 		case ActRunning:
@@ -521,7 +521,7 @@ func TestClaimOfALostLife(t *testing.T) {
 		t.Fatalf("%q, %+v", d.Do.Kind, d.Do.Journal)
 	}
 	f.Journal = d.Do.Journal
-	if d := settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Step != StepApply {
+	if d := settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageApply {
 		t.Errorf("%q, %+v", d.Do.Kind, d.Status.Reason)
 	}
 	f.Journal = Journal{Version: JournalVersion, Served: true, Target: "h"}
@@ -536,17 +536,17 @@ func TestHaltThatCannotBeWritten(t *testing.T) {
 	f.Log.View.Claims = nil
 	f.Journal.Failed, f.Journal.Why = "old", "it did not come up"
 	f.Failed = map[ActionKind]ActionError{ActAppend: {Err: "no leader", At: f.Now.Add(-time.Hour), Count: 3}}
-	if d := machine().Step(f); d.Do.Kind != ActAppend || d.Status.Reason.Code != CodeLogUnreadable || !strings.Contains(d.Status.Reason.Text, "the halt cannot be written: no leader") {
+	if d := machine().Decide(f); d.Do.Kind != ActAppend || d.Status.Reason.Code != CodeLogUnreadable || !strings.Contains(d.Status.Reason.Text, "the halt cannot be written: no leader") {
 		t.Errorf("%q, %+v", d.Do.Kind, d.Status.Reason)
 	}
 }
 
 // Nor is a last good copy that is missing.
 func TestNothingToPutBack(t *testing.T) {
-	f := going(StepRestore)
+	f := going(StageRestore)
 	f.Journal.Halted, f.Log.View.Halts["h"] = true, Halt{Broker: 1, Manifest: "h"}
 	f.Failed = map[ActionKind]ActionError{ActRestore: {Err: "no such file", At: f.Now.Add(-time.Hour), Count: 3}}
-	if d := machine().Step(f); d.Do.Kind != ActRestore || d.Status.Reason.Code != CodeActionFailed {
+	if d := machine().Decide(f); d.Do.Kind != ActRestore || d.Status.Reason.Code != CodeActionFailed {
 		t.Errorf("%q, %+v", d.Do.Kind, d.Status.Reason)
 	}
 }
@@ -556,12 +556,12 @@ func TestNothingToPutBack(t *testing.T) {
 func TestTargetIsToldOnceJudged(t *testing.T) {
 	f, m := claiming(), machine()
 	f.Now = f.Now.Add(time.Second)
-	d := m.Step(f)
+	d := m.Decide(f)
 	if d.Do.Kind != ActRunning || d.Status.Manifest != "h" || d.Status.Target != "" {
 		t.Fatalf("before the process was asked: %+v", d)
 	}
 	f.Running.At, f.Running.Dynamic = f.Now, []string{"listeners"}
-	if d = m.Step(f); d.Status.Phase != PhaseRefused || d.Status.Target != "h" {
+	if d = m.Decide(f); d.Status.Phase != PhaseRefused || d.Status.Target != "h" {
 		t.Errorf("after it: %+v", d)
 	}
 }
@@ -583,7 +583,7 @@ func TestRollingRestartAfterACrash(t *testing.T) {
 		{"not asked for any more", func(f *Facts) { f.Log.View.Requests = nil }, CodeClaiming, false},
 		{"another manifest", func(f *Facts) { f.Manifest.Hash = "h2" }, CodeClaiming, false},
 	} {
-		f := going(StepRestart)
+		f := going(StageRestart)
 		f.Journal.Target = "h+r"
 		f.Log.View.Requests = []Request{{ID: "r", At: f.Now}}
 		for id, st := range f.Log.View.Statuses {
@@ -592,10 +592,10 @@ func TestRollingRestartAfterACrash(t *testing.T) {
 		}
 		c.spoil(&f)
 		m := machine()
-		m.begun = f.Now
+		m.mem.begun = f.Now
 		d := settle(m, &f)
-		if goes := d.Do.Kind == ActRestart; goes != c.goes || d.Status.Reason.Code != c.want || !goes && d.Do.Journal.Step != StepNone {
-			t.Errorf("%s: %q to step %q, %+v", c.name, d.Do.Kind, d.Do.Journal.Step, d.Status.Reason)
+		if goes := d.Do.Kind == ActRestart; goes != c.goes || d.Status.Reason.Code != c.want || !goes && d.Do.Journal.Stage != StageNone {
+			t.Errorf("%s: %q to step %q, %+v", c.name, d.Do.Kind, d.Do.Journal.Stage, d.Status.Reason)
 		}
 	}
 }
@@ -616,8 +616,8 @@ func TestStartedOnTheOlderUnprovenFile(t *testing.T) {
 	}
 	f.Journal = d.Do.Journal
 	f.Unit.State, f.Unit.Invocation = UnitRunning, "started by hand"
-	d = m.Step(f)
-	if j := d.Do.Journal; d.Do.Kind != ActSave || j.Step != StepProve || j.Target != "older" || j.Listeners["EXTERNAL"] != "older" || !j.Unproven || j.Prior != nil {
+	d = m.Decide(f)
+	if j := d.Do.Journal; d.Do.Kind != ActSave || j.Stage != StageProve || j.Target != "older" || j.Listeners["EXTERNAL"] != "older" || !j.Unproven || j.Prior != nil {
 		t.Errorf("got %q, %+v", d.Do.Kind, j)
 	}
 }
@@ -669,17 +669,17 @@ func TestQueuedStart(t *testing.T) {
 		t.Fatalf("at boot: %q, %+v", d.Do.Kind, d.Status.Reason)
 	}
 	for _, c := range []struct {
-		step Step
+		step Stage
 		code Code
-	}{{StepRestart, CodeRestarting}, {StepProve, CodeStarting}, {StepUndo, CodeRollingBack}, {StepProveUndo, CodeRollingBack}} {
+	}{{StageRestart, CodeRestarting}, {StageProve, CodeStarting}, {StageUndo, CodeRollingBack}, {StageProveUndo, CodeRollingBack}} {
 		f := going(c.step)
 		f.Journal.Halted, f.Log.View.Halts["h"] = true, Halt{Broker: 1, Manifest: "h"}
-		if c.step == StepRestart || c.step == StepProve {
+		if c.step == StageRestart || c.step == StageProve {
 			f.Journal.Halted, f.Log.View.Halts = false, map[string]Halt{}
 		}
 		f.Unit.State, f.Unit.Queued = UnitStopped, true
 		if d := settle(machine(), &f); d.Do.Kind != ActNone || d.Status.Reason.Code != c.code {
-			t.Errorf("at %q: %q to %q, %+v", c.step, d.Do.Kind, d.Do.Journal.Step, d.Status.Reason)
+			t.Errorf("at %q: %q to %q, %+v", c.step, d.Do.Kind, d.Do.Journal.Stage, d.Status.Reason)
 		}
 	}
 }

@@ -41,7 +41,7 @@ type Standing struct {
 // the list, but for the gates that look at every partition.
 func Vetoes(self int32, f Facts) []Standing { return planned(self, &f).standing() }
 
-func (s *step) standing() []Standing {
+func (s *round) standing() []Standing {
 	var out []Standing
 	for i := range vetoes {
 		if v := &vetoes[i]; v.when&planning != 0 && v.when&lastLook == 0 {
@@ -66,18 +66,15 @@ func Unfit(self int32, f Facts) []Reason {
 	return out
 }
 
-// planned is a step of a machine that has seen these facts and nothing before.
-func planned(self int32, f *Facts) *step {
+// planned is a round of a machine that has seen these facts and nothing before.
+func planned(self int32, f *Facts) *round {
 	if f.Log.View == nil {
 		f.Log.View = NewView()
 	}
 	m := NewMachine(Options{Self: self})
-	s := &step{m: &m, f: f, j: f.Journal, v: f.Log.View, target: f.Manifest.Hash}
-	if q := s.v.Request(); q != nil && s.target != "" {
-		s.target += "+" + q.ID
-	}
+	s := newRound(&m, f)
 	if f.Log.Err != "" { // it was asked once, just now
-		s.m.deafSince = f.Now.Add(-deaf)
+		s.m.mem.log.deafSince = f.Now.Add(-deaf)
 	}
 	return s
 }
@@ -119,7 +116,7 @@ func NewPlan(self int32, f Facts) Plan {
 }
 
 // gateResult evaluates one gate for people.
-func (s *step) gateResult(v *veto) GateResult {
+func (s *round) gateResult(v *veto) GateResult {
 	r := GateResult{Name: Code(v.name), Passes: true}
 	switch b := v.check(s); {
 	case b != nil:

@@ -14,7 +14,7 @@ func proving() Facts {
 	f.Running = RunningFacts{At: f.Now, Listeners: map[string]string{"EXTERNAL": "x"}}
 	f.Cluster.At = f.Now
 	f.Probes = map[string]ProbeFacts{"EXTERNAL": {At: f.Now, Serving: true, Open: true}}
-	f.Journal = Journal{Version: JournalVersion, Step: StepProve, Target: "h", Listeners: f.Manifest.Listeners, Invocation: "i", Starts: 1, Started: f.Now.Add(-time.Second)}
+	f.Journal = Journal{Version: JournalVersion, Stage: StageProve, Target: "h", Listeners: f.Manifest.Listeners, Invocation: "i", Starts: 1, Started: f.Now.Add(-time.Second)}
 	return f
 }
 
@@ -60,7 +60,7 @@ func TestProof(t *testing.T) {
 			m := newMachine(Options{Self: 1, StartTimeout: time.Minute, ProgressTimeout: time.Minute})
 			f := proving()
 			c.spoil(&f)
-			d := m.Step(f)
+			d := m.Decide(f)
 			if d.Status.Phase != c.phase || d.Status.Reason.Code != c.code || d.Do.Kind != c.kind {
 				t.Errorf("got %s %s %q: %s", d.Status.Phase, d.Status.Reason.Code, d.Do.Kind, d.Status.Reason.Text)
 			}
@@ -75,11 +75,11 @@ func TestNoAnswerForTooLong(t *testing.T) {
 	f := proving()
 	f.Running.Err = "refused"
 	f.Journal.Started = f.Now.Add(-time.Hour)
-	if d := m.Step(f); d.Status.Reason.Code != CodeStarting {
+	if d := m.Decide(f); d.Status.Reason.Code != CodeStarting {
 		t.Errorf("put back at once: %+v", d.Status)
 	}
 	f.after(time.Minute + time.Second)
-	if d := m.Step(f); d.Status.Reason.Code != CodeRollingBack || d.Do.Journal.Step != StepRestore {
+	if d := m.Decide(f); d.Status.Reason.Code != CodeRollingBack || d.Do.Journal.Stage != StageRestore {
 		t.Errorf("got %+v", d)
 	}
 }
@@ -88,12 +88,12 @@ func TestNoAnswerForTooLong(t *testing.T) {
 func TestProofThatBeginsLate(t *testing.T) {
 	m := newMachine(Options{Self: 1, StartTimeout: time.Minute})
 	f := proving()
-	f.Journal.Step = StepRestart
-	m.Step(f)
+	f.Journal.Stage = StageRestart
+	m.Decide(f)
 	f.after(10 * time.Minute) // of a full disk
-	f.Journal.Step = StepProve
+	f.Journal.Stage = StageProve
 	f.Running.At = time.Time{}
-	if d := m.Step(f); d.Status.Reason.Code != CodeStarting {
+	if d := m.Decide(f); d.Status.Reason.Code != CodeStarting {
 		t.Errorf("put back unasked: %+v", d.Status)
 	}
 }
@@ -102,18 +102,18 @@ func TestStalledIsNotPutBack(t *testing.T) {
 	m := newMachine(Options{Self: 1, StartTimeout: time.Minute, ProgressTimeout: time.Minute})
 	f := proving()
 	f.Cluster.Views[0].Topics[0].Partitions[0].ISR = []int32{2, 3}
-	m.Step(f)
+	m.Decide(f)
 	f.after(2 * time.Minute)
-	if d := m.Step(f); d.Status.Reason.Code != CodeStalled || d.Do.Kind == ActSave {
+	if d := m.Decide(f); d.Status.Reason.Code != CodeStalled || d.Do.Kind == ActSave {
 		t.Errorf("got %+v", d)
 	}
 	f.Cluster.Views[0].Topics[0].Partitions[0].ISR = []int32{1, 2, 3}
 	f.after(time.Second)
 	var last Decision
 	for range 3 { // the probes are told, then it is proved
-		last = m.Step(f)
+		last = m.Decide(f)
 	}
-	if last.Do.Kind != ActSave || last.Do.Journal.Step != StepNone {
+	if last.Do.Kind != ActSave || last.Do.Journal.Stage != StageNone {
 		t.Errorf("it does not go on by itself: %+v", last)
 	}
 }
@@ -122,15 +122,15 @@ func TestSoakStartsAgain(t *testing.T) {
 	m := newMachine(Options{Self: 1})
 	f := proving()
 	f.Manifest.Soak = time.Minute
-	m.Step(f)
+	m.Decide(f)
 	f.after(50 * time.Second)
 	f.Cluster.Views[1].Alive = []int32{2, 3}
-	m.Step(f)
+	m.Decide(f)
 	f.after(time.Second)
 	f.Cluster.Views[1].Alive = []int32{1, 2, 3}
-	m.Step(f)
+	m.Decide(f)
 	f.after(50 * time.Second)
-	if d := m.Step(f); d.Status.Reason.Code != CodeSoaking {
+	if d := m.Decide(f); d.Status.Reason.Code != CodeSoaking {
 		t.Errorf("a break of the health did not start the soak anew: %+v", d.Status)
 	}
 }
@@ -139,11 +139,11 @@ func TestBalancerThatIsNone(t *testing.T) {
 	m := newMachine(Options{Self: 1})
 	f := proving()
 	f.Probes["EXTERNAL"] = ProbeFacts{At: f.Now, Serving: true, Open: true, Balancer: true, Gap: true}
-	if d := m.Step(f); d.Status.Reason.Code != CodeBalancer {
+	if d := m.Decide(f); d.Status.Reason.Code != CodeBalancer {
 		t.Fatalf("got %+v", d.Status)
 	}
 	f.after(balancerGone + time.Second)
-	if d := m.Step(f); d.Do.Kind != ActSave {
+	if d := m.Decide(f); d.Do.Kind != ActSave {
 		t.Errorf("it waits for a balancer that is none: %+v", d.Status)
 	}
 }

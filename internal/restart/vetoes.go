@@ -38,9 +38,9 @@ type veto struct {
 	name string
 	when situation
 	// check returns why this is in the way, or nil.
-	check func(*step) *Reason
+	check func(*round) *Reason
 	// rest is what the agent does while it is, in the situations judging, answered and beforeClaim.
-	rest func(*step, *Reason) Decision
+	rest func(*round, *Reason) Decision
 }
 
 // vetoes is all that can be in the way of a restart, in the order in which it is looked
@@ -56,47 +56,60 @@ type veto struct {
 //   - The order is no matter for a stopped broker: its file alone is written.
 //   - A broker that is down while the log is away with it is started whatever the log says.
 var vetoes = slices.Concat([]veto{
-	{"unit_unknown", judging | planning | checking, (*step).vetoUnit, (*step).restUnseen},
-	{"stopped", planning | checking, (*step).vetoStopped, nil},
-	{"refused", judging | underWay | downAndDeaf | planning | checking, (*step).vetoRefused, (*step).restRefused},
-	{"dynamic_config", answered | planning | checking, (*step).vetoDynamic, (*step).restAsk},
-	{"unit_hazard", beforeClaim | underWay | planning | checking, (*step).vetoHazard, (*step).restRefused},
-	{"restart_denied", beforeClaim | underWay | planning | checking, (*step).vetoDenied, (*step).restAsk},
-	{"settings_dropped", beforeClaim | underWay | planning | checking, (*step).vetoDropped, (*step).restAsk},
-	{"settings_would_drop", beforeClaim | underWay | planning | checking, (*step).vetoDrops, (*step).restAsk},
-	{"pending_edits", beforeClaim | underWay | planning | checking, (*step).vetoPending, (*step).restRefused},
-	{"gate_storage", beforeClaim | underWay | planning | checking, (*step).vetoStorage, (*step).restAsk},
-	{"manifest_changed", underWay | downAndDeaf, (*step).vetoManifestChanged, nil},
-	{"log_away", beforeClaim | planning, (*step).vetoLogAway, (*step).restBlocked},
-	{"log", beforeClaim | underWay | whileStopped | fileOnly | planning, (*step).vetoLog, (*step).restLog},
-	{"paused", beforeClaim | underWay | whileStopped | fileOnly | planning, (*step).vetoPaused, (*step).restDrop},
-	{"halted", beforeClaim | underWay | whileStopped | fileOnly | planning, (*step).vetoHalted, (*step).restHalted},
-	{"request_changed", underWay, (*step).vetoRequestChanged, nil},
-	{"claim_gone", underWay, (*step).vetoClaimGone, nil},
-	{"cluster_unknown", beforeClaim | planning, (*step).vetoUnseen, (*step).restLook},
-	{"agreement", beforeClaim | underWay | whileStopped | fileOnly | planning, (*step).agreed, (*step).restDrop},
-	{"probes_closing", beforeClaim | planning, (*step).closing, (*step).closeFirst},
-	{"order", beforeClaim | underWay | planning, (*step).turn, (*step).restTurn},
-	{"queue", beforeClaim | underWay | whileStopped | planning, (*step).queue, (*step).restQueue},
-	{"action_failed", beforeClaim, (*step).vetoFailing, (*step).restFailing},
-}, gates)
+	{"unit_unknown", judging | planning | checking, (*round).vetoUnit, (*round).restUnseen},
+	{"stopped", planning | checking, (*round).vetoStopped, nil},
+	{"refused", judging | underWay | downAndDeaf | planning | checking, (*round).vetoRefused, (*round).restRefused},
+	{"dynamic_config", answered | planning | checking, (*round).vetoDynamic, (*round).restAsk},
+	{"unit_hazard", beforeClaim | underWay | planning | checking, (*round).vetoHazard, (*round).restRefused},
+	{"restart_denied", beforeClaim | underWay | planning | checking, (*round).vetoDenied, (*round).restAsk},
+	{"settings_dropped", beforeClaim | underWay | planning | checking, (*round).vetoDropped, (*round).restAsk},
+	{"settings_would_drop", beforeClaim | underWay | planning | checking, (*round).vetoDrops, (*round).restAsk},
+	{"pending_edits", beforeClaim | underWay | planning | checking, (*round).vetoPending, (*round).restRefused},
+	{"gate_storage", beforeClaim | underWay | planning | checking, (*round).vetoStorage, (*round).restAsk},
+	{"manifest_changed", underWay | downAndDeaf, (*round).vetoManifestChanged, nil},
+	{"log_away", beforeClaim | planning, (*round).vetoLogAway, (*round).restBlocked},
+	{"log", beforeClaim | underWay | whileStopped | fileOnly | planning, (*round).vetoLog, (*round).restLog},
+	{"paused", beforeClaim | underWay | whileStopped | fileOnly | planning, (*round).vetoPaused, (*round).restDrop},
+	{"halted", beforeClaim | underWay | whileStopped | fileOnly | planning, (*round).vetoHalted, (*round).restHalted},
+	{"request_changed", underWay, (*round).vetoRequestChanged, nil},
+	{"claim_gone", underWay, (*round).vetoClaimGone, nil},
+	{"cluster_unknown", beforeClaim | planning, (*round).vetoUnseen, (*round).restLook},
+	{"agreement", beforeClaim | underWay | whileStopped | fileOnly | planning, (*round).agreed, (*round).restDrop},
+	{"probes_closing", beforeClaim | planning, (*round).closing, (*round).closeFirst},
+	{"order", beforeClaim | underWay | planning, (*round).turn, (*round).restTurn},
+	{"queue", beforeClaim | underWay | whileStopped | planning, (*round).queue, (*round).restQueue},
+	{"action_failed", beforeClaim, (*round).vetoFailing, (*round).restFailing},
+}, gateVetoes())
 
-// gates are the end of that list: what is looked at after the claim was read back. They stand
-// alone since the order (turn) asks them, too, who may go together.
-var gates = []veto{
-	{"gate_views", lastLook | planning, (*step).gateViews, nil},
-	{"gate_brokers", lastLook | planning, (*step).gateBrokers, nil},
-	{"gate_partitions", lastLook | planning, (*step).gatePartitions, nil},
-	{"gate_unprotected", lastLook | planning, (*step).gateUnprotected, nil},
-	{"gate_quorum", lastLook | planning, (*step).gateQuorum, nil},
+// gate is a veto that is checked right before a restart, on what was seen after the claim was
+// read back. It gets the other brokers that count as down.
+type gate struct {
+	name  string
+	check func(*round, []away) *Reason
+}
+
+// gates are the end of that list. They stand alone since the order (turn) asks them, too, who may go together.
+var gates = []gate{
+	{"gate_views", (*round).gateViews},
+	{"gate_brokers", (*round).gateBrokers},
+	{"gate_partitions", (*round).gatePartitions},
+	{"gate_unprotected", (*round).gateUnprotected},
+	{"gate_quorum", (*round).gateQuorum},
+}
+
+// gateVetoes are the gates as vetoes: with the brokers that count as down by the log alone.
+func gateVetoes() []veto {
+	out := make([]veto, len(gates))
+	for i, g := range gates {
+		out[i] = veto{name: g.name, when: lastLook | planning, check: func(s *round) *Reason { return g.check(s, s.down(nil)) }}
+	}
+	return out
 }
 
 // inTheWay returns the first veto that stands in a situation, and its reason; nil if none does.
-func (s *step) inTheWay(when situation) (*veto, *Reason) { return s.first(vetoes, when) }
-
-func (s *step) first(list []veto, when situation) (*veto, *Reason) {
-	for i := range list {
-		if v := &list[i]; v.when&when != 0 {
+func (s *round) inTheWay(when situation) (*veto, *Reason) {
+	for i := range vetoes {
+		if v := &vetoes[i]; v.when&when != 0 {
 			if r := v.check(s); r != nil {
 				return v, r
 			}
@@ -105,20 +118,24 @@ func (s *step) first(list []veto, when situation) (*veto, *Reason) {
 	return nil, nil
 }
 
-// blocked returns why the gates do not let this broker go, or nil.
-func (s *step) blocked() *Reason {
-	_, r := s.first(gates, lastLook)
-	return r
+// blocked returns why the gates do not let this broker go while others count as down, or nil.
+func (s *round) blocked(counted []away) *Reason {
+	for i := range gates {
+		if r := gates[i].check(s, counted); r != nil {
+			return r
+		}
+	}
+	return nil
 }
 
 // vetoed returns the reason of the first veto that stands in a situation, or nil.
-func (s *step) vetoed(when situation) *Reason {
+func (s *round) vetoed(when situation) *Reason {
 	_, r := s.inTheWay(when)
 	return r
 }
 
 // holdBack is what this broker does about the first veto that stands, if there is one.
-func (s *step) holdBack(when situation) (Decision, bool) {
+func (s *round) holdBack(when situation) (Decision, bool) {
 	v, r := s.inTheWay(when)
 	if r == nil {
 		return Decision{}, false
@@ -126,14 +143,14 @@ func (s *step) holdBack(when situation) (Decision, bool) {
 	return v.rest(s, r), true
 }
 
-func (s *step) vetoUnit() *Reason {
+func (s *round) vetoUnit() *Reason {
 	if s.f.Unit.State == UnitUnknown || s.f.Unit.At.IsZero() {
 		return s.unseen()
 	}
 	return nil
 }
 
-func (s *step) vetoStopped() *Reason {
+func (s *round) vetoStopped() *Reason {
 	if s.f.Unit.State != UnitStopped {
 		return nil
 	}
@@ -144,15 +161,15 @@ func (s *step) vetoStopped() *Reason {
 }
 
 // outside: the unit is stopped and its broker answers.
-func (s *step) outside() *Reason {
+func (s *round) outside() *Reason {
 	return because(CodeOutsideUnit, "broker %d answers and its unit is stopped (%s): it was started outside of the unit, "+
 		"so that the agent cannot restart it; stop it (kafka-server-stop.sh) and start the unit",
 		s.m.opts.Self, orNot(s.f.Unit.Detail, "no detail"))
 }
 
-func (s *step) vetoRefused() *Reason { return s.f.Manifest.Refusal }
+func (s *round) vetoRefused() *Reason { return s.f.Manifest.Refusal }
 
-func (s *step) vetoDynamic() *Reason {
+func (s *round) vetoDynamic() *Reason {
 	if len(s.f.Running.Dynamic) == 0 {
 		return nil
 	}
@@ -161,14 +178,14 @@ func (s *step) vetoDynamic() *Reason {
 		"delete it with kafka-configs --alter --entity-type brokers --entity-name %d --delete-config %s", name, s.m.opts.Self, name)
 }
 
-func (s *step) vetoHazard() *Reason {
+func (s *round) vetoHazard() *Reason {
 	if s.f.Unit.Hazard == "" || !s.up() {
 		return nil
 	}
 	return because(CodeUnitHazard, "a restart of the unit does more than restart this broker: %s", s.f.Unit.Hazard)
 }
 
-func (s *step) vetoDenied() *Reason {
+func (s *round) vetoDenied() *Reason {
 	if s.f.Right.Denied == "" {
 		return nil
 	}
@@ -176,7 +193,7 @@ func (s *step) vetoDenied() *Reason {
 }
 
 // vetoDropped: Kafka has refused the dynamic settings of a level at the start of this process.
-func (s *step) vetoDropped() *Reason {
+func (s *round) vetoDropped() *Reason {
 	if len(s.f.Running.Dropped) == 0 || !s.up() {
 		return nil
 	}
@@ -196,7 +213,7 @@ func droppedText(list []Dropped) string {
 
 // vetoDrops: a restart would make Kafka refuse all dynamic settings of a level, min.insync.replicas
 // among them: acks=all would get weaker (KAFKA-20890).
-func (s *step) vetoDrops() *Reason {
+func (s *round) vetoDrops() *Reason {
 	if len(s.f.Manifest.Drops) == 0 || !s.up() {
 		return nil
 	}
@@ -207,7 +224,7 @@ func (s *step) vetoDrops() *Reason {
 }
 
 // vetoPending: edits of others that the process was not started with.
-func (s *step) vetoPending() *Reason {
+func (s *round) vetoPending() *Reason {
 	if !s.up() {
 		return nil
 	}
@@ -262,7 +279,7 @@ func andMore(list []PendingEdit) string {
 
 // vetoStorage: a broker whose log directory is offline or full may not come up again. What
 // could not be looked at is no veto.
-func (s *step) vetoStorage() *Reason {
+func (s *round) vetoStorage() *Reason {
 	if !s.up() || s.f.Running.Err != "" {
 		return nil
 	}
@@ -276,7 +293,7 @@ func (s *step) vetoStorage() *Reason {
 }
 
 // storage is the first fault of this broker's log directories, or "".
-func (s *step) storage() string {
+func (s *round) storage() string {
 	if i := slices.IndexFunc(s.f.Running.LogDirs, func(d LogDir) bool { return d.Fault != "" }); i >= 0 {
 		return s.f.Running.LogDirs[i].Fault
 	}
@@ -284,7 +301,7 @@ func (s *step) storage() string {
 }
 
 // vetoLogAway: what the log said last is no reason any more once it has been away for a while.
-func (s *step) vetoLogAway() *Reason {
+func (s *round) vetoLogAway() *Reason {
 	if !s.up() || s.j.Failed == s.f.Manifest.Hash && s.j.Failed != "" || s.deafFor() < deaf {
 		return nil
 	}
@@ -292,15 +309,15 @@ func (s *step) vetoLogAway() *Reason {
 }
 
 // deafFor is how long the log has been away; 0 if it is there.
-func (s *step) deafFor() time.Duration {
-	if s.m.deafSince.IsZero() {
+func (s *round) deafFor() time.Duration {
+	if s.m.mem.log.deafSince.IsZero() {
 		return 0
 	}
-	return s.f.Now.Sub(s.m.deafSince)
+	return s.f.Now.Sub(s.m.mem.log.deafSince)
 }
 
 // vetoLog: the log says nothing one may rely on.
-func (s *step) vetoLog() *Reason {
+func (s *round) vetoLog() *Reason {
 	switch {
 	case s.f.Log.At.IsZero() && s.f.Log.Err != "":
 		return because(CodeLogUnreadable, "the coordination log cannot be read: %s", s.f.Log.Err)
@@ -314,14 +331,14 @@ func (s *step) vetoLog() *Reason {
 	return nil
 }
 
-func (s *step) vetoPaused() *Reason {
+func (s *round) vetoPaused() *Reason {
 	if p := s.v.Pause; p != nil {
 		return because(CodePaused, "paused by %s%s; `kpls-agent resume` ends it", p.By, detail(p.Why))
 	}
 	return nil
 }
 
-func (s *step) vetoHalted() *Reason {
+func (s *round) vetoHalted() *Reason {
 	if h, ok := s.v.Halts[s.f.Manifest.Hash]; ok {
 		return because(CodeHalted, "%s", s.haltText(h))
 	}
@@ -331,21 +348,21 @@ func (s *step) vetoHalted() *Reason {
 	return nil
 }
 
-func (s *step) vetoManifestChanged() *Reason {
+func (s *round) vetoManifestChanged() *Reason {
 	if manifestOf(s.j.Target) == s.f.Manifest.Hash {
 		return nil
 	}
 	return because(CodeClaiming, "the manifest has changed since this restart was begun")
 }
 
-func (s *step) vetoRequestChanged() *Reason {
+func (s *round) vetoRequestChanged() *Reason {
 	if s.j.Target == s.target { // only the log knows what was asked for
 		return nil
 	}
 	return because(CodeClaiming, "a rolling restart was asked for, or ended, since this restart was begun")
 }
 
-func (s *step) vetoClaimGone() *Reason {
+func (s *round) vetoClaimGone() *Reason {
 	if _, _, held := s.v.Claim(s.m.opts.Self); held {
 		return nil
 	}
@@ -353,7 +370,7 @@ func (s *step) vetoClaimGone() *Reason {
 }
 
 // vetoFailing: what a restart needs has just failed, and is tried again after a pause.
-func (s *step) vetoFailing() *Reason {
+func (s *round) vetoFailing() *Reason {
 	for _, kind := range []ActionKind{ActSave, ActApply, ActRestart} {
 		if s.tooSoon(kind) {
 			return s.failed(kind)
@@ -362,49 +379,49 @@ func (s *step) vetoFailing() *Reason {
 	return nil
 }
 
-func (s *step) vetoUnseen() *Reason {
+func (s *round) vetoUnseen() *Reason {
 	if !s.f.Cluster.At.IsZero() {
 		return nil
 	}
 	return because(CodeClusterUnknown, "the cluster has not been seen yet%s", detail(s.f.Cluster.Err))
 }
 
-func (s *step) restUnseen(r *Reason) Decision { return s.wait(PhaseUnknown, r, paceWaiting) }
+func (s *round) restUnseen(r *Reason) Decision { return s.wait(PhaseUnknown, r, paceWaiting) }
 
-func (s *step) restRefused(r *Reason) Decision { return s.drop(PhaseRefused, r, paceWaiting) }
+func (s *round) restRefused(r *Reason) Decision { return s.drop(PhaseRefused, r, paceWaiting) }
 
 // restAsk is restRefused for what only the process or the service manager can tell: they are asked again.
-func (s *step) restAsk(r *Reason) Decision {
+func (s *round) restAsk(r *Reason) Decision {
 	if !s.recent(s.f.Running.At, paceWaiting) {
 		return s.do(PhaseRefused, r, Action{Kind: ActRunning}, 0)
 	}
 	return s.drop(PhaseRefused, r, paceWaiting)
 }
 
-func (s *step) restBlocked(r *Reason) Decision { return s.wait(PhaseWaiting, r, paceBlocked) }
+func (s *round) restBlocked(r *Reason) Decision { return s.wait(PhaseWaiting, r, paceBlocked) }
 
-func (s *step) restDrop(r *Reason) Decision { return s.drop(PhaseWaiting, r, paceRest) }
+func (s *round) restDrop(r *Reason) Decision { return s.drop(PhaseWaiting, r, paceRest) }
 
 // restFailing gives the claim back and tries again soon: how soon is for vetoFailing to say.
-func (s *step) restFailing(r *Reason) Decision { return s.drop(PhaseWaiting, r, paceBlocked) }
+func (s *round) restFailing(r *Reason) Decision { return s.drop(PhaseWaiting, r, paceBlocked) }
 
-func (s *step) restLog(r *Reason) Decision {
+func (s *round) restLog(r *Reason) Decision {
 	if r.Code == CodeLogForeign {
 		return s.restDrop(r)
 	}
 	return s.restBlocked(r)
 }
 
-func (s *step) restHalted(r *Reason) Decision {
+func (s *round) restHalted(r *Reason) Decision {
 	if s.j.Failed == s.f.Manifest.Hash {
 		return s.drop(PhaseFailed, r, paceRest)
 	}
 	return s.restDrop(r)
 }
 
-func (s *step) restLook(r *Reason) Decision { return s.observe(PhaseWaiting, r, paceBlocked) }
+func (s *round) restLook(r *Reason) Decision { return s.observe(PhaseWaiting, r, paceBlocked) }
 
-func (s *step) restTurn(r *Reason) Decision {
+func (s *round) restTurn(r *Reason) Decision {
 	if d, ok := s.takeover(); ok {
 		return d
 	}
@@ -416,7 +433,7 @@ func (s *step) restTurn(r *Reason) Decision {
 	return s.observe(PhaseWaiting, r, paceWaiting*time.Duration(len(s.ahead())))
 }
 
-func (s *step) restQueue(r *Reason) Decision {
+func (s *round) restQueue(r *Reason) Decision {
 	if d, ok := s.takeover(); ok {
 		return d
 	}

@@ -123,13 +123,13 @@ func TestVetoesUnderWay(t *testing.T) {
 		if not[c.want] {
 			continue
 		}
-		f := going(StepApply)
+		f := going(StageApply)
 		c.spoil(&f)
 		if c.want == CodeClaimAhead { // its own claim comes later
 			f.Log.View.Claims[0], f.Log.View.Claims[1] = f.Log.View.Claims[1], f.Log.View.Claims[0]
 		}
-		if d := settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Step != StepNone || d.Status.Reason.Code != c.want {
-			t.Errorf("%s: %q to step %q, %+v", c.name, d.Do.Kind, d.Do.Journal.Step, d.Status.Reason)
+		if d := settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageNone || d.Status.Reason.Code != c.want {
+			t.Errorf("%s: %q to step %q, %+v", c.name, d.Do.Kind, d.Do.Journal.Stage, d.Status.Reason)
 		}
 	}
 }
@@ -154,16 +154,16 @@ func TestVetoesAreNamed(t *testing.T) {
 
 // A restart that the service manager refuses leaves the probes and the claim as they were before it.
 func TestRefusedRestart(t *testing.T) {
-	f := going(StepRestart)
+	f := going(StageRestart)
 	m := machine()
-	m.begun = f.Now
+	m.mem.begun = f.Now
 	f.Failed = map[ActionKind]ActionError{ActRestart: {Err: "not permitted", At: f.Now, Count: 1}}
 	d := settle(m, &f)
-	if d.Do.Kind != ActSave || d.Do.Journal.Step != StepNone || d.Status.Reason.Code != CodeActionFailed {
-		t.Fatalf("got %q to %q, %+v", d.Do.Kind, d.Do.Journal.Step, d.Status.Reason)
+	if d.Do.Kind != ActSave || d.Do.Journal.Stage != StageNone || d.Status.Reason.Code != CodeActionFailed {
+		t.Fatalf("got %q to %q, %+v", d.Do.Kind, d.Do.Journal.Stage, d.Status.Reason)
 	}
 	f.Journal = d.Do.Journal
-	if d = m.Step(f); d.Do.Kind != ActEnd {
+	if d = m.Decide(f); d.Do.Kind != ActEnd {
 		t.Fatalf("the probes are not told: %q", d.Do.Kind)
 	}
 	d = settle(m, &f)
@@ -182,7 +182,7 @@ func TestDroppedSettingsHalt(t *testing.T) {
 	m := machine()
 	var d Decision
 	for range 200 {
-		d = m.Step(f)
+		d = m.Decide(f)
 		if d.Do.Kind == ActAppend {
 			break
 		}
@@ -206,12 +206,12 @@ func TestDroppedSettingsHalt(t *testing.T) {
 	}
 	f.Log.View.Halts["h"] = h
 	d = settle(m, &f)
-	if d.Do.Kind != ActSave || d.Do.Journal.DropNoted != f.Unit.Invocation || d.Do.Journal.Step != StepProve {
+	if d.Do.Kind != ActSave || d.Do.Journal.DropNoted != f.Unit.Invocation || d.Do.Journal.Stage != StageProve {
 		t.Fatalf("got %q, %+v", d.Do.Kind, d.Do.Journal)
 	}
 	f.Journal = d.Do.Journal
 	d = settle(m, &f)
-	if d.Do.Kind != ActSave || d.Do.Journal.Step != StepNone || d.Do.Journal.Passed != "" || d.Do.Journal.Failed != "" {
+	if d.Do.Kind != ActSave || d.Do.Journal.Stage != StageNone || d.Do.Journal.Passed != "" || d.Do.Journal.Failed != "" {
 		t.Fatalf("got %q, %+v", d.Do.Kind, d.Do.Journal)
 	}
 	f.Journal = d.Do.Journal
@@ -246,8 +246,8 @@ func TestAutomaticRestart(t *testing.T) {
 		}
 		f.Unit.Restarts, f.Unit.StartFailures = c.restarts, c.without
 		d := settle(machine(), &f)
-		if fails := d.Do.Kind == ActSave && d.Do.Journal.Step == StepRestore; fails != c.fails {
-			t.Errorf("%s: %q to %q, %+v", c.name, d.Do.Kind, d.Do.Journal.Step, d.Status.Reason)
+		if fails := d.Do.Kind == ActSave && d.Do.Journal.Stage == StageRestore; fails != c.fails {
+			t.Errorf("%s: %q to %q, %+v", c.name, d.Do.Kind, d.Do.Journal.Stage, d.Status.Reason)
 		}
 	}
 }
@@ -271,9 +271,9 @@ func TestNewerManifestEndsAProof(t *testing.T) {
 		f.Journal.Unproven = true
 		c.newer(&f)
 		d := settle(machine(), &f)
-		ends := d.Do.Kind == ActSave && d.Do.Journal.Step == StepNone
+		ends := d.Do.Kind == ActSave && d.Do.Journal.Stage == StageNone
 		if ends != c.ends || ends && !d.Do.Journal.Unproven {
-			t.Errorf("%s: %q to %q, %+v", c.name, d.Do.Kind, d.Do.Journal.Step, d.Status.Reason)
+			t.Errorf("%s: %q to %q, %+v", c.name, d.Do.Kind, d.Do.Journal.Stage, d.Status.Reason)
 		}
 	}
 }
@@ -286,7 +286,7 @@ func TestStartTimeoutEndsAProof(t *testing.T) {
 	m := machine()
 	for waited := time.Duration(0); waited < 2*time.Minute; waited += time.Second {
 		d := settle(m, &f)
-		if d.Do.Kind == ActSave && d.Do.Journal.Step == StepRestore {
+		if d.Do.Kind == ActSave && d.Do.Journal.Stage == StageRestore {
 			if waited < time.Minute || !strings.Contains(d.Do.Journal.Why, "EOF") {
 				t.Errorf("after %s: %q", waited, d.Do.Journal.Why)
 			}
@@ -318,7 +318,7 @@ func TestStrictISR(t *testing.T) {
 				v.Topics[0].Partitions[i].ISR = c.isr
 			}
 		}
-		if r := stepOn(f).gatePartitions(); (r == nil) != c.passes {
+		if r := stepOn(f).blockedBy("gate_partitions"); (r == nil) != c.passes {
 			t.Errorf("%+v: %+v", c, r)
 		}
 	}
@@ -327,15 +327,15 @@ func TestStrictISR(t *testing.T) {
 // A life that begins in mid restart, or one that has hung, knows nothing of the log directories:
 // the process is asked before it is taken down.
 func TestProcessIsAskedBeforeItGoes(t *testing.T) {
-	for _, step := range []Step{StepApply, StepRestart} {
+	for _, step := range []Stage{StageApply, StageRestart} {
 		f := going(step)
 		f.Running = RunningFacts{}
 		m := machine()
-		if d := m.Step(f); d.Do.Kind != ActRunning {
+		if d := m.Decide(f); d.Do.Kind != ActRunning {
 			t.Errorf("at %q: %q, %+v", step, d.Do.Kind, d.Status.Reason)
 		}
 		f.Running = RunningFacts{At: f.Now, Err: "timed out"}
-		if d := settle(m, &f); d.Do.Kind != ActSave || d.Do.Journal.Step != StepNone || d.Status.Reason.Code != CodeNoAnswer {
+		if d := settle(m, &f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageNone || d.Status.Reason.Code != CodeNoAnswer {
 			t.Errorf("at %q, no answer: %q, %+v", step, d.Do.Kind, d.Status.Reason)
 		}
 	}

@@ -71,7 +71,7 @@ func (a *agent) die(why string) {
 func (a *agent) rebirth(d time.Duration) {
 	a.after(d, func() {
 		if a.dead && !a.kept {
-			a.note("agent %d lives again, at step %q", a.id, a.journal.Step)
+			a.note("agent %d lives again, at step %q", a.id, a.journal.Stage)
 			a.live()
 		}
 	})
@@ -296,7 +296,7 @@ func (a *agent) effect(do restart.Action, done func(shell.Result)) {
 	case restart.ActNone:
 		soon(nil)
 	case restart.ActSave:
-		was := a.journal.Step
+		was := a.journal.Stage
 		err := a.saveJournal(do.Journal)
 		if err == nil {
 			a.judge.moved(a, was)

@@ -297,7 +297,7 @@ func (r *run) strike(f fault, a *agent, lasts time.Duration, forever bool) {
 
 // spring lets happen what lies in wait for an agent at a critical step.
 func (r *run) spring(a *agent) {
-	if len(r.ambush) == 0 || a.journal.Step == restart.StepNone || a.journal.Step == restart.StepProve {
+	if len(r.ambush) == 0 || a.journal.Stage == restart.StageNone || a.journal.Stage == restart.StageProve {
 		return
 	}
 	do := r.ambush[0]
@@ -322,7 +322,7 @@ func (r *run) kill(b *broker) func() {
 func (a *agent) revive() {
 	a.kept = false
 	if a.dead {
-		a.note("agent %d lives again, at step %q", a.id, a.journal.Step)
+		a.note("agent %d lives again, at step %q", a.id, a.journal.Stage)
 		a.live()
 	}
 }

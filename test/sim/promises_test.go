@@ -56,7 +56,7 @@ var promises = []struct {
 
 // takesDown judges a restart that is about to happen.
 func (j *judge) takesDown(a *agent) {
-	t := takedown{judge: j, a: a, b: j.broker(a.id), undo: a.journal.Step == restart.StepUndo, manifest: a.Facts().Manifest.Hash}
+	t := takedown{judge: j, a: a, b: j.broker(a.id), undo: a.journal.Stage == restart.StageUndo, manifest: a.Facts().Manifest.Hash}
 	if !t.b.running {
 		return // it takes nothing away
 	}
@@ -429,7 +429,7 @@ func (j *judge) falseAlarm(hash string, r restart.Record) {
 	}
 	for _, b := range j.brokers {
 		a := j.agents[b.id-1]
-		if _, _, held := j.log.now().Claim(b.id); held && a.journal.Step == restart.StepRestore && b.running && !b.frozen && b.struck.Before(j.wentDown[b.id]) && b.restarts == 0 {
+		if _, _, held := j.log.now().Claim(b.id); held && a.journal.Stage == restart.StageRestore && b.running && !b.frozen && b.struck.Before(j.wentDown[b.id]) && b.restarts == 0 {
 			if b.version != hash {
 				j.fail("promise 5, false alarm", "%s is halted, and broker %d never ran it", hash, b.id)
 			} else if b.ready && b.runs.equal(v.wants) && b.calm(j.now) {
@@ -460,10 +460,10 @@ func (j *judge) decided(a *agent, do restart.Action) {
 
 // announced is promise 8: a probe is held only through the agent's own restart.
 func (j *judge) announced(a *agent) {
-	switch a.journal.Step {
-	case restart.StepApply, restart.StepRestart, restart.StepProve:
+	switch a.journal.Stage {
+	case restart.StageApply, restart.StageRestart, restart.StageProve:
 	default:
-		j.fail("promise 8, hold", "agent %d has probes held at step %q", a.id, a.journal.Step)
+		j.fail("promise 8, hold", "agent %d has probes held at step %q", a.id, a.journal.Stage)
 	}
 }
 
@@ -478,10 +478,10 @@ func (j *judge) closed(a *agent, name string) {
 
 // moved judges a step that an agent has written down: what it took for proved,
 // and how long it took a failure for none.
-func (j *judge) moved(a *agent, was restart.Step) {
+func (j *judge) moved(a *agent, was restart.Stage) {
 	b := j.broker(a.id)
-	switch now := a.journal.Step; {
-	case was == restart.StepProve && now == restart.StepNone && !a.journal.Unproven: // else a newer manifest came before it
+	switch now := a.journal.Stage; {
+	case was == restart.StageProve && now == restart.StageNone && !a.journal.Unproven: // else a newer manifest came before it
 		if !b.runs.equal(j.versions[a.file].wants) && !b.dynamic && b.running {
 			j.fail("promise 5, proof", "broker %d is taken for proved and runs %v", a.id, b.runs)
 		}
@@ -490,7 +490,7 @@ func (j *judge) moved(a *agent, was restart.Step) {
 				j.fail("promise 5, proof", "broker %d is taken for proved and is not in sync in %s", a.id, p.topic)
 			}
 		}
-	case was == restart.StepProve && now == restart.StepRestore:
+	case was == restart.StageProve && now == restart.StageRestore:
 		// An agent may hang for 90 s, and then needs a moment. It learns from the service manager.
 		known := b.badAt
 		for _, at := range []time.Time{a.seesAt, a.fullEnd} { // nor does it go on before it can write that down

@@ -140,7 +140,7 @@ func (r *run) rest() bool {
 		if !a.blind && !a.full && len(a.journal.Active) != len(v.Active) { // it has yet to take note
 			return false
 		}
-		if a.dead || a.busy() || a.journal.Step != restart.StepNone || a.Status().Phase != restart.PhaseIdle || a.manifest != r.latest {
+		if a.dead || a.busy() || a.journal.Stage != restart.StageNone || a.Status().Phase != restart.PhaseIdle || a.manifest != r.latest {
 			return false
 		}
 		if !a.broker(a.id).answers() {

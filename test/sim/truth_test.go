@@ -18,14 +18,14 @@ func (j *judge) atTheEnd() {
 	}
 	waits := map[int32]int32{}
 	for _, a := range j.agents {
-		j.note("agent %d at the end: %s (%s) %s; step %q, file %s, dead %v", a.id, a.Status().Phase, a.Status().Reason.Code, a.Status().Reason.Text, a.journal.Step, a.file, a.dead)
+		j.note("agent %d at the end: %s (%s) %s; step %q, file %s, dead %v", a.id, a.Status().Phase, a.Status().Reason.Code, a.Status().Reason.Text, a.journal.Stage, a.file, a.dead)
 	}
 	for _, a := range j.agents {
 		if a.dead {
 			continue
 		}
 		// Whatever keeps an agent from its restart, the probes of a broker that serves say so.
-		if a.journal.Step == restart.StepNone && !a.probes.planned.IsZero() && !a.full {
+		if a.journal.Stage == restart.StageNone && !a.probes.planned.IsZero() && !a.full {
 			j.fail("promise 6, probes", "the probes of broker %d are still those of a planned restart", a.id)
 		}
 		on, wrong := j.truth(a)
@@ -206,7 +206,7 @@ func (j *judge) unfit(id int32) bool {
 func (j *judge) notDone(a *agent, id int32) string {
 	o, b := j.agents[id-1], j.broker(id)
 	_, _, claimed := j.log.now().Claim(id)
-	if o.dead || claimed || !b.running || o.Status().Phase != restart.PhaseIdle || o.manifest != a.manifest || o.journal.Step != restart.StepNone {
+	if o.dead || claimed || !b.running || o.Status().Phase != restart.PhaseIdle || o.manifest != a.manifest || o.journal.Stage != restart.StageNone {
 		return ""
 	}
 	return fmt.Sprintf("broker %d is done", id)

@@ -27,47 +27,90 @@ type proof struct {
 	ask     ActionKind // the question that brings it on
 }
 
-// prove waits until the restarted process serves, has caught up, is seen by the
-// load balancer and has stayed so for the soak time; or sees that it failed.
-func (s *step) prove() Decision {
-	j := s.j
-	if d, moved := s.newProcess(); moved {
-		return d
+// The restarted process must serve, have caught up, be seen by the load balancer and stay so for
+// the soak time. judgement judges it, once in a round.
+func (s *round) judgement() proof {
+	if s.proof == nil {
+		p := s.examine(s.j.Listeners, s.j.Absent)
+		s.proof = &p
 	}
-	p := s.examine(j.Listeners, j.Absent)
-	if p.failure == "" && p.waiting != nil && p.waiting.Code == CodeListener && s.superseded() {
-		// The broker is up, and what it waits for may be just what the newer manifest mends.
-		return s.saveStep(StepNone, PhaseWaiting, because(CodeClaiming, "a newer manifest is there, and %s", p.waiting.Text), func(*Journal) {})
+	return *s.proof
+}
+
+// proveSuperseded: the broker is up, and what it waits for may be just what the newer manifest mends.
+func (s *round) proveSuperseded() (Decision, bool) {
+	p := s.judgement()
+	if p.failure != "" || p.waiting == nil || p.waiting.Code != CodeListener || !s.superseded() {
+		return Decision{}, false
 	}
-	if p.failure != "" {
-		return s.saveStep(StepRestore, PhaseRollback, because(CodeRollingBack, "%s; putting the last good server.properties back", p.failure), func(j *Journal) { j.Why, j.Halted = p.failure, false })
+	return s.giveUp(PhaseWaiting, because(CodeClaiming, "a newer manifest is there, and %s", p.waiting.Text)), true
+}
+
+func (s *round) proveFailed() (Decision, bool) {
+	p := s.judgement()
+	if p.failure == "" {
+		return Decision{}, false
 	}
-	if p.waiting != nil {
-		s.m.healthy = time.Time{}
-		if s.m.begun.IsZero() && j.Planned(s.f.Now) {
-			s.m.begun = s.f.Now // an earlier life told the probes, and they were its own
-			return s.do(p.phase, p.waiting, Action{Kind: ActBegin}, 0)
-		}
-		return s.lookOn(p)
+	r := because(CodeRollingBack, "%s; putting the last good server.properties back", p.failure)
+	return s.saveStage(StageRestore, PhaseRollback, r, func(j *Journal) { j.Why, j.Halted = p.failure, false }), true
+}
+
+// proveTakeOver: an earlier agent process informed the probes, and they were its own.
+func (s *round) proveTakeOver() (Decision, bool) {
+	p := s.judgement()
+	if p.waiting == nil {
+		return Decision{}, false
 	}
-	if s.m.healthy.IsZero() {
-		s.m.healthy = s.f.Now
-		if !s.m.begun.IsZero() {
-			s.m.begun = time.Time{}
-			return s.do(PhaseSoaking, because(CodeSoaking, "healthy; the probes say the truth again"), Action{Kind: ActEnd}, 0)
-		}
+	s.m.mem.stage.healthy = time.Time{}
+	if !s.m.mem.begun.IsZero() || !s.j.Planned(s.f.Now) {
+		return Decision{}, false
 	}
-	if r := s.balancer(); r != nil {
-		return s.observe(PhaseBalancer, r, paceSoak)
+	s.m.mem.begun = s.f.Now
+	return s.do(p.phase, p.waiting, Action{Kind: ActBegin}, 0), true
+}
+
+func (s *round) proveWait() (Decision, bool) {
+	p := s.judgement()
+	if p.waiting == nil {
+		return Decision{}, false
 	}
+	return s.lookOn(p), true
+}
+
+func (s *round) proveEndPlanned() (Decision, bool) {
+	if !s.m.mem.stage.healthy.IsZero() {
+		return Decision{}, false
+	}
+	s.m.mem.stage.healthy = s.f.Now
+	if s.m.mem.begun.IsZero() {
+		return Decision{}, false
+	}
+	s.m.mem.begun = time.Time{}
+	return s.do(PhaseSoaking, because(CodeSoaking, "healthy; the probes say the truth again"), Action{Kind: ActEnd}, 0), true
+}
+
+func (s *round) proveBalancer() (Decision, bool) {
+	r := s.balancer()
+	if r == nil {
+		return Decision{}, false
+	}
+	return s.observe(PhaseBalancer, r, paceSoak), true
+}
+
+func (s *round) proveSoak() (Decision, bool) {
 	soak := s.soak()
-	if left := s.m.healthy.Add(soak).Sub(s.f.Now); left > 0 || !s.recent(s.f.Cluster.At, 2*paceSoak+4*s.f.Cluster.Took) {
-		return s.soakOn(soak, left)
+	left := s.m.mem.stage.healthy.Add(soak).Sub(s.f.Now)
+	if left <= 0 && s.recent(s.f.Cluster.At, 2*paceSoak+4*s.f.Cluster.Took) {
+		return Decision{}, false
 	}
-	if d, ok := s.haltDropped(PhaseSoaking); ok {
-		return d // before the claim is given back, so that nobody follows
-	}
-	return s.saveStep(StepNone, PhaseSoaking, because(CodeReleasing, "proved"), func(j *Journal) {
+	return s.soakOn(soak, left), true
+}
+
+// proveDropped comes before the claim is given back, so nobody follows.
+func (s *round) proveDropped() (Decision, bool) { return s.haltDropped(PhaseSoaking) }
+
+func (s *round) proved() Decision {
+	return s.saveStage(StageNone, PhaseSoaking, because(CodeReleasing, "proved"), func(j *Journal) {
 		if j.Starts == 1 && len(s.f.Running.Dropped) == 0 {
 			j.Passed = j.Target
 		}
@@ -79,12 +122,12 @@ func (s *step) prove() Decision {
 }
 
 // superseded is true if another manifest is in force than the one that is being proved, and asks for another file.
-func (s *step) superseded() bool {
+func (s *round) superseded() bool {
 	m := s.f.Manifest
 	return m.Hash != "" && m.Hash != manifestOf(s.j.Target) && m.Refusal == nil && m.FileChanges
 }
 
-func (s *step) soakOn(soak, left time.Duration) Decision {
+func (s *round) soakOn(soak, left time.Duration) Decision {
 	r := because(CodeSoaking, "healthy; must stay so for %s", soak)
 	d := s.observe(PhaseSoaking, r, min(paceSoak, max(left, paceProve)))
 	if d.Wake > left && left > 0 {
@@ -95,7 +138,7 @@ func (s *step) soakOn(soak, left time.Duration) Decision {
 
 // soak is shorter once two brokers have passed cleanly: brokers that freeze
 // after they rejoined do so within 20-50 s (KAFKA-19586), and the first ones show it.
-func (s *step) soak() time.Duration {
+func (s *round) soak() time.Duration {
 	passed := 0
 	for id, st := range s.v.Statuses {
 		if id != s.m.opts.Self && st.Passed == s.j.Target {
@@ -109,12 +152,12 @@ func (s *step) soak() time.Duration {
 }
 
 // newProcess follows the process if it is another one than the journal knows.
-func (s *step) newProcess() (Decision, bool) {
+func (s *round) newProcess() (Decision, bool) {
 	inv := s.f.Unit.Invocation
 	if inv == "" || inv == s.j.Invocation {
 		return Decision{}, false
 	}
-	s.m.healthy = time.Time{}
+	s.m.mem.stage.healthy = time.Time{}
 	return s.save(PhaseStarting, because(CodeStarting, "another process has been started"), func(j *Journal) {
 		j.Invocation = inv
 		j.Starts++
@@ -125,17 +168,17 @@ func (s *step) newProcess() (Decision, bool) {
 // failed at the first one. Where the file is one that a process has run before, or where the
 // process never got to run (an ExecStartPre= failed), a few are waited for: Java may be
 // replaced just then, or a mount may come late.
-func (s *step) keepsEnding() bool {
+func (s *round) keepsEnding() bool {
 	u := s.f.Unit
 	more := u.Restarts - s.j.Restarts
-	if s.j.Step == StepProve && !s.j.unchanged() && more > u.StartFailures {
+	if s.j.Stage == StageProve && !s.j.unchanged() && more > u.StartFailures {
 		return true
 	}
 	return more > maxStarts || s.j.Starts > maxStarts
 }
 
 // lookOn repeats the question that the proof waits for.
-func (s *step) lookOn(p proof) Decision {
+func (s *round) lookOn(p proof) Decision {
 	switch p.ask {
 	case ActRunning:
 		return s.look(p.phase, p.waiting, ActRunning, s.f.Running.At, paceProve)
@@ -147,7 +190,7 @@ func (s *step) lookOn(p proof) Decision {
 }
 
 // examine judges the process against what it should run.
-func (s *step) examine(want map[string]string, absent []string) proof {
+func (s *round) examine(want map[string]string, absent []string) proof {
 	f, u := s.f, s.f.Unit
 	p := proof{want: want, absent: absent, phase: PhaseStarting}
 	fail := func(format string, args ...any) proof {
@@ -172,12 +215,12 @@ func (s *step) examine(want map[string]string, absent []string) proof {
 	}
 	// By what this life has seen itself: the journal's time is of a clock that may have been set since.
 	// And only since it has been asked: with a full disk the proof begins late.
-	began := s.m.processAt
-	if s.m.stepAt.After(began) {
-		began = s.m.stepAt
+	began := s.m.mem.process.at
+	if s.m.mem.stage.at.After(began) {
+		began = s.m.mem.stage.at
 	}
 	late := s.m.opts.StartTimeout > 0 && f.Now.Sub(began) > s.m.opts.StartTimeout
-	if f.Running.Err != "" || f.Running.At.Before(s.m.processAt) {
+	if f.Running.Err != "" || f.Running.At.Before(s.m.mem.process.at) {
 		if late {
 			return fail("the broker did not answer within %s (%s)", s.m.opts.StartTimeout, f.Running.Err)
 		}
@@ -187,7 +230,7 @@ func (s *step) examine(want map[string]string, absent []string) proof {
 		return fail("%s%s", d, s.whyDifferent())
 	}
 	for _, name := range slices.Sorted(maps.Keys(want)) {
-		if pr, watched := f.Probes[name]; watched && (!pr.Serving || pr.At.Before(s.m.processAt)) {
+		if pr, watched := f.Probes[name]; watched && (!pr.Serving || pr.At.Before(s.m.mem.process.at)) {
 			if late {
 				return fail("%s does not serve after %s (%s)", name, s.m.opts.StartTimeout, pr.Why)
 			}
@@ -198,9 +241,9 @@ func (s *step) examine(want map[string]string, absent []string) proof {
 }
 
 // whyDifferent says how a process comes to run something else than was written for it.
-func (s *step) whyDifferent() string {
+func (s *round) whyDifferent() string {
 	switch {
-	case s.j.Step != StepProve || len(s.f.Running.Dynamic) > 0 || s.f.Manifest.Hash != manifestOf(s.j.Target):
+	case s.j.Stage != StageProve || len(s.f.Running.Dynamic) > 0 || s.f.Manifest.Hash != manifestOf(s.j.Target):
 		return ""
 	case s.f.Manifest.FileChanges:
 		return "; server.properties was changed between the agent's writing and the process's start (ExecStartPre=, a wrapper, " +
@@ -213,15 +256,15 @@ func (s *step) whyDifferent() string {
 // rejoined judges the broker's place in the cluster. Its own view is needed: a
 // broker answers only after it has replayed the metadata up to its own return,
 // so that its picture cannot be older than the restart, as others' may be.
-func (s *step) rejoined(p proof) proof {
+func (s *round) rejoined(p proof) proof {
 	f := s.f
 	p.phase, p.ask = PhaseCatchingUp, ActObserve
-	if f.Cluster.At.Before(s.m.processAt) || f.Cluster.At.Before(f.Running.At) {
+	if f.Cluster.At.Before(s.m.mem.process.at) || f.Cluster.At.Before(f.Running.At) {
 		p.waiting = because(CodeCatchingUp, "looking at the cluster")
 		return p
 	}
 	own := slices.ContainsFunc(f.Cluster.Views, func(v BrokerView) bool { return v.Broker == s.m.opts.Self })
-	if r := s.gateViews(); r != nil || !own {
+	if r := s.gateViews(nil); r != nil || !own {
 		if r == nil {
 			r = because(CodeGateViews, "this broker's own view of the cluster is missing")
 		}
@@ -234,13 +277,13 @@ func (s *step) rejoined(p proof) proof {
 	}
 	n := s.missing(s.m.opts.Self)
 	if n == 0 {
-		s.m.moving = ""
+		s.m.mem.stage.moving = ""
 		return p
 	}
-	if now := fmt.Sprint(n); now != s.m.moving {
-		s.m.moving, s.m.movedAt = now, f.Now
+	if now := fmt.Sprint(n); now != s.m.mem.stage.moving {
+		s.m.mem.stage.moving, s.m.mem.stage.movedAt = now, f.Now
 	}
-	if stuck := f.Now.Sub(s.m.movedAt); s.m.opts.ProgressTimeout > 0 && stuck > s.m.opts.ProgressTimeout {
+	if stuck := f.Now.Sub(s.m.mem.stage.movedAt); s.m.opts.ProgressTimeout > 0 && stuck > s.m.opts.ProgressTimeout {
 		p.waiting = because(CodeStalled, "%s not in sync on this broker, and none came in sync for %s (%s); see its server.log and disks", partitions(n), stuck.Round(time.Second), s.example(s.m.opts.Self))
 		return p
 	}
@@ -249,7 +292,7 @@ func (s *step) rejoined(p proof) proof {
 }
 
 // example names a few partitions in which a broker is a replica and not in sync.
-func (s *step) example(id int32) string {
+func (s *round) example(id int32) string {
 	var out []string
 	for _, v := range s.f.Cluster.Views {
 		for _, t := range v.Topics {
@@ -272,10 +315,10 @@ func (s *step) example(id int32) string {
 // balancer waits until a load balancer that watched a port, and has seen it
 // closed, has found it open as often as it needs: else it is still blind for
 // this broker when the next one goes.
-func (s *step) balancer() *Reason {
+func (s *round) balancer() *Reason {
 	for _, name := range slices.Sorted(maps.Keys(s.j.Listeners)) {
 		p := s.f.Probes[name]
-		if p.Answered == 0 && s.f.Now.Sub(s.m.healthy) > balancerGone {
+		if p.Answered == 0 && s.f.Now.Sub(s.m.mem.stage.healthy) > balancerGone {
 			continue
 		}
 		if p.Balancer && p.Gap && p.Open && p.Answered < s.f.Manifest.HealthyThreshold {

@@ -1,0 +1,207 @@
+package restart
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// endPlanned tells the probes that a restart of ours that was announced has ended.
+func (s *round) endPlanned() (Decision, bool) {
+	if s.m.mem.begun.IsZero() {
+		return Decision{}, false
+	}
+	s.m.mem.begun = time.Time{}
+	return s.do(s.phaseNow(), because(CodeReleasing, "the planned restart has ended"), Action{Kind: ActEnd}, 0), true
+}
+
+// proveHandStart: a restart that an earlier agent process had asked for, a reboot, or somebody by hand has
+// started the broker on a file that has not proved itself.
+func (s *round) proveHandStart() (Decision, bool) {
+	f := s.f
+	if !s.j.Unproven || f.Unit.Invocation == "" || f.Unit.Invocation == s.j.Invocation {
+		return Decision{}, false
+	}
+	notWritten := f.Manifest.FileChanges && f.Manifest.Hash == manifestOf(s.j.Target)
+	if notWritten && s.j.Prior == nil {
+		// It was to be written, and was not: what was started there is the old one.
+		return s.save(s.phaseNow(), because(CodeStarting, "somebody has restarted the broker"), func(j *Journal) {
+			j.Unproven, j.Hidden = false, false
+		}), true
+	}
+	return s.saveStage(StageProve, PhaseStarting, because(CodeStarting, "the broker was started on the new server.properties"), func(j *Journal) {
+		s.follow(j, f.Unit.Restarts)
+		if p := j.Prior; notWritten {
+			j.Target, j.Listeners, j.Absent, j.RequestID, j.Prior = p.Target, p.Listeners, p.Absent, p.RequestID, nil
+		}
+	}), true
+}
+
+// follow begins a proof of the process that runs now. restarts is the service manager's count that is no failure
+// yet: its own count where it may have started the process itself, and 0 after a restart that was asked for,
+// which sets the count back.
+func (s *round) follow(j *Journal, restarts int) {
+	j.Invocation, j.Starts, j.Started, j.Restarts = s.f.Unit.Invocation, 1, s.f.Now, restarts
+}
+
+// noteActive keeps the journal's copy of the listeners whose probes were opened on all brokers.
+func (s *round) noteActive() (Decision, bool) {
+	if s.f.Log.At.IsZero() {
+		return Decision{}, false
+	}
+	active := slices.Sorted(maps.Keys(s.v.Active))
+	if slices.Equal(active, s.j.Active) {
+		return Decision{}, false
+	}
+	return s.save(s.phaseNow(), writingDown(), func(j *Journal) { j.Active = active }), true
+}
+
+func writingDown() *Reason { return because(CodeReleasing, "writing down what the log says") }
+
+// noteHalt sees to it that a failure of this broker halts the roll-out, and forgets one that an
+// operator or a newer manifest has overtaken.
+func (s *round) noteHalt() (Decision, bool) {
+	if s.f.Log.At.IsZero() || s.j.Failed == "" {
+		return Decision{}, false
+	}
+	_, halted := s.v.Halts[s.j.Failed]
+	switch {
+	case halted && !s.j.Halted:
+		return s.save(PhaseFailed, writingDown(), func(j *Journal) { j.Halted = true }), true
+	case !halted && s.j.Halted:
+		return s.save(s.phaseNow(), writingDown(), func(j *Journal) { j.Failed, j.Halted, j.Why = "", false, "" }), true
+	case !halted && !s.tooSoon(ActAppend):
+		h := s.newHalt(s.j.Failed)
+		p, r := PhaseFailed, because(CodeHalted, "telling everyone that the manifest failed here: %s", s.j.Why)
+		if e, failed := s.f.Failed[ActAppend]; failed {
+			p, r = s.phaseNow(), because(CodeLogUnreadable, "the manifest failed here (%s), and the halt cannot be written: %s", s.j.Why, e.Err)
+		}
+		return s.do(p, r, Action{Kind: ActAppend, Records: []Record{NewHalt(h)}}, 0), true
+	}
+	return Decision{}, false
+}
+
+func (s *round) noManifest() (Decision, bool) {
+	if s.f.Manifest.Hash != "" || s.f.Unit.State == UnitUnknown {
+		return Decision{}, false
+	}
+	return s.drop(PhaseUnmanaged, because(CodeNoManifest, "there is no manifest yet%s", detail(s.f.Manifest.Fault)), paceRest), true
+}
+
+func (s *round) whenStopped() (Decision, bool) {
+	if s.f.Unit.State != UnitStopped {
+		return Decision{}, false
+	}
+	return s.apply(stoppedRules), true
+}
+
+// askProcess asks every process anew what it runs.
+func (s *round) askProcess() (Decision, bool) {
+	f := s.f
+	if f.Unit.State == UnitFailed || !f.Running.At.Before(s.m.mem.process.at) && f.Running.Err == "" {
+		return Decision{}, false
+	}
+	r := because(CodeNoAnswer, "the broker does not tell its configuration: %s", orNot(f.Running.Err, "not asked yet"))
+	s.m.mem.judged = judgedMemory{s.target, f.Now}
+	return s.look(PhaseUnknown, r, ActRunning, f.Running.At, paceBlocked), true
+}
+
+func (s *round) noteServed() (Decision, bool) {
+	if s.f.Unit.State == UnitFailed || s.j.Served {
+		return Decision{}, false
+	}
+	return s.save(s.phaseNow(), because(CodeInSync, "the broker was seen running"), func(j *Journal) { j.Served = true }), true
+}
+
+// askForTarget: what the process runs may have got a dynamic value since it was last asked.
+func (s *round) askForTarget() (Decision, bool) {
+	if s.f.Unit.State == UnitFailed || s.m.mem.judged.target == s.target {
+		return Decision{}, false
+	}
+	s.m.mem.judged = judgedMemory{s.target, s.f.Now}
+	r := because(CodeClusterUnknown, "looking at the process for the new manifest")
+	return s.do(s.phaseNow(), r, Action{Kind: ActRunning}, 0), true
+}
+
+func (s *round) haltAtRest() (Decision, bool) {
+	if s.f.Unit.State == UnitFailed {
+		return Decision{}, false
+	}
+	return s.haltDropped(s.phaseNow())
+}
+
+func (s *round) whenIdle() (Decision, bool) {
+	if s.f.Unit.State == UnitFailed || s.drift() != "" {
+		return Decision{}, false
+	}
+	return s.apply(idleRules), true
+}
+
+// failedRight: a restart would change nothing.
+func (s *round) failedRight() (Decision, bool) {
+	if s.f.Unit.State != UnitFailed || s.f.Manifest.FileChanges || s.drift() != "" {
+		return Decision{}, false
+	}
+	return s.drop(PhaseStopped, because(CodeStopped, "the broker has failed (%s) with the server.properties the manifest asks for; "+
+		"see its log, mend it and start it", s.f.Unit.Detail), paceRest), true
+}
+
+// haltDropped halts the roll-out, once for each process, where Kafka has dropped dynamic settings
+// at its start: the next broker would lose them too. No file is bad, so nothing is put back.
+func (s *round) haltDropped(p Phase) (Decision, bool) {
+	if len(s.f.Running.Dropped) == 0 || s.j.DropNoted == s.f.Unit.Invocation || s.f.Log.At.IsZero() || s.f.Running.At.Before(s.m.mem.process.at) {
+		return Decision{}, false
+	}
+	r := s.vetoDropped()
+	if r == nil {
+		return Decision{}, false
+	}
+	if s.j.Stage == StageNone && !s.recent(s.f.Running.At, paceWaiting) { // a proof has asked this process, and would begin anew
+		return s.do(p, r, Action{Kind: ActRunning}, 0), true // they may have been set again
+	}
+	if _, ok := s.v.Halts[s.f.Manifest.Hash]; ok {
+		return s.save(p, r, func(j *Journal) { j.DropNoted = s.f.Unit.Invocation }), true
+	}
+	if s.tooSoon(ActAppend) {
+		return Decision{}, false
+	}
+	h := Halt{
+		Broker: s.m.opts.Self, Manifest: s.f.Manifest.Hash, At: s.f.Now, Cause: CauseSettings, Why: droppedText(s.f.Running.Dropped),
+	}
+	return s.do(p, r, Action{Kind: ActAppend, Records: []Record{NewHalt(h)}}, 0), true
+}
+
+func (s *round) unseen() *Reason {
+	return because(CodeUnitUnknown, "the broker's unit cannot be seen: %s", orNot(s.f.Unit.Detail, "not asked yet"))
+}
+
+// phaseNow keeps the phase that was, so that a short look does not show up as a change.
+func (s *round) phaseNow() Phase {
+	if s.m.mem.shown.phase != "" {
+		return s.m.mem.shown.phase
+	}
+	return PhaseUnknown
+}
+
+// tooSoon spaces repeats of an action that has just failed.
+func (s *round) tooSoon(kind ActionKind) bool {
+	e, failed := s.f.Failed[kind]
+	return failed && s.f.Now.Sub(e.At) < backoff(e.Count)
+}
+
+// backoff is the pause after the n-th failure in a row, 1 s to 30 s.
+func backoff(n int) time.Duration {
+	return min(30*time.Second, time.Second<<min(max(n-1, 0), 5))
+}
+
+// drop waits without a claim: one that is held is given back, since it would keep others waiting.
+func (s *round) drop(p Phase, r *Reason, pace time.Duration) Decision {
+	c, _, held := s.v.Claim(s.m.opts.Self)
+	if !held || s.tooSoon(ActAppend) || s.j.Failed != "" && !s.j.Halted {
+		return s.wait(p, r, pace)
+	}
+	d := s.do(p, r, Action{Kind: ActAppend}, 0)
+	// The status goes first: who reads the release has read what it means.
+	d.Do.Records = []Record{NewStatus(d.Status), NewRelease(c.Key)}
+	return d
+}

@@ -1,0 +1,68 @@
+package restart
+
+import "time"
+
+// A broker whose unit is stopped: somebody stopped it, or nobody started it yet. The file is
+// made right; starting is theirs to do. A broker that was never seen running
+// has nothing to protect, so it needs no agreement: the file must be right
+// before it starts for the first time.
+func (s *round) stoppedReason() *Reason {
+	if s.f.Unit.Queued { // at boot it may wait for this agent: the file is made right all the same
+		return because(CodeStopped, "the service manager is about to start the broker (%s)", s.f.Unit.Detail)
+	}
+	return because(CodeStopped, "the broker is stopped (%s); server.properties is as the manifest says, start it when you are done",
+		orNot(s.f.Unit.Detail, "by somebody, or never started"))
+}
+
+func (s *round) stoppedRefused() (Decision, bool) {
+	if s.f.Manifest.Refusal == nil {
+		return Decision{}, false
+	}
+	return s.restRefused(s.f.Manifest.Refusal), true
+}
+
+// stoppedAsk: a broker that was started by hand next to its unit answers all the same.
+func (s *round) stoppedAsk() (Decision, bool) {
+	if !s.f.Running.At.Before(s.m.mem.process.stoppedAt) && s.recent(s.f.Running.At, paceRest) {
+		return Decision{}, false
+	}
+	return s.do(s.phaseNow(), s.stoppedReason(), Action{Kind: ActRunning}, 0), true
+}
+
+func (s *round) stoppedOutside() (Decision, bool) {
+	if s.f.Running.Err != "" {
+		return Decision{}, false
+	}
+	return s.drop(PhaseRefused, s.outside(), paceWaiting), true
+}
+
+func (s *round) stoppedVetoed() (Decision, bool) {
+	if !s.f.Manifest.FileChanges || !s.j.Served {
+		return Decision{}, false
+	}
+	b := s.vetoed(whileStopped)
+	if b == nil {
+		return Decision{}, false
+	}
+	return s.drop(PhaseStopped, because(CodeStopped, "the broker is stopped, and its file is left as it is: %s", b.Text), paceRest), true
+}
+
+func (s *round) stoppedWrite() (Decision, bool) {
+	switch {
+	case !s.f.Manifest.FileChanges:
+		return Decision{}, false
+	case s.tooSoon(ActApply):
+		return s.wait(PhaseStopped, s.failed(ActApply), time.Second), true
+	case !s.j.Unproven || s.j.Target != s.target:
+		// Whoever starts it starts it on a file that has to prove itself.
+		return s.save(PhaseStopped, s.stoppedReason(), s.intend), true
+	default:
+		return s.do(PhaseStopped, s.stoppedReason(), Action{Kind: ActApply}, 0), true
+	}
+}
+
+func (s *round) stoppedWait() Decision { return s.drop(PhaseStopped, s.stoppedReason(), paceRest) }
+
+func (s *round) failed(kind ActionKind) *Reason {
+	return because(CodeActionFailed, "%v", s.f.Failed[kind].Err)
+}

@@ -1,0 +1,298 @@
+package restart
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+func (s *round) noteHalted() (Decision, bool) {
+	if !s.halted() || s.j.Halted {
+		return Decision{}, false
+	}
+	return s.save(s.phaseNow(), s.rollingBack("writing down that the halt is in the log"), func(j *Journal) { j.Halted = true }), true
+}
+
+func (s *round) rollingBack(doing string) *Reason {
+	return because(CodeRollingBack, "%s; %s", s.j.Why, doing)
+}
+
+func (s *round) halt() []Record {
+	return []Record{NewHalt(s.newHalt(manifestOf(s.j.Target)))}
+}
+
+// newHalt is the halt of a manifest for what the journal says has failed.
+func (s *round) newHalt(manifest string) Halt {
+	return Halt{Broker: s.m.opts.Self, Manifest: manifest, Why: s.j.Why, Cause: s.j.cause(), At: s.f.Now}
+}
+
+// haltText says what a halt is for, and what ends it.
+func (s *round) haltText(h Halt) string {
+	const again = "`kpls-agent resume` to try it again"
+	back := ""
+	if st := s.v.Statuses[h.Broker]; st.Phase == PhaseFailed && st.Reason.Code == CodeHalted {
+		back = " and was put back"
+	}
+	switch h.Cause {
+	case CauseBroker:
+		return fmt.Sprintf("broker %d did not come back from a restart that changed nothing in server.properties: %s; "+
+			"mend the cause on that broker, then %s", h.Broker, h.Why, again)
+	case CauseEdits:
+		return fmt.Sprintf("broker %d failed with edits of server.properties that are not the manifest's%s: %s; correct them there, then %s", h.Broker, back, h.Why, again)
+	case CauseSettings:
+		return fmt.Sprintf("broker %d serves, and Kafka dropped dynamic settings at its start: %s; set them again there, see on every broker that "+
+			"`kpls-agent plan` finds none that would be dropped, then `kpls-agent resume`", h.Broker, h.Why)
+	default:
+		return fmt.Sprintf("broker %d failed with this manifest%s: %s; correct the manifest, or %s", h.Broker, back, h.Why, again)
+	}
+}
+
+func (s *round) halted() bool {
+	_, ok := s.v.Halts[manifestOf(s.j.Target)]
+	return ok
+}
+
+// haltFirst is tried once here: where the log is down with this broker, the claim keeps the others back.
+func (s *round) haltFirst() (Decision, bool) {
+	if s.j.Halted || s.m.mem.stage.haltTried {
+		return Decision{}, false
+	}
+	s.m.mem.stage.haltTried = true
+	return s.do(PhaseRollback, s.rollingBack("telling everyone"), Action{Kind: ActAppend, Records: s.halt()}, 0), true
+}
+
+func (s *round) restoreFile() (Decision, bool) {
+	if s.f.LastGood {
+		return Decision{}, false
+	}
+	if s.tooSoon(ActRestore) {
+		return s.wait(PhaseRollback, s.failed(ActRestore), paceBlocked), true
+	}
+	r := s.rollingBack("putting the last good server.properties back")
+	if _, failed := s.f.Failed[ActRestore]; failed {
+		r = s.failed(ActRestore) // while it is tried again, too: one reason, not two in turn
+	}
+	return s.do(PhaseRollback, r, Action{Kind: ActRestore}, 0), true
+}
+
+// undoUnseen waits: else any process would count as the one that was restarted.
+func (s *round) undoUnseen() (Decision, bool) {
+	if s.f.Unit.State != UnitUnknown {
+		return Decision{}, false
+	}
+	return s.wait(PhaseRollback, s.unseen(), paceBlocked), true
+}
+
+// undoNeedless: the process was started on what the file was before, so a second restart would change nothing.
+func (s *round) undoNeedless() (Decision, bool) {
+	if s.f.Unit.State != UnitRunning || !s.runsBefore() {
+		return Decision{}, false
+	}
+	r := s.rollingBack("the process runs what it ran before")
+	return s.saveStage(StageProveUndo, PhaseRollback, r, func(j *Journal) { s.follow(j, s.f.Unit.Restarts) }), true
+}
+
+func (s *round) noteUndo() Decision {
+	return s.saveStage(StageUndo, PhaseRollback, s.undoReason(), func(j *Journal) { j.Invocation = s.f.Unit.Invocation })
+}
+
+func (s *round) undoReason() *Reason {
+	return s.rollingBack("restarting on the last good server.properties")
+}
+
+// editsText names edits of others in server.properties as it was before the restart.
+func (s *round) editsText() string {
+	if s.j.Edits == "" {
+		return ""
+	}
+	return "; that file had an edit that no process had run: " + s.j.Edits
+}
+
+// runsBefore is true if the process is known to have been started on what ran before the restart:
+// nothing that it does not show was to change, and no dynamic configuration covers its file.
+func (s *round) runsBefore() bool {
+	r := s.f.Running
+	return !s.j.Hidden && !s.j.BeforeUnknown && !s.j.unchanged() && s.j.Edits == "" && r.Err == "" && r.Listeners != nil && len(r.Dynamic) == 0 &&
+		!r.At.Before(s.m.mem.process.at) && differs(r.Listeners, s.j.Before, s.gone()) == ""
+}
+
+// undone: the service manager may have started the process on the last good file itself.
+func (s *round) undone() (Decision, bool) {
+	another := s.f.Unit.Invocation != s.j.Invocation && s.f.Unit.Invocation != ""
+	if !another && (!s.ended() || s.m.mem.stage.issued.IsZero() || s.f.Failed[ActRestart].Count > 0) {
+		return Decision{}, false
+	}
+	return s.saveStage(StageProveUndo, PhaseRollback, s.undoReason(), func(j *Journal) { s.follow(j, s.f.Unit.Restarts) }), true
+}
+
+func (s *round) undoQueued() (Decision, bool) {
+	if !s.f.Unit.Queued {
+		return Decision{}, false
+	}
+	return s.wait(PhaseRollback, s.undoReason(), paceBlocked), true
+}
+
+// undoNeeded: a broker that is up on the wrong configuration may hold replicas that others need by now. It is
+// taken down with the same care as any other; so is one that kept ending until the service manager
+// started it on the good file.
+func (s *round) undoNeeded() (Decision, bool) {
+	if s.f.Unit.State != UnitRunning {
+		return Decision{}, false
+	}
+	if s.f.Cluster.At.Before(s.m.mem.process.at) {
+		return s.observe(PhaseRollback, s.undoReason(), 0), true
+	}
+	if b := s.needed(); b != nil {
+		return s.observe(PhaseRollback, b, paceBlocked), true
+	}
+	if !s.recent(s.f.Cluster.At, near) {
+		return s.observe(PhaseRollback, s.undoReason(), 0), true
+	}
+	return Decision{}, false
+}
+
+func (s *round) undoRestart() Decision {
+	notAfter := s.f.Now.Add(fresh)
+	if s.f.Unit.State == UnitRunning {
+		notAfter = s.f.Cluster.At.Add(fresh)
+	}
+	return s.restart(PhaseRollback, s.undoReason(), notAfter)
+}
+
+// needed returns why a broker that runs on the wrong configuration must not go
+// just now. One that others see fenced holds no replica, but may still have a
+// vote in a quorum that would be none without it.
+func (s *round) needed() *Reason {
+	if len(s.f.Cluster.Views) == 0 && !s.alone() { // nobody says that it is fenced
+		return because(CodeGateViews, "the cluster cannot be seen: %s", orNot(s.f.Cluster.Err, "no broker answers"))
+	}
+	if !s.inAny(s.m.opts.Self) {
+		if q := s.f.Cluster.Quorum; q != nil && q.Leader >= 0 && slices.ContainsFunc(q.Voters, func(v Voter) bool { return v.ID == s.m.opts.Self && v.caughtUp() }) {
+			return s.gateQuorum(s.down(nil))
+		}
+		return nil
+	}
+	counted := s.down(nil)
+	for _, check := range []func([]away) *Reason{s.gateViews, s.gatePartitions, s.gateQuorum} {
+		if b := check(counted); b != nil {
+			return b
+		}
+	}
+	return nil
+}
+
+// alone is true if no other broker was ever heard of.
+func (s *round) alone() bool {
+	for id := range s.v.Statuses {
+		if id != s.m.opts.Self {
+			return false
+		}
+	}
+	others, _ := s.others()
+	return len(others) == 0
+}
+
+// haltLate: it could not be written before the restart; from now on there is no haste.
+func (s *round) haltLate() (Decision, bool) {
+	if s.j.Halted || s.halted() || s.f.Log.Err != "" || s.f.Log.At.IsZero() || s.tooSoon(ActAppend) {
+		return Decision{}, false
+	}
+	return s.do(PhaseRollback, s.rollingBack("telling everyone"), Action{Kind: ActAppend, Records: s.halt()}, 0), true
+}
+
+// undoJudgement expects what the process ran before.
+func (s *round) undoJudgement() proof {
+	if s.proof == nil {
+		want, gone := s.j.Before, s.gone()
+		if s.j.BeforeUnknown {
+			want, gone = nil, nil
+		}
+		p := s.examine(want, gone)
+		s.proof = &p
+	}
+	return *s.proof
+}
+
+func (s *round) undoFailed() (Decision, bool) {
+	p := s.undoJudgement()
+	if p.failure == "" {
+		return Decision{}, false
+	}
+	r := because(CodeNeedsOperator, "%s; the last good server.properties was put back and does not start either: %s", s.j.Why, p.failure)
+	return s.saveStage(StageNeedsOperator, PhaseFailed, r, func(*Journal) {}), true
+}
+
+func (s *round) undoWait() (Decision, bool) {
+	p := s.undoJudgement()
+	if p.waiting == nil {
+		return Decision{}, false
+	}
+	p.waiting = because(CodeRollingBack, "%s; put back: %s", s.j.Why, p.waiting.Text)
+	p.phase = PhaseRollback
+	return s.lookOn(p), true
+}
+
+// gone lists the listeners of the failed target that the process did not have before.
+func (s *round) gone() []string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(s.j.Listeners)) {
+		if _, ok := s.j.Before[name]; !ok {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+func (s *round) putBack() Decision {
+	return s.saveStage(StageNone, PhaseFailed, because(CodeHalted, "put back and serving"), func(j *Journal) {
+		j.Failed, j.Unproven, j.Hidden, j.Prior = manifestOf(j.Target), false, false, nil
+	})
+}
+
+// operatorReason: somebody must bring the broker back. The claim is kept meanwhile.
+func (s *round) operatorReason() *Reason {
+	r := because(CodeNeedsOperator, "%s; server.properties is as it was before, and the broker does not serve with that either (%s)%s: "+
+		"see its log, mend it and start it", s.j.Why, orNot(s.f.Unit.Detail, string(s.f.Unit.State)), s.editsText())
+	if s.j.Halted && !s.halted() && !s.f.Log.At.IsZero() {
+		r.Text += "; `kpls-agent resume` was heard: the restart is tried again once it serves"
+	}
+	return r
+}
+
+func (s *round) operatorHalt() (Decision, bool) {
+	if s.j.Halted || s.f.Log.At.IsZero() || s.tooSoon(ActAppend) {
+		return Decision{}, false
+	}
+	return s.do(PhaseFailed, s.operatorReason(), Action{Kind: ActAppend, Records: s.halt()}, 0), true
+}
+
+func (s *round) operatorDown() (Decision, bool) {
+	if s.f.Unit.State == UnitRunning {
+		return Decision{}, false
+	}
+	return s.wait(PhaseFailed, s.operatorReason(), paceBlocked), true
+}
+
+func (s *round) operatorStarted() (Decision, bool) {
+	if s.f.Unit.Invocation == s.j.Invocation {
+		return Decision{}, false
+	}
+	return s.save(PhaseFailed, s.operatorReason(), func(j *Journal) { s.follow(j, s.f.Unit.Restarts) }), true
+}
+
+// operatorServes: whatever the operator has brought it up with, that it serves is enough to give the claim back.
+func (s *round) operatorServes() (Decision, bool) {
+	p := s.examine(nil, nil)
+	switch {
+	case p.failure != "":
+		return Decision{}, false
+	case p.waiting == nil:
+		return s.putBack(), true
+	}
+	p.phase, p.waiting = PhaseFailed, s.operatorReason()
+	return s.lookOn(p), true
+}
+
+func (s *round) operatorAsk() Decision {
+	return s.look(PhaseFailed, s.operatorReason(), ActRunning, s.f.Running.At, paceBlocked)
+}
