@@ -6,7 +6,7 @@ import (
 )
 
 // Facts is everything an agent knows at one instant. The shell gathers it,
-// Machine.Step decides on it. A zero At means "never seen".
+// Machine.Decide decides on it. A zero At means "never seen".
 type Facts struct {
 	Now time.Time
 	// Nonce differs from that of every claim that this broker has appended.
