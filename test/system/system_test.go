@@ -27,7 +27,7 @@ var steps = []step{
 	{"VMs rebooted", rebooted},
 	{"cable cut in its turn", cut},
 	{"log directory full", diskFull},
-	{"what a person has to mend", repairs},
+	{"what an operator has to repair", repairs},
 	{"held, HAProxy", held},
 	{"closed, nftables", closedFlows},
 }
