@@ -41,7 +41,7 @@ func (b *bed) findings(broker int32, what string) []finding {
 
 // TestDynamicSettings: what a real broker does to dynamic settings at a clean restart, and
 // what `check` says before and after it. With ANSWERS=write the broker's answers become the
-// test data of cmd/kpls-agent. Other versions: TestMatrixDynamicSettings.
+// test data of internal/check. Other versions: TestMatrixDynamicSettings.
 func TestDynamicSettings(t *testing.T) { dynamicSettings(t, "4.4.0") }
 
 func dynamicSettings(t *testing.T, version string) {
@@ -190,7 +190,7 @@ func (b *bed) answers(name string) {
 		}
 		lines = append(lines, fmt.Sprintf("%q: %s", key, line))
 	}
-	dir := "../../cmd/kpls-agent/testdata/answers"
+	dir := "../../internal/check/testdata/answers"
 	if err := errors.Join(os.MkdirAll(dir, 0o755),
 		os.WriteFile(filepath.Join(dir, name+".properties"), []byte(b.files()[1]), 0o644),
 		os.WriteFile(filepath.Join(dir, name+".json"), []byte("{\n"+strings.Join(lines, ",\n")+"\n}\n"), 0o644)); err != nil {
