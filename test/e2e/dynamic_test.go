@@ -148,7 +148,7 @@ var oddLines = map[string]string{
 	"log.cleaner.min.cleanable.ratio": ".50", "log.cleanup.policy": "delete , compact", "log.retention.minutes": "60",
 	"config.providers": "env", "config.providers.env.class": "org.apache.kafka.common.config.provider.EnvVarConfigProvider", "broker.rack": "${env:PATH}",
 	"listener.name.internal.max.connections": "0900", "my.own.property": "x", "ssl.truststore.password": "secret",
-	// A change of message.max.bytes makes the cleaner's buffer anew, beside the old one, in a small heap.
+	// A change of message.max.bytes makes the cleaner's buffer again, while the old one exists, in a small heap.
 	"log.cleaner.dedupe.buffer.size": "33554432",
 }
 
