@@ -161,7 +161,7 @@ func rebooted(s *system) {
 	if err := m.Reboot(s.Context()); err != nil {
 		s.Fatal(err)
 	}
-	if err := s.other(s.turn(m, "restarting")).Reboot(s.Context()); err != nil {
+	if err := s.other(t.asked(s.turn(m, "restarting"))).Reboot(s.Context()); err != nil {
 		s.Fatal(err)
 	}
 	end()
@@ -188,13 +188,23 @@ func cut(s *system) {
 	t.judge()
 }
 
+// asked waits until the agent of a VM has asked for the restart of its broker: in the phase "restarting" that may
+// still be ahead, and a fault of another VM must not come before it.
+func (t *traffic) asked(m *machines.Machine) *machines.Machine {
+	t.s.Helper()
+	t.s.until("the restart on "+m.Name+" is asked for", func() bool {
+		return slices.ContainsFunc(t.s.restarts(t.begun), func(r restart) bool { return r.broker == m.ID })
+	})
+	return m
+}
+
 // diskFull: a broker fails in the middle of a roll-out, and nobody else is taken
 // down until somebody has made room and started it.
 func diskFull(s *system) {
 	t := s.fault()
 	t.mayGiveUp = true
 	end := s.rollOut()
-	m := s.turn(nil, "restarting")
+	m := t.asked(s.turn(nil, "restarting"))
 	full := s.other(m)
 	s.on(full, "dd if=/dev/zero of=/var/lib/kafka/full bs=1M 2>/dev/null; true")
 	s.orElse(full, "rm -f /var/lib/kafka/full; systemctl reset-failed kafka; systemctl start kafka")

@@ -27,6 +27,8 @@ END
 chmod +x /opt/shapes/bin/kafka-server-stop.sh
 cd /etc/systemd/system
 cat >shape.service <<'END'
+[Unit]
+StartLimitIntervalSec=0
 [Service]
 Environment=CONF=server.properties "ROLE=a broker"
 WorkingDirectory=/opt/shapes
