@@ -174,9 +174,11 @@ var faults = []fault{
 		a.silent = true
 		return func() { a.silent = false }
 	}, true},
-	{"somebody writes a record of a later major version", stray("status/77", `{"version":2,"broker":77}`), true},
-	{"somebody writes a record of a later major version under an unknown key", stray("lease/77", `{"version":2,"broker":77}`), true},
-	{"somebody writes a record of a later minor version under an unknown key", stray("mark/77", `{"version":1,"broker":77}`), true},
+	{"somebody writes a record of a later major version", stray("status/7777", `{"version":2,"broker":7777}`), true},
+	{"somebody writes a record of a later major version under an unknown key",
+		stray("lease/7777", `{"version":2,"broker":7777}`), true},
+	{"somebody writes a record of a later minor version under an unknown key",
+		stray("mark/7777", `{"version":1,"broker":7777}`), true},
 	{"somebody writes garbage", stray("claim/1/x", "garbage"), false},
 	{"somebody writes garbage under an unknown key", stray("user-7", "garbage"), true},
 	{"somebody sets a dynamic configuration", func(r *run, _ *agent, b *broker) func() {
@@ -234,7 +236,8 @@ func stray(key, value string) func(r *run, a *agent, b *broker) func() {
 }
 
 // stops are the strays that every agent must stand still for; the others stop nobody.
-var stops = []string{"status/77", "lease/77", "claim/1/x"}
+// No fleet has a broker 7777.
+var stops = []string{"status/7777", "lease/7777", "claim/1/x"}
 
 // harmful makes a restart of a broker do harm, for a while.
 func harmful(h harm) func(r *run, a *agent, b *broker) func() {
