@@ -18,14 +18,15 @@ TEST = $(GO) test -race -shuffle=on
 build: ## build bin/kpls-agent
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/kpls-agent ./cmd/kpls-agent
 
-# The simulation has no goroutines of its own: the race detector would find nothing
-# in it, and take seven times as long.
+# The simulation and the exploration have no goroutines of their own: the race detector would find nothing
+# in them, and take seven times as long.
 # The package that takes longest comes first; others run at the same time.
 test: setup vet ## all tests; the last ones on real brokers, fetched by Maven
 	$(TEST) -timeout 10m ./internal/kafka ./cmd/... ./internal/...
 	$(GO) test -shuffle=on -timeout 10m ./test/sim
+	cd test/explore && $(GO) test -shuffle=on -timeout 10m
 	@test/setup.sh deb
-	$(TEST) -timeout 20m -p 2 $$($(GO) list ./test/... | grep -vE '/test/(e2e|sim|system)$$')
+	$(TEST) -timeout 20m -p 2 $$($(GO) list ./test/... | grep -vE '/test/(e2e|explore|sim|system)$$')
 	$(TEST) -timeout 40m ./test/e2e
 
 brokers: setup ## only the tests on real brokers

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"example.com/kpls-agent/internal/check"
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/restart"
@@ -157,7 +155,7 @@ func lookAhead(ctx context.Context, vm *settings.Settings, n host.Node, m *confi
 		r.Warnings = config.Oddities(vm.ServerProperties, data)
 	}
 	for _, e := range f.Hidden() {
-		r.Warnings = append(r.Warnings, check.HiddenText(e))
+		r.Warnings = append(r.Warnings, hiddenText(e))
 	}
 	if rendered, _, err := f.Render(m); err == nil {
 		r.Diff, r.Warnings = rendered.Diff, append(r.Warnings, rendered.Warnings...)
@@ -188,16 +186,16 @@ func (r planReport) text() string {
 		b.WriteString("process: runs what the manifest says\n")
 	}
 	for _, e := range r.Pending {
-		fmt.Fprintf(&b, "a restart brings this too: %s\n", check.PendingText(e, r.overridesSeen))
+		fmt.Fprintf(&b, "a restart brings this too: %s\n", pendingText(e, r.overridesSeen))
 	}
 	for _, d := range r.Drops {
-		fmt.Fprintf(&b, "a restart takes this away: %s\n", check.DropText(d, r.Broker))
+		fmt.Fprintf(&b, "a restart takes this away: %s\n", dropText(d, r.Broker))
 	}
 	for _, d := range r.Dropped {
-		fmt.Fprintf(&b, "not in force: %s\n", check.DroppedText(d, r.Broker))
+		fmt.Fprintf(&b, "not in force: %s\n", droppedText(d, r.Broker))
 	}
 	for _, d := range r.LogDirs {
-		if text := cmp.Or(d.Fault, d.Unseen); text != "" {
+		if text := orElse(d.Fault, d.Unseen); text != "" {
 			fmt.Fprintf(&b, "storage: %s\n", text)
 		}
 	}

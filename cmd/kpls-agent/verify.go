@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -193,7 +192,7 @@ func printRows(s *shared, rows []kafka.VerifyRow, output string) error {
 	t := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "BROKER\tADVERTISES\tPRODUCE\tCONSUME\tRESULT")
 	for _, r := range rows {
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", r.Broker, orDash(r.Got), brief(r.Produced), brief(r.Consumed), cmp.Or(r.Fault, "ok"))
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", r.Broker, orDash(r.Got), brief(r.Produced), brief(r.Consumed), orElse(r.Fault, "ok"))
 	}
 	return t.Flush()
 }

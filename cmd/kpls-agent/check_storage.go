@@ -1,4 +1,4 @@
-package check
+package main
 
 import (
 	"fmt"
@@ -7,11 +7,11 @@ import (
 )
 
 // checkStorage says what is wrong with the log directories.
-func checkStorage(dirs []restart.LogDir, unknown string) []Finding {
+func checkStorage(dirs []restart.LogDir, unknown string) []finding {
 	if unknown != "" {
-		return []Finding{broken("log directories", "%s", unknown)}
+		return []finding{broken("log directories", "%s", unknown)}
 	}
-	var findings []Finding
+	var findings []finding
 	for _, d := range dirs {
 		switch {
 		case d.Fault != "":

@@ -1,0 +1,110 @@
+package explore
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"example.com/kpls-agent/internal/agent"
+	"example.com/kpls-agent/internal/restart"
+)
+
+// battery is what every change of the decisions has to pass: part of `make test`.
+var battery = []config{
+	{name: "1 broker", n: 1, budgets: []budget{{"crash", 1}, {"delay", 1}}},
+	{name: "1 broker, bad manifest", n: 1, versions: []version{first.which("exits")}, budgets: []budget{{"crash", 1}, {"delay", 1}}},
+	{name: "2 brokers, manifests one by one", n: 2, oneByOne: true},
+	{name: "2 brokers, stale read", n: 2, budgets: []budget{{"stale read", 1}}},
+	{name: "2 brokers, delay", n: 2, budgets: []budget{{"delay", 1}}},
+	{name: "2 brokers, crash", n: 2, budgets: []budget{{"crash", 1}}},
+	{name: "2 brokers, bad manifest, crash", n: 2, versions: []version{first.which("exits")}, budgets: []budget{{"crash", 1}}},
+	{name: "2 brokers, kill", n: 2, budgets: []budget{{"kill", 1}}},
+	{name: "2 brokers, one zone, two together", n: 2, zones: "aa", most: 2, need: 1, budgets: []budget{{"stale read", 1}}},
+	{name: "2 brokers, two manifests in a row", n: 2, versions: []version{first, second}},
+	{name: "2 brokers, bad manifest, mended", n: 2, versions: []version{first, second.which("exits"), third}},
+	{name: "2 brokers, a hidden value", n: 2, before: first, versions: []version{secret}, budgets: []budget{{"crash", 1}}},
+	{name: "2 brokers, a listener is added and removed", n: 2, before: first, versions: []version{two, removal}, oneByOne: true},
+	{name: "3 brokers", n: 3},
+	{name: "3 brokers, zones a a b, two together", n: 3, zones: "aab", most: 2, need: 1},
+	{name: "3 brokers, crash", n: 3, budgets: []budget{{"crash", 1}}},
+}
+
+func (o config) complete() config {
+	if len(o.versions) == 0 {
+		o.versions = []version{first}
+	}
+	if o.before.listeners == nil {
+		o.before = nothing
+	}
+	return o
+}
+
+// TestBattery visits every state of the battery. EXPLORE names configurations (a part of their name);
+// EXPLORE_DUMP is a directory for what is decided: see compare.sh.
+func TestBattery(t *testing.T) { run(t, battery) }
+
+func run(t *testing.T, list []config) {
+	t.Helper()
+	total := make(chan int, len(list))
+	t.Run("all", func(t *testing.T) {
+		for _, o := range list {
+			if only := os.Getenv("EXPLORE"); !strings.Contains(o.name, only) {
+				continue
+			}
+			t.Run(o.name, func(t *testing.T) {
+				t.Parallel()
+				g, wrong := explore(o.complete(), dump(t, o.name))
+				fmt.Println(g.summary())
+				total <- len(g.worlds)
+				if wrong != "" {
+					t.Error(wrong)
+				}
+			})
+		}
+	})
+	close(total)
+	n := 0
+	for k := range total {
+		n += k
+	}
+	fmt.Printf("%d states in all\n", n)
+}
+
+// dump writes every decision to a file where EXPLORE_DUMP is set, in the order in which they are found.
+func dump(t *testing.T, name string) watcher {
+	t.Helper()
+	dir := os.Getenv("EXPLORE_DUMP")
+	if dir == "" {
+		return nil
+	}
+	f, err := os.Create(filepath.Join(dir, strings.ReplaceAll(name, " ", "_")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := bufio.NewWriter(f)
+	t.Cleanup(func() {
+		if err := out.Flush(); err != nil {
+			t.Error(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return func(_ *explorer, i int, _ *restart.View, _, after *vm, turn agent.Turn) {
+		st := turn.Status
+		fmt.Fprintf(out, "%d %s %s %q %q wake %s open %v do %q", i+1, st.Phase, st.Reason.Code, st.Target, st.Passed, turn.Wake, turn.Allowed, turn.Do.Kind)
+		if turn.Do.Kind == restart.ActSave {
+			fmt.Fprintf(out, " %q", turn.Do.Journal.AppendKey(nil, after.now))
+		}
+		for _, r := range turn.Do.Records {
+			fmt.Fprintf(out, " %s %t", r.Key, r.Value == nil)
+		}
+		if os.Getenv("EXPLORE_TEXT") != "" {
+			fmt.Fprintf(out, " %s", st.Reason.Text)
+		}
+		fmt.Fprintln(out)
+	}
+}
