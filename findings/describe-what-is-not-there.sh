@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Question: a script asks kafka-configs --describe for a topic, or a broker, that is not there (a typing
-# error, a broker that was taken away). How does it know?
+# error, a broker that was removed). How does it know?
 # Guess, written before: an error and exit code 1, for both, in 3.7.1 and in 4.4.0.
 # Seen (one combined node, Java 17):
 #  - 4.4.0: the text "The topic 'nosuch' doesn't exist and doesn't have dynamic config.", and exit code

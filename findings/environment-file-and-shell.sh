@@ -2,13 +2,13 @@
 # Question: one file of settings for a broker (KAFKA_HEAP_OPTS=..., KAFKA_OPTS=...) is read by the
 # unit with EnvironmentFile= and sourced by hand in a shell, to run Kafka's tools. Which ordinary
 # lines mean something else to systemd?
-# Guess, written before: $OTHER and `export` are not for systemd, and a comment behind an unquoted
-# value becomes part of it; quotes mean the same to both wherever they stand.
-# Seen (systemd 252.39 and 257.13 alike, beside bash 5.2):
+# Guess, written before: $OTHER and `export` are not for systemd, and a comment after an unquoted
+# value becomes part of it; quotes mean the same to both wherever they are.
+# Seen (systemd 252.39 and 257.13 alike; bash 5.2):
 #  - Quotes count only where the value *begins* with one. KEY=-Dfile="/etc/jaas.conf" keeps both
-#    quotes in the value, so that Java looks for a file whose name begins with a quote; bash drops
+#    quotes in the value, so Java looks for a file whose name begins with a quote; bash drops
 #    them.
-#  - What follows the closing quote is glued to the value: KEY="-Xmx1g" # heap gives
+#  - What follows the closing quote is appended to the value: KEY="-Xmx1g" # heap gives
 #    "-Xmx1g# heap"; the blank is lost as well. Java: "Invalid maximum heap size".
 #  - `export KEY=value`: one line "Ignoring invalid environment assignment" in the journal, and the
 #    unit starts without it. A name with a dash goes the same way.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Question: Kafka's jars are replaced (the folder unpacked anew, or the link /opt/kafka switched to
+# Question: Kafka's jars are replaced (the folder unpacked again, or the link /opt/kafka switched to
 # the new version's folder) while the broker runs, as a rolling upgrade begins. What fails before
 # the restart?
 # Guesses, written before: nothing; the JVM holds all jars open. Then, when zstd had failed: a
@@ -11,11 +11,11 @@
 #    UNKNOWN_SERVER_ERROR, which clients do not retry. The broker's log has
 #    "UnsatisfiedLinkError: no zstd-jni-1.5.6-10 in java.library.path". Without compression, lz4 and
 #    gzip work, and so does a clean stop.
-#  - It stays so for zstd after the old jars were put back; only a restart ends it.
+#  - It stays so for zstd after the old jars were restored; only a restart ends it.
 #  - The link switched, the old folder kept: all works, since the JVM resolved the link at its start.
 # What follows: unpack a new version into a folder of its own, switch a link (or the unit) to it, and
 # remove the old folder only after the broker was restarted. Who unpacks over the old jars must
-# restart each broker right away: else its zstd producers fail, days later, for no visible reason.
+# restart each broker right away: otherwise its zstd producers fail, days later, for no visible reason.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -88,7 +88,7 @@ PROPERTIES
       mv "$dir/gone" "$dir/old"
       ln -sfn "$dir/old" "$dir/kafka"
     fi
-    expect "$1, the old jars put back: zstd" "$3" "$(send zstd)"
+    expect "$1, the old jars restored: zstd" "$3" "$(send zstd)"
   fi
   kill "$pid"
   wait "$pid" || true

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Question: connections.max.reauth.ms on a SASL listener of Kafka 4.4.0 (as OAUTHBEARER has by its
 # tokens' life): what do clients see that do not authenticate again? Nobody restarts anything.
-# Guess, written before: kafka-go's writer has failed records; each consumer goes on.
+# Guess, written before: kafka-go's writer has failed records; each consumer continues.
 # Seen (segmentio/kafka-go 0.4.51, franz-go 1.22.3, Kafka 4.4.0, PLAIN, a session of 10 s):
 #  - kafka-go does not authenticate again; the broker ends each connection at the first request
-#    after the session's end. Its writer connects anew: no failed record.
+#    after the session's end. Its writer connects again: no failed record.
 #  - Reader.ReadMessage with a GroupID commits each record. That commit meets the ended connection,
 #    and ReadMessage returns "committing message: ..." *without the record*. The loop of kafka-go's
 #    README ("if err != nil { break }") ends there: the consumer stops at its first session's end.
-#  - A loop that goes on after the error gets all records: the reader joins the group anew and reads
+#  - A loop that goes on after the error gets all records: the reader joins the group again and reads
 #    from the last commit. (Guess: the record of the failed commit is lost.)
 #  - franz-go (which authenticates again), on the same topic: each record once, no error.
 #  Sarama 1.61.1, confluent-kafka 2.16.1, kafka-python 3.0.12, aiokafka 0.14.0 and kafkajs 2.2.4 (with

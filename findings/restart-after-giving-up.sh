@@ -9,11 +9,11 @@
 #  - polkitd hangs, or fails at its start: nothing for 25 s, then the error NoReply, "Method
 #    call timed out".
 #  - The asker's own time-out (3 s) passes, its connection stays, polkitd answers at 8 s:
-#    systemd restarts the unit 5 s after the asker was told that it had failed. If the asker
+#    systemd restarts the unit 5 s after the asker got the failure. If the asker
 #    has closed its connection, no restart comes.
 # What follows: a client's time-out is no cancellation. Whoever gives up on RestartUnit must
-# close that connection before he says "not restarted" (gives a lock back, opens a probe,
-# lets the next host go on), or wait longer than systemd's 25 s. UnitMasked and NoSuchUnit
+# close that connection before saying "not restarted" (releasing a lock, opening a probe,
+# continuing with the next host), or wait longer than systemd's 25 s. UnitMasked and NoSuchUnit
 # need the name in the message: it may be another unit.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"

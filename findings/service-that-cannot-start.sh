@@ -10,8 +10,8 @@
 #  - Result stays exit-code on both. NRestarts tells the two apart.
 #  - 252 drops the sockets of the failed service. 257 keeps them with Preserve=yes, and refuses
 #    to clean a failed service ("Unit is not inactive"); after reset-failed it cleans.
-#  - `systemctl reset-failed` of a running service begins the count of starts anew.
-#  - The stopped oneshot goes on with its next ExecStart=.
+#  - `systemctl reset-failed` of a running service resets the count of starts.
+#  - The stopped oneshot continues with its next ExecStart=.
 # What follows: a unit for OnFailure= has to ask whether the service really is failed, must
 # reset it before it cleans it, and does what must not go on after a stop in one ExecStart=.
 # shellcheck source-path=SCRIPTDIR source=lib.sh

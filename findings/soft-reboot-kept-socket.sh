@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Question: a service keeps its listening socket in systemd (FDSTORE=1, FileDescriptorStoreMax=,
-# FileDescriptorStorePreserve=yes), so that its port stays open over restarts and stops. What of a
+# FileDescriptorStorePreserve=yes), so its port stays open over restarts and stops. What of a
 # soft reboot, and of `systemctl reboot` on a machine where /run/nextroot is there?
 # Guess, written before: the port stays open throughout and the next start gets the socket; a plain
 # reboot with /run/nextroot is a soft one as well.

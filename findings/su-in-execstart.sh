@@ -4,7 +4,7 @@
 # Guess, written before: systemd's session module moves it into a session scope; su passes SIGTERM on and waits.
 # Seen (Debian 12 and 13: systemd 252.39 and 257.13): the processes lie in
 # /user.slice/user-UID.slice/session-cN.scope; the stop takes 2 s: su sends SIGTERM, and SIGKILL 2 s later,
-# so that the program never gets to its end.
+# so the program never gets to its end.
 # What follows: User= in the unit, never su. TimeoutStopSec= and KillMode= say nothing about such a unit.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$0")/lib.sh"

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"example.com/kpls-agent/internal/check"
 	"example.com/kpls-agent/internal/restart"
 )
 
@@ -130,7 +131,7 @@ func newRelease(s *shared) *cobra.Command {
 				}
 				st := v.Statuses[broker]
 				fmt.Fprintf(s.stdout, "broker %d claimed a restart %s ago and was last heard of %s ago, %s: %s\n", broker,
-					elapsed(time.Since(claim.At)), elapsed(time.Since(st.Seen)), st.Phase, st.Reason.Text)
+					check.Elapsed(time.Since(claim.At)), check.Elapsed(time.Since(st.Seen)), st.Phase, st.Reason.Text)
 				if !sure {
 					if err := confirm(s, fmt.Sprintf("Type %d to take its claim away: ", broker), fmt.Sprint(broker)); err != nil {
 						return nil, "", err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"example.com/kpls-agent/internal/check"
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/restart"
@@ -155,7 +157,7 @@ func lookAhead(ctx context.Context, vm *settings.Settings, n host.Node, m *confi
 		r.Warnings = config.Oddities(vm.ServerProperties, data)
 	}
 	for _, e := range f.Hidden() {
-		r.Warnings = append(r.Warnings, hiddenText(e))
+		r.Warnings = append(r.Warnings, check.HiddenText(e))
 	}
 	if rendered, _, err := f.Render(m); err == nil {
 		r.Diff, r.Warnings = rendered.Diff, append(r.Warnings, rendered.Warnings...)
@@ -186,16 +188,16 @@ func (r planReport) text() string {
 		b.WriteString("process: runs what the manifest says\n")
 	}
 	for _, e := range r.Pending {
-		fmt.Fprintf(&b, "a restart brings this too: %s\n", pendingText(e, r.overridesSeen))
+		fmt.Fprintf(&b, "a restart brings this too: %s\n", check.PendingText(e, r.overridesSeen))
 	}
 	for _, d := range r.Drops {
-		fmt.Fprintf(&b, "a restart takes this away: %s\n", dropText(d, r.Broker))
+		fmt.Fprintf(&b, "a restart takes this away: %s\n", check.DropText(d, r.Broker))
 	}
 	for _, d := range r.Dropped {
-		fmt.Fprintf(&b, "not in force: %s\n", droppedText(d, r.Broker))
+		fmt.Fprintf(&b, "not in force: %s\n", check.DroppedText(d, r.Broker))
 	}
 	for _, d := range r.LogDirs {
-		if text := orElse(d.Fault, d.Unseen); text != "" {
+		if text := cmp.Or(d.Fault, d.Unseen); text != "" {
 			fmt.Fprintf(&b, "storage: %s\n", text)
 		}
 	}

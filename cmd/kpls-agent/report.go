@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"example.com/kpls-agent/internal/check"
 	"example.com/kpls-agent/internal/restart"
 )
 
@@ -112,15 +114,15 @@ func (r report) table(w io.Writer, rows int) error {
 		_, err := fmt.Fprintln(w, "no agent has reported yet")
 		return err
 	}
-	fmt.Fprintf(w, "cluster %s   manifest %s   %s%s\n", orDash(r.Cluster), orElse(restart.Short(r.Manifest), "differs"), r.State, r.listeners())
+	fmt.Fprintf(w, "cluster %s   manifest %s   %s%s\n", orDash(r.Cluster), cmp.Or(restart.Short(r.Manifest), "differs"), r.State, r.listeners())
 	if r.Pause != nil {
-		fmt.Fprintf(w, "paused by %s since %s ago%s\n", r.Pause.By, elapsed(r.At.Sub(r.Pause.At)), colon(r.Pause.Why))
+		fmt.Fprintf(w, "paused by %s since %s ago%s\n", r.Pause.By, check.Elapsed(r.At.Sub(r.Pause.At)), colon(r.Pause.Why))
 	}
 	for _, h := range r.Halts {
-		fmt.Fprintf(w, "halted by broker %d %s ago: %s\n", h.Broker, elapsed(r.At.Sub(h.At)), h.Why)
+		fmt.Fprintf(w, "halted by broker %d %s ago: %s\n", h.Broker, check.Elapsed(r.At.Sub(h.At)), h.Why)
 	}
 	if r.Request != nil {
-		fmt.Fprintf(w, "rolling restart asked for by %s %s ago\n", r.Request.By, elapsed(r.At.Sub(r.Request.At)))
+		fmt.Fprintf(w, "rolling restart asked for by %s %s ago\n", r.Request.By, check.Elapsed(r.At.Sub(r.Request.At)))
 	}
 	for _, f := range r.Foreign {
 		fmt.Fprintln(w, f)
@@ -141,12 +143,12 @@ func (r report) table(w io.Writer, rows int) error {
 		}
 		why := b.Reason.Text
 		if b.Silent {
-			why = fmt.Sprintf("nothing heard for %s; before that: %s", elapsed(r.At.Sub(b.Seen)), why)
+			why = fmt.Sprintf("nothing heard for %s; before that: %s", check.Elapsed(r.At.Sub(b.Seen)), why)
 		}
 		if b.ManifestFault != "" {
 			why += " [a newer manifest is refused: " + b.ManifestFault + "]"
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", b.Broker, orDash(b.Zone), b.Phase, elapsed(r.At.Sub(b.Since)), orDash(restart.Short(b.Manifest)), yes(b.Drift), probes(b.Status), why)
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", b.Broker, orDash(b.Zone), b.Phase, check.Elapsed(r.At.Sub(b.Since)), orDash(restart.Short(b.Manifest)), yes(b.Drift), probes(b.Status), why)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -195,29 +197,7 @@ func probes(st restart.Status) string {
 	return orDash(strings.Join(out, ","))
 }
 
-func elapsed(d time.Duration) string {
-	switch {
-	case d < 0:
-		return "0s"
-	case d < time.Minute:
-		return d.Truncate(time.Second).String()
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
-	default:
-		return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
-	}
-}
-
-func orDash(s string) string { return orElse(s, "-") }
-
-func orElse(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
+func orDash(s string) string { return cmp.Or(s, "-") }
 
 func colon(s string) string {
 	if s == "" {

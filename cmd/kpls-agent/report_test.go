@@ -133,13 +133,3 @@ func TestReportState(t *testing.T) {
 		}
 	}
 }
-
-func TestElapsed(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		-time.Second: "0s", 1500 * time.Millisecond: "1s", 61 * time.Second: "1m01s", 3*time.Hour + 5*time.Minute: "3h05m", 50 * time.Hour: "2d2h",
-	} {
-		if got := elapsed(d); got != want {
-			t.Errorf("%s: %s, want %s", d, got, want)
-		}
-	}
-}

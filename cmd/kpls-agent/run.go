@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"example.com/kpls-agent/internal/agent"
+	"example.com/kpls-agent/internal/check"
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/kafka"
@@ -198,7 +199,7 @@ func run(ctx context.Context, force *settings.InForce, dir string, log *slog.Log
 	})
 	g.Go(func() error { c.learn(ctx); return nil })
 	g.Go(func() error { watchHalfOpen(ctx, halfOpen, halfOpenEvery, log); return nil })
-	g.Go(func() error { preflight(ctx, s, n, client, log); return nil })
+	g.Go(func() error { check.Preflight(ctx, s, n, client, log); return nil })
 	part("ready", func(ctx context.Context) error {
 		announce(ctx, settled, notifier.Ready, log)
 		return nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"example.com/kpls-agent/internal/check"
 	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/settings"
 	"example.com/kpls-agent/internal/setup"
@@ -80,7 +81,7 @@ func newSetup(s *shared) *cobra.Command {
 
 // judgeUnit is what check says of the unit, as far as it has to be mended.
 func judgeUnit(ctx context.Context, vm *settings.Settings, hidden func(path string) bool) ([]string, *unit.Seen, error) {
-	faults, seen, err := unitFaults(ctx, vm, hidden)
+	faults, seen, err := check.UnitFaults(ctx, vm, hidden)
 	var lines []string
 	for _, f := range faults {
 		lines = append(lines, fmt.Sprintf("%s: %s", f.What, f.Text))

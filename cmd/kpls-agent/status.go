@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"example.com/kpls-agent/internal/check"
 	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/internal/settings"
 )
@@ -52,7 +53,7 @@ func showOwn(ctx context.Context, s *shared) error {
 	if err != nil {
 		return invalid(err)
 	}
-	_, err = fmt.Fprint(s.stdout, ownProbes(askNeighbour(ctx, vm.HTTPListen), time.Now()))
+	_, err = fmt.Fprint(s.stdout, check.OwnProbes(check.AskNeighbour(ctx, vm.HTTPListen), time.Now()))
 	return err
 }
 

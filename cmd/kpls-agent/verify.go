@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -192,7 +193,7 @@ func printRows(s *shared, rows []kafka.VerifyRow, output string) error {
 	t := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "BROKER\tADVERTISES\tPRODUCE\tCONSUME\tRESULT")
 	for _, r := range rows {
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", r.Broker, orDash(r.Got), brief(r.Produced), brief(r.Consumed), orElse(r.Fault, "ok"))
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", r.Broker, orDash(r.Got), brief(r.Produced), brief(r.Consumed), cmp.Or(r.Fault, "ok"))
 	}
 	return t.Flush()
 }

@@ -169,7 +169,7 @@ func TestDropsAhead(t *testing.T) {
 			nil,
 		},
 		{
-			"of a listener, beside the file's for all", "num.network.threads=3",
+			"of a listener, next to the file's for all", "num.network.threads=3",
 			map[string][]Setting{ours: settings(ours, "broker=12"), net: settings(net, "file=3", "kafka=3")},
 			[]DropAhead{{ours, "broker", "12", "3", ours + "=12"}},
 		},

@@ -131,7 +131,7 @@ func runningConfig(entries map[string]RunningValue) (*brokerConfig, error) {
 // DynamicOverrides names, in order, the properties for which a dynamic
 // configuration decides and not the file: of the three listener properties any,
 // of the managed listeners' own those that the process runs otherwise than
-// desired (a dynamic value that agrees, such as a key store read anew, does no harm).
+// desired (a dynamic value that agrees, such as a key store read again, does no harm).
 func DynamicOverrides(entries map[string]RunningValue, desired Desired) []string {
 	var out []string
 	for _, key := range []string{keyListeners, keyAdvertised, keyProtocolMap} {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// foreign says what the edit takes away, or mends, that the manifest's author or
+// foreign says what the edit removes, or corrects, that the manifest's author or
 // another program that edits the file should know of.
 func (c *brokerConfig) foreign(d Desired) []string {
 	var out []string

@@ -15,7 +15,7 @@ type Node struct {
 	BrokerID int32
 	// KRaft is true if process.roles is set; false is ZooKeeper mode.
 	KRaft bool
-	// Controller is true if the node is a controller besides.
+	// Controller is true if the node is a controller, too.
 	Controller bool
 	// InterBroker is the listener that the brokers use among themselves.
 	InterBroker Effective
@@ -79,7 +79,7 @@ func (n Node) Listener(name string) (Effective, error) {
 		case e.Controller:
 			return e, fmt.Errorf("listener %s is for controllers alone", name)
 		case !serves:
-			return e, fmt.Errorf("listener %s is not in %s, so that nobody learns of other brokers where it is", name, keyAdvertised)
+			return e, fmt.Errorf("listener %s is not in %s, so nobody learns of other brokers where it is", name, keyAdvertised)
 		default:
 			return e, nil
 		}

@@ -72,7 +72,7 @@ listener.name.client.sasl.enabled.mechanisms=PLAIN, SCRAM-SHA-512
 	for name, want := range map[string]string{
 		"INTERNAL": "h:1", "client": "10.0.0.5:2",
 		"CONTROLLER": "listener CONTROLLER is for controllers alone",
-		"HIDDEN":     "listener HIDDEN is not in advertised.listeners, so that nobody learns of other brokers where it is",
+		"HIDDEN":     "listener HIDDEN is not in advertised.listeners, so nobody learns of other brokers where it is",
 		"OTHER":      "there is no listener OTHER among the listeners of this broker, which has INTERNAL, CLIENT for clients",
 	} {
 		e, err := n.Listener(name)

@@ -154,7 +154,7 @@ type Effective struct {
 	// BindHost is as written in `listeners`, without brackets; empty binds all addresses.
 	BindHost string
 	BindPort int
-	// Advertised is false for a listener that clients are not told of, such as a controller's.
+	// Advertised is false for a listener that clients do not learn of, such as a controller's.
 	Advertised bool
 	// AdvertisedHost may be empty: then Kafka takes the host's own name.
 	AdvertisedHost   string

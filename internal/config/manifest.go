@@ -13,7 +13,7 @@ type Manifest struct {
 	Listeners []Listener
 	// Brokers are the brokers of the table `brokers`, by ascending id.
 	Brokers []Broker
-	// Absent names listeners that are to be taken away wherever they still are.
+	// Absent names listeners that are to be removed wherever they still are.
 	Absent []string
 	// Rollout says how the cluster may be restarted.
 	Rollout Rollout
@@ -67,7 +67,7 @@ type Broker struct {
 
 // Rollout is the manifest's `rollout`.
 type Rollout struct {
-	// MaxUnavailable brokers may be away at the same time, 1 or more.
+	// MaxUnavailable brokers may be down at the same time, 1 or more.
 	MaxUnavailable int
 	// Soak is how long a restarted broker stays continuously healthy before the next may go. 0 is none.
 	Soak time.Duration

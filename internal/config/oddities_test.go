@@ -42,7 +42,7 @@ func TestOddities(t *testing.T) {
 	}
 }
 
-// TestForeign: what an edit takes away or mends is told.
+// TestForeign: what an edit removes or corrects is reported.
 func TestForeign(t *testing.T) {
 	const mended = "server.properties:7 as it is: listener EXTERNAL is advertised and not in listeners; whoever writes it must write " +
 		"EXTERNAL://0.0.0.0:39092 into listeners, EXTERNAL://b1.abc.eastus.azure.3199745.tidbcloud.com:9093 into advertised.listeners, " +

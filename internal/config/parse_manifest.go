@@ -41,7 +41,7 @@ func ManifestShape() *Shape {
 		{Name: "cluster", Required: true, Doc: "The cluster's name. An agent never accepts a manifest with another name than the first it accepted.", Shape: Shape{Kind: KindString, Pattern: regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`), Want: "a name of 1 to 100 letters, digits, `.`, `_` or `-`"}},
 		{Name: "listeners", Doc: "The managed listeners by name, in any case; Kafka's names are upper case. All other listeners of a broker are left alone.", Shape: Shape{Kind: KindMap, Key: listenerNameShape(), Elem: listener}},
 		{Name: "brokers", Doc: "The table of brokers by `node.id`. May be missing only where every listener does without it.", Shape: Shape{Kind: KindMap, Key: brokerIDShape(), Elem: broker}},
-		{Name: "absent", Doc: "Names of listeners to be taken away wherever they still are. A listener leaves only by being moved here.", Shape: Shape{Kind: KindList, Elem: listenerNameShape()}},
+		{Name: "absent", Doc: "Names of listeners to be removed wherever they still are. A listener is removed only by being moved here.", Shape: Shape{Kind: KindList, Elem: listenerNameShape()}},
 		{Name: "rollout", Doc: "How the cluster may be restarted.", Shape: Shape{Kind: KindObject, Fields: rolloutFields()}},
 		{Name: "load_balancer", Doc: "What the load balancer asks of a broker before it sends clients again.", Shape: Shape{Kind: KindObject, Fields: []Field{
 			{Name: "healthy_threshold", Default: "2", Doc: "Successful probes in a row that bring a broker back.", Shape: Shape{Kind: KindInt, Min: 1, Max: 100}},
@@ -60,7 +60,7 @@ func listenerFields() []Field {
 		{Name: "port_base", Unset: "the table gives every broker a port", Doc: "The advertised port of a broker that the table gives none is this plus its id.", Shape: portShape()},
 		{Name: "probe_port", Required: true, Doc: "The port on which the agent answers the load balancer's TCP probe for this listener. It is bound on the address of `bind`.", Shape: portShape()},
 		{Name: "during_restart", Default: "hold", Doc: "`hold` keeps the probe open through a planned restart (a port that leads to one broker); `close` closes it first (a pool of several brokers), for `drain` and 10 minutes more at most: a restart that does not come keeps no healthy broker out.", Shape: Shape{Kind: KindString, Enum: []string{"hold", "close"}}},
-		{Name: "hold_limit", Default: "60s", Doc: "The longest time a held probe stays open while its broker is away.", Shape: Shape{Kind: KindDuration, Longest: 10 * time.Minute}},
+		{Name: "hold_limit", Default: "60s", Doc: "The longest time a held probe stays open while its broker is down.", Shape: Shape{Kind: KindDuration, Longest: 10 * time.Minute}},
 		{Name: "drain", Default: "10s", Doc: "How long a closed probe stays closed before its broker is stopped.", Shape: Shape{Kind: KindDuration, Longest: 10 * time.Minute}},
 		{Name: "properties", Doc: "Further Kafka properties of the listener, written as `listener.name.<listener>.<key>`. For secrets use Kafka's config providers (`${file:...}`).", Shape: Shape{Kind: KindMap, Key: propertyKeyShape(), Elem: &Shape{Kind: KindText, Check: checkPropertyValue}}},
 	}
@@ -76,10 +76,10 @@ func brokerFields() []Field {
 
 func rolloutFields() []Field {
 	return []Field{
-		{Name: "max_unavailable", Default: "1", Doc: "How many brokers may be away at the same time; never more than the partitions' replicas allow. The first broker of a roll-out always goes alone, soak included.", Shape: Shape{Kind: KindInt, Min: 1, Max: 1000}},
+		{Name: "max_unavailable", Default: "1", Doc: "How many brokers may be down at the same time; never more than the partitions' replicas allow. The first broker of a roll-out always goes alone, soak included.", Shape: Shape{Kind: KindInt, Min: 1, Max: 1000}},
 		{Name: "soak", Default: "60s", Doc: "How long a restarted broker must stay continuously healthy before the next may go. It gets shorter once two brokers have passed.", Shape: Shape{Kind: KindDuration, Longest: 24 * time.Hour}},
 		{Name: "unprotected_topics", Default: "proceed", Doc: "Topics that no roll-out can protect (replicas <= min.insync.replicas): `proceed` and list them, or `refuse` to restart.", Shape: Shape{Kind: KindString, Enum: []string{"proceed", "refuse"}}},
-		{Name: "pending_edits", Default: "refuse_invalid", Doc: "Lines of server.properties that others have changed since the process was started, so that a restart brings them too: `refuse_invalid` lists them and refuses to restart with a value that Kafka would not start with, `refuse` refuses with any, `proceed` with none.", Shape: Shape{Kind: KindString, Enum: []string{"refuse_invalid", "refuse", "proceed"}}},
+		{Name: "pending_edits", Default: "refuse_invalid", Doc: "What to do about lines of server.properties that others have changed since the process was started, because a restart brings them into force: `refuse_invalid` lists them and refuses to restart with a value that Kafka would not start with, `refuse` refuses with any change, `proceed` with none.", Shape: Shape{Kind: KindString, Enum: []string{"refuse_invalid", "refuse", "proceed"}}},
 	}
 }
 

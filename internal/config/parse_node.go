@@ -43,8 +43,8 @@ func (d *Document) value(n *yaml.Node, s *Shape, path string, key mark) *Value {
 	return v
 }
 
-// unsupported names what YAML can do and these files may not: everything that
-// makes a value come from another place than where it stands.
+// unsupported names what YAML can do and these files must not: everything that
+// makes a value come from another place than where it is.
 func unsupported(n *yaml.Node) string {
 	switch {
 	case n.Kind == yaml.AliasNode, n.Anchor != "":
@@ -82,7 +82,7 @@ func mismatch(n *yaml.Node, s *Shape) string {
 	case s.Kind == KindString && n.Tag != "!!str":
 		return fmt.Sprintf("expected a string, found %s; put it in quotes", bare(n, s))
 	case s.Kind == KindInt && n.Tag == "!!str" && quoted && decimalRegexp.MatchString(n.Value):
-		return fmt.Sprintf("expected %s, found a string; take the quotes away", s.want())
+		return fmt.Sprintf("expected %s, found a string; remove the quotes", s.want())
 	case kindOf(s) == yaml.ScalarNode:
 		return ""
 	default:
@@ -258,7 +258,7 @@ func nearest(name string, words []string) string {
 	return best
 }
 
-// distance is how many letters must be added, taken away or replaced.
+// distance is how many letters must be added, removed or replaced.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -83,7 +83,7 @@ func (b *manifestBuilder) checkAdvertised(l *Listener) {
 	case one.Bad || zones.Bad || base.Bad:
 		return
 	case one.Given && zones.Given:
-		b.doc.Fault(zones, "stands beside advertised; keep one of the two")
+		b.doc.Fault(zones, "is given together with advertised; keep one of the two")
 		return
 	case !one.Given && !zones.Given:
 		one.Bad = true
@@ -105,7 +105,7 @@ func (b *manifestBuilder) checkAdvertised(l *Listener) {
 		b.doc.FaultAtKey(v, "needs a table: no broker has a %s; list them under `brokers`%s", strings.TrimSuffix(need, "s"), map[string]string{"ports": ", or give the listener a port_base"}[need])
 	}
 	if one.Given && !brokers.Bad && len(b.m.Brokers) != 1 && !strings.Contains(l.Advertised, placeholderID) && !strings.Contains(l.Advertised, placeholderPort) {
-		b.doc.Fault(one, "has neither <broker_id> nor <port>, so that all brokers would have the address %s; expected an address for each", l.Advertised)
+		b.doc.Fault(one, "has neither <broker_id> nor <port>, so all brokers would have the address %s; expected an address for each", l.Advertised)
 	}
 }
 

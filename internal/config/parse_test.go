@@ -66,7 +66,7 @@ func mustParse(t *testing.T, text string) *config.Manifest {
 }
 
 // TestManifestFaults proves each rule with a file that breaks it and the exact
-// message beside it.
+// message next to it.
 func TestManifestFaults(t *testing.T) {
 	for _, path := range files(t, "testdata/manifest/invalid/*/*.yaml") {
 		t.Run(strings.TrimPrefix(path, "testdata/manifest/invalid/"), func(t *testing.T) {
@@ -259,7 +259,7 @@ func TestCheckSuccession(t *testing.T) {
 		{"one more", gone, previous, ""},
 		{"no longer absent", previous, mustParse(t, strings.Replace(base, "absent: [external2]\n", "", 1)), ""},
 		{"moved to absent", previous, removed, ""},
-		{"vanished", previous, gone, "listener BOOTSTRAP has vanished from the manifest, and its clients would be cut off; put it back, or list it under `absent` to take it away"},
+		{"vanished", previous, gone, "listener BOOTSTRAP has vanished from the manifest, and its clients would be cut off; restore it, or list it under `absent` to remove it"},
 		{"another cluster", previous, other, `the manifest is for cluster "other", and this agent serves cluster "kafka-pls"; put the right file here`},
 	} {
 		t.Run(test.name, func(t *testing.T) {

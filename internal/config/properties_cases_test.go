@@ -21,7 +21,7 @@ listener.security.protocol.map=INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT,EXTERNAL:
 log.dirs=./data
 `
 
-// kraftHead, brokerHead and zkHead are what a file needs beside its listeners.
+// kraftHead, brokerHead and zkHead are what a file needs in addition to its listeners.
 const (
 	kraftHead  = "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@h:29092\ncontroller.listener.names=CONTROLLER\n"
 	brokerHead = "process.roles=broker\nnode.id=1\ncontroller.quorum.voters=2@h:29092\ncontroller.listener.names=CONTROLLER\n"

@@ -12,7 +12,7 @@ import (
 )
 
 // secondReading reads the file once more, by an independent implementation of
-// the same format, so that a slip in readProperties is noticed instead of
+// the same format, so a slip in readProperties is noticed instead of
 // written into somebody's file. It only reads.
 //
 // That implementation keeps to Java's rules but for some corners that

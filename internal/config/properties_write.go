@@ -43,7 +43,7 @@ func escapeProperty(s string, isKey bool) string {
 type propEdit struct {
 	key    string
 	value  string // the new value, unless remove
-	remove bool   // take away every line of the key
+	remove bool   // remove every line of the key
 }
 
 // propChange is what an edit did to some natural lines, for the diff.

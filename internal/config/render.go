@@ -152,7 +152,7 @@ func blame(err error, old *brokerConfig, d Desired) error {
 	return r
 }
 
-// names are the managed listeners and those to be taken away.
+// names are the managed listeners and those to be removed.
 func (d Desired) names() []string {
 	var names []string
 	for _, e := range d.Endpoints {

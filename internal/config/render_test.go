@@ -185,7 +185,7 @@ func TestRenderAgentsListener(t *testing.T) {
 		}
 		in.Agents = "client"
 		_, err := Render(in)
-		const want = "CLIENT is the listener over which the agents reach the brokers, and a manifest that is wrong, or takes it away, would cut them off (NAME); " +
+		const want = "CLIENT is the listener over which the agents reach the brokers, and a manifest that is wrong, or removes it, would cut them off (NAME); " +
 			"name another listener as kafka.listener in the agent's settings, or choose another name in the manifest"
 		if err == nil || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("%s: got  %v\nwant %s", name, err, want)
@@ -194,11 +194,11 @@ func TestRenderAgentsListener(t *testing.T) {
 }
 
 // TestRenderBlames: a rule that the file breaks already is the file's fault; one
-// that only the manifest makes it break is not; one that the manifest mends is none.
+// that only the manifest makes it break is not; one that the manifest corrects is none.
 func TestRenderBlames(t *testing.T) {
 	broken := zkHead + "listeners=PLAINTEXT://:9092,EXTERNAL://:9092\nlistener.security.protocol.map=PLAINTEXT:PLAINTEXT,EXTERNAL:SSL\n"
 	if _, err := render(broken, external(), v371); err != nil {
-		t.Errorf("the manifest mends it: %v", err)
+		t.Errorf("the manifest corrects it: %v", err)
 	}
 	_, err := render(broken, Desired{}, v371)
 	if r, ok := errors.AsType[*Refusal](err); !ok || !r.Already || r.Line != 3 {

@@ -190,7 +190,7 @@ func (m *Manifest) taken(l *Listener, e Endpoint, id int32) *unresolved {
 	return nil
 }
 
-// places finds two brokers that a client could not tell apart.
+// places finds two brokers that a client could not distinguish.
 type places struct {
 	l         *Listener
 	addresses map[string]int32

@@ -30,7 +30,7 @@ const (
 )
 
 // Shape declares one place of a YAML file. The decoder, the JSON schema for
-// editors and the reference in docs/configuration.md all come from it, so that
+// editors and the reference in docs/configuration.md all come from it, so
 // they cannot differ.
 type Shape struct {
 	Kind   Kind

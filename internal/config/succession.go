@@ -19,7 +19,7 @@ func CheckSuccession(previous, next *Manifest) error {
 	for _, l := range previous.Listeners {
 		kept := slices.ContainsFunc(next.Listeners, func(n Listener) bool { return n.Name == l.Name })
 		if !kept && !slices.Contains(next.Absent, l.Name) {
-			errs = append(errs, fmt.Errorf("listener %s has vanished from the manifest, and its clients would be cut off; put it back, or list it under `absent` to take it away", l.Name))
+			errs = append(errs, fmt.Errorf("listener %s has vanished from the manifest, and its clients would be cut off; restore it, or list it under `absent` to remove it", l.Name))
 		}
 	}
 	return errors.Join(errs...)

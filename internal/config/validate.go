@@ -108,7 +108,7 @@ func (c *brokerConfig) checkProtocols() error {
 	return nil
 }
 
-// checkMode looks at what KRaft and ZooKeeper mode ask for beside listeners.
+// checkMode looks at what KRaft and ZooKeeper mode ask for in addition to listeners.
 func (c *brokerConfig) checkMode() error {
 	if c.kraft() {
 		if c.version.maybeBefore(4, 0) && c.has(keyControlPlane) {

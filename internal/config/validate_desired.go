@@ -62,7 +62,7 @@ func (e Endpoint) checkProperty(path, key, value string) error {
 	case key == "sasl.jaas.config":
 		return valueRefusal(path, "VALUE", where+": Kafka ignores it without a mechanism", "write MECHANISM.sasl.jaas.config, such as scram-sha-512.sasl.jaas.config")
 	case shownByBroker(key) && strings.Contains(value, "${"):
-		return valueRefusal(path, "PLACEHOLDER", where+": the broker shows this value resolved, so that it can never be compared with a placeholder", "write the value itself")
+		return valueRefusal(path, "PLACEHOLDER", where+": the broker shows this value resolved, so it can never be compared with a placeholder", "write the value itself")
 	}
 	if strings.Contains(value, "${") {
 		return nil

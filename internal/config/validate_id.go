@@ -9,8 +9,8 @@ import (
 // defaultReservedID is the default of reserved.broker.max.id (ServerConfigs).
 const defaultReservedID = 1000
 
-// setID completes the advice to write the broker's id into the file, so that the
-// file that somebody makes by it is not refused by R27.
+// setID completes the advice to write the broker's id into the file: R27 must not
+// refuse the file that somebody makes by it.
 func (p *propFile) setID(set string) string {
 	dir, _, _ := strings.Cut(p.textOr("log.dirs", p.textOr("log.dir", "/tmp/kafka-logs")), ",")
 	next := fmt.Sprintf("%s to the id of this broker, which %s/meta.properties has", set, trimJava(dir))

@@ -73,7 +73,7 @@ func (p *propFile) checkClash(names []string, agents string) error {
 		case p.interBroker() == name:
 			return p.fault("NAME", keyInterBroker, fmt.Sprintf("%s is the inter-broker listener of this node", name), "choose another name in the manifest")
 		case strings.EqualFold(agents, name):
-			text := name + " is the listener over which the agents reach the brokers, and a manifest that is wrong, or takes it away, would cut them off"
+			text := name + " is the listener over which the agents reach the brokers, and a manifest that is wrong, or removes it, would cut them off"
 			return p.fault("NAME", keyListeners, text, "name another listener as kafka.listener in the agent's settings, or choose another name in the manifest")
 		case strings.EqualFold(p.text(keyControlPlane), name):
 			return p.fault("NAME", keyControlPlane, fmt.Sprintf("%s is the control plane listener of this node", name), "choose another name in the manifest")

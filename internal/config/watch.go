@@ -31,13 +31,13 @@ const settle = 50 * time.Millisecond
 // Reading is the truth: events only say when to look, because writes from
 // another host raise none, and because a watch is lost when its folder is
 // replaced. What was read counts once a second reading, a moment later, was the
-// same, so that a file is rarely taken half-written; of one that is written more
+// same, so a file is rarely taken half-written; of one that is written more
 // slowly than that, the parser refuses a part, and the next event brings the rest.
 type Watcher struct {
 	path    string
 	log     *slog.Logger
 	poll    time.Duration
-	notify  func() (*fsnotify.Watcher, error) // tests take events away
+	notify  func() (*fsnotify.Watcher, error) // tests remove events
 	changed chan struct{}
 
 	mu   sync.Mutex
@@ -45,7 +45,7 @@ type Watcher struct {
 	seen bool    // guarded by mu
 }
 
-// reading is what one look at the file brought.
+// reading is what reading the file once brought.
 type reading struct {
 	data []byte
 	err  error
@@ -84,7 +84,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	quiet := time.NewTimer(settle)
 	defer quiet.Stop()
 
-	// Watch first and read then, so that nothing falls between the two.
+	// Watch first and read then, so nothing falls between the two.
 	h.watch()
 	last := readWatched(path)
 	for {
@@ -136,7 +136,7 @@ func ReadFile(path string) ([]byte, error) {
 	return r.data, r.err
 }
 
-// readWatched reads one byte more than the parser takes at most, so that a huge
+// readWatched reads one byte more than the parser takes at most, so a huge
 // file is refused there and fills no memory here. A pipe in the file's place
 // must not hold the agent up, so opening does not wait for a writer.
 func readWatched(path string) reading {

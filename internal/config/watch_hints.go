@@ -81,7 +81,7 @@ func (h *hints) watch() {
 	}
 }
 
-// set sets the watches once. Setting one again is cheap, and mends it where its
+// set sets the watches once. Setting one again is cheap, and restores it where its
 // folder was replaced.
 func (h *hints) set() {
 	h.relevant = trail(h.path)

@@ -62,7 +62,7 @@ func run(t *testing.T, w *Watcher) func(want string) {
 	}
 }
 
-// never polls, so that only events can have told.
+// never polls: only events can have led to the reading.
 const never = time.Hour
 
 func TestWatchEvents(t *testing.T) {

@@ -33,7 +33,7 @@ func kafkaLogin(s *settings.Settings, protocol string) kafka.Login {
 func ClientLogin(c *login.Client, tokens *login.Tokens) kafka.Login {
 	l := kafka.Login{Protocol: c.Protocol, Roots: c.Roots, Certificate: c.Certificate, AnyName: c.AnyName, Mechanism: c.Mechanism, User: c.User}
 	if c.Mechanism == login.OAuthBearer {
-		l.Token = tokens.Token
+		l.Token, l.TokenFrom, l.Refused = tokens.Token, tokens.From, tokens.Forget
 	}
 	return l
 }

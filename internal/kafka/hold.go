@@ -9,9 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -65,7 +63,7 @@ type heldError struct {
 
 // Error implements error. The cause is text only: nobody is to take this for one more refusal.
 func (e *heldError) Error() string {
-	return fmt.Sprintf("the login at %s was refused, and the agent holds the next one back until %s, so that the account is not locked (a change of the login in the settings or in their files, or a restart of the agent, ends that at once): %s",
+	return fmt.Sprintf("the login at %s was refused, and the agent holds the next one back until %s, so the account is not locked (a change of the login in the settings or in their files, or a restart of the agent, ends that at once): %s",
 		e.addr, e.until.UTC().Format(time.TimeOnly+"Z"), explain(e.why))
 }
 
@@ -126,6 +124,9 @@ func (h *holds) enter(addr string) (*attempt, error) {
 
 // refused begins the next hold at the attempt's address.
 func (h *holds) refused(t *attempt, why error) {
+	if h.login.Refused != nil {
+		h.login.Refused()
+	}
 	with, known := h.login.credential()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -365,15 +366,10 @@ func (l Login) credential() (c credential, known bool) {
 		errs = append(errs, err)
 		add(name, password)
 	}
-	if l.usesSASL() && l.Token != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), holdLook) //nolint:forbidigo // whoever comes first compares for all
-		defer cancel()
-		token, extensions, err := l.Token(ctx)
+	if l.usesSASL() && l.TokenFrom != nil {
+		from, err := l.TokenFrom()
 		errs = append(errs, err)
-		add(token)
-		for _, name := range slices.Sorted(maps.Keys(extensions)) {
-			add(name, extensions[name])
-		}
+		add(from)
 	}
 	c.digest = sha256.Sum256(text.Bytes())
 	return c, errors.Join(errs...) == nil

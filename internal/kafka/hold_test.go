@@ -313,6 +313,58 @@ func TestHoldEnds(t *testing.T) {
 	}
 }
 
+// TestHeldTokens: a token that was refused is dropped, so the next try has another one; that
+// alone ends no hold, and another endpoint, or another token in the file, does.
+func TestHeldTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		from, asked, dropped := "one", 0, 0
+		l := newLocked(t, kafka.Login{
+			Protocol: "SASL_PLAINTEXT", Mechanism: "OAUTHBEARER",
+			Token: func(context.Context) (string, map[string]string, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				asked++
+				return "e30.e30.", nil, nil
+			},
+			TokenFrom: func() (string, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				if from == "" {
+					return "", errors.New("it is being replaced")
+				}
+				return from, nil
+			},
+			Refused: func() {
+				mu.Lock()
+				defer mu.Unlock()
+				dropped++
+			},
+		}, kfake.EnableSASL(), kfake.Superuser("PLAIN", "agent", "secret"))
+		l.refuse(handshake, kerr.SaslAuthenticationFailed.Code)
+		l.live()
+		set := func(text string, want int) {
+			t.Helper()
+			mu.Lock()
+			from = text
+			mu.Unlock()
+			before := l.since(&l.refused, time.Hour)
+			time.Sleep(2 * time.Second)
+			if n := l.since(&l.refused, time.Hour) - before; n < want || want == 0 && n > 1 { // one may be the try of this minute
+				t.Errorf("from %q: %d tries", text, n)
+			}
+		}
+		time.Sleep(10 * time.Minute)
+		set("", 0)
+		set("two", 1)
+		mu.Lock()
+		defer mu.Unlock()
+		if n := l.since(&l.refused, time.Hour); dropped == 0 || dropped > n || asked != 0 {
+			t.Errorf("%d tokens dropped at %d refusals; asked for %d, though no handshake went well", dropped, n, asked)
+		}
+	})
+}
+
 // TestNetworkIsNotHeld: what is no refusal holds nothing back.
 func TestNetworkIsNotHeld(t *testing.T) {
 	ca := newAuthority(t)

@@ -43,6 +43,11 @@ type Login struct {
 	// Token returns, for OAUTHBEARER, a token and the SASL extensions (KIP-342) that go
 	// along with it.
 	Token func(ctx context.Context) (token string, extensions map[string]string, err error)
+	// TokenFrom names, for OAUTHBEARER, all that decides about the next token: another answer is
+	// another login. It asks nobody. nil is always the same.
+	TokenFrom func() (string, error)
+	// Refused is called when a broker has refused the login; nil is fine.
+	Refused func()
 }
 
 func (l Login) usesTLS() bool  { return l.Protocol == "SSL" || l.Protocol == "SASL_SSL" }

@@ -9,7 +9,7 @@ import (
 )
 
 // TestStrictISR: what several brokers say of min.insync.replicas. The fake has no synonyms;
-// the answers are shaped as those of 4.4.0 in cmd/kpls-agent/testdata/answers, and
+// the answers are shaped as those of 4.4.0 in internal/check/testdata/answers, and
 // TestDynamicSettings (test/e2e) compares the facts with a real broker's.
 func TestStrictISR(t *testing.T) {
 	const topic, dynamicBroker, dynamicDefault, static, fallback = 1, 2, 3, 4, 5

@@ -227,6 +227,45 @@ func (t *Tokens) Token(ctx context.Context) (token string, extensions map[string
 	return token, s.extensions, err
 }
 
+// From names what decides about the next token: the one in the file, or where and as
+// whom the endpoint is asked. It has secrets in it.
+func (t *Tokens) From() (string, error) {
+	f, err := read(t.path)
+	if err != nil {
+		return "", err
+	}
+	s, err := f.source()
+	if err != nil {
+		return "", err
+	}
+	from := s.with()
+	if s.file != "" {
+		if from, err = s.fromFile(time.Now()); err != nil {
+			return "", err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.extensions)) {
+		from += "\x00" + name + "\x00" + s.extensions[name]
+	}
+	return from, nil
+}
+
+// Forget drops the kept token, which a broker has refused: the endpoint may give another
+// one now. A question that is on its way brings one anyway.
+func (t *Tokens) Forget() {
+	select {
+	case t.turn <- struct{}{}:
+		t.with, t.kept = "", keptToken{}
+		<-t.turn
+	default:
+	}
+}
+
+// with is what an endpoint is asked with.
+func (s *tokenSource) with() string {
+	return strings.Join([]string{s.endpoint, s.id, s.secret, s.scope}, "\x00")
+}
+
 func (s *tokenSource) fromFile(now time.Time) (string, error) {
 	data, err := os.ReadFile(s.file)
 	if err != nil {
@@ -249,7 +288,7 @@ func (t *Tokens) fromEndpoint(ctx context.Context, s *tokenSource) (string, erro
 	case <-ctx.Done():
 		return "", fmt.Errorf("ask %s for a token: %w while another question for it is on its way", s.name, ctx.Err())
 	}
-	with := strings.Join([]string{s.endpoint, s.id, s.secret, s.scope}, "\x00")
+	with := s.with()
 	now := time.Now()
 	have := t.with == with
 	if have && now.Before(t.kept.renew) {

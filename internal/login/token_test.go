@@ -131,7 +131,31 @@ func TestTokenOfEndpoint(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	before := mustFrom(t, tokens)
 	expect("other words", first, 5)
+	p.answer = func(url.Values, string, string) (int, string) { return grants(second) }
+	if after := mustFrom(t, tokens); after != before {
+		t.Errorf("a token makes another login: %q, %q", before, after)
+	}
+	tokens.Forget()
+	expect("a broker has refused the token", second, 6)
+	if err := os.WriteFile(path, []byte(strings.Replace(text, "n&w", "other", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if after := mustFrom(t, tokens); after == before {
+		t.Error("another secret makes no other login")
+	}
+	tokens.turn <- struct{}{} // somebody asks for a token
+	tokens.Forget()           // does not wait for that
+}
+
+func mustFrom(t *testing.T, tokens *Tokens) string {
+	t.Helper()
+	from, err := tokens.From()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return from
 }
 
 // TestTokenOverTLS: the login module's own options say whom to trust.
@@ -179,6 +203,9 @@ func TestTokenOfFile(t *testing.T) {
 		token, _, err := tokens.Token(t.Context())
 		if want == "" && (err != nil || token != strings.TrimSpace(text)) || want != "" && (err == nil || !strings.HasPrefix(err.Error(), want)) {
 			t.Errorf("%q: %q, %v", text, token, err)
+		}
+		if from, err := tokens.From(); want == "" && (err != nil || !strings.HasPrefix(from, strings.TrimSpace(text))) || want != "" && err == nil {
+			t.Errorf("%q: from %q, %v", text, from, err)
 		}
 	}
 	if err := os.Remove(path); err != nil {

@@ -9,12 +9,12 @@
 //
 // # The judgement
 //
-// An idle connection is held to the listener, so that the end of the process is
+// An idle connection is held to the listener, so the end of the process is
 // noticed when the kernel closes it, and the listener is asked by Target.Check:
 //
 //   - a refused connection means not serving, at once;
 //   - a check that fails, or has no answer within CheckTimeout, means not serving
-//     when it happens Failures times in a row, so that a hung broker is out after
+//     when it happens Failures times in a row, so a hung broker is out after
 //     about six seconds (Interval + Failures x CheckTimeout + the pauses between);
 //   - a connection and one good check mean serving;
 //   - a held connection that ends and can be made again at once changes nothing

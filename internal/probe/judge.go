@@ -171,7 +171,7 @@ func (j *judge) ask(ctx context.Context, ended <-chan struct{}) bool {
 	began := time.Now()
 	limit, cancel := context.WithTimeout(ctx, CheckTimeout)
 	defer cancel()
-	if j.pending != nil { // an earlier check that nobody waited for: not one more beside it
+	if j.pending != nil { // an earlier check that nobody waited for: not one more at the same time
 		select {
 		case <-j.pending.done:
 			j.pending = nil
@@ -235,7 +235,7 @@ func (j *judge) say(v verdict) {
 	j.report(v)
 }
 
-// settlePending waits for a check whose context has ended, so that it does not outlive the judge.
+// settlePending waits for a check whose context has ended: it must not outlive the judge.
 func (j *judge) settlePending() {
 	if j.pending != nil {
 		<-j.pending.done

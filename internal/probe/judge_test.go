@@ -357,7 +357,7 @@ func TestJudgePace(t *testing.T) {
 	})
 }
 
-// A check that does not heed its context is not started a second time beside itself.
+// A check that does not heed its context is not started a second time while it runs.
 func TestJudgeCheckThatDoesNotReturn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})

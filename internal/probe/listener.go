@@ -23,7 +23,7 @@ type listener struct {
 	at        time.Time // when the last judgement was begun
 	serving   bool      // the last answer
 	why       string    // why not
-	inherited bool      // open since before this life
+	inherited bool      // open since before this agent process
 
 	heldUntil time.Time // held open through a planned restart until then
 	sock      *socket   // nil: closed
@@ -57,7 +57,7 @@ func (l *listener) want(now time.Time) bool {
 	}
 }
 
-// presumed is true while an earlier life's answer stands, for want of one of this life.
+// presumed is true while the answer of an earlier agent process stands, for want of one of this.
 func (l *listener) presumed() bool { return l.inherited && l.at.IsZero() }
 
 // standsUntil is when the last answer ends for want of a newer one: what nobody can
@@ -257,7 +257,7 @@ func (l *listener) closedBecause() string {
 	return ""
 }
 
-// arrived is told of each probe that was answered.
+// arrived is called for each probe that was answered.
 func (l *listener) arrived() {
 	now := time.Now()
 	l.prober.metrics.arrived(l.name, now)

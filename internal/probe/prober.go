@@ -43,14 +43,14 @@ type Options struct {
 	// Interval is the time between two checks of a listener that serves; 0 is 2 s.
 	Interval time.Duration
 	// StandFor is how long the last answer stands when no judgement can be made,
-	// also that of an earlier life; 0 is 10 min.
+	// also that of an earlier agent process; 0 is 10 min.
 	StandFor time.Duration
 	Logger   *slog.Logger
-	// Inherited are sockets of an earlier life of the agent by listener. Each
+	// Inherited are sockets of an earlier agent process by listener. Each
 	// stays open until the first judgement, Set or SetTargets says otherwise, and
 	// for StandFor at most. What waits in it is thrown away.
 	Inherited map[string]*net.TCPListener
-	// OnListen and OnClose are told of each socket that is opened, and closed for
+	// OnListen and OnClose get each socket that is opened, and closed for
 	// good (not at the end of Run). They are called one at a time and must be
 	// quick; nil is nobody.
 	OnListen func(name string, l *net.TCPListener)

@@ -277,13 +277,13 @@ func TestWant(t *testing.T) {
 	}{
 		{name: "serves", allowed: true, serving: true, want: true},
 		{name: "does not serve", allowed: true},
-		{name: "serves and may not", serving: true},
+		{name: "serves and must not be open", serving: true},
 		{name: "inherited", allowed: true, inherited: true, want: true},
 		{name: "inherited, and nothing said yet", untold: true, inherited: true, want: true},
 		{name: "serves, and nothing said yet", untold: true, serving: true},
-		{name: "inherited and may not", inherited: true},
+		{name: "inherited and must not be open", inherited: true},
 		{name: "held", allowed: true, planned: true, heldUntil: later, want: true},
-		{name: "held, and may not any more", planned: true, heldUntil: later},
+		{name: "held, and must not be open any more", planned: true, heldUntil: later},
 		{name: "held for too long", allowed: true, planned: true, heldUntil: now},
 		{name: "held for too long, and serves again", allowed: true, planned: true, heldUntil: now, serving: true, want: true},
 		{name: "was not open at the begin, and serves", allowed: true, planned: true, serving: true, want: true},
@@ -318,7 +318,7 @@ func TestHeldThroughARestart(t *testing.T) {
 	eventually(t, "it is open", func() bool { return accepts(tg.Port) })
 	eventually(t, "the probe is counted", func() bool { return facts(p, "EXTERNAL").Answered > 0 })
 	if facts(p, "EXTERNAL").Balancer {
-		t.Error("a balancer is known before any restart")
+		t.Error("a load balancer is known before any restart")
 	}
 	p.Begin()
 	k.kill()
@@ -449,7 +449,7 @@ func TestCloseEnds(t *testing.T) {
 }
 
 // What cannot be judged any more is not called open for ever, neither an answer of
-// this life nor of an earlier one.
+// this agent process nor of an earlier one.
 func TestLastAnswerEnds(t *testing.T) {
 	for _, inherited := range []bool{false, true} {
 		k, r := newKafka(t), &record{}
@@ -491,7 +491,7 @@ func TestLastAnswerEnds(t *testing.T) {
 }
 
 // Nobody takes what comes to a kept socket: it answers a bounded number of probes,
-// and the next life counts none of them.
+// and the next agent process counts none of them.
 func TestKeptSocket(t *testing.T) {
 	tcp, err := listen("127.0.0.1", 0)
 	if err != nil {
@@ -517,7 +517,7 @@ func TestKeptSocket(t *testing.T) {
 	p := New(r.options(Options{Inherited: map[string]*net.TCPListener{"EXTERNAL": tcp}}))
 	start(t, p)
 	if !accepts(port) {
-		t.Error("the next life does not answer")
+		t.Error("the next agent process does not answer")
 	}
 	eventually(t, "its own probe is counted", func() bool { return testutil.ToFloat64(p.metrics.answered.WithLabelValues("EXTERNAL")) >= 1 })
 	if n := testutil.ToFloat64(p.metrics.answered.WithLabelValues("EXTERNAL")); n > 2 { // the one that timed out may have come through
@@ -528,7 +528,7 @@ func TestKeptSocket(t *testing.T) {
 	}
 }
 
-// Whether a balancer watches is what was seen while the port was open.
+// Whether a load balancer watches is what was seen while the port was open.
 func TestBalancerMemory(t *testing.T) {
 	at := func(minutes float64) time.Time {
 		return time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(minutes * float64(time.Minute)))
@@ -657,7 +657,7 @@ func TestTargetsChange(t *testing.T) {
 }
 
 // Systemd keeps a copy of each socket. A port that closes must refuse all the
-// same, and can be opened again beside the copy.
+// same, and can be opened again while the copy exists.
 func TestClosedInSpiteOfACopy(t *testing.T) {
 	k, r := newKafka(t), &record{}
 	o := r.options(Options{})
@@ -939,7 +939,7 @@ func TestMetrics(t *testing.T) {
 	want := func(allowed, open, up, opened, answered int) {
 		t.Helper()
 		text := fmt.Sprintf(`
-			# HELP kpls_agent_probe_allowed 1 while the listener is activated on all brokers, so that its probe port may be open.
+			# HELP kpls_agent_probe_allowed 1 while the listener is activated on all brokers, so its probe port may be open.
 			# TYPE kpls_agent_probe_allowed gauge
 			kpls_agent_probe_allowed{listener="EXTERNAL"} %d
 			# HELP kpls_agent_probe_answered_total Probes answered, over TCP and HTTP.

@@ -29,7 +29,7 @@ func newSocket(l *net.TCPListener, arrived func()) *socket { return &socket{tcp:
 // each at once. Where nobody does, as behind a socket that systemd keeps for a
 // stopped agent, backlog + 1 probes are answered by the kernel, and then no more: they
 // time out. At one probe in 5 s that is after 10 min; the default of Go, 4096, would be
-// hours. A burst is no more than the checkers of a balancer at one instant.
+// hours. A burst is no more than the checkers of a load balancer at one instant.
 const backlog = 128
 
 // queue makes a listening socket keep no more than backlog connections. That listen(2)
@@ -82,7 +82,7 @@ func listen(host string, port int) (*net.TCPListener, error) {
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return nil, fmt.Errorf("the probe's address %s is none of this machine's; correct the broker's `host` in the manifest (%w)", host, err)
 	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("the agent may not open the probe port %d; choose one above 1023 (%w)", port, err)
+		return nil, fmt.Errorf("the agent has no right to open the probe port %d; choose one above 1023 (%w)", port, err)
 	case err != nil:
 		return nil, fmt.Errorf("open the probe port %d: %w", port, err)
 	}

@@ -38,7 +38,7 @@ type CommandsOptions struct {
 
 const (
 	notRunning = 3 // as LSB init scripts and systemctl is-active say it
-	// statusFresh is how old an answer may be, so that a caller in a hurry does
+	// statusFresh is how old an answer may be, so a caller in a hurry does
 	// not start process upon process.
 	statusFresh = 200 * time.Millisecond
 	maxOutput   = 4096 // bytes of a command's output that are looked at

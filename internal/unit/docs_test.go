@@ -39,7 +39,7 @@ func TestShapesAreDocumented(t *testing.T) {
 		delete(named, c.name)
 	}
 	for name := range named {
-		if !strings.HasPrefix(name, "Test") && name != "unit shapes" && name != "what a person has to mend" {
+		if !strings.HasPrefix(name, "Test") && name != "unit shapes" && name != "what an operator has to repair" {
 			t.Errorf("the table names %q, which is no unit of TestJudge", name)
 		}
 	}

@@ -160,7 +160,7 @@ func (p Picture) startLines() (lines [][]string, whole bool) {
 	return lines, whole && len(lines) > 0
 }
 
-// judgeCommand looks for what the command line takes away from server.properties.
+// judgeCommand looks for what the command line takes from server.properties.
 func (p Picture) judgeCommand(b Broker) []Verdict {
 	var out []Verdict
 	say := func(l Level, format string, args ...any) {
@@ -173,7 +173,7 @@ func (p Picture) judgeCommand(b Broker) []Verdict {
 			key, value = strings.TrimSpace(key), strings.TrimSpace(value)
 			switch {
 			case b.Managed != nil && b.Managed(key):
-				say(Fault, "--override %s beats server.properties, so that the manifest has no effect; remove it from %s (%s), and put what is not the manifest's into server.properties", key, s.where, p.edit())
+				say(Fault, "--override %s beats server.properties, so the manifest has no effect; remove it from %s (%s), and put what is not the manifest's into server.properties", key, s.where, p.edit())
 			case (key == "node.id" || key == "broker.id") && value != b.ID && b.ID != "":
 				say(Fault, "%s says that this broker is %s, and --override %s=%s makes it another one; put %s=%s into %s and remove the override from %s (%s)",
 					b.Properties, b.ID, key, value, key, value, b.Properties, s.where, p.edit())

@@ -190,7 +190,7 @@ func (c command) writesTo() bool { return len(c.words) > 1 && len(c.outputs()) >
 // templaters are programs that are told from where to where.
 var templaters = []string{"dockerize", "gomplate", "consul-template"}
 
-// judgeWriters looks for what makes server.properties anew at a start.
+// judgeWriters looks for what makes server.properties again at a start.
 func (p Picture) judgeWriters(b Broker) []Verdict {
 	var out []Verdict
 	for _, c := range p.run {

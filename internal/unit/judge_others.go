@@ -23,7 +23,7 @@ func (b Broker) roles(p Process) (roles string, isBroker, known bool) {
 	return roles, isBroker, true
 }
 
-// judgeOthers asks what Kafka there is on this machine beside the unit.
+// judgeOthers asks what Kafka there is on this machine in addition to the unit's.
 func (p Picture) judgeOthers(b Broker) []Verdict {
 	if p.Blind != nil {
 		return []Verdict{{Level: Warning, Text: fmt.Sprintf("cannot be seen (%v); see `ps ax | grep 'kafka[.]Kafka'`: one VM has one broker", p.Blind)}}
@@ -63,7 +63,7 @@ func (p Picture) judgeReach(b Broker) []Verdict {
 	for _, c := range p.run {
 		if c.setting == "ExecReload=" {
 			if c.hangsUp() {
-				out = append(out, Verdict{Level: Warning, Text: fmt.Sprintf("%s: Kafka ends at SIGHUP, so that `systemctl reload %s` takes the broker down; remove ExecReload= (%s)", c, p.ID, p.edit())})
+				out = append(out, Verdict{Level: Warning, Text: fmt.Sprintf("%s: Kafka ends at SIGHUP, so `systemctl reload %s` takes the broker down; remove ExecReload= (%s)", c, p.ID, p.edit())})
 			}
 			continue
 		}
@@ -174,7 +174,7 @@ func (c command) byName(others []Process) (hit []Process, told bool) {
 			hit = append(hit, o)
 		}
 	}
-	// One that would match a Kafka process if there were one is told of, too.
+	// One that would match a Kafka process if there were one is reported, too.
 	jvm := "java"
 	if full {
 		jvm = "java kafka.Kafka server.properties"
@@ -182,7 +182,7 @@ func (c command) byName(others []Process) (hit []Process, told bool) {
 	return hit, !re.MatchString(jvm)
 }
 
-// stopScript is what kafka-server-stop.sh ends beside the broker. With --node-id= or
+// stopScript is what kafka-server-stop.sh ends in addition to the broker. With --node-id= or
 // --process-role= it ends those alone whose file says so, since 3.7 (KIP-979); one before that does
 // not know the options and ends all.
 func (c command) stopScript(others []Process, b Broker) (hit []Process, told bool) {

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// unitOf reads a unit file as far as these tests write one, so that a case looks as an operator's
+// unitOf reads a unit file as far as these tests write one, so a case looks as an operator's
 // unit does. What systemd makes of such lines over D-Bus is in TestSetup and, from a real systemd,
 // in test/system, step `unit shapes`.
 func unitOf(t *testing.T, text string) Setup {
@@ -128,7 +128,7 @@ var shapes = []struct {
 	{name: "a plain unit that runs", unit: `ExecStart=/opt/kafka/bin/kafka-server-start.sh DIR/server.properties`, processes: []Process{jvm(100, testUnit, "", "DIR/server.properties")}},
 
 	// The command line.
-	{name: "override in ExecStart", unit: `ExecStart=/opt/kafka/bin/kafka-server-start.sh DIR/server.properties --override listeners=A://:1`, level: Fault, what: WhatCommand, says: "--override listeners beats server.properties, so that the manifest has no effect; remove it from ExecStart= (`systemctl edit --full kafka.service`)"},
+	{name: "override in ExecStart", unit: `ExecStart=/opt/kafka/bin/kafka-server-start.sh DIR/server.properties --override listeners=A://:1`, level: Fault, what: WhatCommand, says: "--override listeners beats server.properties, so the manifest has no effect; remove it from ExecStart= (`systemctl edit --full kafka.service`)"},
 	{name: "override in one word", unit: `ExecStart=/usr/bin/java kafka.Kafka DIR/server.properties --override=advertised.listeners=A://b:1`, level: Fault, what: WhatCommand, says: "--override advertised.listeners beats"},
 	{name: "override of a password", unit: `ExecStart=/usr/bin/java kafka.Kafka DIR/server.properties --override listener.name.external.ssl.keystore.password=x`, level: Fault, what: WhatCommand, says: "--override listener.name.external.ssl.keystore.password beats"},
 	{name: "override of something else", unit: `ExecStart=/opt/kafka/bin/kafka-server-start.sh DIR/server.properties --override log.retention.hours=1`},
@@ -158,29 +158,29 @@ var shapes = []struct {
 	// Other Kafka processes.
 	{name: "a second broker", unit: `ExecStart=/opt/kafka/bin/kafka-server-start.sh DIR/server.properties`, processes: []Process{jvm(100, testUnit, "", "DIR/server.properties"), jvm(200, "kafka@2.service", "", "DIR/broker.properties")}, level: Fault, what: WhatOthers, says: "process 200 of kafka@2.service, with DIR/broker.properties is another broker on this machine, which is not supported: one VM is one broker"},
 	{name: "a second broker in ZooKeeper mode", unit: `ExecStart=/opt/kafka/bin/kafka-server-start.sh DIR/server.properties`, processes: []Process{jvm(200, "kafka@2.service", "", "DIR/zk.properties")}, level: Fault, what: WhatOthers, says: "one VM is one broker"},
-	{name: "a controller beside the broker", unit: `ExecStart=/opt/kafka/bin/kafka-server-start.sh DIR/server.properties`, processes: []Process{jvm(100, testUnit, "", "DIR/server.properties"), jvm(200, "kafka-controller.service", "", "DIR/controller.properties")}},
+	{name: "a controller next to the broker", unit: `ExecStart=/opt/kafka/bin/kafka-server-start.sh DIR/server.properties`, processes: []Process{jvm(100, testUnit, "", "DIR/server.properties"), jvm(200, "kafka-controller.service", "", "DIR/controller.properties")}},
 	{name: "another Kafka whose file cannot be read", unit: `ExecStart=/opt/kafka/bin/kafka-server-start.sh DIR/server.properties`, processes: []Process{jvm(200, "kafka-controller.service", "", "config/controller.properties")}, level: Warning, what: WhatOthers, says: "whether it is a broker cannot be seen"},
 	{name: "processes that cannot be seen", unit: `ExecStart=/opt/kafka/bin/kafka-server-start.sh DIR/server.properties`, blind: errors.New("access denied"), level: Warning, what: WhatOthers, says: "cannot be seen (access denied)"},
 	{name: "started by hand", state: "inactive", unit: `ExecStart=/opt/kafka/bin/kafka-server-start.sh DIR/server.properties`, processes: []Process{{PID: 300, Group: "/user.slice/user-1000.slice/session-3.scope", Argv: strings.Fields("java kafka.Kafka DIR/server.properties")}}, level: Fault, what: WhatOthers, says: "process 300 of session-3.scope, with DIR/server.properties runs and kafka.service is inactive: it was started outside of the unit; stop it (`kill 300`), wait until it has ended, then `systemctl start kafka.service`"},
 	{name: "started by hand with a relative name", state: "failed", unit: `ExecStart=/opt/kafka/bin/kafka-server-start.sh DIR/server.properties`, processes: []Process{{PID: 300, Group: "/user.slice/user-1000.slice/session-3.scope", Argv: strings.Fields("java kafka.Kafka config/server.properties")}}, level: Fault, what: WhatOthers, says: "it was started outside of the unit"},
 	{name: "started as another unit", state: "inactive", unit: `ExecStart=/opt/kafka/bin/kafka-server-start.sh DIR/server.properties`, processes: []Process{jvm(300, "broker.service", "", "DIR/server.properties")}, level: Fault, what: WhatOthers, says: "if broker.service is the broker's unit, name it as `unit` in the settings"},
 	{name: "a user unit", state: "inactive", unit: `ExecStart=/opt/kafka/bin/kafka-server-start.sh DIR/server.properties`, processes: []Process{{PID: 300, Group: "/user.slice/user-1000.slice/user@1000.service/app.slice/kafka.service", Argv: strings.Fields("java kafka.Kafka DIR/server.properties")}}, level: Fault, what: WhatOthers, says: "runs under the service manager of user 1000 (`systemctl --user`), which the agent cannot reach, and kafka.service is inactive; make it a unit of the system, or use `commands`"},
-	{name: "stopped with a controller beside it", state: "inactive", unit: `ExecStart=/opt/kafka/bin/kafka-server-start.sh DIR/server.properties`, processes: []Process{jvm(200, "kafka-controller.service", "", "DIR/controller.properties")}},
+	{name: "stopped with a controller next to it", state: "inactive", unit: `ExecStart=/opt/kafka/bin/kafka-server-start.sh DIR/server.properties`, processes: []Process{jvm(200, "kafka-controller.service", "", "DIR/controller.properties")}},
 
 	// What a stop reaches.
 	{name: "kafka-server-stop.sh alone on the VM", unit: plain + `ExecStop=/opt/kafka/bin/kafka-server-stop.sh`, processes: []Process{jvm(100, testUnit, "", "DIR/server.properties")}, level: Warning, what: WhatReach, says: "ExecStop=/opt/kafka/bin/kafka-server-stop.sh ends every Kafka process of this machine; remove ExecStop= (SIGTERM is all that Kafka needs) (`systemctl edit --full kafka.service`)"},
-	{name: "kafka-server-stop.sh beside a controller", unit: plain + `ExecStop=/opt/kafka/bin/kafka-server-stop.sh`, processes: []Process{jvm(100, testUnit, "", "DIR/server.properties"), jvm(200, "kafka-controller.service", "", "DIR/controller.properties")}, level: Hazard, what: WhatReach, says: "process 200 of kafka-controller.service, with DIR/controller.properties too"},
-	{name: "kafka-server-stop in sh -c beside a controller", unit: plain + `ExecStop=/bin/sh -c 'sleep 1; /opt/kafka/bin/kafka-server-stop'`, processes: []Process{jvm(200, "kafka-controller.service", "", "DIR/controller.properties")}, level: Hazard, what: WhatReach, says: "process 200 of kafka-controller.service"},
-	{name: "kafka-server-stop.sh in a script beside a controller", unit: plain + `ExecStop=DIR/wrapper-stop`, processes: []Process{jvm(200, "kafka-controller.service", "", "DIR/controller.properties")}, level: Hazard, what: WhatReach, says: "kafka-server-stop.sh in DIR/wrapper-stop, which ExecStop= runs ends every Kafka process"},
+	{name: "kafka-server-stop.sh next to a controller", unit: plain + `ExecStop=/opt/kafka/bin/kafka-server-stop.sh`, processes: []Process{jvm(100, testUnit, "", "DIR/server.properties"), jvm(200, "kafka-controller.service", "", "DIR/controller.properties")}, level: Hazard, what: WhatReach, says: "process 200 of kafka-controller.service, with DIR/controller.properties too"},
+	{name: "kafka-server-stop in sh -c next to a controller", unit: plain + `ExecStop=/bin/sh -c 'sleep 1; /opt/kafka/bin/kafka-server-stop'`, processes: []Process{jvm(200, "kafka-controller.service", "", "DIR/controller.properties")}, level: Hazard, what: WhatReach, says: "process 200 of kafka-controller.service"},
+	{name: "kafka-server-stop.sh in a script next to a controller", unit: plain + `ExecStop=DIR/wrapper-stop`, processes: []Process{jvm(200, "kafka-controller.service", "", "DIR/controller.properties")}, level: Hazard, what: WhatReach, says: "kafka-server-stop.sh in DIR/wrapper-stop, which ExecStop= runs ends every Kafka process"},
 	{name: "kafka-server-stop.sh for one node", unit: plain + `ExecStop=/opt/kafka/bin/kafka-server-stop.sh --node-id=1`, processes: []Process{jvm(200, "kafka-controller.service", "", "DIR/controller.properties")}},
 	{name: "kafka-server-stop.sh for one node that does not know the option", unit: plain + `ExecStop=DIR/old/kafka-server-stop.sh --node-id=1`, processes: []Process{jvm(200, "kafka-controller.service", "", "DIR/controller.properties")}, level: Hazard, what: WhatReach, says: "ends every Kafka process"},
-	{name: "kafka-server-stop.sh for brokers beside a controller", unit: plain + `ExecStop=/opt/kafka/bin/kafka-server-stop.sh --process-role=broker`, processes: []Process{jvm(200, "kafka-controller.service", "", "DIR/controller.properties")}},
+	{name: "kafka-server-stop.sh for brokers next to a controller", unit: plain + `ExecStop=/opt/kafka/bin/kafka-server-stop.sh --process-role=broker`, processes: []Process{jvm(200, "kafka-controller.service", "", "DIR/controller.properties")}},
 	{name: "kafka-server-stop.sh with the controller's role", unit: plain + `ExecStop=/opt/kafka/bin/kafka-server-stop.sh --process-role=controller`, processes: []Process{jvm(200, "kafka-controller.service", "", "DIR/controller.properties")}, level: Hazard, what: WhatReach, says: "ends Kafka processes with that role"},
 	{name: "pkill before the start", unit: plain + `ExecStartPre=-/usr/bin/pkill -f kafka.Kafka`, processes: []Process{jvm(200, "kafka-controller.service", "", "DIR/controller.properties")}, level: Hazard, what: WhatReach, says: "ends processes by their name"},
 	{name: "pkill of another program", unit: plain + `ExecStopPost=-/usr/bin/pkill -f jmx_exporter`, processes: []Process{jvm(200, "kafka-controller.service", "", "DIR/controller.properties")}},
 	{name: "pkill of its own children", unit: plain + `ExecStop=/usr/bin/pkill -P $MAINPID`, processes: []Process{jvm(200, "kafka-controller.service", "", "DIR/controller.properties")}},
 	{name: "killall java alone on the VM", unit: plain + `ExecStop=/usr/bin/killall java`, level: Warning, what: WhatReach, says: "ends processes by their name"},
-	{name: "killall java beside a controller", unit: plain + `ExecStop=/usr/bin/killall -s TERM java`, processes: []Process{jvm(200, "kafka-controller.service", "", "DIR/controller.properties")}, level: Hazard, what: WhatReach, says: "process 200 of kafka-controller.service"},
+	{name: "killall java next to a controller", unit: plain + `ExecStop=/usr/bin/killall -s TERM java`, processes: []Process{jvm(200, "kafka-controller.service", "", "DIR/controller.properties")}, level: Hazard, what: WhatReach, says: "process 200 of kafka-controller.service"},
 	{name: "su in ExecStart", unit: `ExecStart=/bin/su - kafka -c '/opt/kafka/bin/kafka-server-start.sh DIR/server.properties'`, processes: []Process{{PID: 101, Group: "/user.slice/user-997.slice/session-c1.scope", Argv: strings.Fields("java kafka.Kafka DIR/server.properties")}}, level: Fault, what: WhatReach, says: "at a stop su sends SIGTERM and 2 s later SIGKILL, long before Kafka has shut down; use User= in the unit"},
 	{name: "kill of the main process", unit: plain + `ExecStop=/bin/kill -TERM $MAINPID`},
 	{name: "SIGKILL", unit: plain + `ExecStop=/bin/kill -9 $MAINPID`, level: Fault, what: WhatReach, says: "no controlled shutdown"},
@@ -189,7 +189,7 @@ var shapes = []struct {
 	{name: "stops another unit", unit: plain + `ExecStopPost=/bin/systemctl stop exporter`, level: Warning, what: WhatReach, says: "stops or restarts other units"},
 	{name: "a controller that is part of it", unit: plain + `ConsistsOf=kafka-controller.service`, processes: []Process{jvm(200, "kafka-controller.service", "", "DIR/controller.properties")}, level: Hazard, what: WhatReach, says: "a restart of kafka.service takes process 200 of kafka-controller.service"},
 	{name: "a registry that requires it", unit: plain + `ConsistsOf=schema-registry.service`, level: Warning, what: WhatReach, says: "systemd stops and restarts schema-registry.service with every restart"},
-	{name: "reload by SIGHUP", unit: plain + `ExecReload=/bin/kill -HUP $MAINPID`, level: Warning, what: WhatReach, says: "Kafka ends at SIGHUP, so that `systemctl reload kafka.service` takes the broker down"},
+	{name: "reload by SIGHUP", unit: plain + `ExecReload=/bin/kill -HUP $MAINPID`, level: Warning, what: WhatReach, says: "Kafka ends at SIGHUP, so `systemctl reload kafka.service` takes the broker down"},
 	{name: "KillMode=process with a shell", unit: plain + `KillMode=process`, processes: []Process{jvm(101, testUnit, "", "DIR/server.properties")}, level: Fault, what: WhatReach, says: "leaves the broker (process 101)"},
 	{name: "KillMode=mixed with a shell", unit: plain + `KillMode=mixed`, processes: []Process{jvm(101, testUnit, "", "DIR/server.properties")}, level: Fault, what: WhatReach, says: "is killed as soon as the shell has ended"},
 	{name: "KillMode=mixed without a shell", unit: plain + `KillMode=mixed`, processes: []Process{jvm(100, testUnit, "", "DIR/server.properties")}},
@@ -318,7 +318,7 @@ func TestJudge(t *testing.T) {
 				t.Errorf("no verdict %d %q that says %q", c.level, c.what, local(c.says))
 			}
 			for _, w := range wrong {
-				t.Errorf("besides: %s", w)
+				t.Errorf("in addition: %s", w)
 			}
 			// The service, which cannot look into root's files, judges by what root wrote down as root does.
 			q := p

@@ -18,7 +18,7 @@ const mayPatience = 5 * time.Second
 // since only a start, of a unit with AllowIsolate=, can isolate (systemd's
 // manager_add_job). Polkit cannot be asked instead: only root may tell it which
 // unit the question is about. The mode is refused before the unit's job is made, so
-// what would refuse the job is looked at besides. A job of a shutdown, and an ordering
+// what would refuse the job is checked, too. A job of a shutdown, and an ordering
 // cycle, cannot be seen beforehand.
 func (s *Systemd) MayRestart(ctx context.Context) error {
 	b, err := s.connection(ctx)
@@ -79,5 +79,5 @@ func loads(unit, other, state string) error {
 	if what == "" {
 		what = "its unit file"
 	}
-	return fmt.Errorf("restart %s: systemd would refuse it, since %s is %s; see `systemctl status %s`, and mend it before the broker is to be started again", unit, what, state, unit)
+	return fmt.Errorf("restart %s: systemd would refuse it, since %s is %s; see `systemctl status %s`, and correct it before the broker is to be started again", unit, what, state, unit)
 }

@@ -88,7 +88,7 @@ func validName(name string) error {
 	return nil
 }
 
-// send bounds its time, so that a systemd that hangs does not take the agent along.
+// send bounds its time: a systemd that hangs must not hang the agent.
 func (n *Notifier) send(state string, fds ...int) error {
 	if n.socket == "" {
 		return nil

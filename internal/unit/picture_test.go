@@ -109,7 +109,7 @@ func TestHazard(t *testing.T) {
 	}
 }
 
-// A change of server.properties that the broker would not hear is told of before it is made.
+// A change of server.properties that the broker would not read is reported before it is made.
 func TestDeaf(t *testing.T) {
 	p := newPeer(t)
 	p.set(shellUnit())
@@ -136,7 +136,7 @@ func TestDeaf(t *testing.T) {
 	}
 }
 
-// A restart is refused for what came after the last look.
+// A restart is refused for what came after the last observation.
 func TestHazardOfTheLastMoment(t *testing.T) {
 	p := newPeer(t)
 	p.set(shellUnit())

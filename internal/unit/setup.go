@@ -27,7 +27,7 @@ type Setup struct {
 	NeedDaemonReload        bool
 	// TimeoutStop is how long a stop may take before systemd kills; Forever if there is no limit.
 	TimeoutStop time.Duration
-	// SuccessExitStatus lists exit codes that count as success beside 0.
+	// SuccessExitStatus lists exit codes that count as success in addition to 0.
 	SuccessExitStatus []int
 	// RestartDelay is RestartSec. Within StartLimitInterval at most
 	// StartLimitBurst starts are made; then comes StartLimitAction.

@@ -135,7 +135,7 @@ func (i *interpreter) run(words, writes []word, dir word, env map[string]string,
 // ownScripts are Kafka's: what they do is known.
 var ownScripts = []string{"kafka-server-start", "kafka-server-stop", "kafka-run-class", "kafka-storage"}
 
-// bare takes the programs away that only run the command behind them.
+// bare removes the programs that only run the command after them.
 func bare(words []word) []word {
 	for len(words) > 0 && slices.Contains(prefixes, filepath.Base(words[0].text)) {
 		timed := filepath.Base(words[0].text) == "timeout"
@@ -220,7 +220,7 @@ func readStart(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxScript))
 }
 
-// reason is an error without the path, which stands beside it.
+// reason is an error without the path, which the message has already.
 func reason(err error) string {
 	if e, ok := errors.AsType[*os.PathError](err); ok {
 		return e.Err.Error()

@@ -127,7 +127,7 @@ func (s *Systemd) State(ctx context.Context) restart.UnitFacts {
 	return f
 }
 
-// sight judges the unit anew where the last judgement is older than age, or shorter while the unit is down.
+// sight judges the unit again where the last judgement is older than age, or shorter while the unit is down.
 func (s *Systemd) sight(ctx context.Context, props map[string]any, age time.Duration) sight {
 	if s.o.Broker == nil || text(props["LoadState"]) == "not-found" {
 		return sight{}
@@ -197,7 +197,7 @@ func (s *Systemd) properties(ctx context.Context) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	// All interfaces in one answer, so that its parts belong to the same instant.
+	// All interfaces in one answer: its parts belong to the same instant.
 	props, err := b.GetAllPropertiesContext(ctx, s.o.Unit)
 	if err != nil {
 		return nil, fmt.Errorf("ask systemd about %s: %w", s.o.Unit, err)
@@ -207,7 +207,7 @@ func (s *Systemd) properties(ctx context.Context) (map[string]any, error) {
 }
 
 // Restart asks systemd to restart the unit and waits until the job has ended.
-// An error means that the unit may or may not have been restarted, except where
+// After an error nobody knows whether the unit was restarted, except where
 // it says that it was not permitted.
 func (s *Systemd) Restart(ctx context.Context) error {
 	b, err := s.connection(ctx)
@@ -218,7 +218,7 @@ func (s *Systemd) Restart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// However young the last look is: another process may have come since.
+	// However young the last observation is: another process may have come since.
 	if hazard := s.sight(ctx, props, 0).hazard; hazard != "" {
 		return fmt.Errorf("%s is not restarted: %s", s.o.Unit, hazard)
 	}
@@ -375,7 +375,7 @@ func poke(c chan<- struct{}) {
 	}
 }
 
-// connection returns the connection, made anew if there is none.
+// connection returns the connection, made again if there is none.
 func (s *Systemd) connection(ctx context.Context) (*bus, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

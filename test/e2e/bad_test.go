@@ -14,7 +14,7 @@ import (
 )
 
 // TestBadManifests: what can be known before a restart is refused before it;
-// what only the restart proves wrong hurts one broker, which is put back.
+// what only the restart proves wrong hurts one broker, which is rolled back.
 func TestBadManifests(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, sandbox.Options{})
@@ -70,7 +70,7 @@ func TestBadManifests(t *testing.T) {
 		b.rolled(good)
 	})
 
-	t.Run("a file that is made anew at each start", func(*testing.T) { b.madeAnew(good) })
+	t.Run("a file that is made again at each start", func(*testing.T) { b.madeAnew(good) })
 
 	t.Run("not a manifest", func(*testing.T) {
 		starts, files := b.starts(), b.files()

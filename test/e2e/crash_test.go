@@ -11,11 +11,11 @@ import (
 	"example.com/kpls-agent/test/sandbox"
 )
 
-// lifetime is how long a life may go without coming to its step.
+// lifetime is how long an agent process may run without coming to its step.
 const lifetime = 12 * time.Second
 
 // TestKilledAtEveryStep kills agents with SIGKILL at every step of a roll-out,
-// each life at the next one, and of a roll-back: it ends right each time.
+// each agent process at the next one, and of a rollback: it ends right each time.
 func TestKilledAtEveryStep(t *testing.T) {
 	t.Parallel()
 	b := newCluster(t, sandbox.Options{})
@@ -35,7 +35,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 		}
 	}
 	if away := b.watch.MostAway(); len(away) > 1 {
-		t.Errorf("brokers %v were away at the same time", away)
+		t.Errorf("brokers %v were down at the same time", away)
 	}
 
 	// The same for the way back, by a manifest that only the restart proves wrong.

@@ -41,7 +41,7 @@ func (b *bed) findings(broker int32, what string) []finding {
 
 // TestDynamicSettings: what a real broker does to dynamic settings at a clean restart, and
 // what `check` says before and after it. With ANSWERS=write the broker's answers become the
-// test data of cmd/kpls-agent. Other versions: TestMatrixDynamicSettings.
+// test data of internal/check. Other versions: TestMatrixDynamicSettings.
 func TestDynamicSettings(t *testing.T) { dynamicSettings(t, "4.4.0") }
 
 func dynamicSettings(t *testing.T, version string) {
@@ -148,7 +148,7 @@ var oddLines = map[string]string{
 	"log.cleaner.min.cleanable.ratio": ".50", "log.cleanup.policy": "delete , compact", "log.retention.minutes": "60",
 	"config.providers": "env", "config.providers.env.class": "org.apache.kafka.common.config.provider.EnvVarConfigProvider", "broker.rack": "${env:PATH}",
 	"listener.name.internal.max.connections": "0900", "my.own.property": "x", "ssl.truststore.password": "secret",
-	// A change of message.max.bytes makes the cleaner's buffer anew, beside the old one, in a small heap.
+	// A change of message.max.bytes makes the cleaner's buffer again, while the old one exists, in a small heap.
 	"log.cleaner.dedupe.buffer.size": "33554432",
 }
 
@@ -190,7 +190,7 @@ func (b *bed) answers(name string) {
 		}
 		lines = append(lines, fmt.Sprintf("%q: %s", key, line))
 	}
-	dir := "../../cmd/kpls-agent/testdata/answers"
+	dir := "../../internal/check/testdata/answers"
 	if err := errors.Join(os.MkdirAll(dir, 0o755),
 		os.WriteFile(filepath.Join(dir, name+".properties"), []byte(b.files()[1]), 0o644),
 		os.WriteFile(filepath.Join(dir, name+".json"), []byte("{\n"+strings.Join(lines, ",\n")+"\n}\n"), 0o644)); err != nil {

@@ -38,10 +38,10 @@ func TestIncidents(t *testing.T) {
 	t.Run("a broker killed while another restarts", func(*testing.T) {
 		b.killedBeside(b.fleet.Manifest(fleet.ManifestOptions{FirstPort: 9193}))
 	})
-	t.Run("the leader of the log killed in mid claim", func(*testing.T) {
+	t.Run("the leader of the log killed during a claim", func(*testing.T) {
 		b.logLeaderKilled(b.fleet.Manifest(fleet.ManifestOptions{FirstPort: 9293}))
 	})
-	t.Run("a balancer that was told to look away", func(*testing.T) { b.balanced() })
+	t.Run("a load balancer that does not ask", func(*testing.T) { b.balanced() })
 	load.endLossless()
 	b.neverTwoClaims()
 }
@@ -62,7 +62,7 @@ func (b *bed) turns() []int32 {
 	return append(order, controller)
 }
 
-// atMinimum gives a partition a third replica that cannot come in sync, so that its
+// atMinimum gives a partition a third replica that cannot come in sync, so its
 // two others are just what min.insync.replicas asks for; then it lets it catch up.
 func (b *bed) atMinimum(manifest string) {
 	b.Helper()
@@ -224,13 +224,13 @@ func (b *bed) lead(ctx context.Context, name string, broker int32) {
 }
 
 // balanced restarts every broker with its probe closed meanwhile: the next one is
-// stopped only when the balancer has found the last one as often as it needs.
+// stopped only when the load balancer has found the last one as often as it needs.
 func (b *bed) balanced() {
 	b.Helper()
 	const threshold = 5 // several seconds: longer than any hand-over takes without waiting
 	lb, _ := balance(b, sandbox.ForwarderOptions{Interval: time.Second, Rise: threshold})
 	for i, br := range b.Brokers {
-		b.until("the balancer sees broker "+idOf(b.fleet.Agent(br.ID)), func() bool { return lb.Up(i) })
+		b.until("the load balancer sees broker "+idOf(b.fleet.Agent(br.ID)), func() bool { return lb.Up(i) })
 	}
 	starts := b.starts()
 	manifest := b.fleet.Manifest(fleet.ManifestOptions{
@@ -266,7 +266,7 @@ func (b *bed) balanced() {
 			b.Errorf("the probe of broker %d was never seen closed", r.Broker)
 		}
 		if found < threshold-1 && i < len(restarts)-1 { // the last one may be noted here after the agent has acted on it
-			b.Errorf("broker %d was stopped when the balancer had found broker %d %d times", restarts[i+1].Broker, r.Broker, found)
+			b.Errorf("broker %d was stopped when the load balancer had found broker %d %d times", restarts[i+1].Broker, r.Broker, found)
 		}
 	}
 }

@@ -42,8 +42,8 @@ func unsecured(user string, life time.Duration) string {
 	return part(map[string]any{"alg": "none"}) + "." + part(claims) + "."
 }
 
-// TestSecondListener: brokers that know each other by tokens, with a listener
-// without logins beside it. The agent talks over the second one and rolls out; with
+// TestSecondListener: brokers that log in to each other with tokens, and have a
+// listener without logins in addition. The agent talks over the second one and rolls out; with
 // tokens of its own it talks over the first one as well. What the broker says to a
 // client of another security protocol is what internal/kafka takes it for.
 func TestSecondListener(t *testing.T) {

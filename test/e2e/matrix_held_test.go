@@ -13,8 +13,8 @@ import (
 )
 
 // TestMatrixHeldBack: an edit with which Kafka would not start, and a log directory that has
-// lost its meta.properties, hold a real roll-out back, one after the other; it goes on by itself
-// once both are mended, and the edit comes with it.
+// lost its meta.properties, hold a real roll-out back, one after the other. It continues by itself
+// once both are corrected, and the edit comes with it.
 func TestMatrixHeldBack(t *testing.T) {
 	b := newBed(t, sandbox.Options{Brokers: 1, Properties: func(int32) map[string]string {
 		return map[string]string{"log.dirs": "./data,./more"}

@@ -72,7 +72,7 @@ func rolledWith(t *testing.T, version, login string) (time.Duration, sandbox.Fig
 	b.once(starts)
 	load.end()
 	if away := b.watch.MostAway(); len(away) > 1 {
-		t.Errorf("brokers %v were away at the same time", away)
+		t.Errorf("brokers %v were down at the same time", away)
 	}
 	return took, load.load
 }

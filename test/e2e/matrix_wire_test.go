@@ -26,7 +26,7 @@ import (
 type wire struct {
 	*testing.T
 	cl      *kgo.Client
-	ids     []int32 // of the brokers; the last one is taken away
+	ids     []int32 // of the brokers; the last one is stopped
 	version string
 	orders  [16]byte // ids of topics
 	answers map[string]string
@@ -254,7 +254,7 @@ func (w *wire) healthy() {
 	w.others(p)
 }
 
-// others are questions about what is not there, is there already, or may not be.
+// others are questions about what is not there, is there already, or must not be.
 func (w *wire) others(orders kmsg.MetadataResponseTopicPartition) {
 	w.Helper()
 	w.note("CreateTopics of a topic that is there", w.create(wireOrders, 3))
@@ -299,17 +299,17 @@ func (w *wire) others(orders kmsg.MetadataResponseTopicPartition) {
 	}
 }
 
-// away asks while the last broker is away.
+// away asks while the last broker is down.
 func (w *wire) away() {
 	w.Helper()
 	at, gone := w.ids[0], w.ids[2]
-	w.until("the brokers know that one is away", func() bool {
+	w.until("the brokers know that one is down", func() bool {
 		return len(w.metadata(at).Brokers) == 2 && len(w.metadata(w.ids[1]).Brokers) == 2
 	})
 	w.until("another leads", func() bool { return w.partition(at, wireOrders).Leader != gone })
 	lone, orders := w.partition(at, wireLone), w.partition(at, wireOrders)
-	w.note("Metadata of a topic whose only replica is away", lone.ErrorCode, told(lone)...)
-	w.note("Metadata of a topic with three replicas, one away", orders.ErrorCode, told(orders)...)
+	w.note("Metadata of a topic whose only replica is down", lone.ErrorCode, told(lone)...)
+	w.note("Metadata of a topic with three replicas, one down", orders.ErrorCode, told(orders)...)
 	w.note("ListOffsets of a partition without a leader", w.listEnd(max(at, lone.Leader), -1, wireLone)) // kfake's has one
 	w.note("produce with acks=all, two replicas in sync of 2 needed", w.produce(wireOrders))
 	w.note("produce with acks=all, two replicas in sync of 3 needed", w.produce(wireStrict))

@@ -89,7 +89,7 @@ func TestMutualTLS(t *testing.T) {
 	manifest := b.fleet.Manifest(external)
 	b.give(manifest)
 	b.rolled(manifest)
-	b.until("the balancer has found the broker", func() bool { return lb.Up(0) })
+	b.until("the load balancer has found the broker", func() bool { return lb.Up(0) })
 	const rename = "give the broker a certificate with this name among its subjectAltNames"
 	b.until("the agent tells that the certificate is for another name", func() bool {
 		log, err := os.ReadFile(b.fleet.Agents[0].Log())

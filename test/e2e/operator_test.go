@@ -121,7 +121,7 @@ func (b *bed) restartAll() {
 	b.once(starts)
 }
 
-// released takes the claim of an agent away that died right after it.
+// released removes the claim of an agent that died right after it.
 func (b *bed) released() {
 	b.Helper()
 	b.fleet.Close()

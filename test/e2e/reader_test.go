@@ -84,9 +84,9 @@ func has(ctx context.Context, reader *kafka.Log, key string) error {
 
 // readerFollows holds that somebody who only reads the log has each record as soon
 // after an election, of which no connection tells, as before. At a former leader it
-// comes half a second late, by the follower's high watermark. What the machine does
-// besides makes both slow: a reader that began after the election, and so is at the
-// right leader, is timed beside it, and stands for "before" on a machine that has
+// comes half a second late, by the follower's high watermark. Other work of the
+// machine makes both slow: a reader that began after the election, and so is at the
+// right leader, is timed at the same time, and stands for "before" on a machine that has
 // become busier.
 func (b *bed) readerFollows() {
 	b.Helper()

@@ -15,7 +15,7 @@ import (
 	"example.com/kpls-agent/test/sandbox"
 )
 
-// traffic is a producer and a consumer, a balancer in front of EXTERNAL, and
+// traffic is a producer and a consumer, a load balancer in front of EXTERNAL, and
 // what came of them.
 type traffic struct {
 	b    *bed
@@ -70,7 +70,7 @@ func (t *traffic) endLossless() {
 	}
 }
 
-// balance starts a forwarder for EXTERNAL: the balancer's address and, for each
+// balance starts a forwarder for EXTERNAL: the load balancer's address and, for each
 // broker, the port of the manifest.
 func balance(b *bed, o sandbox.ForwarderOptions) (*sandbox.Forwarder, string) {
 	b.Helper()
@@ -93,7 +93,7 @@ func balance(b *bed, o sandbox.ForwarderOptions) (*sandbox.Forwarder, string) {
 	return f, host
 }
 
-// verify is the customer's look through the balancer.
+// verify connects as a customer would, through the load balancer.
 func (b *bed) verify(host string) {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), patience)
@@ -105,8 +105,8 @@ func (b *bed) verify(host string) {
 	}
 }
 
-// check runs `kpls-agent check` beside a broker and an agent that are well. says
-// are regular expressions for some of its lines, beside those for what every cluster has.
+// check runs `kpls-agent check` next to a broker and an agent that are well. says
+// are regular expressions for some of its lines, in addition to those for what every cluster has.
 func (b *bed) check(a *fleet.Agent, says map[string]string) {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), patience)
@@ -148,7 +148,7 @@ func TestAddExternal(t *testing.T) {
 }
 
 // addExternal is the main job: EXTERNAL on three brokers, under load; then a
-// second listener, another port, and the second listener taken away again; then
+// second listener, another port, and the second listener removed again; then
 // agents without a past that find all done.
 func addExternal(t *testing.T, version string) {
 	b := newBed(t, sandbox.Options{Version: version})
@@ -166,7 +166,7 @@ func addExternal(t *testing.T, version string) {
 	load.end()
 	b.once(startsBefore)
 	if away := b.watch.MostAway(); len(away) > 1 {
-		t.Errorf("brokers %v were away at the same time", away)
+		t.Errorf("brokers %v were down at the same time", away)
 	}
 	restarts, err := b.watch.Restarts()
 	if err != nil || len(restarts) != 3 || restarts[2].Broker != controller {
@@ -197,7 +197,7 @@ func addExternal(t *testing.T, version string) {
 	}
 	for i := range b.Brokers {
 		if changes := lb.Changes(i); len(changes) != 1 {
-			t.Errorf("held probes stay open through planned restarts, and the balancer saw broker %d change: %v", i+1, changes)
+			t.Errorf("held probes stay open through planned restarts, and the load balancer saw broker %d change: %v", i+1, changes)
 		}
 	}
 	b.adopted(manifest)
@@ -230,7 +230,7 @@ func (b *bed) togetherAfter(lb *sandbox.Forwarder, restarts []sandbox.Restart) {
 		}
 		changes := lb.Changes(i)
 		if len(changes) == 0 || !changes[0].Up || !lb.Up(i) {
-			b.Fatalf("the balancer never saw broker %d up: %v", i+1, changes)
+			b.Fatalf("the load balancer never saw broker %d up: %v", i+1, changes)
 		}
 		if changes[0].At.Before(last.Started) {
 			b.Errorf("the probe of broker %d opened at %s, before the last broker was started at %s", i+1, changes[0].At, last.Started)
@@ -242,8 +242,8 @@ func (b *bed) togetherAfter(lb *sandbox.Forwarder, restarts []sandbox.Restart) {
 	}
 }
 
-// adopted starts agents without a past beside brokers that already run what the
-// manifest says: nothing may happen but that they say so.
+// adopted starts agents without a past next to brokers that already run what the
+// manifest says: they must say so, and do nothing else.
 func (b *bed) adopted(string) {
 	b.Helper()
 	b.fleet.Close()

@@ -197,7 +197,7 @@ func (b *bed) allow(principal string, rules ...acl) {
 	b.known(principal, true, rules...)
 }
 
-// revoke takes rules away again.
+// revoke removes rules again.
 func (b *bed) revoke(principal string, rules ...acl) {
 	b.Helper()
 	b.admin(func(ctx context.Context, cl *kgo.Client) error {
@@ -374,7 +374,7 @@ func (b *bed) get(url string) string {
 	return text.String()
 }
 
-// verifyAs is the customer's look through the balancer, with a login.
+// verifyAs connects as a customer would, through the load balancer, with a login.
 func (b *bed) verifyAs(host, client string) (string, int) {
 	b.Helper()
 	return b.command("verify", "--listener", "EXTERNAL", "--bootstrap", net.JoinHostPort("b1."+fleet.Domain, "9093"), "--map", "*."+fleet.Domain+"="+host, "--client-properties", client)

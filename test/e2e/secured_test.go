@@ -100,7 +100,7 @@ func TestSecured(t *testing.T) {
 	b.once(starts)
 	load.end()
 	if away := b.watch.MostAway(); len(away) > 1 {
-		t.Errorf("brokers %v were away at the same time", away)
+		t.Errorf("brokers %v were down at the same time", away)
 	}
 
 	t.Run("the customer", func(t *testing.T) {

@@ -24,14 +24,14 @@ type shape struct {
 	looksAt     string // what gate_quorum looks at, for the table
 	cluster     sandbox.Options
 	manifest    fleet.ManifestOptions
-	// away is how many brokers may be away at the same time.
+	// away is how many brokers may be down at the same time.
 	away int
-	// checks are regular expressions for what `check` says on each broker, beside what it says everywhere.
+	// checks are regular expressions for what `check` says on each broker, in addition to what it says everywhere.
 	checks map[string]string
 	// first makes sure that the cluster is what it is meant to be.
 	first func(*bed)
-	// controllerAway takes away what controls the cluster, and gives it back. gate is what
-	// blocks meanwhile. nil where that are the brokers themselves.
+	// controllerAway stops what controls the cluster, and starts it again. gate is what
+	// blocks meanwhile. nil where the brokers themselves control it.
 	controllerAway func(*bed) (back func())
 	gate           string
 }
@@ -61,7 +61,7 @@ var shapes = []shape{
 		controllerAway: (*bed).withoutZooKeeper, gate: "gate_views",
 	},
 	{
-		name: "3 combined nodes in mid upgrade", kafka: "3.7.1, 3.9.1, 3.9.1", looksAt: "a caught-up majority without the broker",
+		name: "3 combined nodes during an upgrade", kafka: "3.7.1, 3.9.1, 3.9.1", looksAt: "a caught-up majority without the broker",
 		cluster: sandbox.Options{
 			VersionOf: func(id int32) string { return []string{"3.7.1", "3.9.1", "3.9.1"}[id-1] },
 			Format:    []string{"--release-version", "3.7"},
@@ -96,7 +96,7 @@ func TestShapes(t *testing.T) {
 	if os.Getenv("SHAPES") != "write" || t.Failed() || slices.Contains(rows, "") {
 		return
 	}
-	const head = "| cluster | Kafka | roll-out | most away | records sent | failed | lost | longest stall | what gate_quorum looks at |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+	const head = "| cluster | Kafka | roll-out | most down | records sent | failed | lost | longest stall | what gate_quorum looks at |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
 	if err := tables.Replace("../../docs/clusters.md", "shapes", head+strings.Join(rows, "")); err != nil {
 		t.Fatal(err)
 	}
@@ -136,12 +136,12 @@ func (s shape) roll(t *testing.T) string {
 		return len(restarts) == len(b.Brokers)
 	})
 	var most []int32
-	if s.controllerAway == nil { // else brokers may have been away for want of that, too
+	if s.controllerAway == nil { // else brokers may have been down for want of that, too
 		most = b.watch.MostAway()
 	}
 	most = mostAway(restarts, most)
 	if len(most) > s.away || len(most) > 1 && slices.ContainsFunc(most, func(id int32) bool { return s.manifest.Zone(id) != s.manifest.Zone(most[0]) }) {
-		t.Errorf("brokers %v were away at the same time", most)
+		t.Errorf("brokers %v were down at the same time", most)
 	}
 	for _, r := range restarts[:len(restarts)-1] {
 		if seen.long(r.Broker, r.Requested) {
@@ -174,7 +174,7 @@ func (s shape) shown(b *bed, manifest string) {
 	})
 }
 
-// outage is how long what controls a cluster is away. An agent looks every few
+// outage is how long what controls a cluster is down. An agent looks every few
 // seconds while a gate does not pass; that must not use up what a broker answers with.
 const outage = 30 * time.Second
 

@@ -76,8 +76,8 @@ func (b *Bed) HAProxy(ctx context.Context, p Probing) (*Balancer, error) {
 }
 
 // haproxyConfig leaves a connection to a broker that refuses without a second try, as a
-// balancer of packets does. HAProxy takes a plain TCP check back before the connection is
-// made, so that no process ever sees it; with linger it makes and ends one.
+// load balancer of packets does. HAProxy resets a plain TCP check before the connection is
+// made, so no process ever sees it; with linger it makes and ends one.
 func (b *Bed) haproxyConfig(p Probing) string {
 	var text strings.Builder
 	how := "  option tcp-check\n  tcp-check connect linger\n"
@@ -148,7 +148,7 @@ func (l *Balancer) note(id int32, up bool) {
 	l.changes[id] = append(l.changes[id], sandbox.Change{At: time.Now(), Up: up})
 }
 
-// Up is true while the balancer sends clients to a broker.
+// Up is true while the load balancer sends clients to a broker.
 func (l *Balancer) Up(id int32) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -163,7 +163,7 @@ func (l *Balancer) Changes(id int32) []sandbox.Change {
 	return slices.Clone(l.changes[id])
 }
 
-// Close ends the balancer. It may be called twice.
+// Close ends the load balancer. It may be called twice.
 func (l *Balancer) Close() error {
 	if l.stop == nil {
 		return nil

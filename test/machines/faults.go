@@ -13,7 +13,7 @@ func (h *Host) Cut(ctx context.Context) error {
 	return ip(ctx, "link set "+h.Name+" down", "-n", switchNS)
 }
 
-// Mend puts it back.
+// Mend connects it again.
 func (h *Host) Mend(ctx context.Context) error {
 	return ip(ctx, "link set "+h.Name+" up", "-n", switchNS)
 }

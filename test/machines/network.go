@@ -35,7 +35,7 @@ func hosts() map[string]*Host {
 }
 
 // switchNS is the namespace that holds the bridge. The host's own has no interface
-// of the bed, so that nothing can leave it.
+// of the bed, so nothing can leave it.
 const switchNS = prefix + "sw"
 
 func (h *Host) netns() string { return prefix + h.Name }
@@ -61,7 +61,7 @@ func connect(ctx context.Context, all map[string]*Host) error {
 		return err
 	}
 	for _, h := range all {
-		// What cloud-init writes into /etc/sysctl.d on a VM; a container may not set it.
+		// What cloud-init writes into /etc/sysctl.d on a VM; a container has no right to set it.
 		if err := h.within(func() error {
 			return os.WriteFile("/proc/sys/net/ipv4/ip_local_reserved_ports", []byte(ExternalPort+","+ProbePort), 0o644)
 		}); err != nil {

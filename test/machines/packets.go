@@ -11,7 +11,7 @@ import (
 	"example.com/kpls-agent/test/sandbox"
 )
 
-// NFTables starts a balancer of packets in the kernel, as a cloud's is: it proxies nothing, a
+// NFTables starts a load balancer of packets in the kernel, as a cloud's is: it proxies nothing, a
 // flow that is up goes on when its broker is taken out, and a new one is left without an answer.
 func (b *Bed) NFTables(ctx context.Context, p Probing) (*Balancer, error) {
 	l := &Balancer{bed: b, changes: map[int32][]sandbox.Change{}}

@@ -17,7 +17,7 @@ const lookEvery = 100 * time.Millisecond
 // closed probe of it counts as missed: an agent takes a moment to find it fit.
 const settled = 10 * time.Second
 
-// Watch notes, from outside, which broker was away when, and which probes failed.
+// Watch notes, from outside, which broker was down when, and which probes failed.
 type Watch struct {
 	bed     *Bed
 	probing bool
@@ -65,7 +65,7 @@ func (w *Watch) Run(ctx context.Context) {
 	looks.Wait()
 }
 
-// ask notes whom the broker sees away. One that is away itself says nothing.
+// ask notes which brokers the broker sees down. One that is down itself says nothing.
 func (w *Watch) ask(ctx context.Context, m *Machine) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -128,7 +128,7 @@ func (w *Watch) Probes(t time.Time) int {
 	return n
 }
 
-// Away are the brokers besides one that somebody saw away at t: in the last answer of each
+// Away are the brokers, except one, that another broker saw down at t: in the last answer of each
 // broker in the second before.
 func (w *Watch) Away(t time.Time, but int32) []int32 {
 	w.mu.Lock()
@@ -150,14 +150,14 @@ func (w *Watch) Away(t time.Time, but int32) []int32 {
 	return away
 }
 
-// Outage is a time for which a broker was away.
+// Outage is a time for which a broker was down.
 type Outage struct {
 	Broker   int32
 	From, To time.Time
 }
 
 // Outages are the times that have begun since t and are over, for which a broker
-// was away in the eyes of another.
+// was down as another one saw it.
 func (w *Watch) Outages(t time.Time) []Outage {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -85,7 +85,7 @@ func TestWords(t *testing.T) {
 			continue
 		case strings.HasSuffix(path, ".md"):
 			lines = prose(read(t, filepath.Join(root, path)))
-		case strings.HasPrefix(path, "packaging/") && !generated(path), strings.HasPrefix(path, "systemd/"), strings.HasPrefix(path, ".github/"), path == "Makefile":
+		case slices.ContainsFunc(texts, func(e *regexp.Regexp) bool { return e.MatchString(path) }) && !generated(path):
 			lines = numbered(read(t, filepath.Join(root, path)))
 		case strings.HasSuffix(path, ".go") && slices.Contains(clean, dir):
 			lines = goText(t, path)
@@ -134,6 +134,13 @@ func faults(rules []rule, path string, lines map[int]string) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// texts are files in which everything is read by people, in addition to documents.
+var texts = []*regexp.Regexp{
+	regexp.MustCompile(`^(packaging|systemd|\.github|\.ci)/`),
+	regexp.MustCompile(`\.(sh|yml|yaml)$`),
+	regexp.MustCompile(`^Makefile$`),
 }
 
 var code = regexp.MustCompile("`[^`]*`")

@@ -127,7 +127,7 @@ func (s *system) turn(but *machines.Machine, phases ...string) *machines.Machine
 	}
 }
 
-// other is a VM besides one.
+// other is another VM than m.
 func (s *system) other(m *machines.Machine) *machines.Machine {
 	return s.Machine(m.ID%machines.Brokers + 1)
 }

@@ -32,19 +32,19 @@ func (s *system) nftables(p machines.Probing) *machines.Balancer {
 	return s.balancer(func(ctx context.Context) (*machines.Balancer, error) { return s.NFTables(ctx, p) })
 }
 
-// unseen expects that the balancer saw nothing of a roll-out.
+// unseen expects that the load balancer saw nothing of a roll-out.
 func (s *system) unseen(lb *machines.Balancer, begun time.Time) {
 	s.Helper()
 	for _, m := range s.Machines {
 		for _, c := range lb.Changes(m.ID) {
 			if c.At.After(begun) {
-				s.Errorf("the balancer took %s in or out at %s (up: %v)", m.Name, c.At.Format("15:04:05.000"), c.Up)
+				s.Errorf("the load balancer took %s in or out at %s (up: %v)", m.Name, c.At.Format("15:04:05.000"), c.Up)
 			}
 		}
 	}
 }
 
-// waitedFor expects that the balancer took each broker out, and had it back
+// waitedFor expects that the load balancer took each broker out, and had it back
 // before the next one was restarted.
 func (s *system) waitedFor(lb *machines.Balancer, restarts []restart) {
 	s.Helper()
@@ -60,12 +60,12 @@ func (s *system) waitedFor(lb *machines.Balancer, restarts []restart) {
 			}
 		}
 		if down.IsZero() || up.IsZero() {
-			s.Errorf("the balancer never took b%d out and in again: %v", r.broker, lb.Changes(r.broker))
+			s.Errorf("the load balancer never took b%d out and in again: %v", r.broker, lb.Changes(r.broker))
 			continue
 		}
-		s.Logf("the balancer saw b%d down for %.1f s", r.broker, up.Sub(down).Seconds())
+		s.Logf("the load balancer saw b%d down for %.1f s", r.broker, up.Sub(down).Seconds())
 		if i+1 < len(restarts) && restarts[i+1].at.Before(up) {
-			s.Errorf("b%d was restarted at %s, the balancer had b%d back at %s only", restarts[i+1].broker,
+			s.Errorf("b%d was restarted at %s, the load balancer had b%d back at %s only", restarts[i+1].broker,
 				restarts[i+1].at.Format("15:04:05.000"), r.broker, up.Format("15:04:05.000"))
 		}
 	}
@@ -114,7 +114,7 @@ func closedFlows(s *system) {
 	s.waitedFor(lb, t.judge())
 }
 
-// unprobed: nobody waits for a balancer that is not there.
+// unprobed: nobody waits for a load balancer that is not there.
 func unprobed(s *system) {
 	s.during("during_restart: close", "drain: 0s")
 	lb, err := s.Straight(s.Context())
@@ -148,7 +148,7 @@ func lostBroker(s *system) {
 	m := s.turn(nil, "applying", "restarting")
 	s.on(m, "printf '[Service]\\nExecStartPre=/bin/false\\n' >/etc/systemd/system/kafka.service.d/broken.conf && systemctl daemon-reload")
 	s.orElse(m, "rm -f /etc/systemd/system/kafka.service.d/broken.conf; systemctl daemon-reload; systemctl reset-failed kafka; systemctl start kafka; kpls-agent resume")
-	s.until("the balancer has taken "+m.Name+" out", func() bool { return !lb.Up(m.ID) })
+	s.until("the load balancer has taken "+m.Name+" out", func() bool { return !lb.Up(m.ID) })
 	r := s.wait("a person is asked for", func(r fleet.Report) bool {
 		return r.State == "halted" && r.Row(m.ID).Reason.Code == "needs_operator"
 	})
@@ -158,9 +158,9 @@ func lostBroker(s *system) {
 			s.Errorf("b%d was restarted while %s was lost", r.broker, m.Name)
 		}
 	}
-	// Who has mended it resumes, and does not wait until it serves.
+	// Whoever has repaired it resumes, and does not wait until it serves.
 	s.on(m, "rm /etc/systemd/system/kafka.service.d/broken.conf && systemctl daemon-reload && systemctl reset-failed kafka && systemctl start kafka && kpls-agent resume")
 	end()
 	t.judge()
-	s.until("the balancer has "+m.Name+" back", func() bool { return lb.Up(m.ID) })
+	s.until("the load balancer has "+m.Name+" back", func() bool { return lb.Up(m.ID) })
 }

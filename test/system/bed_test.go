@@ -141,7 +141,7 @@ func (s *system) balancer(start func(context.Context) (*machines.Balancer, error
 	}
 	s.Cleanup(func() { lb.Close() })
 	for _, m := range s.Machines {
-		s.until("the balancer finds "+m.Name, func() bool { return lb.Up(m.ID) })
+		s.until("the load balancer finds "+m.Name, func() bool { return lb.Up(m.ID) })
 	}
 	return lb
 }

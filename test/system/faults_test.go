@@ -11,7 +11,7 @@ import (
 	"example.com/kpls-agent/test/sandbox"
 )
 
-// fault starts a balancer and traffic through it.
+// fault starts a load balancer and traffic through it.
 func (s *system) fault() *traffic {
 	s.Helper()
 	s.haproxy(machines.Fast)
@@ -236,8 +236,8 @@ func (s *system) staysOpen(m *machines.Machine) {
 	}
 }
 
-// repairs: what only a person can mend holds the roll-out up, each agent says
-// what it is, and the roll-out goes on by itself afterwards. What a person writes
+// repairs: what only an operator can repair holds the roll-out up, each agent says
+// what it is, and the roll-out continues by itself afterwards. What an operator writes
 // into server.properties stays, unless it is the agent's to say.
 func repairs(s *system) {
 	s.during("during_restart: close", "drain: 2s") // a restart that is refused must close no probe

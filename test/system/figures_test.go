@@ -74,7 +74,7 @@ func tenRolls(s *system) {
 	aimed("changefeed through ten roll-outs, longest stall", 1.7, worst.LongestStall.Seconds(), "s", fmt.Sprintf("p99 %.2f s in the worst", worst.P99.Seconds()))
 }
 
-// outages measures for how long the brokers were away in the eyes of the others, and of the balancer.
+// outages measures for how long the brokers were down as the others, and the load balancer, saw it.
 func (s *system) outages(name string, lb *machines.Balancer, t *traffic) {
 	var own, seen time.Duration
 	for _, o := range t.watch.Outages(t.begun) {
@@ -90,8 +90,8 @@ func (s *system) outages(name string, lb *machines.Balancer, t *traffic) {
 			}
 		}
 	}
-	measured(name+": longest a broker was away in the eyes of the others", own.Seconds(), "s", "")
-	measured(name+": longest a broker was away in the eyes of the balancer", seen.Seconds(), "s", "")
+	measured(name+": longest a broker was down as the others saw it", own.Seconds(), "s", "")
+	measured(name+": longest a broker was down as the load balancer saw it", seen.Seconds(), "s", "")
 }
 
 // security is what systemd thinks of the agent's unit; less is better, of 10.
@@ -145,6 +145,6 @@ func resting(s *system) {
 		cpu = max(cpu, (ticks-before[i])/100/time.Since(begun).Seconds()*100)
 		memory, own = max(memory, rss/1024), max(own, anon/1024)
 	}
-	aimed("agent at rest, CPU", 0.2, cpu, "% of a core", "the busiest of three over 10 minutes, with Prometheus and the balancer asking")
+	aimed("agent at rest, CPU", 0.2, cpu, "% of a core", "the busiest of three over 10 minutes, with Prometheus and the load balancer asking")
 	aimed("agent at rest, resident memory", 25, memory, "MiB", fmt.Sprintf("the largest of three; %.1f MiB of it are its own, the rest file pages", own))
 }

@@ -21,7 +21,7 @@ type directive struct {
 	lines string // as in the unit, without a value where it is the unit's
 	from  string // what the agent is kept from
 	act   string // succeeds where it is not forbidden; empty where there is none to try
-	user  bool   // the act is for the agent's user; else root's, so that nothing but the directive forbids it
+	user  bool   // the act is for the agent's user; else root's: nothing but the directive forbids it
 	weak  bool   // a container forbids the act anyway
 }
 

@@ -37,7 +37,7 @@ func story(s *system) {
 		t.Fatal(err)
 	}
 	s.createTopic()
-	measured("three machines switched on to three brokers serving", time.Since(begun).Seconds(), "s", "with cloud-init beside it")
+	measured("three machines switched on to three brokers serving", time.Since(begun).Seconds(), "s", "with cloud-init at the same time")
 	traffic := s.start(sandbox.NewLoad(s.within()), false) // the probes open when all brokers serve
 	s.settled()
 	measured("three machines switched on to EXTERNAL on all brokers", time.Since(begun).Seconds(), "s", "soak 2 s")
@@ -46,7 +46,7 @@ func story(s *system) {
 		t.Errorf("%d restarts for %d brokers: %v", len(restarts), machines.Brokers, restarts)
 	}
 	for _, m := range s.Machines {
-		s.until("the balancer finds "+m.Name, func() bool { return lb.Up(m.ID) })
+		s.until("the load balancer finds "+m.Name, func() bool { return lb.Up(m.ID) })
 		if out := s.on(m, "cloud-init status; systemctl --failed --no-legend"); !strings.Contains(out, "status: done") || strings.Contains(out, "failed") {
 			t.Errorf("%s: %s", m.Name, out)
 		}

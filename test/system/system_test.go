@@ -10,7 +10,7 @@ type step struct {
 	run  func(*system)
 }
 
-// steps go through everything on one bed: the story first, which leaves three
+// steps go through everything on one bed: the step story first, which leaves three
 // brokers with EXTERNAL; then each fault, which leaves them as it found them.
 var steps = []step{
 	{"story", story},
@@ -22,12 +22,12 @@ var steps = []step{
 	{"first boot", firstBoot},
 	{"the agent's own start", ownStart},
 	{"agents killed, stuck and downgraded at rest", replaced},
-	{"agents killed and upgraded in mid roll-out", killedAndUpgraded},
+	{"agents killed and upgraded during a roll-out", killedAndUpgraded},
 	{"VM frozen in its turn, agent gone", frozenAndSilent},
 	{"VMs rebooted", rebooted},
 	{"cable cut in its turn", cut},
 	{"log directory full", diskFull},
-	{"what a person has to mend", repairs},
+	{"what an operator has to repair", repairs},
 	{"held, HAProxy", held},
 	{"closed, nftables", closedFlows},
 }

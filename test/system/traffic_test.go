@@ -49,7 +49,7 @@ type traffic struct {
 	begun time.Time
 	watch *machines.Watch
 	// mayGiveUp is set where the client may give records up, which it never took for
-	// sent: brokers are away that no agent took down, or it has so few retries that a
+	// sent: brokers are down that no agent took down, or it has so few retries that a
 	// slow machine uses them up.
 	mayGiveUp bool
 	// silenced is the broker whose agent the test has stopped, and its probe with it.
@@ -91,7 +91,7 @@ func (s *system) start(load runner, probing bool) *traffic {
 }
 
 // judge ends the traffic and holds what every fault must leave true: no
-// acknowledged record lost, no broker taken down while another was away, no
+// acknowledged record lost, no broker taken down while another was down, no
 // probe of a healthy broker missed. It returns the restarts the agents asked for.
 func (t *traffic) judge() []restart {
 	t.s.Helper()
@@ -117,7 +117,7 @@ func (t *traffic) account() ([]restart, sandbox.Figures) {
 		away := t.watch.Away(r.at, r.broker)
 		t.s.Logf("the agent of b%d restarted its broker at %s", r.broker, r.at.Format("15:04:05.000"))
 		if len(away) > 0 {
-			t.s.Errorf("when b%d was restarted at %s, brokers %v were away", r.broker, r.at.Format("15:04:05.000"), away)
+			t.s.Errorf("when b%d was restarted at %s, brokers %v were down", r.broker, r.at.Format("15:04:05.000"), away)
 		}
 	}
 	missed := slices.DeleteFunc(t.watch.Missed(t.begun), func(p machines.Probe) bool { return p.Broker == t.silenced })

@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"errors"
@@ -10,35 +10,35 @@ import (
 	"example.com/kpls-agent/internal/config"
 )
 
-// checkLent warns of ports that Linux may have lent to an outgoing connection when
+// checkEphemeral warns of ports that Linux may have lent to an outgoing connection when
 // they are to be bound. Its two files hold for IPv6, too; see ip_local_port_range in
 // https://docs.kernel.org/networking/ip-sysctl.html.
-func checkLent(ports []int) finding {
+func checkEphemeral(ports []int) Finding {
 	const dir = "/proc/sys/net/ipv4/"
 	lent, err := os.ReadFile(dir + "ip_local_port_range")
 	reserved, errReserved := os.ReadFile(dir + "ip_local_reserved_ports")
 	if err = errors.Join(err, errReserved); err != nil {
-		return unseenLent(err)
+		return unseenEphemeral(err)
 	}
-	return judgeLent(ports, strings.TrimSpace(string(lent)), strings.TrimSpace(string(reserved)))
+	return judgeEphemeral(ports, strings.TrimSpace(string(lent)), strings.TrimSpace(string(reserved)))
 }
 
-const lentPorts = "ports that Linux lends"
+const ephemeralPorts = "ports that Linux lends"
 
-func unseenLent(err error) finding {
-	return doubtful(lentPorts, "which these are cannot be seen (%s); see `sysctl net.ipv4.ip_local_port_range net.ipv4.ip_local_reserved_ports`", config.OneLine(err))
+func unseenEphemeral(err error) Finding {
+	return doubtful(ephemeralPorts, "which these are cannot be seen (%s); see `sysctl net.ipv4.ip_local_port_range net.ipv4.ip_local_reserved_ports`", config.OneLine(err))
 }
 
-// judgeLent goes by the first and last port that are lent, and by the list of those
+// judgeEphemeral goes by the first and last port that are lent, and by the list of those
 // that are not, such as 8080,9000-9010, which may be empty.
-func judgeLent(ports []int, lent, reserved string) finding {
+func judgeEphemeral(ports []int, lent, reserved string) Finding {
 	var first, last int
 	if _, err := fmt.Sscan(lent, &first, &last); err != nil {
-		return unseenLent(fmt.Errorf("ip_local_port_range is %q: %w", lent, err))
+		return unseenEphemeral(fmt.Errorf("ip_local_port_range is %q: %w", lent, err))
 	}
 	kept, err := parsePorts(reserved)
 	if err != nil {
-		return unseenLent(fmt.Errorf("ip_local_reserved_ports is %q: %w", reserved, err))
+		return unseenEphemeral(fmt.Errorf("ip_local_reserved_ports is %q: %w", reserved, err))
 	}
 	var ours, list []string
 	for _, p := range ports {
@@ -47,13 +47,13 @@ func judgeLent(ports []int, lent, reserved string) finding {
 		}
 	}
 	if len(ours) == 0 {
-		return well(lentPorts, "none of ours")
+		return well(ephemeralPorts, "none of ours")
 	}
 	if reserved != "" {
 		list = append(list, reserved)
 	}
 	list = append(list, ours...)
-	return doubtful(lentPorts, "Linux may lend %s to an outgoing connection, and what listens there cannot be started again meanwhile; reserve them, as root: "+
+	return doubtful(ephemeralPorts, "Linux may lend %s to an outgoing connection, and what listens there cannot be started again meanwhile; reserve them, as root: "+
 		"`echo net.ipv4.ip_local_reserved_ports=%s >/etc/sysctl.d/60-kpls-agent.conf && sysctl --load=/etc/sysctl.d/60-kpls-agent.conf`",
 		strings.Join(ours, ", "), strings.Join(list, ","))
 }

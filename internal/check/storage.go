@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"fmt"
@@ -7,11 +7,11 @@ import (
 )
 
 // checkStorage says what is wrong with the log directories.
-func checkStorage(dirs []restart.LogDir, unknown string) []finding {
+func checkStorage(dirs []restart.LogDir, unknown string) []Finding {
 	if unknown != "" {
-		return []finding{broken("log directories", "%s", unknown)}
+		return []Finding{broken("log directories", "%s", unknown)}
 	}
-	var findings []finding
+	var findings []Finding
 	for _, d := range dirs {
 		switch {
 		case d.Fault != "":

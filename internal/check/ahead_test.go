@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"encoding/json"
@@ -79,7 +79,7 @@ func TestDropText(t *testing.T) {
 		},
 	}}}
 	got := checkDynamic(entries, properties(t, ""), 7)
-	if len(got) != 1 || got[0].Level != levelFault || !strings.HasSuffix(got[0].Text, "; put num.io.threads=32 into server.properties") || !strings.Contains(got[0].Text, "--entity-name 7") {
+	if len(got) != 1 || got[0].Level != Fault || !strings.HasSuffix(got[0].Text, "; put num.io.threads=32 into server.properties") || !strings.Contains(got[0].Text, "--entity-name 7") {
 		t.Errorf("%+v", got)
 	}
 }
@@ -88,7 +88,7 @@ func TestDropText(t *testing.T) {
 // seen a line that is gone may be of it.
 func TestCheckHidden(t *testing.T) {
 	got := checkPending(nil, []config.PendingEdit{{Name: "num.io.threads", Running: "16", File: "8 # tuned"}}, true)
-	if len(got) != 1 || got[0].Level != levelWarning || got[0].Text != "num.io.threads: server.properties has 8 # tuned, and --override on the broker's command line has 16, "+
+	if len(got) != 1 || got[0].Level != Warning || got[0].Text != "num.io.threads: server.properties has 8 # tuned, and --override on the broker's command line has 16, "+
 		"which hides that line, also after a restart; change the override, or remove it" {
 		t.Errorf("%+v", got)
 	}
@@ -113,7 +113,11 @@ func TestCheckPending(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		started := string(contents(t, filepath.Join("testdata", "answers", version+"-set.properties")))
+		data, err := os.ReadFile(filepath.Join("testdata", "answers", version+"-set.properties"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		started := string(data)
 		for _, c := range []struct {
 			name, file string
 			want       []string

@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"context"
@@ -11,10 +11,10 @@ import (
 	"example.com/kpls-agent/internal/unit"
 )
 
-// become gives this process, which is root's, the user and the groups of a service,
+// Become gives this process, which is root's, the user and the groups of a service,
 // so that it may what the service may. Its group of server.properties is no group of
 // its user: only the unit has it. Nothing is done for a service that is not there.
-func become(ctx context.Context, service string) error {
+func Become(ctx context.Context, service string) error {
 	if !unit.Booted() {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"testing"
@@ -11,21 +11,21 @@ const gib = 1 << 30
 func TestCheckStorage(t *testing.T) {
 	for _, c := range []struct {
 		dir   restart.LogDir
-		level level
+		level Level
 		says  string
 	}{
 		{
 			restart.LogDir{Path: "/a", Free: 5 * gib, Total: 10 * gib},
-			levelOK,
+			OK,
 			"/a: 5120 MiB free of 10240 MiB; its meta.properties is there",
 		},
 		{
 			restart.LogDir{Path: "/a", Free: 5 * gib, Total: 10 * gib, Unseen: "X cannot be seen"},
-			levelWarning,
+			Warning,
 			"/a: 5120 MiB free of 10240 MiB; X cannot be seen",
 		},
-		{restart.LogDir{Path: "/a", Free: -1, Total: -1}, levelWarning, "/a: its free space cannot be seen"},
-		{restart.LogDir{Path: "/a", Free: -1, Total: -1, Fault: "offline"}, levelFault, "offline"},
+		{restart.LogDir{Path: "/a", Free: -1, Total: -1}, Warning, "/a: its free space cannot be seen"},
+		{restart.LogDir{Path: "/a", Free: -1, Total: -1, Fault: "offline"}, Fault, "offline"},
 	} {
 		got := checkStorage([]restart.LogDir{c.dir}, "")
 		if len(got) != 1 || got[0].Level != c.level || got[0].Text != c.says {

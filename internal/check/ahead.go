@@ -1,6 +1,7 @@
-package main
+package check
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 
@@ -20,28 +21,30 @@ func entityOf(level string, broker int32) string {
 	return "--entity-default"
 }
 
-func dropText(d restart.DynamicDrop, broker int32) string {
+// DropText says that a restart would take a dynamic setting away, and what to do.
+func DropText(d restart.DynamicDrop, broker int32) string {
 	return fmt.Sprintf("%s is %s by kafka-configs %s, and a broker starts with %s (server.properties, or Kafka's default "+
 		"where it has none): Kafka accepts at most twice and at least half of that, and otherwise refuses all dynamic "+
 		"settings of that level, min.insync.replicas too; put %s into server.properties",
 		d.Name, d.Dynamic, entityOf(d.Level, broker), d.File, d.Fix)
 }
 
-func droppedText(d restart.Dropped, broker int32) string {
+// DroppedText says that a start has taken a dynamic setting away, and what to do.
+func DroppedText(d restart.Dropped, broker int32) string {
 	return fmt.Sprintf("%s is %s by kafka-configs %s, and the broker runs with %s: it refused the dynamic settings of that "+
 		"level at its start; find the setting that its log names (\"configs could not be applied\"), put it right, and set "+
 		"it again or restart the broker",
-		d.Name, d.Dynamic, entityOf(d.Level, broker), orElse(d.InForce, "none"))
+		d.Name, d.Dynamic, entityOf(d.Level, broker), cmp.Or(d.InForce, "none"))
 }
 
 // checkDynamic judges what kafka-configs has set, and what a restart would make of it.
-func checkDynamic(entries map[string]config.RunningValue, file *config.Properties, broker int32) []finding {
-	var findings []finding
+func checkDynamic(entries map[string]config.RunningValue, file *config.Properties, broker int32) []Finding {
+	var findings []Finding
 	for _, d := range config.Dropped(entries) {
-		findings = append(findings, broken("dynamic settings", "%s", droppedText(restart.Dropped(d), broker)))
+		findings = append(findings, broken("dynamic settings", "%s", DroppedText(restart.Dropped(d), broker)))
 	}
 	for _, d := range config.DropsAhead(entries, file) {
-		findings = append(findings, broken("dynamic settings", "%s", dropText(restart.DynamicDrop(d), broker)))
+		findings = append(findings, broken("dynamic settings", "%s", DropText(restart.DynamicDrop(d), broker)))
 	}
 	if len(findings) == 0 {
 		findings = append(findings, well("dynamic settings", "in force, and a restart keeps them"))
@@ -49,15 +52,15 @@ func checkDynamic(entries map[string]config.RunningValue, file *config.Propertie
 	return findings
 }
 
-// pendingText says what the process was not started with. A line that is gone may be an --override,
+// PendingText says what the process was not started with. A line that is gone may be an --override,
 // where these cannot be seen.
-func pendingText(e restart.PendingEdit, overridesSeen bool) string {
+func PendingText(e restart.PendingEdit, overridesSeen bool) string {
 	where, place := "server.properties", "line"
 	if e.Override {
 		where, place = "--override on the broker's command line", "override"
 	}
 	text := fmt.Sprintf("%s: the process was started with %s, and %s has %s",
-		e.Name, orElse(e.Running, "none"), where, orElse(e.File, "none"))
+		e.Name, cmp.Or(e.Running, "none"), where, cmp.Or(e.File, "none"))
 	switch {
 	case e.Invalid != "":
 		text += fmt.Sprintf("; Kafka does not start with that: %s; correct the %s", e.Invalid, place)
@@ -67,15 +70,15 @@ func pendingText(e restart.PendingEdit, overridesSeen bool) string {
 	return text
 }
 
-// hiddenText says that a line of the file has no effect.
-func hiddenText(e config.PendingEdit) string {
+// HiddenText says that a line of the file has no effect.
+func HiddenText(e config.PendingEdit) string {
 	return fmt.Sprintf("%s: server.properties has %s, and --override on the broker's command line has %s, which hides that line, "+
-		"also after a restart; change the override, or remove it", e.Name, orElse(e.File, "none"), orElse(e.Running, "none"))
+		"also after a restart; change the override, or remove it", e.Name, cmp.Or(e.File, "none"), cmp.Or(e.Running, "none"))
 }
 
 // checkAhead compares what the process runs with what it would find at a start. A file that
 // cannot be read was told of before.
-func checkAhead(s *settings.Settings, n host.Node, p host.Process, overrides map[string]string) []finding {
+func checkAhead(s *settings.Settings, n host.Node, p host.Process, overrides map[string]string) []Finding {
 	file, err := host.ReadProperties(s.ServerProperties)
 	if err != nil {
 		return nil
@@ -103,11 +106,11 @@ func desiredOf(manifest string, broker int32) (config.Desired, error) {
 	return m.For(broker)
 }
 
-func checkPending(edits, hidden []config.PendingEdit, overridesSeen bool) []finding {
+func checkPending(edits, hidden []config.PendingEdit, overridesSeen bool) []Finding {
 	const what = "edits of server.properties"
-	var findings []finding
+	var findings []Finding
 	for _, e := range edits {
-		text := "a restart brings this too: " + pendingText(restart.PendingEdit(e), overridesSeen)
+		text := "a restart brings this too: " + PendingText(restart.PendingEdit(e), overridesSeen)
 		if e.Invalid != "" {
 			findings = append(findings, ofFile(broken(what, "%s", text)))
 		} else {
@@ -115,7 +118,7 @@ func checkPending(edits, hidden []config.PendingEdit, overridesSeen bool) []find
 		}
 	}
 	for _, e := range hidden {
-		findings = append(findings, doubtful(what, "%s", hiddenText(e)))
+		findings = append(findings, doubtful(what, "%s", HiddenText(e)))
 	}
 	if len(findings) == 0 {
 		findings = append(findings, well(what, "the process was started with all of them"))

@@ -1,15 +1,11 @@
-package main
+package check
 
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -21,13 +17,13 @@ import (
 
 // checkPorts asks for every port of the manifest, and for that of the metrics,
 // whether it is free or ours.
-func checkPorts(ctx context.Context, s *settings.Settings, owners portuse.Owners, d config.Desired, running []config.Effective) []finding {
-	agent := askNeighbour(ctx, s.HTTPListen)
-	var findings []finding
+func checkPorts(ctx context.Context, s *settings.Settings, owners portuse.Owners, d config.Desired, running []config.Effective) []Finding {
+	agent := AskNeighbour(ctx, s.HTTPListen)
+	var findings []Finding
 	for _, e := range d.Endpoints {
 		findings = append(findings,
 			judgePort("port of "+e.Name, host.Bindable(ctx, e.BindHost, e.BindPort), owners, e.BindPort, host.Holds(running, e.BindPort), "the broker"),
-			judgePort("probe port of "+e.Name, host.Bindable(ctx, e.ProbeHost, e.ProbePort), owners, e.ProbePort, agent.open(e.Name), "the agent"))
+			judgePort("probe port of "+e.Name, host.Bindable(ctx, e.ProbeHost, e.ProbePort), owners, e.ProbePort, agent.Open(e.Name), "the agent"))
 	}
 	findings = append(findings, checkAsked(agent, d, time.Now())...)
 	name, port, err := net.SplitHostPort(s.HTTPListen)
@@ -36,8 +32,8 @@ func checkPorts(ctx context.Context, s *settings.Settings, owners portuse.Owners
 		return append(findings, judged("port of the metrics", err, ""))
 	}
 	return append(findings,
-		judgePort("port of the metrics", host.Bindable(ctx, name, number), owners, number, agent.runs(), "the agent"),
-		checkLent(portsOf(d, number)))
+		judgePort("port of the metrics", host.Bindable(ctx, name, number), owners, number, agent.Runs(), "the agent"),
+		checkEphemeral(portsOf(d, number)))
 }
 
 // portsOf are all ports that the broker and the agent bind for the manifest, and more.
@@ -52,7 +48,7 @@ func portsOf(d config.Desired, more ...int) []int {
 
 // judgePort says what it means that a port could be bound, or not. Its holder is
 // ours or a stranger.
-func judgePort(what string, err error, owners portuse.Owners, port int, ours bool, holder string) finding {
+func judgePort(what string, err error, owners portuse.Owners, port int, ours bool, holder string) Finding {
 	switch {
 	case err == nil:
 		return well(what, "%d is free", port)
@@ -66,38 +62,4 @@ func judgePort(what string, err error, owners portuse.Owners, port int, ours boo
 		return well(what, "%d is not for this user to bind, which says nothing about Kafka's", port)
 	}
 	return broken(what, "%d cannot be bound (%v)", port, err)
-}
-
-// neighbour is the agent that runs here, as its metrics show it; empty if none answers.
-type neighbour string
-
-func (n neighbour) runs() bool { return strings.Contains(string(n), "\nkpls_agent_build_info{") }
-
-// open is true if the agent keeps the probe port of the listener open.
-func (n neighbour) open(listener string) bool {
-	return strings.Contains(string(n), fmt.Sprintf("\nkpls_agent_probe_open{listener=%q} 1\n", listener))
-}
-
-// askNeighbour asks the agent that may run here.
-func askNeighbour(ctx context.Context, listen string) neighbour {
-	name, port, err := net.SplitHostPort(listen)
-	if err != nil {
-		return ""
-	}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host.DialHost(name), port)+"/metrics", nil)
-	if err != nil {
-		return ""
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "" // as a rule: nobody listens
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20))
-	if err != nil {
-		return ""
-	}
-	return neighbour("\n" + string(body))
 }

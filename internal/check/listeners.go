@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"context"
@@ -14,8 +14,8 @@ import (
 
 // checkListeners asks each listener of the manifest that the process has, as the
 // daemon does for its probe.
-func checkListeners(ctx context.Context, s *settings.Settings, n host.Node, d config.Desired, running []config.Effective) []finding {
-	var findings []finding
+func checkListeners(ctx context.Context, s *settings.Settings, n host.Node, d config.Desired, running []config.Effective) []Finding {
+	var findings []Finding
 	for _, e := range d.Endpoints {
 		if !slices.ContainsFunc(running, func(r config.Effective) bool { return r.Name == e.Name }) {
 			continue
@@ -31,8 +31,8 @@ func checkListeners(ctx context.Context, s *settings.Settings, n host.Node, d co
 
 // judgeListener says what a check of a listener came to. unseen is why it saw the
 // listener from outside only.
-func judgeListener(what string, err, unseen error) []finding {
-	var findings []finding
+func judgeListener(what string, err, unseen error) []Finding {
+	var findings []Finding
 	if _, ok := errors.AsType[*kafka.CertificateError](err); ok {
 		findings = append(findings, doubtful(what, "%s", config.OneLine(err)))
 		err = nil
@@ -43,7 +43,7 @@ func judgeListener(what string, err, unseen error) []finding {
 	case unseen != nil:
 		return append(findings, doubtful(what, "it answers; what it tells its clients cannot be seen: %s", config.OneLine(unseen)))
 	case len(findings) == 0:
-		return []finding{well(what, "it serves")}
+		return []Finding{well(what, "it serves")}
 	}
 	return findings
 }

@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"context"
@@ -20,19 +20,19 @@ import (
 const stopNeeded = 330 * time.Second
 
 // checkUnit checks the broker's service.
-func checkUnit(ctx context.Context, s *settings.Settings) []finding {
+func checkUnit(ctx context.Context, s *settings.Settings) []Finding {
 	u, _, err := host.NewUnit(s, slog.New(slog.DiscardHandler))
 	if err != nil {
-		return []finding{judged("commands", err, "")}
+		return []Finding{judged("commands", err, "")}
 	}
 	systemd, ok := u.(*unit.Systemd)
 	if !ok {
-		return []finding{judgeState("commands", u.State(ctx)), unseenUnit()}
+		return []Finding{judgeState("commands", u.State(ctx)), unseenUnit()}
 	}
 	defer systemd.Close()
 	seen, err := systemd.Look(ctx)
 	if err != nil {
-		return []finding{judged("unit "+s.Unit, err, "")}
+		return []Finding{judged("unit "+s.Unit, err, "")}
 	}
 	findings := judgeSetup(s.Unit, seen.Setup)
 	if seen.LoadState != "loaded" {
@@ -47,15 +47,15 @@ func checkUnit(ctx context.Context, s *settings.Settings) []finding {
 }
 
 // unseenUnit stands for all lines on the unit where the settings have commands instead of one.
-func unseenUnit() finding {
+func unseenUnit() Finding {
 	return doubtful("unit", "cannot be seen: the settings have `commands`. The agent does not know what these do beyond the broker's own process: "+
 		"whether a stop ends other Kafka processes or removes data, whether the broker has time to stop, whether it starts at boot, "+
 		"whether its command line has --override. It refuses no restart for that; see to it by hand, or, where systemd runs the broker, name its `unit` in the settings")
 }
 
-// unitFaults are the faults of the broker's unit that a roll-out would meet, and what of it is to be written down,
+// UnitFaults are the faults of the broker's unit that a roll-out would meet, and what of it is to be written down,
 // where one of its files is hidden.
-func unitFaults(ctx context.Context, s *settings.Settings, hidden func(path string) bool) ([]finding, *unit.Seen, error) {
+func UnitFaults(ctx context.Context, s *settings.Settings, hidden func(path string) bool) ([]Finding, *unit.Seen, error) {
 	u, _, err := host.NewUnit(s, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, nil, err
@@ -69,13 +69,13 @@ func unitFaults(ctx context.Context, s *settings.Settings, hidden func(path stri
 	if err != nil || seen.LoadState != "loaded" {
 		return nil, nil, err // one that is not there yet is no fault of this machine's set-up
 	}
-	faults := slices.DeleteFunc(ofUnit(seen.Judge(host.UnitBroker(s))), func(f finding) bool { return f.Level != levelFault })
+	faults := slices.DeleteFunc(ofUnit(seen.Judge(host.UnitBroker(s))), func(f Finding) bool { return f.Level != Fault })
 	return faults, seen.Write(hidden), nil
 }
 
 // ofUnit are the verdicts on the unit as lines of check. What lets the agent refuse a restart is a fault.
-func ofUnit(verdicts []unit.Verdict) []finding {
-	var out []finding
+func ofUnit(verdicts []unit.Verdict) []Finding {
+	var out []Finding
 	for _, v := range verdicts {
 		switch v.Level {
 		case unit.OK:
@@ -93,7 +93,7 @@ func ofUnit(verdicts []unit.Verdict) []finding {
 
 // judgeState takes every state for well that the service manager can tell: a
 // broker may be stopped.
-func judgeState(what string, f restart.UnitFacts) finding {
+func judgeState(what string, f restart.UnitFacts) Finding {
 	if f.State == restart.UnitUnknown {
 		return broken(what, "%s", f.Detail)
 	}
@@ -101,15 +101,15 @@ func judgeState(what string, f restart.UnitFacts) finding {
 }
 
 // judgeSetup judges the unit's settings, each on its own; one that is not loaded has none.
-func judgeSetup(name string, u unit.Setup) []finding {
+func judgeSetup(name string, u unit.Setup) []Finding {
 	loaded := judgeLoaded(name, u)
 	if u.LoadState != "loaded" {
-		return []finding{loaded}
+		return []Finding{loaded}
 	}
-	return []finding{loaded, judgeBoot(name, u), judgeProcess(name, u), judgeKill(name, u), judgeStopTime(name, u), judgeExitStatus(name, u), judgeRestarts(name, u)}
+	return []Finding{loaded, judgeBoot(name, u), judgeProcess(name, u), judgeKill(name, u), judgeStopTime(name, u), judgeExitStatus(name, u), judgeRestarts(name, u)}
 }
 
-func judgeLoaded(name string, u unit.Setup) finding {
+func judgeLoaded(name string, u unit.Setup) Finding {
 	what := "unit " + name
 	switch {
 	case u.LoadState == "masked":
@@ -129,7 +129,7 @@ func judgeLoaded(name string, u unit.Setup) finding {
 	return well(what, "%s", u.Fragment)
 }
 
-func judgeBoot(name string, u unit.Setup) finding {
+func judgeBoot(name string, u unit.Setup) Finding {
 	const what = "start at boot"
 	if u.UnitFileState == "disabled" {
 		return doubtful(what, "the unit is disabled, so that the broker stays down after a reboot; `systemctl enable %s`", name)
@@ -138,7 +138,7 @@ func judgeBoot(name string, u unit.Setup) finding {
 }
 
 // judgeProcess asks whether systemd sees the broker's process come and go.
-func judgeProcess(name string, u unit.Setup) finding {
+func judgeProcess(name string, u unit.Setup) Finding {
 	const what = "process of the unit"
 	switch {
 	case u.Type == "oneshot" || u.RemainAfterExit:
@@ -152,7 +152,7 @@ func judgeProcess(name string, u unit.Setup) finding {
 // The signals at which a JVM runs its shutdown hooks: HUP, INT and TERM.
 var politeSignals = []int{1, 2, 15}
 
-func judgeKill(name string, u unit.Setup) finding {
+func judgeKill(name string, u unit.Setup) Finding {
 	const what = "way to stop"
 	switch {
 	case u.KillMode == "none":
@@ -167,7 +167,7 @@ func judgeKill(name string, u unit.Setup) finding {
 	return well(what, "KillMode=%s, signal %d", u.KillMode, u.KillSignal)
 }
 
-func judgeStopTime(name string, u unit.Setup) finding {
+func judgeStopTime(name string, u unit.Setup) Finding {
 	const what = "time to stop"
 	switch {
 	case u.TimeoutStop == unit.Forever:
@@ -178,7 +178,7 @@ func judgeStopTime(name string, u unit.Setup) finding {
 	return well(what, "%s", u.TimeoutStop)
 }
 
-func judgeExitStatus(name string, u unit.Setup) finding {
+func judgeExitStatus(name string, u unit.Setup) Finding {
 	const what = "exit status"
 	const bySIGTERM = 143 // of a JVM
 	if !slices.Contains(u.SuccessExitStatus, bySIGTERM) {
@@ -193,7 +193,7 @@ func judgeExitStatus(name string, u unit.Setup) finding {
 // judgeRestarts asks whether systemd leaves a start for a roll-back. A broker
 // that fails over a manifest is started by a roll-out, by Restart= again, and
 // then by the roll-back; beyond its limit systemd refuses every start.
-func judgeRestarts(name string, u unit.Setup) finding {
+func judgeRestarts(name string, u unit.Setup) Finding {
 	const what = "automatic restarts"
 	const startsOfARollOut = 3 // the roll-out's, the roll-back's, and one by hand
 	limited := u.StartLimitBurst > 0 && u.StartLimitInterval > 0
@@ -212,7 +212,7 @@ func judgeRestarts(name string, u unit.Setup) finding {
 
 // judgeSynchronized is about NTP. What the agents need of their clocks is little:
 // an agent counts as silent by the time of its last record.
-func judgeSynchronized(synchronized bool, err error) finding {
+func judgeSynchronized(synchronized bool, err error) Finding {
 	const what = "clock synchronization"
 	switch {
 	case err != nil:
@@ -227,7 +227,7 @@ func judgeSynchronized(synchronized bool, err error) finding {
 const clockOff, clockFar = 2 * time.Second, 30 * time.Second
 
 // judgeClock is about this machine's clock beside the active controller's.
-func judgeClock(ahead, uncertain time.Duration, err error) finding {
+func judgeClock(ahead, uncertain time.Duration, err error) Finding {
 	const what = "clock"
 	if err != nil {
 		return doubtful(what, "%s", config.OneLine(err))

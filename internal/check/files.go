@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"errors"
@@ -16,12 +16,12 @@ import (
 	"example.com/kpls-agent/internal/settings"
 )
 
-func checkNode(s *settings.Settings, n host.Node, err error) finding {
+func checkNode(s *settings.Settings, n host.Node, err error) Finding {
 	return ofFile(judged("server.properties", err, fmt.Sprintf("%s, broker %d, %s at %s", s.ServerProperties, n.BrokerID, n.Word(), n.Agents.Address())))
 }
 
 // checkManifest checks the manifest, and what it makes of this broker.
-func checkManifest(s *settings.Settings, n host.Node) (*config.Manifest, config.Desired, []finding) {
+func checkManifest(s *settings.Settings, n host.Node) (*config.Manifest, config.Desired, []Finding) {
 	path := s.Manifest
 	data, err := os.ReadFile(path)
 	var m *config.Manifest
@@ -30,7 +30,7 @@ func checkManifest(s *settings.Settings, n host.Node) (*config.Manifest, config.
 	} else if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%w; put the manifest there, the agent does nothing without one", err)
 	}
-	findings := append([]finding{judgedFile("manifest", err, path)}, checkMount("manifest", path)...)
+	findings := append([]Finding{judgedFile("manifest", err, path)}, checkMount("manifest", path)...)
 	if err != nil {
 		return nil, config.Desired{}, findings
 	}
@@ -56,12 +56,12 @@ func checkManifest(s *settings.Settings, n host.Node) (*config.Manifest, config.
 
 // checkMount tells of a file that is not the one that its writers replace. A mount
 // that only the agent's own unit has is seen where the check runs within it.
-func checkMount(what, path string) []finding {
+func checkMount(what, path string) []Finding {
 	if err := durable.Current(path); err != nil {
-		return []finding{ofFile(broken(what, "%s", err.Error()))}
+		return []Finding{ofFile(broken(what, "%s", err.Error()))}
 	}
 	if durable.Mounted(path) {
-		return []finding{doubtful(what, "%s is a mount point of its own: once its source is replaced by a rename, as editors "+
+		return []Finding{doubtful(what, "%s is a mount point of its own: once its source is replaced by a rename, as editors "+
 			"and deployment tools do, its old content stays here; mount the folder %s instead of the file (`findmnt` lists the mounts)",
 			path, filepath.Dir(path))}
 	}
@@ -70,24 +70,24 @@ func checkMount(what, path string) []finding {
 
 // checkLines looks for lines of server.properties that Kafka reads without a word
 // and that are hardly meant.
-func checkLines(path string) []finding {
+func checkLines(path string) []Finding {
 	const what = "lines of server.properties"
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil // said by the line of server.properties
 	}
-	var findings []finding
+	var findings []Finding
 	for _, odd := range config.Oddities(path, data) {
 		findings = append(findings, doubtful(what, "%s", odd))
 	}
 	if len(findings) == 0 {
-		return []finding{well(what, "no key twice, no torn line")}
+		return []Finding{well(what, "no key twice, no torn line")}
 	}
 	return findings
 }
 
 // judgedFile keeps the lines of a file's faults apart.
-func judgedFile(what string, err error, note string) finding {
+func judgedFile(what string, err error, note string) Finding {
 	if err != nil {
 		return ofFile(broken(what, "%s", err.Error()))
 	}
@@ -95,8 +95,8 @@ func judgedFile(what string, err error, note string) finding {
 }
 
 // checkPlaces checks what the agent must be able to write.
-func checkPlaces(s *settings.Settings) []finding {
-	return []finding{
+func checkPlaces(s *settings.Settings) []Finding {
+	return []Finding{
 		checkUser(os.Geteuid()),
 		judged("right to replace server.properties", durable.Replaceable(s.ServerProperties), s.ServerProperties),
 		judged("state directory", writable(s.StateDir), s.StateDir),
@@ -105,7 +105,7 @@ func checkPlaces(s *settings.Settings) []finding {
 	}
 }
 
-func checkUser(uid int) finding {
+func checkUser(uid int) Finding {
 	if uid == 0 {
 		return doubtful("user", "root may do everything, so that this says nothing about the rights of the agent's user; with the settings of kpls-agent.service, check takes its user; otherwise run this as that user")
 	}
@@ -135,7 +135,7 @@ func existing(dir string) string {
 // spaceNeeded is far more than the agent ever writes there.
 const spaceNeeded = 16 << 20
 
-func checkSpace(what, dir string) finding {
+func checkSpace(what, dir string) Finding {
 	var st unix.Statfs_t
 	if err := unix.Statfs(existing(dir), &st); err != nil {
 		return doubtful(what, "how much there is cannot be seen (%v)", err)
@@ -143,7 +143,7 @@ func checkSpace(what, dir string) finding {
 	return judgeSpace(what, dir, st.Bavail*uint64(st.Bsize)) //nolint:gosec // never negative
 }
 
-func judgeSpace(what, dir string, free uint64) finding {
+func judgeSpace(what, dir string, free uint64) Finding {
 	if free < spaceNeeded {
 		return doubtful(what, "the file system of %s has %d KiB left; free some space, or files cannot be replaced", dir, free>>10)
 	}

@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"context"
@@ -13,10 +13,6 @@ import (
 	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/internal/settings"
 )
-
-// preflightTimeout bounds the checks at the start of the agent, most of it for a
-// broker that is about to start as well.
-const preflightTimeout = 2 * time.Minute
 
 // answers waits until the own broker answers, and returns why it did not.
 func answers(ctx context.Context, client *kafka.Client) error {
@@ -37,12 +33,12 @@ func answers(ctx context.Context, client *kafka.Client) error {
 
 // checkKafka checks the login and what it allows, and the clock by that of Kafka;
 // it returns what the broker runs.
-func checkKafka(ctx context.Context, s *settings.Settings, n host.Node, c *host.Cluster, client *kafka.Client) ([]finding, restart.RunningFacts, host.Process) {
+func checkKafka(ctx context.Context, s *settings.Settings, n host.Node, c *host.Cluster, client *kafka.Client) ([]Finding, restart.RunningFacts, host.Process) {
 	version, err := client.Version(ctx)
 	if kafka.LoginRefused(err) {
 		err = fmt.Errorf("%w; the running agent tries again at a change of the login at once, and else within a minute", err)
 	}
-	findings := []finding{judged("login to Kafka", err, "Kafka "+version)}
+	findings := []Finding{judged("login to Kafka", err, "Kafka "+version)}
 	if err != nil {
 		return findings, restart.RunningFacts{At: time.Now(), Err: err.Error()}, host.Process{}
 	}
@@ -68,12 +64,12 @@ func checkKafka(ctx context.Context, s *settings.Settings, n host.Node, c *host.
 	return append(findings, judgeRights(rights, s.Kafka.Topic, s.Kafka.User())...), running, p
 }
 
-func judgeView(f restart.ClusterFacts) []finding {
+func judgeView(f restart.ClusterFacts) []Finding {
 	var err error
 	if f.Err != "" {
 		err = errors.New(f.Err)
 	}
-	findings := []finding{judged("cluster", err, fmt.Sprintf("brokers %s, %d views in %s", joinIDs(f.Brokers), len(f.Views), f.Took.Round(time.Millisecond)))}
+	findings := []Finding{judged("cluster", err, fmt.Sprintf("brokers %s, %d views in %s", joinIDs(f.Brokers), len(f.Views), f.Took.Round(time.Millisecond)))}
 	switch q := f.Quorum; {
 	case f.QuorumErr != "":
 		return append(findings, broken("quorum", "%s", f.QuorumErr))
@@ -92,7 +88,7 @@ func judgeView(f restart.ClusterFacts) []finding {
 }
 
 // judgeRights names the command for each right that lacks.
-func judgeRights(r kafka.Rights, topic, user string) []finding {
+func judgeRights(r kafka.Rights, topic, user string) []Finding {
 	principal := "User:" + user
 	if user == "" {
 		principal = "the agent's principal"
@@ -100,7 +96,7 @@ func judgeRights(r kafka.Rights, topic, user string) []finding {
 	grant := func(ops []string, on string) string {
 		return fmt.Sprintf("kafka-acls --bootstrap-server ... --add --allow-principal %q --operation %s %s", principal, strings.Join(ops, " --operation "), on)
 	}
-	var findings []finding
+	var findings []Finding
 	if len(r.Cluster) > 0 {
 		findings = append(findings, broken("rights on the cluster", "%s may not %s; %s", principal, strings.Join(r.Cluster, " and "), grant(r.Cluster, "--cluster")))
 	}
@@ -115,7 +111,7 @@ func judgeRights(r kafka.Rights, topic, user string) []finding {
 			n, principal, few(r.Hidden), grant([]string{"Describe", "DescribeConfigs"}, "--topic '*'")))
 	}
 	if len(findings) == 0 {
-		return []finding{well("rights in Kafka", "all that the agent needs")}
+		return []Finding{well("rights in Kafka", "all that the agent needs")}
 	}
 	return findings
 }

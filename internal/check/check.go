@@ -1,0 +1,109 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"example.com/kpls-agent/internal/host"
+	"example.com/kpls-agent/internal/kafka"
+	"example.com/kpls-agent/internal/portuse"
+	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/settings"
+)
+
+// All goes from what everything else stands on to what stands on it.
+func All(ctx context.Context, s *settings.Settings, owners portuse.Owners, offline bool) []Finding {
+	quiet := slog.New(slog.DiscardHandler)
+	n, err := host.ReadNode(s)
+	findings := append([]Finding{checkNode(s, n, err)}, checkMount("server.properties", s.ServerProperties)...)
+	findings = append(findings, checkLines(s.ServerProperties)...)
+	if err != nil {
+		return append(findings, checkPlaces(s)...)
+	}
+	m, desired, found := checkManifest(s, n)
+	st := host.Holding(s, m)
+	findings = append(findings, found...)
+	findings = append(findings, checkPlaces(s)...)
+	if offline {
+		return findings
+	}
+	findings = append(findings, checkUnit(ctx, s)...)
+	client, err := host.Dial(s, n, quiet, nil)
+	if err != nil {
+		return append(findings, judged("login to Kafka", err, ""))
+	}
+	defer client.Close()
+	found, running, process := checkKafka(ctx, s, n, host.NewCluster(s, n, st, client), client)
+	findings = append(findings, found...)
+	findings = append(findings, checkListeners(ctx, s, n, desired, process.Listeners)...)
+	findings = append(findings, checkPorts(ctx, s, owners, desired, process.Listeners)...)
+	f := host.ViewFiles(s, n.BrokerID, st)
+	f.Learned(process)
+	return append(findings, checkRestart(ctx, s, n, f, running)...)
+}
+
+// checkRestart says whether the agent would restart this broker, as far as this VM knows: it
+// walks the agent's own list. The lines before it say more of each.
+func checkRestart(ctx context.Context, s *settings.Settings, n host.Node, f *host.Files, running restart.RunningFacts) []Finding {
+	u, _, err := host.NewUnit(s, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil // the lines on the unit say so
+	}
+	facts := restart.Facts{Now: time.Now(), Unit: u.State(ctx), Running: running}
+	f.HeardBy(ctx, u)
+	facts.Manifest = f.Manifest(facts.Running)
+	if err := u.MayRestart(ctx); err != nil {
+		facts.Right.Denied = err.Error()
+	}
+	unfit := restart.Unfit(n.BrokerID, facts)
+	switch {
+	case len(unfit) > 0:
+		codes := make([]string, len(unfit))
+		for i, r := range unfit {
+			codes[i] = string(r.Code)
+		}
+		return []Finding{doubtful("a restart of this broker", "the agent would not do it now (%s): %s", strings.Join(codes, ", "), unfit[0].Text)}
+	case facts.Running.Err != "":
+		return []Finding{doubtful("a restart of this broker", "what the process runs cannot be seen: %s", facts.Running.Err)}
+	case s.Unit == "":
+		return []Finding{doubtful("a restart of this broker", "nothing that the agent sees is in the way; what the commands do beyond the broker cannot be seen")}
+	}
+	return []Finding{well("a restart of this broker", "nothing on this VM is in the way; `kpls-agent plan` looks at the cluster")}
+}
+
+// Preflight tells the log at the start of the agent what is not well, as far as
+// the agent does not say it anyway, and returns. The broker may be about to
+// start beside it: it is waited for.
+func Preflight(ctx context.Context, s *settings.Settings, n host.Node, client *kafka.Client, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, preflightTimeout)
+	defer cancel()
+	tell := func(findings ...Finding) {
+		for _, f := range findings {
+			switch f.Level {
+			case OK:
+			case Warning:
+				log.Warn("check", "what", f.What, "text", f.Text)
+			case Fault:
+				log.Error("check", "what", f.What, "text", f.Text)
+			}
+		}
+	}
+	tell(checkLines(s.ServerProperties)...)
+	tell(checkPlaces(s)...)
+	tell(checkUnit(ctx, s)...)
+	if err := answers(ctx, client); err != nil {
+		if !errors.Is(ctx.Err(), context.Canceled) { // the agent ends
+			tell(judged("login to Kafka", err, ""))
+		}
+		return
+	}
+	found, _, _ := checkKafka(ctx, s, n, host.NewCluster(s, n, host.Holding(s, nil), client), client)
+	tell(found...)
+}
+
+// preflightTimeout bounds the checks at the start of the agent, most of it for a
+// broker that is about to start as well.
+const preflightTimeout = 2 * time.Minute
