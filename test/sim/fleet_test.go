@@ -90,7 +90,9 @@ func (r *run) untilRest(most time.Duration) {
 func (r *run) slowest() int {
 	least := r.log.end()
 	for _, a := range r.agents {
-		least = min(least, a.offset)
+		if !a.dead { // the next process of a dead one begins anew
+			least = min(least, a.offset)
+		}
 	}
 	return least
 }

@@ -28,6 +28,8 @@ type broker struct {
 	stopping bool // its service manager has told it to stop
 	stopped  bool // somebody stopped it
 	starts   int
+	named    int // the start that name is of
+	name     string
 	// restarts counts the service manager's own starts since somebody last asked for one.
 	restarts int
 	// startFailures are those in which no process of the broker's came to run.
@@ -64,7 +66,13 @@ func (c config) equal(o config) bool {
 	return c.hidden == o.hidden && maps.Equal(c.listeners, o.listeners)
 }
 
-func (b *broker) invocation() string { return fmt.Sprintf("%d-%d", b.id, b.starts) }
+// invocation names the process of the last start. Every decision asks for it, so it is kept.
+func (b *broker) invocation() string {
+	if b.named != b.starts {
+		b.named, b.name = b.starts, fmt.Sprintf("%d-%d", b.id, b.starts)
+	}
+	return b.name
+}
 
 // calm is true if nothing has befallen the broker since its process started.
 func (b *broker) calm(now time.Time) bool {

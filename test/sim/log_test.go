@@ -150,7 +150,10 @@ func (l *coordLog) commit(w write) {
 // as is the view up to an offset in the eyes of a VM whose clock is off: the
 // records have other clocks' times.
 func (l *coordLog) as(offset int, skew time.Duration) *restart.View {
-	v := l.views[offset-l.base]
+	v := restart.NewView() // nothing was read yet
+	if offset > 0 {
+		v = l.views[offset-l.base]
+	}
 	if skew == 0 {
 		return v
 	}

@@ -88,6 +88,7 @@ func (m mutant) hunt(t *testing.T, most uint64) (promise string, seeds int) {
 
 // TestSimulationOneByOne plays seeds in their order up to the first that fails, for TestMutants.
 func TestSimulationOneByOne(t *testing.T) {
+	seldom(t)
 	for seed := range number(t, "SIM_RUNS", runs) {
 		if r := play(seed, false); len(r.failures) > 0 {
 			t.Fatalf("seed %d: %v", seed, r.failures)

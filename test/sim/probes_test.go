@@ -16,6 +16,7 @@ const balancerEvery = 5 * time.Second
 // probe is one listener's port for the load balancer. The socket outlives the
 // agent (systemd keeps it); what is known about it does not.
 type probe struct {
+	name     string
 	open     bool
 	openedAt time.Time
 	gap      bool // it was closed since the restart began
@@ -24,17 +25,32 @@ type probe struct {
 
 // probes are the ports of one VM.
 type probes struct {
-	ports   map[string]*probe
+	ports   []*probe
 	allowed []string
 	planned time.Time // when a planned restart was announced; zero: none is
 	held    []string  // open when it was
+	// facts is what the prober said last, of the listeners of a manifest: one map, used again for each decision.
+	facts map[string]restart.ProbeFacts
+	of    *version
+}
+
+// find returns the port of a listener, nil if it never had one.
+func (p *probes) find(name string) *probe {
+	for _, q := range p.ports {
+		if q.name == name {
+			return q
+		}
+	}
+	return nil
 }
 
 func (p *probes) port(name string) *probe {
-	if p.ports[name] == nil {
-		p.ports[name] = &probe{}
+	q := p.find(name)
+	if q == nil {
+		q = &probe{name: name}
+		p.ports = append(p.ports, q)
 	}
-	return p.ports[name]
+	return q
 }
 
 func (b *broker) serves(name string) bool {
@@ -84,10 +100,10 @@ func (a *agent) beginPlanned() {
 		return
 	}
 	a.probes.planned, a.probes.held = a.now, nil
-	for name, p := range a.probes.ports {
+	for _, p := range a.probes.ports {
 		p.gap = false
 		if p.open {
-			a.probes.held = append(a.probes.held, name)
+			a.probes.held = append(a.probes.held, p.name)
 		}
 	}
 	a.settle()
@@ -109,8 +125,11 @@ func (a *agent) endPlanned() {
 func (a *agent) probeFacts() map[string]restart.ProbeFacts {
 	a.settle()
 	b := a.broker(a.id)
-	out := map[string]restart.ProbeFacts{}
-	for _, name := range a.versions[a.manifest].names() {
+	v := a.versions[a.manifest]
+	if a.probes.of != v {
+		a.probes.facts, a.probes.of = make(map[string]restart.ProbeFacts, len(v.names())), v
+	}
+	for _, name := range v.names() {
 		p := a.probes.port(name)
 		f := restart.ProbeFacts{At: a.now, Serving: b.serves(name), Open: p.open, Gap: p.gap, Balancer: a.balancer && p.wasOpen}
 		if !f.Serving {
@@ -119,7 +138,7 @@ func (a *agent) probeFacts() map[string]restart.ProbeFacts {
 		if p.open && a.balancer {
 			f.Answered = int(a.since(p.openedAt) / balancerEvery)
 		}
-		out[name] = f
+		a.probes.facts[name] = f
 	}
-	return out
+	return a.probes.facts
 }

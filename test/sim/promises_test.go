@@ -308,7 +308,7 @@ func (t takedown) probesClosed() string {
 			return fmt.Sprintf("the log allows the probes of %s, which is being taken away", name)
 		}
 		for _, o := range t.agents {
-			if p := o.probes.ports[name]; p != nil && p.open && !t.undo {
+			if p := o.probes.find(name); p != nil && p.open && !t.undo {
 				return fmt.Sprintf("the probe of %s on broker %d is open, which is being taken away", name, o.id)
 			}
 		}

@@ -81,7 +81,7 @@ func (r *run) setUp() {
 	r.log.clock = func(id int32) time.Duration { return r.agents[id-1].skew }
 	for _, b := range r.brokers {
 		h := &host{id: b.id, file: "v0"}
-		r.agents = append(r.agents, &agent{run: r, host: h, probes: probes{ports: map[string]*probe{}}})
+		r.agents = append(r.agents, &agent{run: r, host: h})
 	}
 }
 
@@ -108,6 +108,9 @@ func (r *run) untilTheEnd() {
 	for len(r.failures) == 0 {
 		if !r.next(r.scripted.Add(patience)) {
 			break
+		}
+		if r.played%1000 == 0 {
+			r.log.forget(r.slowest())
 		}
 		if r.now.Before(check) || r.now.Before(r.scripted) {
 			continue

@@ -22,9 +22,16 @@ type version struct {
 	refusedBy      int32 // the broker that cannot take it; 0 is none
 	// victims are brokers that went down with it, since the last word of an operator.
 	victims []int32
+	sorted  []string // what names returned
 }
 
-func (v *version) names() []string { return slices.Sorted(maps.Keys(v.wants.listeners)) }
+// names lists the listeners that it has, in their order.
+func (v *version) names() []string {
+	if v.sorted == nil {
+		v.sorted = slices.Sorted(maps.Keys(v.wants.listeners))
+	}
+	return v.sorted
+}
 
 // runs is what a process runs that was started with it.
 func (v *version) runs() config {

@@ -69,7 +69,7 @@ func (j *judge) ended() {
 		for _, name := range j.versions[j.latest].names() {
 			stands := j.log.now().Pause != nil || len(j.unread) > 0 // nothing is activated then
 			stands = stands || a.blind                              // it has not heard of it
-			if p := a.probes.ports[name]; !stands && (p == nil || !p.open) {
+			if p := a.probes.find(name); !stands && (p == nil || !p.open) {
 				j.fail("promise 9, end", "the probe of %s on broker %d is closed in the end", name, b.id)
 			}
 		}
