@@ -42,7 +42,7 @@ type Agent struct {
 // Stale says which facts are to be read again before the next decision.
 type Stale struct{ Unit, Files bool }
 
-// Turn is one decision, and what the shell does about it besides the action.
+// Turn is one decision, and what the shell does about it in addition to the action.
 type Turn struct {
 	restart.Decision
 	// Changed is true where the phase or the reason's code is another than before; Was is the phase before.

@@ -36,7 +36,7 @@ type world struct {
 	appendErr error
 	applyErr  error
 	badStart  bool
-	denied    error // why the unit may not be restarted
+	denied    error // why the unit must not be restarted
 	stuck     time.Duration
 	slow      time.Duration // of a look at the cluster
 	asked     time.Time     // when the first restart was asked for
@@ -389,7 +389,7 @@ func TestLoopPutsBack(t *testing.T) {
 	})
 }
 
-// TestLoopTakesTheHoldOver: the probes of a new life are told of the restart that
+// TestLoopTakesTheHoldOver: the probes of a new agent process learn of the restart that
 // an earlier one was in the middle of before anything else happens, and of its end.
 func TestLoopTakesTheHoldOver(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -33,7 +33,7 @@ type Metrics struct {
 	last     restart.Phase
 }
 
-// phases in the order of a restart, so that each has a series from the start.
+// phases in the order of a restart: each has a series from the start.
 var phases = []restart.Phase{
 	restart.PhaseUnknown, restart.PhaseIdle, restart.PhaseUnmanaged, restart.PhaseRefused, restart.PhaseWaiting, restart.PhaseClaimed, restart.PhaseApplying, restart.PhaseRestarting,
 	restart.PhaseStarting, restart.PhaseCatchingUp, restart.PhaseBalancer, restart.PhaseSoaking, restart.PhaseRollback, restart.PhaseFailed, restart.PhaseStopped,

@@ -92,7 +92,7 @@ func (s SASL) Credentials() (name, password string, err error) {
 	return s.Username, password, err
 }
 
-// Secret reads the password. It is read each time it is needed, so that it can
+// Secret reads the password. It is read each time it is needed, so it can
 // be changed under a running agent, and it is kept nowhere.
 func (s SASL) Secret() (string, error) {
 	if s.PasswordEnv != "" {
@@ -208,12 +208,12 @@ func (s *Settings) check(doc *config.Document) {
 	root := doc.Root
 	unit, commands := root.Get("unit"), root.Get("commands")
 	if commands.Given && unit.Given {
-		doc.Fault(unit, "stands beside commands; keep one of the two")
+		doc.Fault(unit, "is given together with commands; keep one of the two")
 	}
 	kafka := root.Get("kafka")
 	tls, sasl, protocol, client := kafka.Get("tls"), kafka.Get("sasl"), kafka.Get("security_protocol"), kafka.Get("client_properties")
 	if client.Given && (tls.Given || sasl.Given || protocol.Given) {
-		doc.Fault(client, "stands beside security_protocol, tls or sasl, which it replaces; keep one of the two ways")
+		doc.Fault(client, "is given together with security_protocol, tls or sasl, which it replaces; keep one of the two ways")
 	}
 	if tls.Given && !tls.Bad && tls.Get("cert_file").Given != tls.Get("key_file").Given {
 		doc.Fault(tls, "has only one of cert_file and key_file; they belong together")
@@ -229,10 +229,10 @@ func (s *Settings) check(doc *config.Document) {
 	case wants && !sasl.Given:
 		doc.Fault(protocol, "%s needs a user; name one under `kafka.sasl`", word)
 	case !wants && sasl.Given:
-		doc.Fault(protocol, "%s has no users, so that kafka.sasl has no effect; write SASL_%s, or delete kafka.sasl", word, word)
+		doc.Fault(protocol, "%s has no users, so kafka.sasl has no effect; write SASL_%s, or delete kafka.sasl", word, word)
 	}
 	if tls.Given && !strings.HasSuffix(word, "SSL") {
-		doc.Fault(protocol, "%s has no TLS, so that kafka.tls has no effect; write %s, or delete kafka.tls", word, strings.Replace(word, "PLAINTEXT", "SSL", 1))
+		doc.Fault(protocol, "%s has no TLS, so kafka.tls has no effect; write %s, or delete kafka.tls", word, strings.Replace(word, "PLAINTEXT", "SSL", 1))
 	}
 }
 

@@ -26,7 +26,7 @@ func Shape() *config.Shape {
 		{Name: "http", Doc: "Metrics, `/readyz/LISTENER` and `/healthz`.", Shape: objectShape(
 			config.Field{Name: "listen", Default: ":9464", Shape: addressShape(0), Doc: "Where to listen; without a host on all addresses. " +
 				"9464 is the default of OpenTelemetry's Prometheus exporter as well: where the broker has its Java agent, choose another port here or there. " +
-				"While another process has the port, the agent goes on without it and tries again."},
+				"While another process has the port, the agent works without it and tries again."},
 		)},
 		{Name: "log", Doc: "The agent's log, on standard error.", Shape: objectShape(
 			config.Field{Name: "level", Default: "info", Doc: "The least level that is logged.", Shape: config.Shape{Kind: config.KindString, Enum: []string{"debug", "info", "warn", "error"}}},
@@ -35,7 +35,7 @@ func Shape() *config.Shape {
 		{Name: "timeouts", Doc: "How long to wait before something counts as a failure.", Shape: objectShape(
 			config.Field{Name: "start", Default: "15m", Doc: "From the restart to a broker that answers. Longer for brokers that recover their logs for longer.", Shape: spanShape(10*time.Second, 24*time.Hour)},
 			config.Field{Name: "progress", Default: "5m", Doc: "How long a broker that catches up may make no progress before the reason says `stalled`.", Shape: spanShape(10*time.Second, 24*time.Hour)},
-			config.Field{Name: "takeover", Default: "5m", Doc: "How long an agent must be silent before another may take its claim away, and then only if its broker is provably healthy.", Shape: spanShape(time.Minute, 24*time.Hour)},
+			config.Field{Name: "takeover", Default: "5m", Doc: "How long an agent must be silent before another may remove its claim, and then only if its broker is provably healthy.", Shape: spanShape(time.Minute, 24*time.Hour)},
 		)},
 		{Name: "storage", Doc: "What each log directory of the broker must have free before a restart: the larger of the two. A broker with a full disk does not come up.", Shape: objectShape(
 			config.Field{Name: "min_free_mib", Default: "1024", Doc: "In MiB; 0 asks for none.", Shape: config.Shape{Kind: config.KindInt, Min: 0, Max: 1 << 30}},

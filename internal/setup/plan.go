@@ -143,7 +143,7 @@ func (w *wanted) broker(path string, who Account, old record) {
 func (w *wanted) storage(path string, who Account) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return // told of above
+		return // reported above
 	}
 	file, err := config.ReadProperties(path, data)
 	if err != nil {
@@ -200,7 +200,7 @@ func unreadable(perm fs.FileMode, gid uint32) string {
 }
 
 // reach adds the rights on a path, and on the folders that lead there. gid is a
-// group that the agent is in beside its own.
+// group that the agent is in, in addition to its own.
 func (w *wanted) reach(path string, r acl.Rights, who Account, gid uint32) {
 	var chain []grant
 	// What the drop-in mounts into an empty home stands in folders of systemd's.
@@ -298,7 +298,7 @@ func dropIn(path string, w wanted, version int) string {
 		fmt.Fprintf(&b, "BindReadOnlyPaths=%s\n", word("-"+dir))
 	}
 	if w.group != "" {
-		fmt.Fprintf(&b, "# Its group, so that it stays Kafka's.\nSupplementaryGroups=%s\n", w.group)
+		fmt.Fprintf(&b, "# Its group: it stays Kafka's.\nSupplementaryGroups=%s\n", w.group)
 	}
 	if version >= preserves {
 		b.WriteString("# An agent that was stopped closes no probe of a healthy broker, for a while.\nFileDescriptorStorePreserve=yes\n")

@@ -43,7 +43,7 @@ func newMachine(t *testing.T) *machine {
 			return []string{"confluent" + strings.TrimPrefix(unit, "kafka"), unit}, nil // it is an alias
 		},
 	}
-	// Above it all folders are open, as they are on a VM; the test's own may not be.
+	// Above it all folders are open, as they are on a VM; the test's own might not be.
 	for at := dir; at != "/"; at = filepath.Dir(at) {
 		if lacks(at, acl.Enter, m.u.Who, m.u.Who.gid) {
 			if err := os.Chmod(at, 0o755); err != nil {
@@ -222,7 +222,7 @@ write DIR/systemd/kpls-agent.service.d/10-setup.conf
 write DIR/polkit/50-kpls-agent.rules
 have systemd read its units again
 the service has it after: systemctl restart kpls-agent`)
-	group := "# Its group, so that it stays Kafka's.\nSupplementaryGroups=SELF\n"
+	group := "# Its group: it stays Kafka's.\nSupplementaryGroups=SELF\n"
 	if os.Getgid() == 0 {
 		group = ""
 	}
@@ -410,7 +410,7 @@ func TestDropIn(t *testing.T) {
 		"an odd path":                {wanted{folders: []string{`/opt/my "kafka"/100%`}}, 0, `ReadWritePaths="-/opt/my \"kafka\"/100%%"` + "\n"},
 		"a log directory below /tmp": {wanted{folders: []string{"/etc/kafka"}, seen: []string{"/tmp/kafka-logs"}}, 0, "ReadWritePaths=\"-/etc/kafka\"\n# Log directories of the broker: whether their meta.properties are still there.\nBindReadOnlyPaths=\"-/tmp/kafka-logs\"\n"},
 		"a log directory in a home":  {wanted{seen: []string{"/home/kafka/data"}}, 0, "\n[Service]\nProtectHome=tmpfs\n# Log directories of the broker: whether their meta.properties are still there.\nBindReadOnlyPaths=\"-/home/kafka/data\"\n"},
-		"a home":                     {wanted{folders: []string{"/home/azureuser/config", "/srv/state"}, group: "azureuser"}, 0, "ProtectHome=tmpfs\nBindPaths=\"-/home/azureuser/config\"\nReadWritePaths=\"-/srv/state\"\n# Its group, so that it stays Kafka's.\nSupplementaryGroups=azureuser\n"},
+		"a home":                     {wanted{folders: []string{"/home/azureuser/config", "/srv/state"}, group: "azureuser"}, 0, "ProtectHome=tmpfs\nBindPaths=\"-/home/azureuser/config\"\nReadWritePaths=\"-/srv/state\"\n# Its group: it stays Kafka's.\nSupplementaryGroups=azureuser\n"},
 	} {
 		if got := dropIn("settings", c.w, c.version); !strings.HasSuffix(got, c.want) {
 			t.Errorf("%s:\n%s\nwant at the end:\n%s", name, got, c.want)
