@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -31,7 +31,7 @@ func TestPortsOfANeighbour(t *testing.T) {
 	if n := check.AskNeighbour(t.Context(), addr.String()); n.Runs() || n.Open("EXTERNAL") {
 		t.Errorf("nobody runs: %q", n)
 	}
-	reg, err := newRegistry(buildInfo())
+	reg, err := newRegistry(buildInfo("devel"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -52,7 +52,7 @@ func newRegistry(groups ...[]prometheus.Collector) (*prometheus.Registry, error)
 	return reg, errors.Join(errs...)
 }
 
-func buildInfo() []prometheus.Collector {
+func buildInfo(version string) []prometheus.Collector {
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "build_info", Help: "1, with the agent's version."}, []string{"version"})
 	build.WithLabelValues(version).Set(1)
 	return []prometheus.Collector{build}

@@ -1,7 +1,8 @@
-package main
+package daemon
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -23,6 +24,8 @@ import (
 	"example.com/kpls-agent/internal/probe"
 	"example.com/kpls-agent/test/tables"
 )
+
+var update = flag.Bool("update", false, "write the golden files")
 
 // describe returns name, labels and help of every collector, as it describes itself.
 func describe(cs []prometheus.Collector) []string {
@@ -50,7 +53,7 @@ func measured(t testing.TB) []prometheus.Collector {
 	t.Helper()
 	prober := probe.New(probe.Options{Logger: slog.New(slog.DiscardHandler)})
 	return slices.Concat(
-		buildInfo(), agent.NewMetrics().Collectors(), host.NewNotes(slog.New(slog.DiscardHandler)).Collectors(),
+		buildInfo("devel"), agent.NewMetrics().Collectors(), host.NewNotes(slog.New(slog.DiscardHandler)).Collectors(),
 		prober.Collectors(), kafka.NewMetrics().Collectors(), []prometheus.Collector{newBindFailures(), newHalfOpen(), newSettingsRefused(false)},
 	)
 }
@@ -106,7 +109,7 @@ func TestServeHTTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := l.Addr().String()
-	reg, err := newRegistry(buildInfo())
+	reg, err := newRegistry(buildInfo("devel"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,6 @@
 //go:build !crashpoints
 
-package main
+package daemon
 
 import "example.com/kpls-agent/internal/agent"
 

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -125,7 +125,8 @@ func TestAwaitFiles(t *testing.T) {
 			time.Sleep(time.Minute)
 		}
 		write("process.roles=controller\nnode.id=1\n")
-		write(checkedProperties)
+		write("process.roles=broker\nnode.id=1\ncontroller.quorum.voters=2@127.0.0.1:2\ncontroller.listener.names=CONTROLLER\n" +
+			"listeners=PLAINTEXT://127.0.0.1:1\nlistener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n")
 		if n := <-got; n.BrokerID != 1 {
 			t.Errorf("the broker is %+v", n)
 		}
