@@ -150,7 +150,7 @@ func lookAhead(ctx context.Context, vm *settings.Settings, n host.Node, m *confi
 	r.Drops, r.Dropped = facts.Manifest.Drops, facts.Running.Dropped
 	r.LogDirs, r.LogDirsErr = facts.Running.LogDirs, facts.Running.LogDirsErr
 	if facts.Manifest.Refusal != nil {
-		r.Refusal = facts.Manifest.Refusal.Text
+		r.Refusal = facts.Manifest.Refusal.Text()
 	}
 	r.overridesSeen = f.OverridesSeen()
 	if data, err := f.Read(); err == nil {
@@ -215,9 +215,9 @@ func (r planReport) text() string {
 		}
 	}
 	if r.Blocked != nil && r.Drift != "" {
-		fmt.Fprintf(&b, "now in the way: %s (%s)\n", r.Blocked.Text, r.Blocked.Code)
+		fmt.Fprintf(&b, "now in the way: %s (%s)\n", r.Blocked.Text(), r.Blocked.Code)
 		for _, also := range r.Also {
-			fmt.Fprintf(&b, "  and then: %s (%s)\n", also.Text, also.Code)
+			fmt.Fprintf(&b, "  and then: %s (%s)\n", also.Text(), also.Code)
 		}
 	}
 	if len(r.Unprotected) > 0 {

@@ -141,7 +141,7 @@ func (r report) table(w io.Writer, rows int) error {
 			quiet++
 			continue
 		}
-		why := b.Reason.Text
+		why := b.Reason.Text()
 		if b.Silent {
 			why = fmt.Sprintf("nothing heard for %s; before that: %s", check.Elapsed(r.At.Sub(b.Seen)), why)
 		}

@@ -17,11 +17,11 @@ func TestReportTable(t *testing.T) {
 	add := func(r restart.Record) { r.Offset, r.Time = v.Next, now.Add(-5*time.Second); v.Fold(r) }
 	add(restart.NewStatus(restart.Status{
 		Broker: 1, Cluster: "kafka-pls", Manifest: "3fa9c1d2e4b5aaaa", Phase: restart.PhaseSoaking, Since: now.Add(-42 * time.Second),
-		Reason: restart.Reason{Code: restart.CodeSoaking, Text: "healthy; must stay so for 1m0s"}, Zone: "1", Up: true, Serving: []string{"EXTERNAL"},
+		Reason: *restart.NewReason(restart.CodeSoaking, "healthy; must stay so for 1m0s"), Zone: "1", Up: true, Serving: []string{"EXTERNAL"},
 	}))
 	add(restart.NewStatus(restart.Status{
 		Broker: 2, Cluster: "kafka-pls", Manifest: "3fa9c1d2e4b5aaaa", Phase: restart.PhaseWaiting, Since: now.Add(-100 * time.Second), Drift: true,
-		Reason: restart.Reason{Code: restart.CodeOrder, Text: "broker 1 goes first (it is soaking)"}, Zone: "2", Up: true, Unprotected: []string{"lonely"},
+		Reason: *restart.NewReason(restart.CodeTurn, "broker 1 goes first (it is soaking)"), Zone: "2", Up: true, Unprotected: []string{"lonely"},
 	}))
 	add(restart.NewClaim(restart.Claim{Broker: 1, At: now.Add(-time.Minute)}, "n"))
 	var b strings.Builder

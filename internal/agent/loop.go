@@ -118,7 +118,7 @@ func (l *Loop) decide(ctx context.Context) Turn {
 		l.o.Probes.Set(t.Allowed)
 	}
 	if st := t.Status; t.Changed {
-		l.o.Logger.Info("transition", "phase", st.Phase, "reason", st.Reason.Code, "text", st.Reason.Text, "was", t.Was, "rule", t.Rule)
+		l.o.Logger.Info("transition", "phase", st.Phase, "reason", st.Reason.Code, "text", st.Reason.Text(), "was", t.Was, "rule", t.Rule)
 	}
 	l.show(t.Status)
 	if t.Settled {

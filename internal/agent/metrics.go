@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,27 +11,29 @@ import (
 
 // Metrics are the collectors of a Loop. A nil *Metrics counts nothing.
 type Metrics struct {
-	phase    *prometheus.GaugeVec
-	since    prometheus.Gauge
-	blocked  *prometheus.GaugeVec
-	vetoes   *prometheus.GaugeVec
-	up       prometheus.Gauge
-	manifest *prometheus.GaugeVec
-	drift    prometheus.Gauge
-	claims   prometheus.Gauge
-	claimed  prometheus.Gauge
-	paused   prometheus.Gauge
-	halted   prometheus.Gauge
-	pending  prometheus.Gauge
-	refused  prometheus.Gauge
-	unprot   prometheus.Gauge
-	logRead  prometheus.Gauge
-	failures *prometheus.CounterVec
-	restarts *prometheus.CounterVec
-	duration prometheus.Histogram
-	lastCode restart.Code
-	lastHash string
-	last     restart.Phase
+	phase      *prometheus.GaugeVec
+	since      prometheus.Gauge
+	blocked    *prometheus.GaugeVec
+	vetoes     *prometheus.GaugeVec
+	waits      *prometheus.GaugeVec
+	up         prometheus.Gauge
+	manifest   *prometheus.GaugeVec
+	drift      prometheus.Gauge
+	claims     prometheus.Gauge
+	claimed    prometheus.Gauge
+	paused     prometheus.Gauge
+	halted     prometheus.Gauge
+	pending    prometheus.Gauge
+	refused    prometheus.Gauge
+	unprot     prometheus.Gauge
+	logRead    prometheus.Gauge
+	failures   *prometheus.CounterVec
+	restarts   *prometheus.CounterVec
+	duration   prometheus.Histogram
+	lastCode   restart.Code
+	lastHash   string
+	lastBroker string
+	last       restart.Phase
 }
 
 // phases in the order of a restart: each has a series from the start.
@@ -49,6 +52,7 @@ func NewMetrics() *Metrics {
 		since:    gauge("phase_start_timestamp_seconds", "When the phase was entered, in seconds since the epoch."),
 		blocked:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "reason", Help: "1 for the reason this agent gives for what it does or does not do; docs/operations.md says what each means."}, []string{"reason"}),
 		vetoes:   prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "veto", Help: "1 for each veto that stands in the way of a restart of this broker, whether it is to be restarted or not, 0 for the others; at most 5 s old. Gates that look at every partition are left out: the reason names them."}, []string{"veto"}),
+		waits:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "waiting_for_broker", Help: "1 for the other broker that the reason is about; no series where it is about none."}, []string{"broker"}),
 		up:       gauge("broker_up", "1 while the broker's process runs, as the service manager says; one that is being restarted counts."),
 		manifest: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "manifest_info", Help: "1, with the hash of the manifest in force, the first 12 digits; no series without a manifest."}, []string{"hash"}),
 		drift:    gauge("drift", "1 while the broker's process does not run what the manifest says."),
@@ -60,7 +64,7 @@ func NewMetrics() *Metrics {
 		refused:  gauge("manifest_refused", "1 while a newer manifest is not in force because it is refused."),
 		unprot:   gauge("unprotected_topics", "Topics on this broker that no roll-out can protect, since they have no more replicas than min.insync.replicas; at most 10 are counted."),
 		logRead:  gauge("log_read_timestamp_seconds", "Everything appended to the coordination log before this time has been read, in seconds since the epoch."),
-		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "failed_steps_total", Help: "Steps that did not succeed and are repeated."}, []string{"step"}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "failed_actions_total", Help: "Actions that did not succeed and are repeated."}, []string{"action"}),
 		restarts: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "restarts_total", Help: "Restarts of the broker's unit that this agent asked for, by the service manager's answer."}, []string{"result"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "restart_duration_seconds", Help: "Time from asking for a restart of the unit to the service manager's answer; mostly Kafka's controlled shutdown.", Buckets: []float64{1, 2, 5, 10, 20, 30, 60, 120, 300, 600}}),
 	}
@@ -78,7 +82,7 @@ func NewMetrics() *Metrics {
 // Collectors returns what is to be registered.
 func (m *Metrics) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{
-		m.phase, m.since, m.blocked, m.vetoes, m.up, m.manifest, m.drift, m.claims, m.claimed, m.paused, m.halted, m.pending, m.refused,
+		m.phase, m.since, m.blocked, m.vetoes, m.waits, m.up, m.manifest, m.drift, m.claims, m.claimed, m.paused, m.halted, m.pending, m.refused,
 		m.unprot, m.logRead, m.failures, m.restarts, m.duration,
 	}
 }
@@ -106,6 +110,17 @@ func (m *Metrics) observe(st restart.Status, f restart.Facts) {
 		m.blocked.Reset()
 		m.blocked.WithLabelValues(string(st.Reason.Code)).Set(1)
 		m.lastCode = st.Reason.Code
+	}
+	broker := ""
+	if st.Reason.Broker != nil {
+		broker = strconv.Itoa(int(*st.Reason.Broker))
+	}
+	if m.lastBroker != broker {
+		m.waits.Reset()
+		if broker != "" {
+			m.waits.WithLabelValues(broker).Set(1)
+		}
+		m.lastBroker = broker
 	}
 	if m.lastHash != st.Manifest {
 		m.manifest.Reset()

@@ -83,7 +83,7 @@ func due(st, published restart.Status, ago time.Duration, agents int) bool {
 	if ago >= heartbeat || !same(st, published) {
 		return true
 	}
-	return st.Reason.Text != published.Reason.Text && (!st.Reason.Code.Queueing() || ago >= heartbeat-restart.Heartbeat(0))
+	return !st.Reason.Equal(published.Reason) && (!st.Reason.Code.Queueing() || ago >= heartbeat-restart.Heartbeat(0))
 }
 
 // same is true if others learn nothing new from b after a, but for the words.

@@ -8,9 +8,9 @@ import (
 )
 
 func TestDue(t *testing.T) {
-	told := restart.Status{Phase: restart.PhaseWaiting, Reason: restart.Reason{Code: restart.CodeOrder, Text: "broker 1 goes first"}}
+	told := restart.Status{Phase: restart.PhaseWaiting, Reason: *restart.NewReason(restart.CodeTurn, "broker 1 goes first")}
 	text, code := told, told
-	text.Reason.Text, code.Reason.Code = "broker 2 goes first", restart.CodePaused
+	text.Reason, code.Reason.Code = *restart.NewReason(restart.CodeTurn, "broker 2 goes first"), restart.CodePaused
 	for _, c := range []struct {
 		name   string
 		st     restart.Status

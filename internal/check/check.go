@@ -65,7 +65,7 @@ func checkRestart(ctx context.Context, s *settings.Settings, n host.Node, f *hos
 		for i, r := range unfit {
 			codes[i] = string(r.Code)
 		}
-		return []Finding{doubtful("a restart of this broker", "the agent would not do it now (%s): %s", strings.Join(codes, ", "), unfit[0].Text)}
+		return []Finding{doubtful("a restart of this broker", "the agent would not do it now (%s): %s", strings.Join(codes, ", "), unfit[0].Text())}
 	case facts.Running.Err != "":
 		return []Finding{doubtful("a restart of this broker", "what the process runs cannot be seen: %s", facts.Running.Err)}
 	case s.Unit == "":

@@ -84,7 +84,7 @@ func newBeat(p *pulse, n *notes, notifier *unit.Notifier, log *slog.Logger) func
 	var fed time.Time
 	return func(st restart.Status) {
 		p.beat()
-		text := string(st.Phase) + ": " + st.Reason.Text
+		text := string(st.Phase) + ": " + st.Reason.Text()
 		if wrong := n.text(); wrong != "" {
 			text += " [" + wrong + "]"
 		}

@@ -70,8 +70,8 @@ func TestBeat(t *testing.T) {
 	}
 	p, wrong := &pulse{}, &notes{}
 	beat := newBeat(p, wrong, n, slog.New(slog.DiscardHandler))
-	idle := restart.Status{Phase: restart.PhaseIdle, Reason: restart.Reason{Code: restart.CodeInSync, Text: "runs what\nthe manifest says"}}
-	soaking := restart.Status{Phase: restart.PhaseSoaking, Reason: restart.Reason{Code: restart.CodeSoaking, Text: "healthy"}}
+	idle := restart.Status{Phase: restart.PhaseIdle, Reason: *restart.NewReason(restart.CodeInSync, "runs what\nthe manifest says")}
+	soaking := restart.Status{Phase: restart.PhaseSoaking, Reason: *restart.NewReason(restart.CodeSoaking, "healthy")}
 	for _, st := range []restart.Status{idle, idle, soaking} {
 		beat(st)
 	}

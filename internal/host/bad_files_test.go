@@ -161,7 +161,7 @@ func TestBadServerProperties(t *testing.T) {
 			if facts.Refusal == nil {
 				t.Fatalf("not refused: %+v", facts)
 			}
-			if got := strings.ReplaceAll(facts.Refusal.Text, s.ServerProperties, "FILE"); got != tt.want {
+			if got := strings.ReplaceAll(facts.Refusal.Text(), s.ServerProperties, "FILE"); got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
 			if info, err := os.Stat(s.ServerProperties); err == nil && info.Mode().IsRegular() {

@@ -188,7 +188,7 @@ func (f *Files) Manifest(running restart.RunningFacts) restart.ManifestFacts {
 		err = errors.New(f.SettingsNote)
 	}
 	if err != nil {
-		facts.Refusal = &restart.Reason{Code: restart.CodeRefused, Text: config.OneLine(err)}
+		facts.Refusal = restart.NewReason(restart.CodeRefused, config.OneLine(err))
 	}
 	if running.Err == "" && running.Listeners != nil {
 		f.compare(&facts, s, line.Overrides)

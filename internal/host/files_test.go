@@ -323,7 +323,7 @@ func TestReplacedUnderItsMount(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = " was replaced under its bind mount, and here its old content stays; mount the folder "
-	if r := f.Manifest(restart.RunningFacts{}).Refusal; r == nil || r.Code != restart.CodeRefused || !strings.Contains(r.Text, want) {
+	if r := f.Manifest(restart.RunningFacts{}).Refusal; r == nil || r.Code != restart.CodeRefused || !strings.Contains(r.Text(), want) {
 		t.Errorf("after: %+v", r)
 	}
 	if err := f.Apply(st.current.Hash); err == nil || !strings.Contains(err.Error(), want) {
@@ -346,13 +346,13 @@ func TestRefusedWithOldSettings(t *testing.T) {
 	}
 	const want = "the settings cannot be used (line 3: no)"
 	f.SettingsNote = want
-	if r := f.Manifest(restart.RunningFacts{}).Refusal; r == nil || r.Code != restart.CodeRefused || r.Text != want {
+	if r := f.Manifest(restart.RunningFacts{}).Refusal; r == nil || r.Code != restart.CodeRefused || r.Text() != want {
 		t.Errorf("refusal %+v", r)
 	}
 	if err := os.WriteFile(vm.ServerProperties, []byte("node.id=2\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if r := f.Manifest(restart.RunningFacts{}).Refusal; r == nil || r.Text == want {
+	if r := f.Manifest(restart.RunningFacts{}).Refusal; r == nil || r.Text() == want {
 		t.Errorf("refusal %+v", r)
 	}
 }
@@ -369,7 +369,7 @@ func TestRefusedWhereNobodyHears(t *testing.T) {
 	}
 	f.line = func() unit.CommandLine { return unit.CommandLine{Deaf: "the broker is started with another file"} }
 	facts := f.Manifest(restart.RunningFacts{})
-	if !facts.FileChanges || facts.Refusal == nil || facts.Refusal.Text != f.line().Deaf {
+	if !facts.FileChanges || facts.Refusal == nil || facts.Refusal.Text() != f.line().Deaf {
 		t.Errorf("with a change: %+v", facts)
 	}
 	if err := f.Apply(facts.Hash); err != nil {

@@ -65,7 +65,7 @@ func TestRollOutWithoutARight(t *testing.T) {
 // all is true if the reason of every agent has a text.
 func (r *roll) all(text string) bool {
 	for _, a := range r.agents {
-		if !strings.Contains(a.says().Reason.Text, text) {
+		if !strings.Contains(a.says().Reason.Text(), text) {
 			return false
 		}
 	}

@@ -155,7 +155,7 @@ func (r *roll) wait(what string, ok func() bool) {
 		if time.Now().After(deadline) {
 			for _, a := range r.agents {
 				st := a.says()
-				r.Logf("broker %d: %s (%s): %s", a.id, st.Phase, st.Reason.Code, st.Reason.Text)
+				r.Logf("broker %d: %s (%s): %s", a.id, st.Phase, st.Reason.Code, st.Reason.Text())
 			}
 			r.Fatal("never: " + what)
 		}
@@ -412,7 +412,7 @@ func TestRollOutOnAPoisonedLog(t *testing.T) {
 						return !slices.ContainsFunc(r.agents, func(a *rollAgent) bool {
 							st := a.says()
 							done := begun == 1 && a.id == 1 && st.Phase == restart.PhaseIdle
-							return !done && (st.Reason.Code != c.code || !strings.Contains(st.Reason.Text, c.text))
+							return !done && (st.Reason.Code != c.code || !strings.Contains(st.Reason.Text(), c.text))
 						})
 					})
 					time.Sleep(time.Minute)

@@ -3,6 +3,7 @@ package restart
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -24,13 +25,13 @@ func (s *round) gateViews([]away) *Reason {
 	need, other := min(2, 1+len(others)), len(others) == 0
 	for _, v := range c.Views {
 		if len(v.Alive) == 0 || len(v.Topics) == 0 {
-			return because(CodeGateViews, "broker %d answered with empty metadata", v.Broker)
+			return because(CodeGateViews, "broker %d answered with empty metadata", v.Broker).of(v.Broker)
 		}
 		other = other || v.Broker != s.m.opts.Self
 	}
 	switch {
 	case len(c.Views) < need:
-		return because(CodeGateViews, "%d of the %d brokers needed for a judgement answered%s", len(c.Views), need, detail(c.Err))
+		return because(CodeGateViews, "%d of the %d brokers needed for a judgement answered%s", len(c.Views), need, detail(c.Err)).counting(need, len(c.Views))
 	case !other:
 		return because(CodeGateViews, "only this broker itself answered")
 	}
@@ -51,10 +52,10 @@ func (s *round) gateBrokers(counted []away) *Reason {
 		return nil // a broker that is away already takes nothing away
 	}
 	if len(down) > 0 {
-		return because(CodeGateBrokers, "broker %s is down; nothing is restarted until it is back%s", ids(down), s.why(down[0]))
+		return because(CodeGateBrokers, "broker %s is down; nothing is restarted until it is back%s", ids(down), s.why(down[0])).of(down[0])
 	}
 	if len(counted) > 0 {
-		return because(CodeGateBrokers, "broker %s and counts as down, and max_unavailable is %d", awayText(counted), s.maxUnavailable())
+		return because(CodeGateBrokers, "broker %s and counts as down, and max_unavailable is %d", awayText(counted), s.maxUnavailable()).of(counted[0].id)
 	}
 	return nil
 }
@@ -99,48 +100,75 @@ func (s *round) inAny(id int32) bool {
 // asks for (Kafka drops dynamic settings at a start, and tells the controller's number to none), counting every claimed broker and every one that does
 // not answer as away, in the eyes of every view. A topic that can never pass is gateUnprotected's.
 func (s *round) gatePartitions(counted []away) *Reason {
-	self := s.m.opts.Self
-	n, example := 0, ""
 	for _, v := range s.f.Cluster.Views {
+		n, worst := 0, shortage{}
 		for _, t := range v.Topics {
 			need, ok := s.f.Cluster.MinISR[t.Name]
 			if !ok {
 				return because(CodeGatePartitions, "min.insync.replicas of topic %s is not known", t.Name)
 			}
-			strict := max(need, s.f.Cluster.StrictISR[t.Name])
-			for _, p := range t.Partitions {
-				if len(p.Replicas) <= need || !slices.Contains(p.ISR, self) {
-					continue
-				}
-				left := 0
-				for _, id := range p.ISR {
-					if id != self && !isDown(counted, id) && !s.noAnswer(id) {
-						left++
-					}
-				}
-				if left < strict {
-					if n++; example == "" {
-						example = fmt.Sprintf("%s-%d has %d in-sync replicas (%s) and needs %d besides this broker", t.Name, p.ID, len(p.ISR), ids(p.ISR), strict)
-						if strict > need {
-							example += fmt.Sprintf(" (its own setting is %d, and a file or a dynamic setting of a broker says %d)", need, strict)
-						}
-						example += s.storageOf(p)
-					}
-				}
+			found, first := s.shortages(t, need, counted)
+			if n == 0 {
+				worst = first
 			}
+			n += found
 		}
-		if n > 0 {
-			break
+		if n == 0 {
+			continue
 		}
-	}
-	if n > 0 {
 		also := ""
 		if len(counted) > 0 {
 			also = fmt.Sprintf("; broker %s and counts as down", awayText(counted))
 		}
-		return because(CodeGatePartitions, "%s would come below min.insync.replicas without this broker: %s%s", partitions(n), example, also)
+		r := because(CodeGatePartitions, "%s would come below min.insync.replicas without this broker: %s%s%s", partitions(n), worst, s.storageOf(worst.Partition), also)
+		if len(counted) > 0 {
+			r.of(counted[0].id)
+		}
+		return r.ofPartition(worst.name()).counting(worst.strict, len(worst.ISR))
 	}
 	return nil
+}
+
+// shortage is a partition that would come below what it needs without this broker.
+type shortage struct {
+	Partition
+	topic string
+	// need is the topic's own number, and strict the highest that any level of the cluster asks for.
+	need, strict int
+}
+
+func (x shortage) name() string { return x.topic + "-" + strconv.Itoa(int(x.ID)) }
+
+// String says what is there and what is needed.
+func (x shortage) String() string {
+	text := fmt.Sprintf("%s has %d in-sync replicas (%s) and needs %d besides this broker", x.name(), len(x.ISR), ids(x.ISR), x.strict)
+	if x.strict > x.need {
+		text += fmt.Sprintf(" (its own setting is %d, and a file or a dynamic setting of a broker says %d)", x.need, x.strict)
+	}
+	return text
+}
+
+// shortages counts those of a topic, and returns the first.
+func (s *round) shortages(t Topic, need int, counted []away) (n int, first shortage) {
+	self, strict := s.m.opts.Self, max(need, s.f.Cluster.StrictISR[t.Name])
+	for _, p := range t.Partitions {
+		if len(p.Replicas) <= need || !slices.Contains(p.ISR, self) {
+			continue
+		}
+		left := 0
+		for _, id := range p.ISR {
+			if id != self && !isDown(counted, id) && !s.noAnswer(id) {
+				left++
+			}
+		}
+		if left >= strict {
+			continue
+		}
+		if n++; n == 1 {
+			first = shortage{p, t.Name, need, strict}
+		}
+	}
+	return n, first
 }
 
 // storageOf names the log directory that keeps a replica of a partition out of sync, where its agent says so.
@@ -214,7 +242,7 @@ func (s *round) gateQuorum(counted []away) *Reason {
 		need = len(q.Voters) - 1 // one or two voters can never keep a majority; all others must be caught up
 	}
 	if remain < need {
-		return because(CodeGateQuorum, "%d caught-up voters would remain and %d are needed%s", remain, need, behindText(behind))
+		return because(CodeGateQuorum, "%d caught-up voters would remain and %d are needed%s", remain, need, behindText(behind)).counting(need, remain)
 	}
 	return nil
 }

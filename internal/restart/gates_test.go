@@ -125,7 +125,7 @@ func TestGates(t *testing.T) {
 			switch {
 			case c.code == "" && got != nil:
 				t.Errorf("blocked by %+v", *got)
-			case c.code != "" && (got == nil || got.Code != c.code || !strings.Contains(got.Text, c.text)):
+			case c.code != "" && (got == nil || got.Code != c.code || !strings.Contains(got.Text(), c.text)):
 				t.Errorf("got %+v, want %s: %s", got, c.code, c.text)
 			}
 		})
@@ -148,12 +148,12 @@ func TestAgreement(t *testing.T) {
 		{"another cluster", func(f *Facts) { s := ok(2); s.Cluster = "x"; f.Log.View.Statuses[2] = s }, CodeManifestDiffers, `serves cluster "x"`},
 		{"not judged there", func(f *Facts) {
 			s := ok(2)
-			s.Target, s.Reason.Text = "", "looking at the process for the new manifest"
+			s.Target, s.Reason = "", *NewReason(CodeInSync, "looking at the process for the new manifest")
 			f.Log.View.Statuses[2] = s
 		}, CodeManifestDiffers, "broker 2 has yet to see what the manifest means for it (it is idle: looking at the process"},
 		{"refused there", func(f *Facts) {
 			s := ok(2)
-			s.Phase, s.Reason.Text = PhaseRefused, "port 39092 is taken"
+			s.Phase, s.Reason = PhaseRefused, *NewReason(CodeRefused, "port 39092 is taken")
 			f.Log.View.Statuses[2] = s
 		}, CodeRefusedElsewhere, "port 39092 is taken"},
 		{"silent and not done", func(f *Facts) {
@@ -179,7 +179,7 @@ func TestAgreement(t *testing.T) {
 		}, CodeAgentSilent, "broker 2"},
 		{"silent since it refused", func(f *Facts) {
 			s := ok(2)
-			s.Phase, s.Reason.Text, s.Seen = PhaseRefused, "port 39092 is taken", s.Seen.Add(-2*time.Minute)
+			s.Phase, s.Reason, s.Seen = PhaseRefused, *NewReason(CodeRefused, "port 39092 is taken"), s.Seen.Add(-2*time.Minute)
 			f.Log.View.Statuses[2] = s
 		}, CodeAgentSilent, "broker 2"},
 		{"silent and done", func(f *Facts) { s := ok(2); s.Seen = s.Seen.Add(-time.Hour); f.Log.View.Statuses[2] = s }, "", ""},
@@ -192,7 +192,7 @@ func TestAgreement(t *testing.T) {
 			f.Log.View.Clock = f.Now
 			c.spoil(&f)
 			got := stepOn(f).agreed()
-			if (got == nil) != (c.code == "") || got != nil && (got.Code != c.code || !strings.Contains(got.Text, c.text)) {
+			if (got == nil) != (c.code == "") || got != nil && (got.Code != c.code || !strings.Contains(got.Text(), c.text)) {
 				t.Errorf("got %+v, want %s: %s", got, c.code, c.text)
 			}
 		})
@@ -275,7 +275,7 @@ func TestTurn(t *testing.T) {
 		s := stepOn(f)
 		s.m.opts.Self = c.self
 		r := s.turn()
-		if waits := fmt.Sprintf("broker %d goes first", c.waits); (r != nil) != (c.waits > 0) || r != nil && !strings.HasPrefix(r.Text, waits) {
+		if waits := fmt.Sprintf("broker %d goes first", c.waits); (r != nil) != (c.waits > 0) || r != nil && !strings.HasPrefix(r.Text(), waits) {
 			t.Errorf("%s: %+v", c.name, r)
 		}
 	}
@@ -405,7 +405,7 @@ func TestRequestIsEnded(t *testing.T) {
 		f.Log.View.Fold(r)
 	}
 	if q := f.Log.View.Request(); q != nil || len(d.Do.Records) != 2 {
-		t.Errorf("%d records, and %v is left (%s: %s)", len(d.Do.Records), q, d.Do.Kind, d.Status.Reason.Text)
+		t.Errorf("%d records, and %v is left (%s: %s)", len(d.Do.Records), q, d.Do.Kind, d.Status.Reason.Text())
 	}
 }
 

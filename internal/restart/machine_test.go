@@ -216,7 +216,7 @@ func TestTakeoverListensFirst(t *testing.T) {
 	silent.Drift, silent.Phase = false, PhaseSoaking // it died before it gave its claim back
 	f.Log.View.Statuses[2] = silent
 	m := machine()
-	if d := settle(m, &f); d.Do.Kind != ActNone || d.Status.Reason.Code != CodeClaimAhead {
+	if d := settle(m, &f); d.Do.Kind != ActNone || d.Status.Reason.Code != CodeQueue {
 		t.Fatalf("at once: %q, %+v", d.Do.Kind, d.Status.Reason)
 	}
 	f.Now = f.Now.Add(2*time.Minute + time.Second)
@@ -340,7 +340,7 @@ func TestResumeBeforeTheBrokerServes(t *testing.T) {
 	f := proving()
 	f.Journal.Stage, f.Journal.Halted, f.Unit.State = StageNeedsOperator, true, UnitFailed
 	m := machine()
-	if d := settle(m, &f); !strings.Contains(d.Status.Reason.Text, "resume` was heard") {
+	if d := settle(m, &f); !strings.Contains(d.Status.Reason.Text(), "resume` was heard") {
 		t.Errorf("%+v", d.Status.Reason)
 	}
 	f.Unit.State = UnitRunning
@@ -355,7 +355,7 @@ func TestResumeBeforeTheBrokerServes(t *testing.T) {
 	// A new life that has not read the log yet does not know.
 	f = going(StageNeedsOperator)
 	f.Journal.Halted, f.Unit.State, f.Log = true, UnitFailed, LogFacts{View: NewView()}
-	if d := settle(machine(), &f); d.Do.Kind == ActAppend || strings.Contains(d.Status.Reason.Text, "resume") {
+	if d := settle(machine(), &f); d.Do.Kind == ActAppend || strings.Contains(d.Status.Reason.Text(), "resume") {
 		t.Errorf("the log unread: %q, %+v", d.Do.Kind, d.Status.Reason)
 	}
 }
@@ -403,9 +403,9 @@ func TestLogIsAway(t *testing.T) {
 		away  time.Duration
 		want  Code
 	}{
-		{"not for long", func(*Facts) {}, 10 * time.Second, CodeClaimAhead},
+		{"not for long", func(*Facts) {}, 10 * time.Second, CodeQueue},
 		{"for long", func(*Facts) {}, 31 * time.Second, CodeLogUnreadable},
-		{"for long, and the broker is down", func(f *Facts) { f.Unit.State = UnitFailed }, 31 * time.Second, CodeClaimAhead},
+		{"for long, and the broker is down", func(f *Facts) { f.Unit.State = UnitFailed }, 31 * time.Second, CodeQueue},
 		{"for long, and all is done", func(f *Facts) { f.Running.Listeners = f.Manifest.Listeners }, 31 * time.Second, CodeInSync},
 	} {
 		f := claiming()
@@ -458,7 +458,7 @@ func TestWaitingLooksSeldom(t *testing.T) {
 		f.Cluster.Quorum.Leader = 1000
 		f.Log.View.Statuses[3] = Status{Broker: 3, Cluster: "c", Manifest: "h", Target: "h", Phase: PhaseWaiting, Drift: true, Up: true, Seen: f.Now}
 		d := settle(machine(), &f)
-		if d.Status.Reason.Code != CodeOrder {
+		if d.Status.Reason.Code != CodeTurn {
 			t.Fatalf("%d ahead: %+v", ahead, d.Status.Reason)
 		}
 		looks += int(100 * time.Second / d.Wake)
@@ -536,7 +536,7 @@ func TestHaltThatCannotBeWritten(t *testing.T) {
 	f.Log.View.Claims = nil
 	f.Journal.Failed, f.Journal.Why = "old", "it did not come up"
 	f.Failed = map[ActionKind]ActionError{ActAppend: {Err: "no leader", At: f.Now.Add(-time.Hour), Count: 3}}
-	if d := machine().Decide(f); d.Do.Kind != ActAppend || d.Status.Reason.Code != CodeLogUnreadable || !strings.Contains(d.Status.Reason.Text, "the halt cannot be written: no leader") {
+	if d := machine().Decide(f); d.Do.Kind != ActAppend || d.Status.Reason.Code != CodeLogUnreadable || !strings.Contains(d.Status.Reason.Text(), "the halt cannot be written: no leader") {
 		t.Errorf("%q, %+v", d.Do.Kind, d.Status.Reason)
 	}
 }

@@ -108,7 +108,7 @@ func NewPlan(self int32, f Facts) Plan {
 	}
 	p.Blocked = s.vetoed(planning)
 	for _, v := range s.standing() {
-		if v.Reason != nil && p.Blocked != nil && *v.Reason != *p.Blocked {
+		if v.Reason != nil && p.Blocked != nil && !v.Reason.Equal(*p.Blocked) {
 			p.Also = append(p.Also, *v.Reason)
 		}
 	}
@@ -120,7 +120,7 @@ func (s *round) gateResult(v *veto) GateResult {
 	r := GateResult{Name: Code(v.name), Passes: true}
 	switch b := v.check(s); {
 	case b != nil:
-		r.Passes, r.Blocked = false, b.Text
+		r.Passes, r.Blocked = false, b.Text()
 	case len(s.f.Cluster.Views) == 0:
 		r.Passes, r.Blocked = false, "not known, since the cluster cannot be seen"
 	}

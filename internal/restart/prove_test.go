@@ -36,7 +36,7 @@ func TestProof(t *testing.T) {
 		code  Code
 		kind  ActionKind
 	}{
-		{"proved at once without a soak", func(*Facts) {}, PhaseSoaking, CodeReleasing, ActSave},
+		{"proved at once without a soak", func(*Facts) {}, PhaseSoaking, CodeSaving, ActSave},
 		{"soaks", func(f *Facts) { f.Manifest.Soak = time.Minute }, PhaseSoaking, CodeSoaking, ActNone},
 		{"the process ended", func(f *Facts) { f.Unit.State = UnitFailed }, PhaseRollback, CodeRollingBack, ActSave},
 		{"the process ended, by a command's word", func(f *Facts) { f.Unit.State, f.Unit.Ambiguous = UnitStopped, true }, PhaseRollback, CodeRollingBack, ActSave},
@@ -53,7 +53,7 @@ func TestProof(t *testing.T) {
 		}, PhaseBalancer, CodeBalancer, ActNone},
 		{"the balancer saw it held", func(f *Facts) {
 			f.Probes["EXTERNAL"] = ProbeFacts{At: f.Now, Serving: true, Open: true, Balancer: true}
-		}, PhaseSoaking, CodeReleasing, ActSave},
+		}, PhaseSoaking, CodeSaving, ActSave},
 		{"another process by a hand or a reboot", func(f *Facts) { f.Unit.Invocation = "j" }, PhaseStarting, CodeStarting, ActSave},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestProof(t *testing.T) {
 			c.spoil(&f)
 			d := m.Decide(f)
 			if d.Status.Phase != c.phase || d.Status.Reason.Code != c.code || d.Do.Kind != c.kind {
-				t.Errorf("got %s %s %q: %s", d.Status.Phase, d.Status.Reason.Code, d.Do.Kind, d.Status.Reason.Text)
+				t.Errorf("got %s %s %q: %s", d.Status.Phase, d.Status.Reason.Code, d.Do.Kind, d.Status.Reason.Text())
 			}
 		})
 	}

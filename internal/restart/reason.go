@@ -1,13 +1,138 @@
 package restart
 
-import "fmt"
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"time"
+)
 
-// Reason says why an agent does what it does, or nothing.
+// Reason says why an agent does what it does, or nothing. It is data; the sentence is made where it is shown.
 type Reason struct {
 	// Code is stable and documented in docs/operations.md.
-	Code Code `json:"code"`
-	// Text is one sentence for people: what is in the way, where, and who can change it.
+	Code Code
+	About
+	// The sentence: a format and what goes into it, or the text as another agent has written it.
+	format string
+	args   []any
+	text   string
+}
+
+// About is what a reason is about. What does not apply is left out.
+type About struct {
+	// Broker is the other broker that is waited for.
+	Broker *int32 `json:"broker,omitempty"`
+	// Partition is an example of what is waited for: topic-number.
+	Partition string `json:"partition,omitempty"`
+	// Need is how many are needed and Have how many there are: in-sync replicas, voters, views, or probes;
+	// where Need is 0, Have counts partitions that are not in sync. Both are 0 where nothing is counted.
+	Need int `json:"need,omitempty"`
+	Have int `json:"have,omitempty"`
+	// Until is when the wait ends if nothing changes.
+	Until time.Time `json:"until,omitzero"`
+}
+
+// NewReason returns a reason with a sentence that is made already.
+func NewReason(code Code, text string) *Reason { return &Reason{Code: code, text: text} }
+
+// Text is one sentence for people: what is in the way, where, and who can change it.
+func (r Reason) Text() string {
+	if r.format == "" {
+		return r.text
+	}
+	return fmt.Sprintf(r.format, r.args...)
+}
+
+// String is the sentence.
+func (r Reason) String() string { return r.Text() }
+
+// Equal is true if two reasons say the same.
+func (r Reason) Equal(o Reason) bool {
+	if r.Code != o.Code {
+		return false
+	}
+	if r.format == "" || r.format != o.format || len(r.args) != len(o.args) {
+		return r.Text() == o.Text()
+	}
+	for i, a := range r.args {
+		if !sameArg(a, o.args[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// sameArg compares what goes into a sentence, the common types first.
+func sameArg(a, b any) bool {
+	switch a := a.(type) {
+	case string:
+		o, ok := b.(string)
+		return ok && a == o
+	case int32:
+		o, ok := b.(int32)
+		return ok && a == o
+	case int:
+		o, ok := b.(int)
+		return ok && a == o
+	case Phase:
+		o, ok := b.(Phase)
+		return ok && a == o
+	case time.Duration:
+		o, ok := b.(time.Duration)
+		return ok && a == o
+	default:
+		return reflect.DeepEqual(a, b)
+	}
+}
+
+// wireReason is a reason in a record. Agents of earlier builds read code and text.
+type wireReason struct {
+	Code Code   `json:"code"`
 	Text string `json:"text"`
+	About
+}
+
+// MarshalJSON writes the data and the sentence.
+func (r Reason) MarshalJSON() ([]byte, error) {
+	return json.Marshal(wireReason{r.Code, r.Text(), r.About})
+}
+
+// UnmarshalJSON reads what MarshalJSON, or an agent of an earlier build, has written.
+func (r *Reason) UnmarshalJSON(b []byte) error {
+	var w wireReason
+	if err := json.Unmarshal(b, &w); err != nil {
+		return err
+	}
+	*r = Reason{Code: w.Code, About: w.About, text: w.Text}
+	return nil
+}
+
+func because(code Code, format string, args ...any) *Reason {
+	return &Reason{Code: code, format: format, args: args}
+}
+
+// of says which other broker a reason is about.
+func (r *Reason) of(broker int32) *Reason {
+	r.Broker = &broker
+	return r
+}
+
+// ofPartition names an example, with how many replicas, probes or voters are needed and there.
+func (r *Reason) ofPartition(partition string) *Reason {
+	r.Partition = partition
+	return r
+}
+
+// counting says how many are needed and how many there are.
+func (r *Reason) counting(need, have int) *Reason {
+	r.Need, r.Have = need, have
+	return r
+}
+
+// lasting says when the wait ends if nothing changes.
+func (r *Reason) lasting(until time.Time) *Reason {
+	r.Until = until
+	return r
 }
 
 // Code is the stable name of a reason; it is also a metric label.
@@ -34,7 +159,7 @@ const (
 	CodePendingEdits      Code = "pending_edits"
 	CodeGateStorage       Code = "gate_storage"
 
-	CodeNoAnswer       Code = "no_answer"
+	CodeNoAnswer       Code = "broker_not_answering"
 	CodeActionFailed   Code = "action_failed"
 	CodeLogUnreadable  Code = "log_unreadable"
 	CodeLogForeign     Code = "log_foreign"
@@ -51,9 +176,9 @@ const (
 	CodeProbesClosing    Code = "probes_closing"
 
 	// The queue.
-	CodeOrder      Code = "order"
-	CodeClaimAhead Code = "claim_ahead"
-	CodeClaiming   Code = "claiming"
+	CodeTurn     Code = "waiting_for_turn"
+	CodeQueue    Code = "waiting_for_claim"
+	CodeClaiming Code = "claiming"
 
 	// The gates.
 	CodeGateViews       Code = "gate_views"
@@ -74,14 +199,10 @@ const (
 	CodeStalled       Code = "stalled"
 	CodeBalancer      Code = "balancer"
 	CodeSoaking       Code = "soaking"
-	CodeReleasing     Code = "releasing"
+	CodeSaving        Code = "saving"
 	CodeRollingBack   Code = "rolling_back"
 	CodeNeedsOperator Code = "needs_operator"
 )
 
 // Queueing is true for a broker that waits for other brokers only.
-func (c Code) Queueing() bool { return c == CodeOrder || c == CodeClaimAhead }
-
-func because(code Code, format string, args ...any) *Reason {
-	return &Reason{Code: code, Text: fmt.Sprintf(format, args...)}
-}
+func (c Code) Queueing() bool { return c == CodeTurn || c == CodeQueue }

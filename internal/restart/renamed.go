@@ -7,6 +7,10 @@ package restart
 // of other brokers only to keep its own text short, so it shows one more reason within its own.
 var renamed = map[Code]Code{
 	"needs_a_person": CodeNeedsOperator,
+	"no_answer":      CodeNoAnswer,
+	"order":          CodeTurn,
+	"claim_ahead":    CodeQueue,
+	"releasing":      CodeSaving,
 }
 
 // UnmarshalText reads a code, also one that an earlier build has written.

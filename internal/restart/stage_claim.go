@@ -109,7 +109,7 @@ func (s *round) second() (Decision, bool) {
 	if len(others) == 0 {
 		return Decision{}, false
 	}
-	r := because(CodeClaiming, "checking whether this broker may go together with broker %d", others[0])
+	r := because(CodeClaiming, "checking whether this broker may go together with broker %d", others[0]).of(others[0])
 	if !s.recent(s.f.Cluster.At, fresh) {
 		return s.observe(PhaseWaiting, r, 0), true
 	}
@@ -140,7 +140,7 @@ func (s *round) closing() *Reason {
 		}
 		for _, id := range slices.Sorted(maps.Keys(s.v.Statuses)) {
 			if slices.Contains(s.v.Statuses[id].Open, name) {
-				return because(CodeProbesClosing, "the probe of %s on broker %d is still open", name, id)
+				return because(CodeProbesClosing, "the probe of %s on broker %d is still open", name, id).of(id)
 			}
 		}
 	}
@@ -173,7 +173,7 @@ func (s *round) takeover() (Decision, bool) {
 		if c.Broker == s.m.opts.Self || !ok || !s.finished(st) || s.silence(st) < long || s.f.Now.Sub(s.m.mem.log.heard[c.Broker].at) < long || !s.recent(s.f.Log.At, s.silent()) {
 			continue
 		}
-		r := because(CodeClaimAhead, "the agent of broker %d has been silent for %s; taking its claim away", c.Broker, s.silence(st).Round(time.Second))
+		r := because(CodeQueue, "the agent of broker %d has been silent for %s; taking its claim away", c.Broker, s.silence(st).Round(time.Second)).of(c.Broker)
 		if !s.recent(s.f.Cluster.At, fresh) {
 			return s.observe(PhaseWaiting, r, 0), true
 		}
@@ -181,7 +181,7 @@ func (s *round) takeover() (Decision, bool) {
 			continue
 		}
 		by := "broker " + strconv.Itoa(int(s.m.opts.Self))
-		return s.do(PhaseWaiting, r, Action{Kind: ActAppend, Records: []Record{NewTakeover(by, c, r.Text, s.f.Now), NewRelease(c.Key)}}, 0), true
+		return s.do(PhaseWaiting, r, Action{Kind: ActAppend, Records: []Record{NewTakeover(by, c, r.Text(), s.f.Now), NewRelease(c.Key)}}, 0), true
 	}
 	return Decision{}, false
 }

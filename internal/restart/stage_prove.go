@@ -43,7 +43,7 @@ func (s *round) proveSuperseded() (Decision, bool) {
 	if p.failure != "" || p.waiting == nil || p.waiting.Code != CodeListener || !s.superseded() {
 		return Decision{}, false
 	}
-	return s.giveUp(PhaseWaiting, because(CodeClaiming, "a newer manifest is there, and %s", p.waiting.Text)), true
+	return s.giveUp(PhaseWaiting, because(CodeClaiming, "a newer manifest is there, and %s", p.waiting.Text())), true
 }
 
 func (s *round) proveFailed() (Decision, bool) {
@@ -110,7 +110,7 @@ func (s *round) proveSoak() (Decision, bool) {
 func (s *round) proveDropped() (Decision, bool) { return s.haltDropped(PhaseSoaking) }
 
 func (s *round) proved() Decision {
-	return s.saveStage(StageNone, PhaseSoaking, because(CodeReleasing, "proved"), func(j *Journal) {
+	return s.saveStage(StageNone, PhaseSoaking, because(CodeSaving, "proved"), func(j *Journal) {
 		if j.Starts == 1 && len(s.f.Running.Dropped) == 0 {
 			j.Passed = j.Target
 		}
@@ -128,7 +128,7 @@ func (s *round) superseded() bool {
 }
 
 func (s *round) soakOn(soak, left time.Duration) Decision {
-	r := because(CodeSoaking, "healthy; must stay so for %s", soak)
+	r := because(CodeSoaking, "healthy; must stay so for %s", soak).lasting(s.m.mem.stage.healthy.Add(soak))
 	d := s.observe(PhaseSoaking, r, min(paceSoak, max(left, paceProve)))
 	if d.Wake > left && left > 0 {
 		d.Wake = left
@@ -284,10 +284,10 @@ func (s *round) rejoined(p proof) proof {
 		s.m.mem.stage.moving, s.m.mem.stage.movedAt = now, f.Now
 	}
 	if stuck := f.Now.Sub(s.m.mem.stage.movedAt); s.m.opts.ProgressTimeout > 0 && stuck > s.m.opts.ProgressTimeout {
-		p.waiting = because(CodeStalled, "%s not in sync on this broker, and none came in sync for %s (%s); see its server.log and disks", partitions(n), stuck.Round(time.Second), s.example(s.m.opts.Self))
+		p.waiting = because(CodeStalled, "%s not in sync on this broker, and none came in sync for %s (%s); see its server.log and disks", partitions(n), stuck.Round(time.Second), s.example(s.m.opts.Self)).counting(0, n)
 		return p
 	}
-	p.waiting = because(CodeCatchingUp, "%s not in sync on this broker yet (%s)", partitions(n), s.example(s.m.opts.Self))
+	p.waiting = because(CodeCatchingUp, "%s not in sync on this broker yet (%s)", partitions(n), s.example(s.m.opts.Self)).counting(0, n)
 	return p
 }
 
@@ -322,7 +322,8 @@ func (s *round) balancer() *Reason {
 			continue
 		}
 		if p.Balancer && p.Gap && p.Open && p.Answered < s.f.Manifest.HealthyThreshold {
-			return because(CodeBalancer, "the load balancer has seen %s up %d times of %d since it was closed", name, p.Answered, s.f.Manifest.HealthyThreshold)
+			return because(CodeBalancer, "the load balancer has seen %s up %d times of %d since it was closed", name, p.Answered, s.f.Manifest.HealthyThreshold).
+				counting(s.f.Manifest.HealthyThreshold, p.Answered)
 		}
 	}
 	return nil

@@ -12,7 +12,7 @@ func (s *round) endPlanned() (Decision, bool) {
 		return Decision{}, false
 	}
 	s.m.mem.begun = time.Time{}
-	return s.do(s.phaseNow(), because(CodeReleasing, "the planned restart has ended"), Action{Kind: ActEnd}, 0), true
+	return s.do(s.phaseNow(), because(CodeSaving, "the planned restart has ended"), Action{Kind: ActEnd}, 0), true
 }
 
 // proveHandStart: a restart that an earlier agent process had asked for, a reboot, or somebody by hand has
@@ -56,7 +56,7 @@ func (s *round) noteActive() (Decision, bool) {
 	return s.save(s.phaseNow(), writingDown(), func(j *Journal) { j.Active = active }), true
 }
 
-func writingDown() *Reason { return because(CodeReleasing, "writing down what the log says") }
+func writingDown() *Reason { return because(CodeSaving, "writing down what the log says") }
 
 // noteHalt sees to it that a failure of this broker halts the roll-out, and forgets one that an
 // operator or a newer manifest has overtaken.

@@ -155,7 +155,8 @@ func (s *round) drain() (Decision, bool) {
 	if !s.up() || len(s.f.Manifest.Close) == 0 || left <= 0 || !s.watched() {
 		return Decision{}, false
 	}
-	r := because(CodeDraining, "the probes of %v are closed; the load balancer moves its clients away", s.f.Manifest.Close)
+	r := because(CodeDraining, "the probes of %v are closed; the load balancer moves its clients away", s.f.Manifest.Close).
+		lasting(s.f.Now.Add(left))
 	return s.wait(s.lastPhase(), r, left), true
 }
 

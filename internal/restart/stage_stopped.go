@@ -44,7 +44,7 @@ func (s *round) stoppedVetoed() (Decision, bool) {
 	if b == nil {
 		return Decision{}, false
 	}
-	return s.drop(PhaseStopped, because(CodeStopped, "the broker is stopped, and its file is left as it is: %s", b.Text), paceRest), true
+	return s.drop(PhaseStopped, because(CodeStopped, "the broker is stopped, and its file is left as it is: %s", b.Text()), paceRest), true
 }
 
 func (s *round) stoppedWrite() (Decision, bool) {

@@ -227,7 +227,7 @@ func (s *round) undoWait() (Decision, bool) {
 	if p.waiting == nil {
 		return Decision{}, false
 	}
-	p.waiting = because(CodeRollingBack, "%s; put back: %s", s.j.Why, p.waiting.Text)
+	p.waiting = because(CodeRollingBack, "%s; put back: %s", s.j.Why, p.waiting.Text())
 	p.phase = PhaseRollback
 	return s.lookOn(p), true
 }
@@ -251,12 +251,12 @@ func (s *round) putBack() Decision {
 
 // operatorReason: somebody must bring the broker back. The claim is kept meanwhile.
 func (s *round) operatorReason() *Reason {
-	r := because(CodeNeedsOperator, "%s; server.properties is as it was before, and the broker does not serve with that either (%s)%s: "+
-		"see its log, mend it and start it", s.j.Why, orNot(s.f.Unit.Detail, string(s.f.Unit.State)), s.editsText())
+	resumed := ""
 	if s.j.Halted && !s.halted() && !s.f.Log.At.IsZero() {
-		r.Text += "; `kpls-agent resume` was heard: the restart is tried again once it serves"
+		resumed = "; `kpls-agent resume` was heard: the restart is tried again once it serves"
 	}
-	return r
+	return because(CodeNeedsOperator, "%s; server.properties is as it was before, and the broker does not serve with that either (%s)%s: "+
+		"see its log, mend it and start it%s", s.j.Why, orNot(s.f.Unit.Detail, string(s.f.Unit.State)), s.editsText(), resumed)
 }
 
 func (s *round) operatorHalt() (Decision, bool) {

@@ -76,8 +76,8 @@ var vetoes = slices.Concat([]veto{
 	{"cluster_unknown", beforeClaim | planning, (*round).vetoUnseen, (*round).restLook},
 	{"agreement", beforeClaim | underWay | whileStopped | fileOnly | planning, (*round).agreed, (*round).restDrop},
 	{"probes_closing", beforeClaim | planning, (*round).closing, (*round).closeFirst},
-	{"order", beforeClaim | underWay | planning, (*round).turn, (*round).restTurn},
-	{"queue", beforeClaim | underWay | whileStopped | planning, (*round).queue, (*round).restQueue},
+	{"waiting_for_turn", beforeClaim | underWay | planning, (*round).turn, (*round).restTurn},
+	{"waiting_for_claim", beforeClaim | underWay | whileStopped | planning, (*round).queue, (*round).restQueue},
 	{"action_failed", beforeClaim, (*round).vetoFailing, (*round).restFailing},
 }, gateVetoes())
 
@@ -340,7 +340,7 @@ func (s *round) vetoPaused() *Reason {
 
 func (s *round) vetoHalted() *Reason {
 	if h, ok := s.v.Halts[s.f.Manifest.Hash]; ok {
-		return because(CodeHalted, "%s", s.haltText(h))
+		return because(CodeHalted, "%s", s.haltText(h)).of(h.Broker)
 	}
 	if s.j.Failed == s.f.Manifest.Hash && s.j.Failed != "" {
 		return because(CodeHalted, "%s", s.haltText(s.newHalt(s.j.Failed)))

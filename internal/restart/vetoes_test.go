@@ -60,8 +60,8 @@ var spoiled = []struct {
 		st.Open = []string{"OLD"}
 		f.Log.View.Statuses[2] = st
 	}, CodeProbesClosing, []string{"broker 2"}, false},
-	{"another one goes first", func(f *Facts) { f.Cluster.Quorum.Leader = 1 }, CodeOrder, []string{"broker 2"}, false},
-	{"another one has the claim", func(f *Facts) { claimOf(f, 3) }, CodeClaimAhead, []string{"broker 3"}, false},
+	{"another one goes first", func(f *Facts) { f.Cluster.Quorum.Leader = 1 }, CodeTurn, []string{"broker 2"}, false},
+	{"another one has the claim", func(f *Facts) { claimOf(f, 3) }, CodeQueue, []string{"broker 3"}, false},
 }
 
 // unclaimed is broker 1 with a process that differs, nothing in the way, and no claim.
@@ -86,8 +86,8 @@ func TestPlanSaysWhatTheAgentSays(t *testing.T) {
 			t.Errorf("%s: and yet it does %q", c.name, d.Do.Kind)
 		}
 		for _, word := range c.says {
-			if !strings.Contains(d.Status.Reason.Text, word) {
-				t.Errorf("%s: %q does not say %q", c.name, d.Status.Reason.Text, word)
+			if !strings.Contains(d.Status.Reason.Text(), word) {
+				t.Errorf("%s: %q does not say %q", c.name, d.Status.Reason.Text(), word)
 			}
 		}
 		if (d.Status.Phase == PhaseRefused) != c.others {
@@ -125,7 +125,7 @@ func TestVetoesUnderWay(t *testing.T) {
 		}
 		f := going(StageApply)
 		c.spoil(&f)
-		if c.want == CodeClaimAhead { // its own claim comes later
+		if c.want == CodeQueue { // its own claim comes later
 			f.Log.View.Claims[0], f.Log.View.Claims[1] = f.Log.View.Claims[1], f.Log.View.Claims[0]
 		}
 		if d := settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageNone || d.Status.Reason.Code != c.want {
@@ -346,7 +346,7 @@ func TestClosingCannotBeWritten(t *testing.T) {
 	f := unclaimed()
 	f.Manifest.Absent, f.Log.View.Active["OLD"], f.Journal.Active = []string{"OLD"}, true, []string{"OLD"}
 	f.Failed = map[ActionKind]ActionError{ActAppend: {Err: "no leader", At: f.Now, Count: 1}}
-	if d := settle(machine(), &f); d.Status.Reason.Code != CodeLogUnreadable || !strings.Contains(d.Status.Reason.Text, "no leader") {
+	if d := settle(machine(), &f); d.Status.Reason.Code != CodeLogUnreadable || !strings.Contains(d.Status.Reason.Text(), "no leader") {
 		t.Errorf("got %+v", d.Status.Reason)
 	}
 }

@@ -186,7 +186,7 @@ func (a *agent) step() {
 	a.load.steps++
 	t := a.Decide(a.now, a.logFacts(), probes)
 	if t.Changed {
-		a.note("agent %d: %s (%s) %s", a.id, t.Status.Phase, t.Status.Reason.Code, t.Status.Reason.Text)
+		a.note("agent %d: %s (%s) %s", a.id, t.Status.Phase, t.Status.Reason.Code, t.Status.Reason.Text())
 	}
 	if t.Allowed != nil {
 		a.probes.allowed = t.Allowed
@@ -200,7 +200,7 @@ func (a *agent) step() {
 	}
 	a.judge.decided(a, t.Do)
 	if a.stuck++; a.stuck > 2000 {
-		a.fail("liveness", "agent %d does not come to rest: %s, %s", a.id, t.Do.Kind, t.Status.Reason.Text)
+		a.fail("liveness", "agent %d does not come to rest: %s, %s", a.id, t.Do.Kind, t.Status.Reason.Text())
 		return
 	}
 	a.carryOut(t.Do)

@@ -143,7 +143,7 @@ func (r *run) manifestFacts(h *host) restart.ManifestFacts {
 	case hazard, storage:
 	}
 	if v.refusedBy == h.id {
-		f.Refusal = &restart.Reason{Code: restart.CodeRefused, Text: "another process holds port 39092"}
+		f.Refusal = restart.NewReason(restart.CodeRefused, "another process holds port 39092")
 	}
 	return f
 }

@@ -2,9 +2,7 @@ package sim
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
-	"strconv"
 
 	"example.com/kpls-agent/internal/restart"
 )
@@ -18,7 +16,7 @@ func (j *judge) atTheEnd() {
 	}
 	waits := map[int32]int32{}
 	for _, a := range j.agents {
-		j.note("agent %d at the end: %s (%s) %s; step %q, file %s, dead %v", a.id, a.Status().Phase, a.Status().Reason.Code, a.Status().Reason.Text, a.journal.Stage, a.file, a.dead)
+		j.note("agent %d at the end: %s (%s) %s; step %q, file %s, dead %v", a.id, a.Status().Phase, a.Status().Reason.Code, a.Status().Reason.Text(), a.journal.Stage, a.file, a.dead)
 	}
 	for _, a := range j.agents {
 		if a.dead {
@@ -30,7 +28,7 @@ func (j *judge) atTheEnd() {
 		}
 		on, wrong := j.truth(a)
 		if wrong != "" {
-			j.fail("liveness, a true reason", "agent %d says %s (%s), and %s", a.id, a.Status().Reason.Code, a.Status().Reason.Text, wrong)
+			j.fail("liveness, a true reason", "agent %d says %s (%s), and %s", a.id, a.Status().Reason.Code, a.Status().Reason.Text(), wrong)
 		}
 		if on != 0 {
 			waits[a.id] = on
@@ -88,17 +86,6 @@ func (j *judge) putBack() {
 	}
 }
 
-var namesBroker = regexp.MustCompile(`broker (\d+)`)
-
-// named is the broker that a text names, 0 for none.
-func named(text string) int32 {
-	if m := namesBroker.FindStringSubmatch(text); m != nil {
-		id, _ := strconv.Atoi(m[1])
-		return int32(id)
-	}
-	return 0
-}
-
 // truth judges what an agent says in the end. It returns the broker that the
 // agent waits for, and what makes its reason false.
 func (j *judge) truth(a *agent) (on int32, wrong string) {
@@ -109,7 +96,10 @@ func (j *judge) truth(a *agent) (on int32, wrong string) {
 		}
 		return 0, otherwise
 	}
-	other := named(st.Reason.Text)
+	other := int32(0)
+	if st.Reason.Broker != nil {
+		other = *st.Reason.Broker
+	}
 	known := other > 0 && int(other) <= len(j.brokers)
 	// gone is true if nothing can be heard of the agent that is named, and it had not said that its broker is done.
 	gone := false
@@ -159,7 +149,7 @@ func (j *judge) truth(a *agent) (on int32, wrong string) {
 		return must(known && (j.agents[other-1].manifest != a.manifest || j.agents[other-1].blind) || !j.log.up(), "they have the same, and could say so")
 	case restart.CodeRefusedElsewhere:
 		return must(known && (j.versions[a.manifest].refusedBy == other || j.broker(other).dynamic || j.unfit(other)), "that broker refuses nothing")
-	case restart.CodeOrder, restart.CodeClaimAhead:
+	case restart.CodeTurn, restart.CodeQueue:
 		if !known {
 			return 0, "it names nobody"
 		}
