@@ -131,7 +131,7 @@ func newRelease(s *shared) *cobra.Command {
 				}
 				st := v.Statuses[broker]
 				fmt.Fprintf(s.stdout, "broker %d claimed a restart %s ago and was last heard of %s ago, %s: %s\n", broker,
-					check.Elapsed(time.Since(claim.At)), check.Elapsed(time.Since(st.Seen)), st.Phase, st.Reason.Text)
+					check.Elapsed(time.Since(claim.At)), check.Elapsed(time.Since(st.Seen)), st.Phase, st.Reason.Text())
 				if !sure {
 					if err := confirm(s, fmt.Sprintf("Type %d to take its claim away: ", broker), fmt.Sprint(broker)); err != nil {
 						return nil, "", err
