@@ -103,7 +103,7 @@ func dump(t *testing.T, name string) watcher {
 			fmt.Fprintf(out, " %s %t", r.Key, r.Value == nil)
 		}
 		if os.Getenv("EXPLORE_TEXT") != "" {
-			fmt.Fprintf(out, " %s", st.Reason.Text)
+			fmt.Fprintf(out, " %s", st.Reason.Text())
 		}
 		fmt.Fprintln(out)
 	}

@@ -66,7 +66,7 @@ func (x *explorer) manifest(i int, v *vm, l local) restart.ManifestFacts {
 		f.Pending = []restart.PendingEdit{{Name: "num.io.threads", Running: "8", File: "8 # tuned", Invalid: "no number"}}
 	}
 	if m.refusedBy == i+1 {
-		f.Refusal = &restart.Reason{Code: restart.CodeRefused, Text: "another process holds port 39092"}
+		f.Refusal = restart.NewReason(restart.CodeRefused, "another process holds port 39092")
 	}
 	return f
 }

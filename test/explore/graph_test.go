@@ -202,7 +202,7 @@ func (x *explorer) line(before *world, e event, after *world) string {
 	case decides, decidesOnOld:
 		v := x.vms[after.vm[e.arg]]
 		st := v.a.Status()
-		text += fmt.Sprintf(": %s (%s) %s", st.Phase, st.Reason.Code, st.Reason.Text)
+		text += fmt.Sprintf(": %s (%s) %s", st.Phase, st.Reason.Code, st.Reason.Text())
 		if v.do.Kind != "" {
 			text += fmt.Sprintf(" -> %s %s", v.do.Kind, v.do.Journal.Stage)
 		}
@@ -223,7 +223,7 @@ func (x *explorer) tell(w *world) string {
 		v, b := x.vms[w.vm[i]], &w.b[i]
 		st := v.a.Status()
 		fmt.Fprintf(&out, "  broker %d: is %b runs %s, file %s, step %q; agent dead %t: %s (%s) %s, does %q\n",
-			i+1, b.is, hash(b.runs), hash(v.file), v.disk.Stage, v.dead, st.Phase, st.Reason.Code, st.Reason.Text, v.do.Kind)
+			i+1, b.is, hash(b.runs), hash(v.file), v.disk.Stage, v.dead, st.Phase, st.Reason.Code, st.Reason.Text(), v.do.Kind)
 	}
 	v := x.views[w.log]
 	fmt.Fprintf(&out, "  log: claims %v halts %d active %v paused %t\n", v.Claims, len(v.Halts), v.Active, v.Pause != nil)
