@@ -134,7 +134,7 @@ func advise(err error) string {
 	case errors.As(err, &token):
 		return "see in the broker's log what it misses: issuer, audience, scope and life of the token must be those that its sasl.oauthbearer settings expect"
 	case errors.Is(err, kerr.SaslAuthenticationFailed):
-		return "the user name or the password is wrong: correct the login in the agent's settings"
+		return "the user name or the password is wrong: correct the login in the agent's settings, or with OAUTHBEARER what gives the token"
 	case errors.Is(err, kerr.UnsupportedSaslMechanism):
 		return "the listener does not offer this SASL mechanism: correct it in the agent's settings"
 	case errors.Is(err, kerr.IllegalSaslState):
@@ -179,7 +179,7 @@ func LoginRefused(err error) bool {
 	if _, held := errors.AsType[*heldError](err); held {
 		return true
 	}
-	return isRefusal(err)
+	return isRefusal(err) || isBroken(err)
 }
 
 // certificateAdvice is about a broker's certificate; trusts is what says whom we trust.

@@ -212,16 +212,21 @@ func isRefusal(err error) bool {
 	return is && network.Op == remoteAlert || strings.Contains(err.Error(), alertRecord)
 }
 
-// unopened is a connection that was not made. A TLS handshake that came to an end, by
-// either side, is a failed authentication to Kafka.
-func (t *attempt) unopened(err error) {
-	shake, is := errors.AsType[*handshakeError](err)
+// isBroken is true for a TLS handshake that came to an end, by either side: a failed
+// authentication to Kafka.
+func isBroken(err error) bool {
+	_, is := errors.AsType[*handshakeError](err)
 	late, timed := errors.AsType[net.Error](err)
-	if !is || timed && late.Timeout() || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		t.holds.untold(t.addr)
+	return is && !(timed && late.Timeout()) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled)
+}
+
+// unopened is a connection that was not made.
+func (t *attempt) unopened(err error) {
+	if isBroken(err) {
+		t.holds.refused(t, err)
 		return
 	}
-	t.holds.refused(t, shake)
+	t.holds.untold(t.addr)
 }
 
 // shows notes that the listener has asked who we are.
