@@ -217,7 +217,7 @@ func isRefusal(err error) bool {
 func isBroken(err error) bool {
 	_, is := errors.AsType[*handshakeError](err)
 	late, timed := errors.AsType[net.Error](err)
-	return is && !(timed && late.Timeout()) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled)
+	return is && (!timed || !late.Timeout()) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled)
 }
 
 // unopened is a connection that was not made.
