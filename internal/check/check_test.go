@@ -234,21 +234,21 @@ func TestJudgeLent(t *testing.T) {
 		level          Level
 		says           string
 	}{
-		{"as Linux comes", usual, "", Warning, "Linux may lend 39092, 39192 to an outgoing connection"},
+		{"as Linux comes", usual, "", Warning, "Linux may give 39092, 39192 to an outgoing connection"},
 		{"how to reserve them", usual, "", Warning, "`echo net.ipv4.ip_local_reserved_ports=39092,39192 >/etc/sysctl.d/60-kpls-agent.conf && sysctl --load=/etc/sysctl.d/60-kpls-agent.conf`"},
 		{"besides what is reserved", usual, "33000-33010,39092,50000", Warning, "ip_local_reserved_ports=33000-33010,39092,50000,39192 >"},
 		{"reserved", usual, "39092,39192", OK, ""},
 		{"reserved as ranges", usual, "8080,39000-39092,39190-39200", OK, ""},
-		{"next to what is reserved", usual, "39093-39191", Warning, "Linux may lend 39092, 39192 "},
+		{"next to what is reserved", usual, "39093-39191", Warning, "Linux may give 39092, 39192 "},
 		{"the range ends before", "32768\t39091", "", OK, ""},
-		{"the first of the range", "39192\t60999", "", Warning, "Linux may lend 39192 "},
-		{"the last of the range", "32768\t39092", "", Warning, "Linux may lend 39092 "},
-		{"all ports", "1024\t65535", "", Warning, "Linux may lend 9464, 39092, 39192 "},
+		{"the first of the range", "39192\t60999", "", Warning, "Linux may give 39192 "},
+		{"the last of the range", "32768\t39092", "", Warning, "Linux may give 39092 "},
+		{"all ports", "1024\t65535", "", Warning, "Linux may give 9464, 39092, 39192 "},
 		{"no range", "", "", Warning, "which these are cannot be seen (ip_local_port_range is \"\""},
 		{"no list", usual, "39092;39192", Warning, "cannot be seen (ip_local_reserved_ports is \"39092;39192\""},
 	} {
 		f := judgeEphemeral(ours, c.lent, c.reserved)
-		if f.What != "ports that Linux lends" || f.Level != c.level || !strings.Contains(f.Text, c.says) {
+		if f.What != "ephemeral ports" || f.Level != c.level || !strings.Contains(f.Text, c.says) {
 			t.Errorf("%s: %+v", c.name, f)
 		}
 	}

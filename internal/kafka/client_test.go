@@ -114,7 +114,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{"wrong password", sasl.ListenAddrs()[0], login("SCRAM-SHA-256"), "the user name or the password is wrong: correct the login in the agent's settings, or with OAUTHBEARER what gives the token"},
 		{"wrong mechanism", other.ListenAddrs()[0], login("PLAIN"), "the listener does not offer this SASL mechanism: correct it in the agent's settings"},
 		{"no login", sasl.ListenAddrs()[0], kafka.Login{}, "the listener may expect TLS or a login: " + protocols},
-		{"TLS to a plain listener", plain, kafka.Login{Protocol: "SSL"}, "the listener may not speak TLS: " + protocols},
+		{"TLS to a plain listener", plain, kafka.Login{Protocol: "SSL"}, "the listener might not speak TLS: " + protocols},
 		{"plain to a TLS listener", secure.ListenAddrs()[0], kafka.Login{}, ""}, // Go's TLS just hangs up; Kafka's answer is in TestSecondListener (test/e2e)
 		{"unknown authority", secure.ListenAddrs()[0], kafka.Login{Protocol: "SSL", ServerName: "elsewhere.example"}, "add the certificate of who signed it to the CA file or trust store of the agent's settings, or give the broker one that is signed by an authority there"},
 		{"other name", secure.ListenAddrs()[0], kafka.Login{Protocol: "SSL", Roots: ca.roots}, "give the broker a certificate with this name among its subjectAltNames"},

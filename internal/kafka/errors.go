@@ -160,7 +160,7 @@ func advise(err error) string {
 	case errors.As(err, &network) && network.Op == remoteAlert:
 		return "the broker does not accept our side of TLS: give the agent a certificate that is valid and signed by one of the broker's ssl.truststore"
 	case errors.As(err, &handshake):
-		return "the listener may not speak TLS: " + protocols
+		return "the listener might not speak TLS: " + protocols
 	case errors.As(err, &hangUp):
 		return "the listener may expect TLS or a login: " + protocols
 	case errors.Is(err, context.DeadlineExceeded):

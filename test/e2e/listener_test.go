@@ -188,7 +188,7 @@ func (b *bed) withAnyToken() {
 func (b *bed) otherProtocols(ca *authority, listeners map[string]string) {
 	b.Helper()
 	const fix = ": correct the security protocol in the agent's settings; listener.security.protocol.map of that broker has the listener's"
-	const isTLS, noTLS, noUser, noLogin = "the listener speaks TLS, and the agent's settings say that it does not" + fix, "the listener may not speak TLS" + fix,
+	const isTLS, noTLS, noUser, noLogin = "the listener speaks TLS, and the agent's settings say that it does not" + fix, "the listener might not speak TLS" + fix,
 		"the listener expects a login" + fix, "the listener does not expect a login" + fix
 	for _, tt := range []struct{ listener, protocol, says string }{
 		{"PLAINTEXT", "SSL", noTLS},

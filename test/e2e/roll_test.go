@@ -118,7 +118,7 @@ func (b *bed) check(a *fleet.Agent, says map[string]string) {
 	}
 	said := map[string]string{}
 	// It may be root, reserve no ports, and has commands in place of a unit.
-	ofThisHost := []string{"user", "ports that Linux lends", "unit", "a restart of this broker"}
+	ofThisHost := []string{"user", "ephemeral ports", "unit", "a restart of this broker"}
 	for _, f := range findings {
 		said[f.What] = f.Text
 		if f.Level != "ok" && !slices.Contains(ofThisHost, f.What) {
