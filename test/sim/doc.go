@@ -1,17 +1,17 @@
-// Package sim proves the promises of docs/architecture.md by play: many agents,
-// each with the real restart.Machine, against a model of a Kafka cluster, in
-// fake time, one event after the other. One seed is one story, always the same.
+// Package sim tests the promises of docs/architecture.md in play: many agents,
+// each with the real restart.Machine, run against a model of a Kafka cluster, in
+// fake time, one event after the other. One seed is one run, always the same.
 //
 // Where to add what (docs/simulation.md says more):
 //
 //	faults_test.go     a fault: one entry of the table `faults`
-//	operators_test.go  what a person does, at any moment or because a reason asks for it
+//	operators_test.go  what an operator does, at any moment or because a reason asks for it
 //	promises_test.go   an invariant: one entry of the table `promises`
 //	truth_test.go      what must be true of the world for a reason to be shown
 //	scenario_test.go   shapes of clusters, and manifests
-//	mutants/           a deliberate fault in the product that a seed must notice
+//	mutants_test.go    a deliberate fault in the product that a seed must notice
 //
-// The model is in world_test.go (time, chance, the story), kafka_test.go
+// The model is in world_test.go (time, chance, what has happened), kafka_test.go
 // (brokers, replicas, controllers), views_test.go (what each broker shows of
 // that), log_test.go (the coordination topic), host_test.go (a VM: its disk and
 // service manager) and agent_test.go (the shell around a machine). The model
