@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 
@@ -15,7 +14,8 @@ import (
 )
 
 func newCheck(s *shared) *cobra.Command {
-	var output, manifest string
+	var out output
+	var manifest string
 	var offline bool
 	c := &cobra.Command{
 		Use: "check", Short: "Check the manifest, the settings and this VM, and change nothing", Args: cobra.NoArgs,
@@ -24,9 +24,6 @@ func newCheck(s *shared) *cobra.Command {
 			"the groups of kpls-agent.service for its settings.\n" +
 			"Exits with 0 if all is well but for warnings, 2 if a file is wrong, 1 if something else is.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if output != "table" && output != "json" {
-				return invalid(fmt.Errorf("output %q is unknown; use table or json", output))
-			}
 			owners := portuse.SeeOwners() // while this is still root, if it was
 			if os.Geteuid() == 0 && s.settingsPath == settings.DefaultPath {
 				if err := check.Become(cmd.Context(), setup.User+".service"); err != nil {
@@ -43,7 +40,7 @@ func newCheck(s *shared) *cobra.Command {
 			ctx, cancel := context.WithTimeout(cmd.Context(), commandTimeout)
 			defer cancel()
 			findings := check.All(ctx, vm, owners, offline)
-			if err := printFindings(s, findings, output); err != nil {
+			if err := printFindings(s, findings, out); err != nil {
 				return err
 			}
 			if code := codeOf(findings); code != exitDone {
@@ -52,7 +49,7 @@ func newCheck(s *shared) *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	out.flag(c.Flags())
 	c.Flags().StringVar(&manifest, "manifest", "", "check this manifest `file` instead of the one in the settings")
 	c.Flags().BoolVar(&offline, "offline", false, "do not ask Kafka, systemd and the ports")
 	return c
@@ -72,11 +69,9 @@ func codeOf(findings []check.Finding) int {
 	return code
 }
 
-func printFindings(s *shared, findings []check.Finding, output string) error {
-	if output == "json" {
-		e := json.NewEncoder(s.stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(findings)
+func printFindings(s *shared, findings []check.Finding, out output) error {
+	if out == asJSON {
+		return writeJSON(s.stdout, findings)
 	}
 	words := map[check.Level]string{check.OK: "ok", check.Warning: "warning", check.Fault: "FAULT"}
 	for _, f := range findings {

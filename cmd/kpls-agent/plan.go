@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,9 +28,6 @@ func newPlan(s *shared) *cobra.Command {
 			"also if nothing is to change: for configuration management and its CI.\n" +
 			"Exits with 0 if nothing is to change, 3 if something is (or blocks), 2 if the input is refused.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.output != "table" && o.output != "json" {
-				return invalid(fmt.Errorf("output %q is unknown; use table or json", o.output))
-			}
 			if o.offline {
 				return planOffline(s, o)
 			}
@@ -48,15 +44,16 @@ func newPlan(s *shared) *cobra.Command {
 	f.Int32Var(&o.broker, "broker-id", -1, "`id` of the broker; default: the one in the file")
 	f.StringVar(&o.kafkaVersion, "kafka-version", "", "`version` of Kafka, such as 3.7.1; default: what every supported version takes")
 	f.StringVar(&o.out, "out", "", "`file` for the result, - for standard output; a new one gets the mode of --server-properties")
-	f.StringVarP(&o.output, "output", "o", "table", "table or json")
+	o.output.flag(f)
 	return c
 }
 
 type planOptions struct {
-	offline              bool
-	in, manifest, out    string
-	kafkaVersion, output string
-	broker               int32
+	offline           bool
+	in, manifest, out string
+	kafkaVersion      string
+	output            output
+	broker            int32
 }
 
 // planReport is what `plan` prints.
@@ -110,10 +107,8 @@ func planOnline(ctx context.Context, s *shared, o planOptions) error {
 	if err != nil {
 		return err
 	}
-	if o.output == "json" {
-		e := json.NewEncoder(s.stdout)
-		e.SetIndent("", "  ")
-		err = e.Encode(report)
+	if o.output == asJSON {
+		err = writeJSON(s.stdout, report)
 	} else {
 		_, err = fmt.Fprint(s.stdout, report.text())
 	}

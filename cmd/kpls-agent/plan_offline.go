@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,7 +25,7 @@ func planOffline(s *shared, o planOptions) error {
 	if o.in == "" || o.manifest == "" || o.out == "" {
 		return invalid(errors.New("--offline needs --server-properties, --manifest and --out"))
 	}
-	if o.out == "-" && o.output == "json" {
+	if o.out == "-" && o.output == asJSON {
 		return invalid(errors.New("--out - and --output json would both write to standard output; name a file for --out"))
 	}
 	data, mode, err := readWithMode(o.in)
@@ -36,7 +35,7 @@ func planOffline(s *shared, o planOptions) error {
 	odd := config.Oddities(o.in, data)
 	r, report, err := renderOffline(o, data)
 	report.Warnings = append(odd, report.Warnings...)
-	if o.output != "json" || err != nil {
+	if o.output != asJSON || err != nil {
 		for _, w := range report.Warnings {
 			fmt.Fprintln(s.stderr, "warning:", w)
 		}
@@ -54,10 +53,8 @@ func planOffline(s *shared, o planOptions) error {
 	if err != nil {
 		return &exitError{exitFailed, fmt.Errorf("write --out: %w", err)}
 	}
-	if o.output == "json" {
-		e := json.NewEncoder(s.stdout)
-		e.SetIndent("", "  ")
-		err = e.Encode(report)
+	if o.output == asJSON {
+		err = writeJSON(s.stdout, report)
 	} else {
 		_, err = fmt.Fprint(show, report.Diff)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -96,12 +95,6 @@ func newReport(v *restart.View, now time.Time) report {
 		r.State = "idle"
 	}
 	return r
-}
-
-func (r report) json(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(r)
 }
 
 // ignoredLines is how many records that are ignored a table names.

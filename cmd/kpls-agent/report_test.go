@@ -70,7 +70,7 @@ func TestReportNamesIgnoredRecords(t *testing.T) {
 	}
 	r := newReport(v, time.Time{})
 	var table, text strings.Builder
-	if err := errors.Join(r.table(&table, 0), r.json(&text)); err != nil {
+	if err := errors.Join(r.table(&table, 0), writeJSON(&text, r)); err != nil {
 		t.Fatal(err)
 	}
 	const one = `record "mark/2" at offset 3 is ignored: a later version of kpls-agent has written it`

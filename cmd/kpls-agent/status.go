@@ -15,15 +15,12 @@ import (
 
 func newStatus(s *shared) *cobra.Command {
 	var watch bool
-	var output string
+	var out output
 	c := &cobra.Command{
 		Use: "status", Short: "Say what every broker does and why, or why not", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if output != "table" && output != "json" {
-				return invalid(fmt.Errorf("output %q is unknown; use table or json", output))
-			}
 			if watch {
-				return watchStatus(cmd.Context(), s, output)
+				return watchStatus(cmd.Context(), s, out)
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), commandTimeout)
 			defer cancel()
@@ -36,14 +33,14 @@ func newStatus(s *shared) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := show(s, view, output, screenOf(s)); err != nil || output == "json" {
+			if err := show(s, view, out, screenOf(s)); err != nil || out == asJSON {
 				return err
 			}
 			return showOwn(ctx, s)
 		},
 	}
 	c.Flags().BoolVarP(&watch, "watch", "w", false, "go on and show every change")
-	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	out.flag(c.Flags())
 	return c
 }
 
@@ -57,10 +54,10 @@ func showOwn(ctx context.Context, s *shared) error {
 	return err
 }
 
-func show(s *shared, v *restart.View, output string, scr screen) error {
+func show(s *shared, v *restart.View, out output, scr screen) error {
 	r := newReport(v, time.Now())
-	if output == "json" {
-		return r.json(s.stdout)
+	if out == asJSON {
+		return writeJSON(s.stdout, r)
 	}
 	if scr.width == 0 {
 		return r.table(s.stdout, 0)
@@ -75,7 +72,7 @@ func show(s *shared, v *restart.View, output string, scr screen) error {
 
 // watchStatus redraws in place on a terminal, and prints each picture below the
 // last one otherwise, then only when something changed.
-func watchStatus(ctx context.Context, s *shared, output string) error {
+func watchStatus(ctx context.Context, s *shared, out output) error {
 	c, err := connect(ctx, s)
 	if err != nil {
 		return err
@@ -92,13 +89,13 @@ func watchStatus(ctx context.Context, s *shared, output string) error {
 	lines, last := 0, int64(-1)
 	for {
 		facts, scr := c.log.Facts(), screenOf(s)
-		inPlace := output == "table" && scr.width > 0
+		inPlace := out == asTable && scr.width > 0
 		if inPlace || facts.View.Next != last {
 			last = facts.View.Next
 			var b strings.Builder
 			r := newReport(facts.View, time.Now())
-			if output == "json" {
-				err = r.json(&b)
+			if out == asJSON {
+				err = writeJSON(&b, r)
 			} else {
 				err = r.table(&b, scr.height-overhead)
 			}

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -29,7 +28,7 @@ type verifyOptions struct {
 	user, mechanism    string
 	passwordFile, ca   string
 	client             string
-	output             string
+	output             output
 }
 
 func newVerify(s *shared) *cobra.Command {
@@ -40,9 +39,6 @@ func newVerify(s *shared) *cobra.Command {
 			"to and consumes from a partition led by each broker, in a topic that it makes and removes again. Exits with 1 on\n" +
 			"any difference. Where the customer's names cannot be resolved, --map says where they lead.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.output != "table" && o.output != "json" {
-				return invalid(fmt.Errorf("output %q is unknown; use table or json", o.output))
-			}
 			opts, err := o.options(s)
 			if err != nil {
 				return invalid(err)
@@ -73,7 +69,7 @@ func newVerify(s *shared) *cobra.Command {
 	c.MarkFlagsMutuallyExclusive("client-properties", "user")
 	c.MarkFlagsMutuallyExclusive("client-properties", "password-file")
 	c.MarkFlagsMutuallyExclusive("client-properties", "ca-file")
-	f.StringVarP(&o.output, "output", "o", "table", "table or json")
+	o.output.flag(f)
 	_ = c.MarkFlagRequired("bootstrap") // fails only for a flag that does not exist
 	return c
 }
@@ -181,11 +177,9 @@ func (o verifyOptions) mapping(v *kafka.VerifyOptions) error {
 	return nil
 }
 
-func printRows(s *shared, rows []kafka.VerifyRow, output string) error {
-	if output == "json" {
-		e := json.NewEncoder(s.stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(rows)
+func printRows(s *shared, rows []kafka.VerifyRow, out output) error {
+	if out == asJSON {
+		return writeJSON(s.stdout, rows)
 	}
 	if len(rows) == 0 {
 		return nil
