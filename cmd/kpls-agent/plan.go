@@ -126,8 +126,9 @@ func lookAhead(ctx context.Context, vm *settings.Settings, n host.Node, m *confi
 	_ = conn.sync(ctx) // what keeps it from being read is a fact as well
 	facts.Log = conn.log.Facts()
 	running, process := c.Ask(ctx)
-	facts.Running = running
 	f.Learned(process)
+	running.PortTaken = f.PortTaken(ctx, running)
+	facts.Running = running
 	facts.Cluster = c.Observe(ctx)
 	u, _, err := host.NewUnit(vm, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -144,6 +145,7 @@ func lookAhead(ctx context.Context, vm *settings.Settings, n host.Node, m *confi
 	r.Pending = facts.Manifest.Pending
 	r.Drops, r.Dropped = facts.Manifest.Drops, facts.Running.Dropped
 	r.LogDirs, r.LogDirsErr = facts.Running.LogDirs, facts.Running.LogDirsErr
+	r.Refusal = running.PortTaken
 	if facts.Manifest.Refusal != nil {
 		r.Refusal = facts.Manifest.Refusal.Text()
 	}

@@ -52,6 +52,7 @@ func checkRestart(ctx context.Context, s *settings.Settings, n host.Node, f *hos
 	if err != nil {
 		return nil // the lines on the unit say so
 	}
+	running.PortTaken = f.PortTaken(ctx, running)
 	facts := restart.Facts{Now: time.Now(), Unit: u.State(ctx), Running: running}
 	f.HeardBy(ctx, u)
 	facts.Manifest = f.Manifest(facts.Running)

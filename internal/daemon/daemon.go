@@ -124,7 +124,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	t := newTargets(prober, st, n, s, log, asked)
 	t.update()
-	c := ownBroker{Cluster: host.NewCluster(s, n, st, client), learned: func(p host.Process) {
+	c := ownBroker{Cluster: host.NewCluster(s, n, st, client), portTaken: f.PortTaken, learned: func(p host.Process) {
 		f.Learned(p)
 		t.learned(p.Listeners)
 	}}

@@ -10,16 +10,24 @@ import (
 )
 
 // ownBroker asks the broker for the loop, and gives on what its process runs: the probes are
-// judged by that, and server.properties is compared with it.
+// judged by that, and server.properties is compared with it. Then it asks for the ports that the
+// process will need.
 type ownBroker struct {
 	*host.Cluster
-	learned func(host.Process)
+	learned   func(host.Process)
+	portTaken func(context.Context, restart.RunningFacts) string
 }
 
 var _ agent.Cluster = ownBroker{}
 
 // Running implements agent.Cluster.
 func (b ownBroker) Running(ctx context.Context) restart.RunningFacts {
+	f := b.ask(ctx)
+	f.PortTaken = b.portTaken(ctx, f)
+	return f
+}
+
+func (b ownBroker) ask(ctx context.Context) restart.RunningFacts {
 	f, p := b.Ask(ctx)
 	if f.Err == "" {
 		b.learned(p)
@@ -33,7 +41,7 @@ func (b ownBroker) Running(ctx context.Context) restart.RunningFacts {
 func (b ownBroker) learn(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	for b.Running(ctx).Err != "" {
+	for b.ask(ctx).Err != "" {
 		select {
 		case <-ctx.Done():
 			return

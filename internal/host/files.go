@@ -2,14 +2,13 @@ package host
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"syscall"
 
@@ -177,7 +176,6 @@ func (f *Files) Manifest(running restart.RunningFacts) restart.ManifestFacts {
 	if err == nil {
 		facts.FileChanges, facts.HiddenChanges = s.rendered.Changed, s.rendered.HiddenChanges
 		f.Notes.looked(m.Hash, s.desired, s.rendered)
-		err = f.portsFree(s.desired, running, facts.Listeners)
 	}
 	line := f.commandLine()
 	if err == nil && s.rendered.Changed && line.Deaf != "" {
@@ -214,39 +212,51 @@ func (f *Files) compare(facts *restart.ManifestFacts, s sight, overrides map[str
 	}
 }
 
-// portsFree asks whether Kafka could bind the ports it does not have yet. It
-// does not ask while the broker is being restarted: the question takes the port
-// for an instant, and the broker might want it just then.
-func (f *Files) portsFree(d config.Desired, running restart.RunningFacts, want map[string]string) error {
+// PortTaken says why Kafka could not bind a port of the manifest that it does not have yet; empty where it
+// could, and where that is not known. It does not ask while the broker is being restarted: the question
+// takes the port for an instant, and the broker might want it just then.
+func (f *Files) PortTaken(ctx context.Context, running restart.RunningFacts) string {
+	m, _ := f.store.Get()
 	f.mu.Lock()
-	step, have := f.journal.Stage, f.running.Listeners
+	stage, have := f.journal.Stage, f.running.Listeners
 	f.mu.Unlock()
-	if step != restart.StageNone && step != restart.StageApply || running.Listeners == nil || running.Err != "" {
-		return nil
+	if m == nil || stage != restart.StageNone && stage != restart.StageApply || running.Listeners == nil || running.Err != "" {
+		return ""
 	}
+	d, err := m.For(f.id)
+	if err != nil {
+		return "" // Manifest says so
+	}
+	want := d.Fingerprints()
 	for _, e := range d.Endpoints {
 		if running.Listeners[e.Name] == want[e.Name] || Holds(have, e.BindPort) {
 			continue
 		}
-		l, err := net.Listen("tcp", net.JoinHostPort(e.BindHost, strconv.Itoa(e.BindPort))) //nolint:noctx // does not block: it binds a local address
-		switch {
-		case err == nil:
-			_ = l.Close() // only bound, never used
+		switch err := Bindable(ctx, e.BindHost, e.BindPort); {
 		case errors.Is(err, syscall.EADDRINUSE):
-			return fmt.Errorf("listener %s: port %d is taken (%w); %s, or choose another port for `bind`", e.Name, e.BindPort, err, portuse.Advice(e.BindPort))
+			return config.OneLine(fmt.Errorf("listener %s: port %d is taken (%w); %s, or choose another port for `bind`", e.Name, e.BindPort, err, portuse.Advice(e.BindPort)))
 		case errors.Is(err, syscall.EADDRNOTAVAIL):
-			return fmt.Errorf("listener %s: %s is no address of this machine (%w); correct `bind` or the broker's `host`", e.Name, e.BindHost, err)
+			return config.OneLine(fmt.Errorf("listener %s: %s is no address of this machine (%w); correct `bind` or the broker's `host`", e.Name, e.BindHost, err))
 		default:
-			// Such as a port below 1024, which Kafka's user may bind and ours may not: no proof.
+			// Free, or such as a port below 1024, which Kafka's user may bind and ours may not: no proof.
 		}
 	}
-	return nil
+	return ""
 }
 
+// What is kept in the state directory, with the journal and the manifest in force.
+//
+// Whether server.properties is proven is said by the journal alone (Journal.Unproven). The mark says one
+// thing less: since the last good copy was taken the agent has written the file, so that copy is not
+// replaced. It is made before the file is written, and removed before a journal is saved that calls the
+// file proven. An agent that dies between these two has a journal that calls the file unproven and no
+// mark: the journal wins, and the process proves itself once more. If another manifest is applied before
+// that, the copy is taken of the file as it is, which is right: the mark goes only when a process was seen
+// to run what the file says.
 const (
 	lastGoodName = "server.properties.last-good"
-	failedName   = "server.properties.failed"
-	unprovenName = "unproven"
+	failedName   = "server.properties.failed" // what a roll-back has replaced, for people
+	markName     = "unproven"                 // its text, the hash of the manifest, is for people as well
 )
 
 // LastGood implements agent.Files.
@@ -274,8 +284,8 @@ func (f *Files) Apply(manifest string) error {
 	if s.err != nil {
 		return s.err
 	}
-	unproven := f.state(unprovenName)
-	if _, err := os.Stat(unproven); errors.Is(err, fs.ErrNotExist) {
+	mark := f.state(markName)
+	if _, err := os.Stat(mark); errors.Is(err, fs.ErrNotExist) {
 		old, err := f.startable(s)
 		if err != nil {
 			return err
@@ -287,7 +297,7 @@ func (f *Files) Apply(manifest string) error {
 	if !s.rendered.Changed {
 		return nil
 	}
-	if err := durable.WriteFile(unproven, []byte(m.Hash+"\n"), durable.Options{}); err != nil {
+	if err := durable.WriteFile(mark, []byte(m.Hash+"\n"), durable.Options{}); err != nil {
 		return fmt.Errorf("note that server.properties is new: %w", err)
 	}
 	f.Notes.writing(s.rendered)
@@ -335,7 +345,7 @@ func (f *Files) SaveJournal(j restart.Journal) error {
 		return err
 	}
 	if !j.Unproven {
-		if err := os.Remove(f.state(unprovenName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(f.state(markName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -112,7 +114,7 @@ func FuzzStateDir(f *testing.F) {
 	f.Add([]byte("\x00"), []byte("\xff\xfe"), []byte("\xef\xbb\xbflisteners=A://:1\n"), []byte("x"), []byte("null"))
 	f.Fuzz(func(t *testing.T, journal, manifest, lastGood, unproven, addresses []byte) {
 		s := stateDir(t, map[string][]byte{
-			"journal.json": journal, "manifest.yaml": manifest, lastGoodName: lastGood, unprovenName: unproven, "brokers.json": addresses,
+			"journal.json": journal, "manifest.yaml": manifest, lastGoodName: lastGood, markName: unproven, "brokers.json": addresses,
 		})
 		loadAddresses(s)
 		st := OpenStore(s, slog.New(slog.DiscardHandler))
@@ -160,6 +162,58 @@ func FuzzStateDir(f *testing.F) {
 	})
 }
 
+// TestUnprovenIsTheJournals: an agent that dies between the removal of the mark and the journal's save
+// finds a file that has to be proven, and loses neither it nor its last good copy.
+func TestUnprovenIsTheJournals(t *testing.T) {
+	vm := stateDir(t, nil)
+	st := OpenStore(vm, slog.New(slog.DiscardHandler))
+	st.Update([]byte(goodManifest), nil)
+	open := func() *Files {
+		t.Helper()
+		f, err := OpenFiles(vm, 1, st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	apply := func(f *Files) {
+		t.Helper()
+		if err := errors.Join(f.SaveJournal(restart.Journal{Version: restart.JournalVersion, Unproven: true}), f.Apply(f.Manifest(restart.RunningFacts{}).Hash)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	good, mark := filepath.Join(vm.StateDir, lastGoodName), filepath.Join(vm.StateDir, markName)
+	apply(open())
+	first := contents(t, vm.ServerProperties)
+	if err := os.Remove(mark); err != nil { // as SaveJournal of a proven file does first
+		t.Fatal(err)
+	}
+	f := open()
+	if !f.Journal().Unproven {
+		t.Error("the file counts as proven")
+	}
+	if string(contents(t, good)) != brokerFile {
+		t.Errorf("the last good copy is %q", contents(t, good))
+	}
+	st.Update([]byte(strings.Replace(goodManifest, "39092", "39093", 1)), nil)
+	apply(f)
+	if !bytes.Equal(contents(t, good), first) {
+		t.Errorf("the last good copy is not what a process was seen to run: %q", contents(t, good))
+	}
+	// While nothing was proven since, the copy stays.
+	st.Update([]byte(goodManifest), nil)
+	apply(f)
+	if !bytes.Equal(contents(t, good), first) {
+		t.Errorf("a file that nobody has proven is the last good copy: %q", contents(t, good))
+	}
+	if err := f.SaveJournal(restart.Journal{Version: restart.JournalVersion}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(mark); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the mark of a proven file: %v", err)
+	}
+}
+
 // TestRenderedOnce: what the manifest makes of server.properties is made once for the same bytes.
 func TestRenderedOnce(t *testing.T) {
 	vm := stateDir(t, nil)
@@ -198,6 +252,54 @@ func TestRenderedOnce(t *testing.T) {
 	st.Update([]byte(changed), nil)
 	if m, _ = st.Get(); render() == third {
 		t.Error("another manifest changes nothing")
+	}
+}
+
+// TestPortTaken: a port that the process does not have yet is tried, but not while the broker is restarted.
+func TestPortTaken(t *testing.T) {
+	held, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	port := held.Addr().(*net.TCPAddr).Port
+	vm := stateDir(t, nil)
+	st := OpenStore(vm, slog.New(slog.DiscardHandler))
+	st.Update([]byte(strings.Replace(goodManifest, "39092", strconv.Itoa(port), 1)), nil)
+	f, err := OpenFiles(vm, 1, st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	running := restart.RunningFacts{Listeners: map[string]string{"INTERNAL": "x"}}
+	taken := fmt.Sprintf("listener EXTERNAL: port %d is taken (", port)
+	if why := f.PortTaken(t.Context(), running); !strings.HasPrefix(why, taken) || !strings.HasSuffix(why, "or choose another port for `bind`") {
+		t.Errorf("taken: %q", why)
+	}
+	if r := f.Manifest(running).Refusal; r != nil {
+		t.Errorf("the manifest is refused for a port: %v", r)
+	}
+	unknown := restart.RunningFacts{Err: "no answer", Listeners: running.Listeners}
+	for name, r := range map[string]restart.RunningFacts{"not asked": {}, "no answer": unknown} {
+		if why := f.PortTaken(t.Context(), r); why != "" {
+			t.Errorf("%s: %q", name, why)
+		}
+	}
+	if err := f.SaveJournal(restart.Journal{Version: restart.JournalVersion, Stage: restart.StageRestart}); err != nil {
+		t.Fatal(err)
+	}
+	if why := f.PortTaken(t.Context(), running); why != "" {
+		t.Errorf("in a restart: %q", why)
+	}
+	if err := f.SaveJournal(restart.Journal{Version: restart.JournalVersion}); err != nil {
+		t.Fatal(err)
+	}
+	f.Learned(Process{Listeners: []config.Effective{{Name: "OTHER", BindPort: port}}})
+	if why := f.PortTaken(t.Context(), running); why != "" {
+		t.Errorf("the broker's own, by another name: %q", why)
+	}
+	st.Update([]byte(strings.Replace(goodManifest, "127.0.0.1:39092", "192.0.2.1:39092", 1)), nil)
+	if why := f.PortTaken(t.Context(), running); !strings.HasPrefix(why, "listener EXTERNAL: 192.0.2.1 is no address of this machine") {
+		t.Errorf("no address of ours: %q", why)
 	}
 }
 

@@ -202,6 +202,9 @@ type RunningFacts struct {
 	Err string // why the last question got no answer
 	// Listeners is every listener the process runs: name -> fingerprint.
 	Listeners map[string]string
+	// PortTaken is why the process could not have a port that the manifest gives it and that it does not
+	// have yet; empty where it could, and where that cannot be seen.
+	PortTaken string
 	// Dynamic names managed properties that a dynamic configuration overrides.
 	Dynamic []string
 	// Dropped lists dynamic settings that are not in force.

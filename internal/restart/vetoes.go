@@ -59,6 +59,7 @@ var vetoes = slices.Concat([]veto{
 	{"unit_unknown", judging | planning | checking, (*round).vetoUnit, (*round).restUnseen},
 	{"stopped", planning | checking, (*round).vetoStopped, nil},
 	{"refused", judging | underWay | downAndDeaf | planning | checking, (*round).vetoRefused, (*round).restRefused},
+	{"port_taken", answered | underWay | planning | checking, (*round).vetoPort, (*round).restAsk},
 	{"dynamic_config", answered | planning | checking, (*round).vetoDynamic, (*round).restAsk},
 	{"unit_hazard", beforeClaim | underWay | planning | checking, (*round).vetoHazard, (*round).restRefused},
 	{"restart_denied", beforeClaim | underWay | planning | checking, (*round).vetoDenied, (*round).restAsk},
@@ -168,6 +169,14 @@ func (s *round) outside() *Reason {
 }
 
 func (s *round) vetoRefused() *Reason { return s.f.Manifest.Refusal }
+
+// vetoPort: the process could not bind a port that it gets with the manifest.
+func (s *round) vetoPort() *Reason {
+	if s.f.Running.PortTaken == "" {
+		return nil
+	}
+	return because(CodeRefused, "%s", s.f.Running.PortTaken)
+}
 
 func (s *round) vetoDynamic() *Reason {
 	if len(s.f.Running.Dynamic) == 0 {

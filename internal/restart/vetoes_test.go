@@ -22,6 +22,7 @@ var spoiled = []struct {
 	}, CodeStopped, []string{"start it"}, false},
 	{"stopped, and its broker answers", func(f *Facts) { f.Unit.State = UnitStopped }, CodeOutsideUnit, []string{"broker 1 answers", "start the unit"}, true},
 	{"refused", func(f *Facts) { f.Manifest.Refusal = because(CodeRefused, "port 1 is taken") }, CodeRefused, []string{"port 1"}, true},
+	{"a port that another process has", func(f *Facts) { f.Running.PortTaken = "listener EXTERNAL: port 1 is taken" }, CodeRefused, []string{"port 1 is taken"}, true},
 	{"dynamic configuration", func(f *Facts) { f.Running.Dynamic = []string{"listeners"} }, CodeDynamicConfig, []string{"--delete-config listeners"}, true},
 	{"the unit would do harm", func(f *Facts) { f.Unit.Hazard = "ExecStop= ends every Kafka process; remove it" }, CodeUnitHazard, []string{"ExecStop=", "remove it"}, true},
 	{"the restart would be refused", func(f *Facts) { f.Right.Denied = "not permitted; run `kpls-agent setup`" }, CodeRestartDenied, []string{"setup"}, true},
