@@ -17,7 +17,7 @@ import (
 const (
 	// writeWait is how long a broker may wait for the other replicas (request.timeout.ms).
 	writeWait = 2 * time.Second
-	// markHeader is on the last record of an append, so that the append is known
+	// markHeader is on the last record of an append, so the append is known
 	// from its copy in the log and from nothing else: not from an offset, which
 	// may belong to a topic that was deleted since.
 	markHeader = "kpls-append"

@@ -41,7 +41,7 @@ type Options struct {
 	// broker up would otherwise hold the only one for ever. nil knows nothing.
 	Expect func() int
 	// OnAddresses is called with all addresses when a broker's address was
-	// learnt. While the own broker is away the others must be found, also after
+	// learnt. While the own broker is down the others must be found, also after
 	// a restart of the agent: keep them. nil is fine.
 	OnAddresses func(map[int32]string)
 	// Dial replaces the network in tests; nil is TCP.
@@ -139,7 +139,7 @@ func (c *Client) Close() {
 func (c *Client) Log() *Log { return c.log }
 
 // Addresses returns the address (host:port) of every broker that was learnt,
-// of those that are away at the moment too.
+// of those that are down at the moment too.
 func (c *Client) Addresses() map[int32]string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -147,7 +147,7 @@ func (c *Client) Addresses() map[int32]string {
 }
 
 // learn takes the addresses out of an answer. Brokers it does not name keep
-// theirs: they may only be away.
+// theirs: they might only be down.
 func (c *Client) learn(brokers []kmsg.MetadataResponseBroker) {
 	c.mu.Lock()
 	changed := false
@@ -228,8 +228,8 @@ func millis(d time.Duration) int32 { return int32(d.Milliseconds()) } //nolint:g
 
 // twice asks again where the connection has ended instead of an answer. It may have
 // been of an earlier process of the broker; and a broker that has forwarded a request
-// in a version which the active controller does not know ends it, so that the client
-// learns anew which versions there are (KIP-590).
+// in a version which the active controller does not know ends it, so the client
+// learns again which versions there are (KIP-590).
 func twice[T any](ask func() (T, error)) (T, error) {
 	answer, err := ask()
 	if err == nil || errors.Is(err, context.DeadlineExceeded) {

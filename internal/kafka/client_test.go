@@ -167,7 +167,7 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-// While the own broker, the only seed, is away, the others are found.
+// While the own broker, the only seed, is down, the others are found.
 func TestAddressesAreLearnt(t *testing.T) {
 	c := newCluster(t, 3)
 	var mu sync.Mutex
@@ -191,7 +191,7 @@ func TestAddressesAreLearnt(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustAppend(t, l, claim(2, "b"))
-	// A broker that is away keeps its address; one that hosts nothing and is not
+	// A broker that is down keeps its address; one that hosts nothing and is not
 	// there any more loses it.
 	if d := cmp.Diff(want, cl.Addresses()); d != "" {
 		t.Error(d)

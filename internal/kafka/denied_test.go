@@ -12,10 +12,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// TestRollOutWithoutARight: an agent that may not use the log any more waits, names
+// TestRollOutWithoutARight: an agent that has lost its right to use the log waits, names
 // the ACL it lacks, and goes on when it has it again. It is still allowed to ask where
-// the log ends (Describe), so that the log looks whole between two failures. TestSecured
-// (test/e2e) takes each right away on real brokers.
+// the log ends (Describe), so the log looks whole between two failures. TestSecured
+// (test/e2e) revokes each right on real brokers.
 func TestRollOutWithoutARight(t *testing.T) {
 	for _, c := range []struct {
 		acl    string

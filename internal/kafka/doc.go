@@ -7,7 +7,7 @@
 // facts of package restart, or says why it cannot. It never alters a
 // configuration, never moves leaders or replicas, never joins a group; it
 // writes only to the coordination topic, and to the topic that Verify makes
-// and takes away.
+// and removes.
 //
 // Every call is bounded by its context, and none waits longer than a few
 // seconds for one answer of one broker: brokers are restarted all the time

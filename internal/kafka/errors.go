@@ -156,7 +156,7 @@ func advise(err error) string {
 	case errors.As(err, &trust):
 		return certificateAdvice(trust.Err, "the agent's settings")
 	case errors.As(err, &expired):
-		return "renew it; it is read anew for each connection, without a restart"
+		return "renew it; it is read again for each connection, without a restart"
 	case errors.As(err, &network) && network.Op == remoteAlert:
 		return "the broker does not accept our side of TLS: give the agent a certificate that is valid and signed by one of the broker's ssl.truststore"
 	case errors.As(err, &handshake):

@@ -21,7 +21,7 @@ import (
 
 const (
 	// holdFirst is the wait after the first refused login at an address. It is short: a
-	// broker that starts may not know its users yet.
+	// broker that starts might not know its users yet.
 	holdFirst = time.Second
 	// holdMost bounds the wait, which doubles with each refusal.
 	holdMost = time.Minute

@@ -97,7 +97,7 @@ func (f *Failures) soon() bool {
 	return !f.last.IsZero() && time.Since(f.last) < askSoon
 }
 
-// Checker checks one listener again and again over one connection, so that the
+// Checker checks one listener again and again over one connection, so the
 // broker is spared a TCP and TLS handshake and a login for each check. A listener
 // that does not let us in is asked over a new one each time, and only for what it
 // answers to everybody.
@@ -130,7 +130,7 @@ func NewChecker(check ListenerCheck) *Checker {
 	return &Checker{check: check}
 }
 
-// Known tells the checker that the listener's security protocol was learned anew,
+// Known tells the checker that the listener's security protocol was learned again,
 // from the process that runs now. A listener that spoke another one is not asked for
 // a minute, unless somebody knows more: the process may be another one, whose
 // listener is not what it was.

@@ -58,7 +58,7 @@ type waiter struct {
 }
 
 // errAnew ends the wait for records of a topic that is not there any more.
-var errAnew = errors.New("the coordination topic was truncated, or deleted and made anew; reading it from its start")
+var errAnew = errors.New("the coordination topic was truncated, or deleted and made again; reading it from its start")
 
 func newLog(c *Client) *Log {
 	return &Log{
@@ -254,8 +254,8 @@ func (l *Log) failed(err error) {
 	}
 }
 
-// anew begins with a log at an offset, and forgets what was read of another one.
-func (l *Log) anew(p place, from int64) {
+// beginAt begins with a log at an offset, and forgets what was read of another one.
+func (l *Log) beginAt(p place, from int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.begun {

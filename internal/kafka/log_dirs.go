@@ -21,7 +21,7 @@ type LogDir struct {
 	Free, Total int64
 }
 
-// LogDirs asks the own broker for its log directories. It asks for no partition, so that the
+// LogDirs asks the own broker for its log directories. It asks for no partition, so the
 // answer is small whatever the broker holds.
 func (c *Client) LogDirs(ctx context.Context) ([]LogDir, error) {
 	req := kmsg.NewPtrDescribeLogDirsRequest()
@@ -38,7 +38,7 @@ func (c *Client) LogDirs(ctx context.Context) ([]LogDir, error) {
 		dirs = logDirs(resp)
 		return nil
 	})
-	if err == nil && len(dirs) == 0 { // what brokers before 3.2 answer to who may not Describe the cluster
+	if err == nil && len(dirs) == 0 { // what brokers before 3.2 answer to a user without the right to Describe the cluster
 		err = &deniedError{errors.New("the answer names none"), seesCluster}
 	}
 	if err != nil {

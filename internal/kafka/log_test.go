@@ -107,8 +107,8 @@ func TestTopicOfOthersIsRefused(t *testing.T) {
 		config     map[string]string
 		want       string
 	}{
-		{"partitions", 2, map[string]string{"cleanup.policy": "compact"}, "the coordination topic __kpls_agent has 2 partitions and must have one; delete it, and an agent makes it anew"},
-		{"policy", 1, map[string]string{"cleanup.policy": "delete"}, "the coordination topic __kpls_agent has cleanup.policy=delete and must have compact, or claims would be forgotten; delete it, and an agent makes it anew"},
+		{"partitions", 2, map[string]string{"cleanup.policy": "compact"}, "the coordination topic __kpls_agent has 2 partitions and must have one; delete it, and an agent makes it again"},
+		{"policy", 1, map[string]string{"cleanup.policy": "delete"}, "the coordination topic __kpls_agent has cleanup.policy=delete and must have compact, or claims would be forgotten; delete it, and an agent makes it again"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newCluster(t, 1)
@@ -564,7 +564,7 @@ func TestPoisonedLog(t *testing.T) {
 func TestPoisonedLogThatUnpacks(t *testing.T) {
 	for _, codec := range []kgo.CompressionCodec{kgo.GzipCompression(), kgo.ZstdCompression(), kgo.Lz4Compression(), kgo.SnappyCompression()} {
 		t.Run(fmt.Sprint(codec), func(t *testing.T) {
-			t.Parallel() // each waits for seconds between two looks at what is dear to unpack
+			t.Parallel() // each waits for seconds between two readings of what is expensive to unpack
 			cluster := newCluster(t, 1, kfake.BrokerConfigs(map[string]string{"message.max.bytes": "100000000"}))
 			l := run(t, open(t, cluster))
 			mustAppend(t, l, claim(1, "a"))

@@ -19,8 +19,8 @@ import (
 
 // Login says how to talk to a listener and who we are. The zero value is
 // PLAINTEXT without a user. What formats certificates and passwords are kept in
-// is the caller's business: it gives functions, and each is asked anew for every
-// connection, so that what was renewed needs no restart. Nothing is kept.
+// is the caller's business: it gives functions, and each is asked again for every
+// connection, so what was renewed needs no restart. Nothing is kept.
 type Login struct {
 	// Protocol is the listener's security protocol: PLAINTEXT, SSL,
 	// SASL_PLAINTEXT or SASL_SSL. Empty is PLAINTEXT.
@@ -209,7 +209,7 @@ func (l Login) scramAuth(context.Context) (scram.Auth, error) {
 type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // dialTimeout bounds connecting and the TLS handshake. Brokers are in the
-// neighbourhood; one that does not answer within this is away.
+// neighbourhood; one that does not answer within this is down.
 const dialTimeout = 1500 * time.Millisecond
 
 // dialer returns a dial function that speaks TLS where the login says so.

@@ -30,7 +30,7 @@ const (
 // only one whose picture cannot be older than the restart, since a broker
 // answers only after it has replayed the metadata up to its own return.
 //
-// Brokers are asked one after another, so that only one answer at a time is
+// Brokers are asked one after another, so only one answer at a time is
 // held in its raw form.
 func (c *Client) Observe(ctx context.Context) restart.ClusterFacts {
 	f := restart.ClusterFacts{At: time.Now()}
@@ -90,7 +90,7 @@ func (c *Client) observe(ctx context.Context, f *restart.ClusterFacts) string {
 // the others, which the restart would hit as well.
 func (c *Client) seesAll(ctx context.Context, view restart.BrokerView) error {
 	if view.Broker != c.opts.Self {
-		return nil // it is away, and takes nothing more away
+		return nil // it is down, so its restart takes nothing from anybody
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()

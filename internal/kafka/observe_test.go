@@ -154,7 +154,7 @@ func TestObserveAsksOwnAndNext(t *testing.T) {
 		{2, 1, []int32{1, 0}},
 		{5, 1, []int32{1, 2, 3}},
 		{5, 3, []int32{3, 4, 0}},
-		{3, 7, []int32{0, 1, 2}}, // the own broker is away
+		{3, 7, []int32{0, 1, 2}}, // the own broker is down
 	} {
 		c := newCluster(t, tt.brokers)
 		f := open(t, c, func(o *kafka.Options) { o.Self = tt.self }).Observe(within(t))
@@ -215,7 +215,7 @@ func TestObserveZooKeeper(t *testing.T) {
 	}
 }
 
-// While ZooKeeper is away, every question for the configuration of a topic takes a
+// While ZooKeeper is down, every question for the configuration of a topic takes a
 // request handler from the broker: one is enough. It is asked again when that is answered.
 func TestObserveWithoutZooKeeper(t *testing.T) {
 	c := newCluster(t, 3, kfake.SeedTopics(1, "orders"))
@@ -261,7 +261,7 @@ func TestLogAsksNothingOfZooKeeper(t *testing.T) {
 	}
 }
 
-// The first agents of a cluster find no topic. While ZooKeeper is away, each of
+// The first agents of a cluster find no topic. While ZooKeeper is down, each of
 // them asks once whether it could be made, and makes it when that is answered.
 func TestLogMadeWithoutZooKeeper(t *testing.T) {
 	c := newCluster(t, 3)
@@ -314,7 +314,7 @@ func TestObserveAfterAHangUp(t *testing.T) {
 	}
 }
 
-// TestShapes (test/e2e) takes the controllers of real brokers away.
+// TestShapes (test/e2e) stops the controllers of real brokers.
 func TestObserveWithoutController(t *testing.T) {
 	c := newCluster(t, 3)
 	describeQuorum(t, c, func() (kmsg.Response, error, bool) { return nil, nil, true })
@@ -374,7 +374,7 @@ func TestObserveAsksTwice(t *testing.T) {
 	}
 }
 
-// TestSecured (test/e2e) takes the same right away on real brokers.
+// TestSecured (test/e2e) revokes the same right on real brokers.
 func TestObserveWithoutRights(t *testing.T) {
 	c := newCluster(t, 2)
 	if err := c.CreateTopic("orders", 1, nil); err != nil {
@@ -390,7 +390,7 @@ func TestObserveWithoutRights(t *testing.T) {
 }
 
 // TestLacksListener: a broker without the agents' listener is missing in every
-// answer, so that nothing can be judged. Brokers of 3.7.1 and 4.4.0 were seen to answer
+// answer, so nothing can be judged. Brokers of 3.7.1 and 4.4.0 were seen to answer
 // just so: code 72, leader -1, all replicas, and the other broker not named.
 func TestLacksListener(t *testing.T) {
 	resp := kmsg.NewPtrMetadataResponse()
@@ -517,7 +517,7 @@ func decodeViews(tb testing.TB, raw []byte) []restart.BrokerView {
 	tb.Helper()
 	var out []restart.BrokerView
 	for broker := range int32(3) {
-		// The bytes of each answer come off the network anew.
+		// The bytes of each answer come off the network again.
 		body := slices.Clone(raw)
 		resp := kmsg.NewPtrMetadataResponse()
 		resp.Version = 12

@@ -17,9 +17,9 @@ const lone = "lone"
 // catchUp is how long a broker that is back is out of sync.
 const catchUp = 2 * time.Second
 
-// outages makes a fake cluster show that brokers are away as Kafka does. kfake
+// outages makes a fake cluster show that brokers are down as Kafka does. kfake
 // deals their replicas out to those that are left, and nothing is ever short of one
-// (docs/matrix.md, "The fake beside Kafka"). With it Metadata has every replica,
+// (docs/matrix.md, "The fake compared with Kafka"). With it Metadata has every replica,
 // those in sync, the offline ones, and no leader (-1, LEADER_NOT_AVAILABLE) where none
 // can be; and an append with acks=all to fewer in sync than min.insync.replicas is
 // refused (NOT_ENOUGH_REPLICAS). TestOutagesAreAsKafkaShowsThem compares it with Kafka.
@@ -91,7 +91,7 @@ func (r *roll) outages() {
 	})
 }
 
-// metadata is what Metadata says of a topic. A broker that the fake has taken away
+// metadata is what Metadata says of a topic. A broker that the fake has stopped
 // leads nothing there; the fake's leader is the one of the picture.
 func (r *roll) metadata(name string) (kmsg.MetadataResponseTopic, bool) {
 	t := kmsg.NewMetadataResponseTopic()

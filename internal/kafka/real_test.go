@@ -100,7 +100,7 @@ func TestReleaseAndQuorumOfRealBrokers(t *testing.T) {
 	})
 }
 
-// What is made of a real broker's answer while another is away.
+// What is made of a real broker's answer while another is down.
 func TestViewOfARealOutage(t *testing.T) {
 	realAnswers(t, "metadata-away", kmsg.NewPtrMetadataResponse, func(t *testing.T, resp *kmsg.MetadataResponse) {
 		v, err := kafka.ViewOf(1, resp, nil)
@@ -124,7 +124,7 @@ func TestViewOfARealOutage(t *testing.T) {
 }
 
 // TestOutagesAreAsKafkaShowsThem: Metadata of the fake of newRoll, while its last
-// broker is away, beside that of real brokers. Ids of real ones are higher by one.
+// broker is down, compared with that of real brokers. Ids of real ones are higher by one.
 func TestOutagesAreAsKafkaShowsThem(t *testing.T) {
 	type partition struct {
 		Error                  int16

@@ -16,9 +16,9 @@ import (
 // without one lacks nothing.
 type Rights struct {
 	// Cluster and Topic are the operations on the cluster and on the coordination
-	// topic that the user needs and may not do, by the names that kafka-acls has for them.
+	// topic that the user needs and has no right to, by the names that kafka-acls has for them.
 	Cluster, Topic []string
-	// NoTopic is true if the coordination topic is not there yet, so that Topic is not known.
+	// NoTopic is true if the coordination topic is not there yet, so Topic is not known.
 	NoTopic bool
 	// Hidden are topics with replicas on the own broker that the user is not told
 	// of: no gate can look at what it does not know.
@@ -68,7 +68,7 @@ func (c *Client) Rights(ctx context.Context) (Rights, error) {
 	if err != nil {
 		return r, explain(fmt.Errorf("ask for the rights on the cluster: %w", err))
 	}
-	// Who may not Describe is not told the rest either.
+	// A user without the right to Describe does not learn the rest either.
 	r.Cluster = lacking(clusterNeeds, cluster.ClusterAuthorizedOperations)
 	if err := c.topicRights(ctx, &r, cluster.ClusterAuthorizedOperations); err != nil {
 		return r, explain(fmt.Errorf("ask for the rights on topic %s: %w", c.opts.Topic, err))
@@ -101,7 +101,7 @@ func (c *Client) topicRights(ctx context.Context, r *Rights, onCluster int32) er
 		r.Topic = lacking(topicNeeds, 0)
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		r.NoTopic = true
-		// Create on the topic would do as well, and is not told of before it is there.
+		// Create on the topic would do as well, and is not reported before it is there.
 		r.Topic = lacking(creates, onCluster)
 	case err != nil && !kerr.IsRetriable(err):
 		return err
@@ -112,7 +112,7 @@ func (c *Client) topicRights(ctx context.Context, r *Rights, onCluster int32) er
 }
 
 // hidden returns the topics that have a replica on the own broker and that
-// Metadata leaves out, since the user may not Describe them.
+// Metadata leaves out, since the user has no right to Describe them.
 func (c *Client) hidden(ctx context.Context) ([]string, error) {
 	resp, err := to[*kmsg.MetadataResponse](ctx, c.kgo, c.opts.Self, kmsg.NewPtrMetadataRequest()) // no topics named: all
 	if err != nil {

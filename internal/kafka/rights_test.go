@@ -52,7 +52,7 @@ func TestRights(t *testing.T) {
 			kafka.Rights{Hidden: []string{"orders"}},
 		},
 		{"may make the topic", [][]kfake.ACL{cluster(describe, configs, create), topic("*", describe, configs)}, true, kafka.Rights{NoTopic: true}},
-		{"may not make the topic", [][]kfake.ACL{cluster(describe, configs), topic("*", describe, configs)}, true, kafka.Rights{NoTopic: true, Topic: []string{"Create"}}},
+		{"has no right to make the topic", [][]kfake.ACL{cluster(describe, configs), topic("*", describe, configs)}, true, kafka.Rights{NoTopic: true, Topic: []string{"Create"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var acls []kfake.ACL

@@ -320,7 +320,7 @@ func (a *rollAgent) Manifest(restart.RunningFacts) restart.ManifestFacts {
 }
 
 func (a *rollAgent) LastGood() bool { return false }
-func (a *rollAgent) Restore() error { return errors.New("nothing may be put back here") }
+func (a *rollAgent) Restore() error { return errors.New("nothing must be restored here") }
 
 func (a *rollAgent) Apply(string) error {
 	a.roll.mu.Lock()
@@ -374,7 +374,7 @@ func (r *roll) restarted() []int32 {
 }
 
 // TestRollOutOnAPoisonedLog: while the log has what no agent wrote, none begins
-// a restart, each says what it is, and all go on when it is taken away.
+// a restart, each says what it is, and all continue when it is removed.
 func TestRollOutOnAPoisonedLog(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -508,7 +508,7 @@ func TestRollOutWithLostAnswers(t *testing.T) {
 				r.run()
 				r.hold()
 				if n < 4 {
-					t.Errorf("claims were written %d times, so that none was lost", n)
+					t.Errorf("claims were written %d times, so none was lost", n)
 				}
 			})
 		})

@@ -54,7 +54,7 @@ func (l *Log) Run(ctx context.Context) error {
 			wait = 0
 		}
 		if errors.Is(err, kgo.ErrMaxDecompress) {
-			wait = pollWait // it stays for minutes, and unpacking it is dear
+			wait = pollWait // it stays for minutes, and unpacking it is expensive
 		}
 		pause(ctx, wait)
 	}
@@ -73,7 +73,7 @@ func (l *Log) session(ctx context.Context) (read bool, err error) {
 		if err := l.verify(ctx, p.leader); err != nil {
 			return false, err
 		}
-		l.anew(p, 0)
+		l.beginAt(p, 0)
 	}
 	l.settleAt(p, func() { cancel(errLost) })
 	defer l.settleAt(nowhere, nil)
@@ -131,7 +131,7 @@ func (l *Log) other(p place) bool {
 	return !l.begun || l.topicID != p.id
 }
 
-// begin notes the end that the log has now, so that At is set when it was read.
+// begin notes the end that the log has now, so At is set when it was read.
 func (l *Log) begin(ctx context.Context) (*waiter, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
@@ -173,13 +173,13 @@ func (l *Log) poll(ctx context.Context, p place) error {
 			// A deposed leader that does not know it yet may have less than was read.
 			return fmt.Errorf("it answers as the leader of epoch %d, and has less than that of epoch %d had: metadata that is older than an election named it; looking for the leader again", p.epoch, epoch)
 		}
-		l.anew(p, max(part.LogStartOffset, 0))
+		l.beginAt(p, max(part.LogStartOffset, 0))
 		return errAnew
 	}
 	got, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Offset: from, Topic: l.topic}, part, l.c.unpack, nil)
 	switch {
 	case errors.Is(got.Err, kgo.ErrMaxDecompress):
-		return fmt.Errorf("the batch at offset %d is more than %d MiB when it is unpacked, and no agent writes such: see who may write to the topic, and delete the key with a tombstone; Kafka's compaction takes the batch away within about 10 minutes (%w)", from, pollBytes>>20, kgo.ErrMaxDecompress)
+		return fmt.Errorf("the batch at offset %d is more than %d MiB when it is unpacked, and no agent writes such: see who may write to the topic, and delete the key with a tombstone; Kafka's compaction removes the batch within about 10 minutes (%w)", from, pollBytes>>20, kgo.ErrMaxDecompress)
 	case got.Err != nil:
 		return fmt.Errorf("at offset %d: %w", from, needs(got.Err, "Read on topic "+l.topic))
 	case len(part.RecordBatches) > 0 && next <= from:

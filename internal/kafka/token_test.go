@@ -21,7 +21,7 @@ func TestCheckWithToken(t *testing.T) {
 		answer func() (kmsg.Response, bool) // to the token; false hangs up
 		says   string
 	}{
-		"none is given":       {err: errors.New("the endpoint is away"), says: "the endpoint is away"},
+		"none is given":       {err: errors.New("the endpoint is down"), says: "the endpoint is down"},
 		"the broker hangs up": {answer: func() (kmsg.Response, bool) { return nil, false }, says: "the broker ended the connection at the login"},
 		"it is not accepted": {answer: func() (kmsg.Response, bool) {
 			resp := kmsg.NewPtrSASLAuthenticateResponse()

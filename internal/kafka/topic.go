@@ -41,20 +41,20 @@ func (l *Log) locate(ctx context.Context) (place, error) {
 	case err != nil:
 		return place{}, fmt.Errorf("find the coordination topic %s: %w", l.topic, explain(needs(err, "Read on topic "+l.topic)))
 	case len(t.Partitions) != 1:
-		return place{}, fmt.Errorf("the coordination topic %s has %d partitions and must have one; delete it, and an agent makes it anew", l.topic, len(t.Partitions))
+		return place{}, fmt.Errorf("the coordination topic %s has %d partitions and must have one; delete it, and an agent makes it again", l.topic, len(t.Partitions))
 	}
 	p := t.Partitions[0]
 	if p.Leader < 0 {
 		return place{}, fmt.Errorf("the coordination topic %s has no leader: its replicas are on brokers %v, and none of those in sync is up", l.topic, p.Replicas)
 	}
 	if want := min(replicasWanted, len(resp.Brokers)); len(p.Replicas) < want {
-		l.note(fmt.Sprintf("the coordination topic %s has %d of the %d replicas it could have; add some with kafka-reassign-partitions, or nothing can be coordinated while broker %v is away", l.topic, len(p.Replicas), want, p.Replicas))
+		l.note(fmt.Sprintf("the coordination topic %s has %d of the %d replicas it could have; add some with kafka-reassign-partitions, or nothing can be coordinated while broker %v is down", l.topic, len(p.Replicas), want, p.Replicas))
 	}
 	return place{leader: p.Leader, epoch: p.LeaderEpoch, id: t.TopicID}, nil
 }
 
 // create makes the topic. Whoever comes second finds it there. It returns an
-// error also then: the log is located anew. In ZooKeeper mode only the controller
+// error also then: the log is located again. In ZooKeeper mode only the controller
 // makes topics; KRaft has any broker pass it on, and names any broker here.
 func (l *Log) create(ctx context.Context, alive int, controller int32) error {
 	need := 1
@@ -123,7 +123,7 @@ func topicConfig(replicas int) map[string]string {
 	}
 }
 
-// verify refuses a topic that somebody else made, so that it may forget. Not in
+// verify refuses a topic of somebody else's making that forgets records. Not in
 // ZooKeeper mode: whoever runs `status` in an outage of ZooKeeper would each time
 // take a request handler from the broker (see mayAsk).
 func (l *Log) verify(ctx context.Context, broker int32) error {
@@ -137,7 +137,7 @@ func (l *Log) verify(ctx context.Context, broker int32) error {
 		return fmt.Errorf("check the coordination topic %s: %w", l.topic, explain(err))
 	}
 	if got := values[l.topic].value; got != "compact" {
-		return fmt.Errorf("the coordination topic %s has cleanup.policy=%s and must have compact, or claims would be forgotten; delete it, and an agent makes it anew", l.topic, got)
+		return fmt.Errorf("the coordination topic %s has cleanup.policy=%s and must have compact, or claims would be forgotten; delete it, and an agent makes it again", l.topic, got)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ const (
 	// verifyTopic is the topic that Verify makes where none is named.
 	verifyTopic = "__kpls_agent_verify"
 	// verifyWait bounds the attempts with one broker: right after it was made, a
-	// partition may not have its leader everywhere.
+	// partition might not have its leader everywhere.
 	verifyWait = 10 * time.Second
 	// verifyAtOnce is how many brokers are tried at the same time.
 	verifyAtOnce = 16

@@ -55,7 +55,7 @@ func (v *verifier) create(ctx context.Context, brokers []int32) (id [16]byte, ma
 	return id, true, fmt.Errorf("make the topic %s: %w", v.o.Topic, explain(err))
 }
 
-// remove takes the topic away, also when the context has ended already.
+// remove deletes the topic, also when the context has ended already.
 func (v *verifier) remove(ctx context.Context, brokers []int32) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), verifyWait)
 	defer cancel()

@@ -11,7 +11,7 @@ import (
 
 // A broker in ZooKeeper mode reads the configuration of a topic from ZooKeeper
 // whenever somebody asks for it, and looks there for a topic that is to be made.
-// While ZooKeeper is away, the question holds one of the broker's few request
+// While ZooKeeper is down, the question holds one of the broker's few request
 // handlers (num.io.threads) until it is back, whether or not anybody still waits
 // for the answer (retryRequestsUntilConnected in KafkaZkClient.scala). Asked every
 // second, the broker would soon serve nobody.

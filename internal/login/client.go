@@ -57,7 +57,7 @@ const (
 // The login callback handler is one with a token, of which some are known.
 var foreign = []string{"ssl.engine.factory.class", "sasl.client.callback.handler.class", "sasl.login.class"}
 
-// ReadClient reads a client.properties and all that it names, so that what is
+// ReadClient reads a client.properties and all that it names, so what is
 // wrong is known now. Beside an error it returns what could be read of the file
 // itself, nil if nothing.
 func ReadClient(path string) (*Client, error) {
@@ -247,7 +247,7 @@ func (f *file) fill(c *Client) error {
 func (f *file) roots() (*x509.CertPool, error) {
 	if text := f.get(keyTrustText); text != "" {
 		if f.get(keyTrust) != "" {
-			return nil, f.fault(keyTrustText, "stands beside "+keyTrust, "keep one of the two")
+			return nil, f.fault(keyTrustText, "is given together with "+keyTrust, "keep one of the two")
 		}
 		pool, err := roots(pemLines(text), passwords{})
 		return pool, f.wrap(keyTrustText, "", err)
@@ -269,7 +269,7 @@ func (f *file) certificate() (*tls.Certificate, error) {
 	case (key == "") != (chain == ""):
 		return nil, f.fault(f.given(keyStoreKey, keyStoreChain), "needs "+keyStoreKey+" and "+keyStoreChain+" together", "write both")
 	case key != "" && f.get(keyStore) != "":
-		return nil, f.fault(keyStoreKey, "stands beside "+keyStore, "keep one of the two")
+		return nil, f.fault(keyStoreKey, "is given together with "+keyStore, "keep one of the two")
 	case key != "":
 		cert, err := certificate(append(pemLines(key), pemLines(chain)...), passwords{key: f.get(keyKeyPassword)})
 		return cert, f.wrap(keyStoreKey, "", err)

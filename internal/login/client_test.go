@@ -167,7 +167,7 @@ func TestClientRefused(t *testing.T) {
 		{"encrypted, wrong password", keystore(put(t, pemOf("ENCRYPTED PRIVATE KEY", encrypted)+certPEM(cert)), "") + "ssl.key.password=" + otherPassword, "FILE:3: ssl.keystore.location: PATH holds an encrypted key that its password does not open; correct the password, or encrypt the key with openssl pkcs8 -topk8"},
 		{"another's key", keystore(put(t, keyPEM(t, other)+certPEM(cert)), ""), "FILE:3: ssl.keystore.location: PATH holds no certificate that belongs to its key; put the two of one request together"},
 		{"key alone", ssl + "ssl.keystore.key=x", "FILE:2: ssl.keystore.key needs ssl.keystore.key and ssl.keystore.certificate.chain together; write both"},
-		{"both trusts", truststore(trustJKS, storePassword) + "ssl.truststore.certificates=x", "FILE:4: ssl.truststore.certificates stands beside ssl.truststore.location; keep one of the two"},
+		{"both trusts", truststore(trustJKS, storePassword) + "ssl.truststore.certificates=x", "FILE:4: ssl.truststore.certificates is given together with ssl.truststore.location; keep one of the two"},
 		{"no user", sasl, "FILE: sasl.jaas.config is missing; write the user's login module there; a JAAS file of the JVM is not read"},
 		{"module", jaas(`com.sun.security.auth.module.Krb5LoginModule required username="x" password="planted-secret";`), "FILE:3: sasl.jaas.config has the login module com.sun.security.auth.module.Krb5LoginModule, which is not supported; use ScramLoginModule or PlainLoginModule"},
 		{"token", jaas(modules[1] + ` required username="x" password="planted-secret" tokenauth="true";`), "FILE:3: sasl.jaas.config logs in with a delegation token, which is not supported and would expire; give the agent a user with a password"},

@@ -14,7 +14,7 @@ import (
 type store interface {
 	// trusted returns the certificates that may sign others'.
 	trusted() ([]*x509.Certificate, error)
-	// pair returns the one key and all certificates beside it, in no order.
+	// pair returns the one key and all certificates with it, in no order.
 	pair() (crypto.PrivateKey, []*x509.Certificate, error)
 }
 

@@ -70,7 +70,7 @@ func parseJKS(list []keystore.Certificate) ([]*x509.Certificate, error) {
 	for _, c := range list {
 		cert, err := x509.ParseCertificate(c.Content)
 		if err != nil {
-			return nil, fmt.Errorf("holds a certificate that cannot be read (%w); make it anew", err)
+			return nil, fmt.Errorf("holds a certificate that cannot be read (%w); make it again", err)
 		}
 		out = append(out, cert)
 	}

@@ -55,7 +55,7 @@ func (s pemStore) blocks(withKey bool) (key crypto.PrivateKey, certs []*x509.Cer
 		case b.Type == "CERTIFICATE":
 			c, err := x509.ParseCertificate(b.Bytes)
 			if err != nil {
-				return nil, nil, fmt.Errorf("holds a certificate that cannot be read (%w); make it anew", err)
+				return nil, nil, fmt.Errorf("holds a certificate that cannot be read (%w); make it again", err)
 			}
 			certs = append(certs, c)
 		case withKey && key == nil && len(b.Type) >= len(privateKey) && b.Type[len(b.Type)-len(privateKey):] == privateKey:

@@ -161,7 +161,7 @@ func (f *file) endpointTLS(s *tokenSource, options map[string]string) error {
 	s.tls = &tls.Config{MinVersion: tls.VersionTLS12}
 	for _, key := range []string{keyStore, keyStoreKey, "ssl.engine.factory.class"} {
 		if options[key] != "" {
-			return f.fault(keyJAAS, "has the option "+key+", which is not supported", "take it away: only whom to trust can be said there")
+			return f.fault(keyJAAS, "has the option "+key+", which is not supported", "remove it: only whom to trust can be said there")
 		}
 	}
 	if text := options[keyTrustText]; text != "" {
@@ -189,7 +189,7 @@ func isExtension(name string) bool {
 	return name != "" && name != "auth" && !strings.ContainsFunc(name, func(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') })
 }
 
-// Tokens gives the token of a client.properties. What the file says is read anew
+// Tokens gives the token of a client.properties. What the file says is read again
 // each time; a token of an endpoint is kept until four fifths of its life are over,
 // and until its end while the endpoint gives no other one.
 type Tokens struct {
@@ -276,7 +276,7 @@ func (s *tokenSource) fromFile(now time.Time) (string, error) {
 	case token == "":
 		return "", fmt.Errorf("read the token: %s is empty; write a token into it", s.file)
 	case !until.IsZero() && !now.Before(until):
-		return "", fmt.Errorf("the token in %s has expired at %s; see to what renews it: it is read anew for each connection", s.file, until.UTC().Format(time.RFC3339))
+		return "", fmt.Errorf("the token in %s has expired at %s; see to what renews it: it is read again for each connection", s.file, until.UTC().Format(time.RFC3339))
 	}
 	return token, nil
 }

@@ -80,7 +80,7 @@ func tokenOf(t *testing.T, text string) *Tokens {
 }
 
 // TestTokenOfEndpoint: one question serves all logins for most of the token's life;
-// what the file says is read anew, and an endpoint that is away costs nothing while
+// what the file says is read again, and an endpoint that is down costs nothing while
 // the token is good.
 func TestTokenOfEndpoint(t *testing.T) {
 	p := newProvider(t, httptest.NewServer)
@@ -114,7 +114,7 @@ func TestTokenOfEndpoint(t *testing.T) {
 	expect("four fifths are over", second, 2)
 	p.answer = func(url.Values, string, string) (int, string) { return http.StatusServiceUnavailable, "" }
 	tokens.kept.renew = time.Now().Add(-time.Second)
-	expect("the endpoint is away", second, 3)
+	expect("the endpoint is down", second, 3)
 	tokens.kept.until = time.Now().Add(time.Second)
 	if _, _, err := tokens.Token(t.Context()); err == nil || err.Error() != "ask "+p.URL+"/token for a token: it answers 503; correct the client's id, secret and scope, or the URL" {
 		t.Error(err)
@@ -234,7 +234,7 @@ func TestTokenRefused(t *testing.T) {
 		"no JAAS":        {tokenHead + endpoint + module + client, `FILE:5: sasl.jaas.config does not end with a semicolon; write ` + tokenModule + ` required clientId="..." clientSecret="...";`},
 		"no secret":      {tokenHead + endpoint + module + `clientId="agent";`, `FILE:5: sasl.jaas.config has no clientId or no clientSecret; write clientId="..." clientSecret="..." in it`},
 		"extension":      {tokenHead + endpoint + module + client + ` extension_auth="x";`, "FILE:5: sasl.jaas.config has the extension auth, whose name or value RFC 7628 does not allow; use letters for the name, and not `auth`"},
-		"own key":        {tokenHead + endpoint + module + client + ` ssl.keystore.location="/x";`, "FILE:5: sasl.jaas.config has the option ssl.keystore.location, which is not supported; take it away: only whom to trust can be said there"},
+		"own key":        {tokenHead + endpoint + module + client + ` ssl.keystore.location="/x";`, "FILE:5: sasl.jaas.config has the option ssl.keystore.location, which is not supported; remove it: only whom to trust can be said there"},
 		"no trust":       {tokenHead + endpoint + module + client + ` ssl.truststore.location="/nowhere";`, "FILE:5: sasl.jaas.config has the option ssl.truststore.location, which cannot be read: open /nowhere: no such file or directory; correct the path, or let the agent's user read it"},
 		"placeholder":    {tokenHead + endpoint + module + `clientId="agent" clientSecret="${env:SECRET}";`, "FILE:5: sasl.jaas.config has a placeholder ${...}, which only Kafka's config providers fill in; write a file with the value itself for the agent, which only the agent's user can read"},
 	} {
