@@ -160,8 +160,10 @@ func (a *Agent) Done(do restart.Action, r Result, now time.Time) int {
 		if r.Err == nil {
 			a.facts.Journal = do.Journal
 		}
-	case restart.ActRunning, restart.ActApply, restart.ActRestore:
-		a.stale.Files = true // what they say of the process, or what they hold, is another
+	case restart.ActRunning:
+		a.stale.Files = true // they are compared with what the process runs
+	case restart.ActApply, restart.ActRestore:
+		a.Notice(Stale{Unit: true, Files: true}) // was the process the same all the time?
 	case restart.ActAppend:
 		a.facts.Nonce = a.nonce() // the claim of the last one may be in the log
 	default:

@@ -9,8 +9,10 @@ type away struct {
 }
 
 // down returns the other brokers that the gates count as down: those that are about to claim (given
-// by the caller), those whose claim is among the first max_unavailable ones, and those that hold a
-// claim and are in the middle of a restart: what another manifest allowed may still be under way.
+// by the caller), those whose claim is among the first max_unavailable ones, those that hold a
+// claim and are in the middle of a restart (what another manifest allowed may still be under way), and those
+// that are rolled back without a claim, since somebody had started them. Two that are rolled back
+// do not count each other so: each would wait for the other.
 func (s *round) down(pending []int32) []away {
 	out := make([]away, 0, len(pending)+len(s.v.Claims))
 	for _, id := range pending {
@@ -23,6 +25,14 @@ func (s *round) down(pending []int32) []away {
 			out = append(out, away{c.Broker, "holds a claim"})
 		case s.v.Statuses[c.Broker].Phase.underWay():
 			out = append(out, away{c.Broker, "holds a claim and is in the middle of a restart"})
+		}
+	}
+	if s.j.Stage == StageUndo {
+		return out
+	}
+	for _, id := range s.undoing() {
+		if !isDown(out, id) {
+			out = append(out, away{id, "is being rolled back"})
 		}
 	}
 	return out

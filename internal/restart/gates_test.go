@@ -433,3 +433,19 @@ func (s *round) blockedBy(name string) *Reason {
 	}
 	return because(CodeGateViews, "no gate is named %s", name)
 }
+
+// A broker that somebody had started on a bad file is rolled back without a claim. It counts as down all the same, but
+// for another one that is rolled back.
+func TestRolledBackWithoutAClaim(t *testing.T) {
+	f := claiming()
+	st := f.Log.View.Statuses[3]
+	st.Phase = PhaseRollback
+	f.Log.View.Statuses[3] = st
+	if r := stepOn(f).blockedBy("gate_brokers"); r == nil || r.Broker == nil || *r.Broker != 3 {
+		t.Errorf("got %v", r)
+	}
+	f.Journal.Stage = StageUndo
+	if list := stepOn(f).down(nil); isDown(list, 3) {
+		t.Errorf("two that are rolled back would wait for each other: %v", list)
+	}
+}

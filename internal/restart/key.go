@@ -18,7 +18,8 @@ func (m *Machine) AppendKey(b []byte, f *Facts) []byte {
 	mem := &m.mem
 	p, c, g := &mem.process, &mem.claim, &mem.stage
 	b = appendText(b, string(mem.shown.phase), mem.judged.target, p.invocation, c.key, string(g.stage), g.moving, mem.nonce)
-	b = appendFlags(b, g.haltTried, g.kept, g.issued.IsZero(), p.stoppedAt.IsZero(), c.at.IsZero(), p.at.IsZero())
+	b = appendFlags(b, g.haltTried, g.kept, g.issued.IsZero(), p.stoppedAt.IsZero(), c.at.IsZero(), p.at.IsZero(),
+		p.mayBeOld, mem.wrote.IsZero())
 	seen, asked := f.Cluster.At, f.Running.At
 	b = appendFlags(
 		b, seen.Before(c.at), seen.Before(p.at), seen.Before(asked),
@@ -29,7 +30,7 @@ func (m *Machine) AppendKey(b []byte, f *Facts) []byte {
 		if g.at.After(began) {
 			began = g.at
 		}
-		b = append(b, age(f.Now, began, max(m.opts.StartTimeout, 1)))
+		b = append(b, age(f.Now, began, max(m.opts.StartTimeout, 1)), age(asked, began, max(m.opts.StartTimeout, 1)+1))
 	}
 	if g.moving != "" {
 		b = append(b, age(f.Now, g.movedAt, max(m.opts.ProgressTimeout, 1)))

@@ -74,6 +74,8 @@ type memory struct {
 	judged  judgedMemory
 	// begun is when the probes were informed of a planned restart; zero: they were not, or of its end since.
 	begun time.Time
+	// wrote is when a write of server.properties was decided on; zero once the process was seen unchanged after it.
+	wrote time.Time
 	// nonce is that of the claim that was written and not seen since: repeated as it is, it counts once.
 	nonce string
 	walk  walkMemory
@@ -91,6 +93,8 @@ type processMemory struct {
 	at         time.Time // when this agent process first saw it
 	// stoppedAt is when it was first seen stopped; zero: it is not.
 	stoppedAt time.Time
+	// mayBeOld is true where it was started while this agent process wrote server.properties: it may run the file before.
+	mayBeOld bool
 }
 
 // claimMemory is of one claim of this broker.
@@ -159,8 +163,11 @@ func (m *Machine) Decide(f Facts) Decision {
 // follow begins anew what belongs to a process or a stage that is another one now.
 func (m *memory) follow(f *Facts) {
 	if f.Unit.Invocation != m.process.invocation {
-		m.process = processMemory{invocation: f.Unit.Invocation, at: f.Now, stoppedAt: m.process.stoppedAt}
+		m.process = processMemory{invocation: f.Unit.Invocation, at: f.Now, stoppedAt: m.process.stoppedAt, mayBeOld: !m.wrote.IsZero()}
 		m.stage.healthy = time.Time{}
+	}
+	if f.Unit.At.After(m.wrote) {
+		m.wrote = time.Time{}
 	}
 	switch {
 	case f.Unit.State != UnitStopped:
@@ -244,6 +251,12 @@ func (s *round) do(p Phase, r *Reason, a Action, wake time.Duration) Decision {
 		}
 	}
 	return Decision{Do: a, Status: s.status(p, *r), Wake: wake}
+}
+
+// write has server.properties written. A process that somebody starts just then may run the file before.
+func (s *round) write(p Phase, r *Reason) Decision {
+	s.m.mem.wrote = s.f.Now
+	return s.do(p, r, Action{Kind: ActApply}, 0)
 }
 
 func (s *round) save(p Phase, r *Reason, change func(*Journal)) Decision {

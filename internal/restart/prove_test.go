@@ -78,9 +78,79 @@ func TestNoAnswerForTooLong(t *testing.T) {
 	if d := m.Decide(f); d.Status.Reason.Code != CodeStarting {
 		t.Errorf("put back at once: %+v", d.Status)
 	}
+	// An agent process that was frozen finds the last answer old, not the broker late: it asks once more.
+	asked := f.Running.At
 	f.after(time.Minute + time.Second)
+	f.Running.At = asked
+	if d := m.Decide(f); d.Status.Reason.Code != CodeStarting || d.Do.Kind != ActRunning {
+		t.Errorf("rolled back unasked: %+v", d)
+	}
+	f.Running.At = f.Now
 	if d := m.Decide(f); d.Status.Reason.Code != CodeRollingBack || d.Do.Journal.Stage != StageRestore {
 		t.Errorf("got %+v", d)
+	}
+}
+
+// The same for a listener: the probe's judgement must be of after the time-out.
+func TestListenerDownForTooLong(t *testing.T) {
+	m := newMachine(Options{Self: 1, StartTimeout: time.Minute})
+	f := proving()
+	p := f.Probes["EXTERNAL"]
+	p.Serving = false
+	f.Probes = map[string]ProbeFacts{"EXTERNAL": p}
+	m.Decide(f)
+	judged := p.At
+	f.after(time.Minute + time.Second)
+	p.At = judged
+	f.Probes = map[string]ProbeFacts{"EXTERNAL": p}
+	if d := m.Decide(f); d.Status.Reason.Code != CodeListener {
+		t.Errorf("rolled back for an old judgement: %+v", d.Status)
+	}
+	p.At = f.Now
+	f.Probes = map[string]ProbeFacts{"EXTERNAL": p}
+	if d := m.Decide(f); d.Status.Reason.Code != CodeRollingBack {
+		t.Errorf("got %+v", d.Status)
+	}
+}
+
+// A process that somebody starts while server.properties is written may run the file before: that is no
+// failure of the new one. One that was started later must run the new one.
+func TestStartedWhileTheFileIsWritten(t *testing.T) {
+	for _, seenStopped := range []bool{false, true} {
+		f := claiming()
+		f.Unit.State = UnitStopped
+		f.Running = RunningFacts{At: f.Now, Err: "connection refused"}
+		m := machine()
+		d := settle(m, &f)
+		if d.Do.Kind != ActSave {
+			t.Fatalf("got %+v", d)
+		}
+		f.Journal = d.Do.Journal
+		if d = settle(m, &f); d.Do.Kind != ActApply {
+			t.Fatalf("got %+v", d)
+		}
+		f.Manifest.FileChanges = false
+		f.after(10 * time.Millisecond)
+		if f.Unit.At = f.Now; seenStopped {
+			m.Decide(f)
+		}
+		f.after(10 * time.Millisecond)
+		f.Unit.At, f.Unit.State, f.Unit.Invocation = f.Now, UnitRunning, "started by hand"
+		f.Running = RunningFacts{At: f.Now, Listeners: map[string]string{}}
+		d = settle(m, &f)
+		if d.Do.Kind != ActSave || d.Do.Journal.Stage != StageProve {
+			t.Fatalf("got %+v", d)
+		}
+		f.Journal = d.Do.Journal
+		f.after(10 * time.Millisecond)
+		d = settle(m, &f)
+		want := StageNone
+		if seenStopped {
+			want = StageRestore
+		}
+		if j := d.Do.Journal; d.Do.Kind != ActSave || j.Stage != want || !j.Unproven {
+			t.Errorf("seen stopped after the write %t: got %s %+v", seenStopped, d.Rule, j)
+		}
 	}
 }
 

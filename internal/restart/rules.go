@@ -86,6 +86,7 @@ var restartRules = []rule{
 var proveRules = []rule{
 	{"follow the process", (*round).newProcess},
 	{"let a newer manifest in", (*round).proveSuperseded},
+	{"started while the file was written", (*round).proveOld},
 	{"failed", (*round).proveFailed},
 	{"take the probes over", (*round).proveTakeOver},
 	{"wait for it", (*round).proveWait},

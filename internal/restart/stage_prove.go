@@ -23,6 +23,8 @@ type proof struct {
 	// waiting is why it is not proved yet; failure is why it never will be.
 	waiting *Reason
 	failure string
+	// differs is true for a failure that is no more than this: the process runs something else.
+	differs bool
 	phase   Phase
 	ask     ActionKind // the question that brings it on
 }
@@ -44,6 +46,16 @@ func (s *round) proveSuperseded() (Decision, bool) {
 		return Decision{}, false
 	}
 	return s.giveUp(PhaseWaiting, because(CodeClaiming, "a newer manifest is there, and %s", p.waiting.Text())), true
+}
+
+// proveOld: the process was started at the instant at which server.properties was written, and runs the one before.
+// That says nothing of the new one: the restart is claimed like any other.
+func (s *round) proveOld() (Decision, bool) {
+	p := s.judgement()
+	if !p.differs || !s.m.mem.process.mayBeOld {
+		return Decision{}, false
+	}
+	return s.giveUp(PhaseWaiting, because(CodeClaiming, "the broker was started while server.properties was written, and runs the one before")), true
 }
 
 func (s *round) proveFailed() (Decision, bool) {
@@ -219,19 +231,23 @@ func (s *round) examine(want map[string]string, absent []string) proof {
 	if s.m.mem.stage.at.After(began) {
 		began = s.m.mem.stage.at
 	}
-	late := s.m.opts.StartTimeout > 0 && f.Now.Sub(began) > s.m.opts.StartTimeout
+	// late is asked of an answer's time: an agent that was frozen (SIGSTOP, a suspended VM) asks once more.
+	late := func(asked time.Time) bool {
+		return s.m.opts.StartTimeout > 0 && asked.Sub(began) > s.m.opts.StartTimeout
+	}
 	if f.Running.Err != "" || f.Running.At.Before(s.m.mem.process.at) {
-		if late {
+		if late(f.Running.At) {
 			return fail("the broker did not answer within %s (%s)", s.m.opts.StartTimeout, f.Running.Err)
 		}
 		return hold(PhaseStarting, ActRunning, because(CodeStarting, "the process runs and does not answer yet"))
 	}
 	if d := differs(f.Running.Listeners, want, absent); d != "" {
+		p.differs = true
 		return fail("%s%s", d, s.whyDifferent())
 	}
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		if pr, watched := f.Probes[name]; watched && (!pr.Serving || pr.At.Before(s.m.mem.process.at)) {
-			if late {
+			if late(pr.At) {
 				return fail("%s does not serve after %s (%s)", name, s.m.opts.StartTimeout, pr.Why)
 			}
 			return hold(PhaseStarting, ActNone, because(CodeListener, "%s does not serve yet%s", name, detail(pr.Why)))

@@ -85,7 +85,7 @@ func (s *round) writeFile() (Decision, bool) {
 		return s.giveUp(PhaseClaimed, s.failed(ActApply)), true
 	}
 	s.m.mem.stage.kept = true
-	return s.do(PhaseApplying, because(CodeApplying, "writing server.properties"), Action{Kind: ActApply}, 0), true
+	return s.write(PhaseApplying, because(CodeApplying, "writing server.properties")), true
 }
 
 // lastPhase is the phase of what is checked right before the unit is restarted.

@@ -57,7 +57,7 @@ func (s *round) stoppedWrite() (Decision, bool) {
 		// Whoever starts it starts it on a file that has to prove itself.
 		return s.save(PhaseStopped, s.stoppedReason(), s.intend), true
 	default:
-		return s.do(PhaseStopped, s.stoppedReason(), Action{Kind: ActApply}, 0), true
+		return s.write(PhaseStopped, s.stoppedReason()), true
 	}
 }
 

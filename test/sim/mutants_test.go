@@ -59,7 +59,7 @@ var mutants = []mutant{
 	{"a process that ended is waited for", "stage_prove.go", `case u.State == UnitFailed || u.State`, `case u.State`},
 	{"a process that keeps ending is waited for", "stage_prove.go", `case s.keepsEnding():`, `case false:`},
 	{"a wrong configuration is as good", "stage_prove.go", `if d := differs(f.Running.Listeners, want, absent); d != "" {`, `if d := differs(f.Running.Listeners, want, absent); d != "" && false {`},
-	{"a process that hangs is waited for", "stage_prove.go", `late := s.m.opts.StartTimeout > 0 &&`, `late := false &&`},
+	{"a process that hangs is waited for", "stage_prove.go", `return s.m.opts.StartTimeout > 0 && asked`, `return false && asked`},
 	{"the proof does not wait for the replicas", "stage_prove.go", `n := s.missing(s.m.opts.Self)`, `n := 0`},
 	{"nobody is told of a bad manifest", "record.go", "	h.Version = RecordVersion\n	return encode(keyHalt", "	h.Version, h.Manifest = RecordVersion, \"v0\"\n	return encode(keyHalt"},
 	{"the bad file stays", "rules.go", `	{"restore the file", (*round).restoreFile},`, ``},
