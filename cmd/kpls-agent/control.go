@@ -120,9 +120,9 @@ func newRelease(s *shared) *cobra.Command {
 	var broker int32
 	var sure bool
 	c := &cobra.Command{
-		Use: "release --broker N", Short: "Take the claim of a broker away whose VM is gone for good", Args: cobra.NoArgs,
-		Long: "Takes the claim of a broker away, so that the others may go on. Only for a broker whose VM is gone for good or\n" +
-			"whose agent cannot be brought back: if it is in the middle of a restart, another broker may then go down beside it.",
+		Use: "release --broker N", Short: "Remove the claim of a broker whose VM is gone for good", Args: cobra.NoArgs,
+		Long: "Removes the claim of a broker, so the others may continue. Only for a broker whose VM is gone for good or\n" +
+			"whose agent cannot be brought back: if it is in the middle of a restart, another broker may then go down at the same time.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return order(cmd.Context(), s, func(v *restart.View) ([]restart.Record, string, error) {
 				claim, _, ok := v.Claim(broker)
@@ -133,13 +133,13 @@ func newRelease(s *shared) *cobra.Command {
 				fmt.Fprintf(s.stdout, "broker %d claimed a restart %s ago and was last heard of %s ago, %s: %s\n", broker,
 					check.Elapsed(time.Since(claim.At)), check.Elapsed(time.Since(st.Seen)), st.Phase, st.Reason.Text())
 				if !sure {
-					if err := confirm(s, fmt.Sprintf("Type %d to take its claim away: ", broker), fmt.Sprint(broker)); err != nil {
+					if err := confirm(s, fmt.Sprintf("Type %d to remove its claim: ", broker), fmt.Sprint(broker)); err != nil {
 						return nil, "", err
 					}
 				}
 				return []restart.Record{
 					restart.NewTakeover(operator(), claim, "kpls-agent release", time.Now()), restart.NewRelease(claim.Key),
-				}, fmt.Sprintf("the claim of broker %d is taken away", broker), nil
+				}, fmt.Sprintf("the claim of broker %d is removed", broker), nil
 			})
 		},
 	}

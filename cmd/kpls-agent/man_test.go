@@ -14,7 +14,7 @@ import (
 	"example.com/kpls-agent/internal/setup"
 )
 
-// The pages are text in the repository, so that a review sees them; these tests
+// The pages are text in the repository, so a review sees them; these tests
 // hold them equal to the commands and to the declarations of the files.
 
 func TestManCommand(t *testing.T) {
@@ -67,7 +67,7 @@ reads the manifest again at once;
 sends it.
 .TP
 .B SIGTERM
-ends it. A restart that is under way is taken up by the next life of the agent.
+ends it. The next agent process continues a restart that is under way.
 .SH FILES
 .TP
 .I /etc/kpls-agent/manifest.yaml
@@ -104,7 +104,7 @@ func TestManSettings(t *testing.T) {
 kpls-agent.yaml \- what is special to one broker VM, and the manifest of the cluster
 .SH DESCRIPTION
 .I /etc/kpls-agent/kpls-agent.yaml
-holds this VM's settings: paths, the unit to restart, the login to Kafka. Every field has a default, so that the file may be empty or
+holds this VM's settings: paths, the unit to restart, the login to Kafka. Every field has a default, so the file may be empty or
 missing. Relative paths begin at the folder of the file.
 .PP
 .I /etc/kpls-agent/manifest.yaml

@@ -65,7 +65,7 @@ type planReport struct {
 	Refusal  string   `json:"refusal,omitempty"`
 	// Pending are other people's edits, which a restart brings too.
 	Pending []restart.PendingEdit `json:"pending,omitempty"`
-	// Drops and Dropped are dynamic settings that a restart takes away, and those that one has.
+	// Drops and Dropped are dynamic settings that a restart removes, and those that one has removed.
 	Drops   []restart.DynamicDrop `json:"drops,omitempty"`
 	Dropped []restart.Dropped     `json:"dropped,omitempty"`
 	LogDirs []restart.LogDir      `json:"log_dirs,omitempty"`
@@ -188,7 +188,7 @@ func (r planReport) text() string {
 		fmt.Fprintf(&b, "a restart brings this too: %s\n", check.PendingText(e, r.overridesSeen))
 	}
 	for _, d := range r.Drops {
-		fmt.Fprintf(&b, "a restart takes this away: %s\n", check.DropText(d, r.Broker))
+		fmt.Fprintf(&b, "a restart removes this: %s\n", check.DropText(d, r.Broker))
 	}
 	for _, d := range r.Dropped {
 		fmt.Fprintf(&b, "not in force: %s\n", check.DroppedText(d, r.Broker))

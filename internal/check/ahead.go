@@ -11,9 +11,9 @@ import (
 	"example.com/kpls-agent/internal/settings"
 )
 
-// What `plan` and `check` say of what a restart would bring or take away.
+// What `plan` and `check` say of what a restart would bring or remove.
 
-// entityOf is the level as kafka-configs is told of it.
+// entityOf is the level as options of kafka-configs.
 func entityOf(level string, broker int32) string {
 	if level == "broker" {
 		return fmt.Sprintf("--entity-name %d", broker)
@@ -21,7 +21,7 @@ func entityOf(level string, broker int32) string {
 	return "--entity-default"
 }
 
-// DropText says that a restart would take a dynamic setting away, and what to do.
+// DropText says that a restart would remove a dynamic setting, and what to do.
 func DropText(d restart.DynamicDrop, broker int32) string {
 	return fmt.Sprintf("%s is %s by kafka-configs %s, and a broker starts with %s (server.properties, or Kafka's default "+
 		"where it has none): Kafka accepts at most twice and at least half of that, and otherwise refuses all dynamic "+
@@ -29,7 +29,7 @@ func DropText(d restart.DynamicDrop, broker int32) string {
 		d.Name, d.Dynamic, entityOf(d.Level, broker), d.File, d.Fix)
 }
 
-// DroppedText says that a start has taken a dynamic setting away, and what to do.
+// DroppedText says that a start has removed a dynamic setting, and what to do.
 func DroppedText(d restart.Dropped, broker int32) string {
 	return fmt.Sprintf("%s is %s by kafka-configs %s, and the broker runs with %s: it refused the dynamic settings of that "+
 		"level at its start; find the setting that its log names (\"configs could not be applied\"), put it right, and set "+
@@ -77,7 +77,7 @@ func HiddenText(e config.PendingEdit) string {
 }
 
 // checkAhead compares what the process runs with what it would find at a start. A file that
-// cannot be read was told of before.
+// cannot be read was reported before.
 func checkAhead(s *settings.Settings, n host.Node, p host.Process, overrides map[string]string) []Finding {
 	file, err := host.ReadProperties(s.ServerProperties)
 	if err != nil {

@@ -77,7 +77,7 @@ func checkRestart(ctx context.Context, s *settings.Settings, n host.Node, f *hos
 
 // Preflight tells the log at the start of the agent what is not well, as far as
 // the agent does not say it anyway, and returns. The broker may be about to
-// start beside it: it is waited for.
+// start at the same time: it is waited for.
 func Preflight(ctx context.Context, s *settings.Settings, n host.Node, client *kafka.Client, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, preflightTimeout)
 	defer cancel()

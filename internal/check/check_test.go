@@ -155,7 +155,7 @@ func TestJudgeRights(t *testing.T) {
 			"none on the cluster",
 			kafka.Rights{Cluster: []string{"Describe", "DescribeConfigs"}},
 			"agent", "rights on the cluster", Fault,
-			`User:agent may not Describe and DescribeConfigs; kafka-acls --bootstrap-server ... --add --allow-principal "User:agent" --operation Describe --operation DescribeConfigs --cluster`,
+			`User:agent has no right to Describe and DescribeConfigs; kafka-acls --bootstrap-server ... --add --allow-principal "User:agent" --operation Describe --operation DescribeConfigs --cluster`,
 		},
 		{"not on its topic", kafka.Rights{Topic: []string{"Write"}}, "", "rights on the coordination topic", Fault, `"the agent's principal" --operation Write --topic __kpls_agent`},
 		{"no topic yet", kafka.Rights{NoTopic: true, Topic: []string{"Create"}}, "agent", "rights on the coordination topic", Warning, "--operation Create --topic __kpls_agent"},
@@ -236,7 +236,7 @@ func TestJudgeLent(t *testing.T) {
 	}{
 		{"as Linux comes", usual, "", Warning, "Linux may give 39092, 39192 to an outgoing connection"},
 		{"how to reserve them", usual, "", Warning, "`echo net.ipv4.ip_local_reserved_ports=39092,39192 >/etc/sysctl.d/60-kpls-agent.conf && sysctl --load=/etc/sysctl.d/60-kpls-agent.conf`"},
-		{"besides what is reserved", usual, "33000-33010,39092,50000", Warning, "ip_local_reserved_ports=33000-33010,39092,50000,39192 >"},
+		{"in addition to what is reserved", usual, "33000-33010,39092,50000", Warning, "ip_local_reserved_ports=33000-33010,39092,50000,39192 >"},
 		{"reserved", usual, "39092,39192", OK, ""},
 		{"reserved as ranges", usual, "8080,39000-39092,39190-39200", OK, ""},
 		{"next to what is reserved", usual, "39093-39191", Warning, "Linux may give 39092, 39192 "},

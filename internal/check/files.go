@@ -107,7 +107,7 @@ func checkPlaces(s *settings.Settings) []Finding {
 
 func checkUser(uid int) Finding {
 	if uid == 0 {
-		return doubtful("user", "root may do everything, so that this says nothing about the rights of the agent's user; with the settings of kpls-agent.service, check takes its user; otherwise run this as that user")
+		return doubtful("user", "running as root, so checks of rights prove nothing about the agent's user; use the settings file of kpls-agent.service (check then switches to its user); otherwise run this as that user")
 	}
 	return well("user", "uid %d", uid)
 }

@@ -12,7 +12,7 @@ type Level string
 // The levels of a finding.
 const (
 	OK      Level = "ok"
-	Warning Level = "warning" // works, and may not some day
+	Warning Level = "warning" // works, and might not some day
 	Fault   Level = "fault"   // does not work
 )
 

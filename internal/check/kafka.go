@@ -98,16 +98,16 @@ func judgeRights(r kafka.Rights, topic, user string) []Finding {
 	}
 	var findings []Finding
 	if len(r.Cluster) > 0 {
-		findings = append(findings, broken("rights on the cluster", "%s may not %s; %s", principal, strings.Join(r.Cluster, " and "), grant(r.Cluster, "--cluster")))
+		findings = append(findings, broken("rights on the cluster", "%s has no right to %s; %s", principal, strings.Join(r.Cluster, " and "), grant(r.Cluster, "--cluster")))
 	}
 	switch {
 	case r.NoTopic && len(r.Topic) > 0:
-		findings = append(findings, doubtful("rights on the coordination topic", "topic %s is not there yet, and %s may not Create topics on the cluster; if it may create this one, all is well, else %s", topic, principal, grant(r.Topic, "--topic "+topic)))
+		findings = append(findings, doubtful("rights on the coordination topic", "topic %s is not there yet, and %s has no right to Create topics on the cluster; if it may create this one, all is well, otherwise %s", topic, principal, grant(r.Topic, "--topic "+topic)))
 	case len(r.Topic) > 0:
-		findings = append(findings, broken("rights on the coordination topic", "%s may not %s; %s", principal, strings.Join(r.Topic, " and "), grant(r.Topic, "--topic "+topic)))
+		findings = append(findings, broken("rights on the coordination topic", "%s has no right to %s; %s", principal, strings.Join(r.Topic, " and "), grant(r.Topic, "--topic "+topic)))
 	}
 	if n := len(r.Hidden); n > 0 {
-		findings = append(findings, broken("topics that the agent sees", "%d topics with replicas on this broker are hidden from %s (%s), so that no restart takes care of them; %s",
+		findings = append(findings, broken("topics that the agent sees", "%d topics with replicas on this broker are hidden from %s (%s), so no restart takes care of them; %s",
 			n, principal, few(r.Hidden), grant([]string{"Describe", "DescribeConfigs"}, "--topic '*'")))
 	}
 	if len(findings) == 0 {

@@ -47,7 +47,7 @@ func (n Neighbour) since(name, listener string, now time.Time) (time.Duration, b
 }
 
 // asked says in one sentence when a load balancer last asked an open probe port. It is
-// not ok if nobody does, as far as this life of the agent is old enough to know.
+// not ok if nobody does, as far as this agent process is old enough to know.
 func (n Neighbour) asked(listener string, now time.Time) (text string, ok bool) {
 	last, ever := n.since("kpls_agent_"+lastAnsweredName, listener, now)
 	if ever && last <= askedLately {

@@ -9,7 +9,7 @@ import (
 	"example.com/kpls-agent/internal/config"
 )
 
-// TestAsked: when a balancer last asked, as the agent's metrics tell it.
+// TestAsked: when a load balancer last asked, as the agent's metrics say.
 func TestAsked(t *testing.T) {
 	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 	ago := func(d time.Duration) string { return fmt.Sprintf("%f", float64(now.Add(-d).UnixMilli())/1e3) }

@@ -113,11 +113,11 @@ func judgeLoaded(name string, u unit.Setup) Finding {
 	what := "unit " + name
 	switch {
 	case u.LoadState == "masked":
-		return broken(what, "is masked, so that nobody can start it; `systemctl unmask %s`", name)
+		return broken(what, "is masked, so nobody can start it; `systemctl unmask %s`", name)
 	case u.LoadState == "not-found":
 		return broken(what, "is not there; name the broker's unit as `unit` in the settings. Units of a user's own service manager (`systemctl --user`) cannot be reached: use `commands`")
 	case u.LoadState != "loaded":
-		return broken(what, "is not loaded (%s: %s); mend its file, then `systemctl daemon-reload`", u.LoadState, u.LoadError)
+		return broken(what, "is not loaded (%s: %s); correct its file, then `systemctl daemon-reload`", u.LoadState, u.LoadError)
 	case u.RefuseManual:
 		return broken(what, "cannot be restarted by anybody; remove RefuseManualStart= and RefuseManualStop= from it")
 	case u.NeedDaemonReload:
@@ -132,7 +132,7 @@ func judgeLoaded(name string, u unit.Setup) Finding {
 func judgeBoot(name string, u unit.Setup) Finding {
 	const what = "start at boot"
 	if u.UnitFileState == "disabled" {
-		return doubtful(what, "the unit is disabled, so that the broker stays down after a reboot; `systemctl enable %s`", name)
+		return doubtful(what, "the unit is disabled, so the broker stays down after a reboot; `systemctl enable %s`", name)
 	}
 	return well(what, "%s", u.UnitFileState)
 }
@@ -158,7 +158,7 @@ func judgeKill(name string, u unit.Setup) Finding {
 	case u.KillMode == "none":
 		return broken(what, "with KillMode=none a restart does not end the old process, and the new one finds its ports taken; remove KillMode= (`systemctl edit --full %s`)", name)
 	case !slices.Contains(politeSignals, u.KillSignal):
-		return broken(what, "at signal %d Kafka makes no controlled shutdown; remove KillSignal= from the unit, so that it gets SIGTERM (`systemctl edit --full %s`)", u.KillSignal, name)
+		return broken(what, "at signal %d Kafka makes no controlled shutdown; remove KillSignal= from the unit, so it gets SIGTERM (`systemctl edit --full %s`)", u.KillSignal, name)
 	}
 	if u.NoSIGKILL && u.TimeoutStop != unit.Forever {
 		return doubtful(what, "with SendSIGKILL=no and TimeoutStopSec=%d a broker that needs longer to stop is left running, and systemd then refuses to start it; remove SendSIGKILL= and set TimeoutStopSec=%d (`systemctl edit --full %s`)",
@@ -183,28 +183,28 @@ func judgeExitStatus(name string, u unit.Setup) Finding {
 	const bySIGTERM = 143 // of a JVM
 	if !slices.Contains(u.SuccessExitStatus, bySIGTERM) {
 		if len(u.OnFailure) > 0 {
-			return doubtful(what, "a broker that was stopped exits with %d, which systemd takes for a failure, so that every restart by the agent starts OnFailure=%s; set SuccessExitStatus=%d (`systemctl edit %s`)", bySIGTERM, strings.Join(u.OnFailure, " "), bySIGTERM, name)
+			return doubtful(what, "a broker that was stopped exits with %d, which systemd takes for a failure, so every restart by the agent starts OnFailure=%s; set SuccessExitStatus=%d (`systemctl edit %s`)", bySIGTERM, strings.Join(u.OnFailure, " "), bySIGTERM, name)
 		}
 		return doubtful(what, "a broker that was stopped exits with %d, which systemd takes for a failure; set SuccessExitStatus=%d (`systemctl edit %s`), or every stop shows as a failed unit", bySIGTERM, bySIGTERM, name)
 	}
 	return well(what, "%d is success", bySIGTERM)
 }
 
-// judgeRestarts asks whether systemd leaves a start for a roll-back. A broker
+// judgeRestarts asks whether systemd leaves a start for a rollback. A broker
 // that fails over a manifest is started by a roll-out, by Restart= again, and
-// then by the roll-back; beyond its limit systemd refuses every start.
+// then by the rollback; beyond its limit systemd refuses every start.
 func judgeRestarts(name string, u unit.Setup) Finding {
 	const what = "automatic restarts"
-	const startsOfARollOut = 3 // the roll-out's, the roll-back's, and one by hand
+	const startsOfARollOut = 3 // the roll-out's, the rollback's, and one by hand
 	limited := u.StartLimitBurst > 0 && u.StartLimitInterval > 0
 	again := u.Restart != "no" && u.Restart != ""
 	switch {
 	case limited && u.StartLimitAction != "none" && u.StartLimitAction != "":
 		return doubtful(what, "a broker that fails over a manifest may bring about StartLimitAction=%s; remove it (`systemctl edit --full %s`), the agent puts such a broker back by itself", u.StartLimitAction, name)
 	case limited && u.StartLimitBurst < startsOfARollOut && u.StartLimitInterval > time.Minute:
-		return doubtful(what, "systemd allows %d starts in %s, so that it may refuse the one of a roll-back; set StartLimitBurst=5 (`systemctl edit %s`)", u.StartLimitBurst, u.StartLimitInterval, name)
+		return doubtful(what, "systemd allows %d starts in %s, so it may refuse the one of a rollback; set StartLimitBurst=5 (`systemctl edit %s`)", u.StartLimitBurst, u.StartLimitInterval, name)
 	case limited && again && u.StartLimitInterval > time.Minute && time.Duration(u.StartLimitBurst)*u.RestartDelay < u.StartLimitInterval:
-		return doubtful(what, "with Restart=%s a broker that fails over a manifest may use up its %d starts in %s, and systemd then refuses the one of the roll-back; set RestartSec=%d, or a shorter StartLimitIntervalSec= (`systemctl edit %s`)",
+		return doubtful(what, "with Restart=%s a broker that fails over a manifest may use up its %d starts in %s, and systemd then refuses the one of the rollback; set RestartSec=%d, or a shorter StartLimitIntervalSec= (`systemctl edit %s`)",
 			u.Restart, u.StartLimitBurst, u.StartLimitInterval, int((u.StartLimitInterval/time.Duration(u.StartLimitBurst)).Seconds())+1, name)
 	}
 	return well(what, "Restart=%s", u.Restart)
@@ -226,7 +226,7 @@ func judgeSynchronized(synchronized bool, err error) Finding {
 // clockOff and clockFar: logs can be read side by side, and a healthy agent is not taken for silent.
 const clockOff, clockFar = 2 * time.Second, 30 * time.Second
 
-// judgeClock is about this machine's clock beside the active controller's.
+// judgeClock compares this machine's clock with the active controller's.
 func judgeClock(ahead, uncertain time.Duration, err error) Finding {
 	const what = "clock"
 	if err != nil {

@@ -129,7 +129,7 @@ var abuses = []struct {
 
 func send(fd int, data []byte) { _ = unix.Sendto(fd, data, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil) }
 
-// attack connects to a port from an address of its own and misbehaves, by system calls alone, so that the
+// attack connects to a port from an address of its own and misbehaves, by system calls alone, so the
 // client's side costs this process a descriptor and nothing else.
 func attack(tb testing.TB, to *net.TCPAddr, nth int) (fd int) {
 	tb.Helper()
@@ -229,7 +229,7 @@ func TestAbuse(t *testing.T) {
 				_ = p.ask(patience)
 			}
 			if !bounded() {
-				t.Errorf("with %d clients: %d descriptors besides theirs and %d goroutines more", clients, descriptors(t)-files-clients, runtime.NumGoroutine()-routines)
+				t.Errorf("with %d clients: %d descriptors in addition to theirs and %d goroutines more", clients, descriptors(t)-files-clients, runtime.NumGoroutine()-routines)
 			}
 			more := int64(memory()) - int64(bytes)
 			t.Logf("%d clients: %d probes answered, %d descriptors, %d goroutines, %d KiB more", clients, asked, descriptors(t)-files-clients, runtime.NumGoroutine()-routines, more/1024)

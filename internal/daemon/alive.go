@@ -15,7 +15,7 @@ import (
 // keep the broker, whose unit is ordered after this one, from starting.
 const readyWithin = 10 * time.Second
 
-// announce tells systemd that the agent is ready, so that the broker may start: once
+// announce tells systemd that the agent is ready, so the broker may start: once
 // server.properties is right, or it is known why not, and in any case soon.
 func announce(ctx context.Context, settled <-chan struct{}, ready func() error, log *slog.Logger) {
 	limit := time.NewTimer(readyWithin)

@@ -36,7 +36,7 @@ func newSettingsRefused(refused bool) prometheus.Collector {
 	return g
 }
 
-// errCorrected ends an agent that worked with older settings: the next life has the new ones.
+// errCorrected ends an agent that worked with older settings: the next agent process has the new ones.
 var errCorrected = errors.New("the settings are corrected")
 
 // Options are what the daemon is started with.
@@ -87,7 +87,7 @@ func Run(ctx context.Context, o Options) error {
 		warn(log, "tell systemd", notifier.Status("idle: "+config.OneLine(why)))
 		warn(log, "tell systemd", notifier.Ready())
 		if prober == nil {
-			startProber(log) // what an earlier life left open stands for its time, and not for ever
+			startProber(log) // what an earlier agent process left open stands for its time, and not for ever
 		}
 	})
 	if err != nil {
@@ -192,7 +192,7 @@ func ended(err error, notifier *unit.Notifier, log *slog.Logger) error {
 	warn(log, "tell systemd", notifier.Stopping())
 	switch {
 	case errors.Is(err, errCorrected):
-		log.Info("the settings are corrected; the agent starts anew with them")
+		log.Info("the settings are corrected; the agent starts again with them")
 		return nil
 	case errors.Is(err, context.Canceled):
 		err = nil

@@ -13,7 +13,7 @@ import (
 
 // TestHalfOpen: a connection that its client resets before it is made, as HAProxy's plain
 // check does by turning quick ACKs off and closing with SO_LINGER 0, is seen in the
-// kernel's counter; a whole one is not. The counter is one for the whole machine, so that
+// kernel's counter; a whole one is not. The counter is one for the whole machine, so
 // only its growth can be tested.
 func TestHalfOpen(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

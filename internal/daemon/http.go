@@ -30,7 +30,7 @@ func (p *pulse) beat() { p.at.Store(time.Now().UnixNano()) }
 
 func (p *pulse) age() time.Duration { return time.Since(time.Unix(0, p.at.Load())) }
 
-// stuckAfter is how long the loop may not have gone round before /healthz says so.
+// stuckAfter is how long the loop may take for a round before /healthz says so.
 const stuckAfter = 6 * agent.BeatEvery
 
 // mostConnections is how many connections to the HTTP port are open at a time at most.

@@ -21,7 +21,7 @@ import (
 const closeMargin = 10 * time.Minute
 
 // targets keeps the probe's targets equal to the manifest and to what the
-// process runs: a listener is judged as the process has it, so that a change of
+// process runs: a listener is judged as the process has it, so a change of
 // the manifest closes no probe before its broker's turn.
 type targets struct {
 	prober *probe.Prober
@@ -50,7 +50,7 @@ func (t *targets) learned(running []config.Effective) {
 	}
 }
 
-// update sets the targets anew.
+// update sets the targets again.
 func (t *targets) update() {
 	m, _ := t.store.Get()
 	if m == nil {

@@ -27,7 +27,7 @@ func loadAddresses(s *settings.Settings) []string {
 	var m map[int32]string
 	b, err := os.ReadFile(addressesFile(s))
 	if err != nil || json.Unmarshal(b, &m) != nil {
-		return nil // only a help: it is learnt anew
+		return nil // only a help: it is learnt again
 	}
 	return slices.Sorted(maps.Values(m))
 }

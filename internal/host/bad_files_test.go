@@ -62,7 +62,7 @@ func openUp(t *testing.T, dir string) {
 	}
 }
 
-// judge is what a new life of the agent says of its manifest and its server.properties.
+// judge is what a new agent process says of its manifest and its server.properties.
 func judge(s *settings.Settings) restart.ManifestFacts {
 	st := OpenStore(s, slog.New(slog.DiscardHandler))
 	st.Update(os.ReadFile(s.Manifest))
@@ -78,11 +78,11 @@ func TestBadManifestFile(t *testing.T) {
 	for _, tt := range []struct {
 		name          string
 		spoil         func(path string) error
-		first, beside string // the fault, without and beside a manifest that was good; empty: it is none, and the same
+		first, beside string // the fault, without and with a manifest that was good; empty: it is none, and the same
 	}{
 		{
 			"none", os.Remove, "DIR/manifest.yaml does not exist; put the manifest there",
-			"DIR/manifest.yaml does not exist any more; the last good manifest stays in force, put the file back",
+			"DIR/manifest.yaml does not exist any more; the last good manifest stays in force, restore the file",
 		},
 		{"empty", replaceBy(""), "DIR/manifest.yaml:1:1: the file is empty; expected at least `version` and `cluster`", ""},
 		{"not YAML", replaceBy("version: 1\nnonsense: {\n"), "DIR/manifest.yaml:3:1: the file is not YAML: did not find expected node content", ""},
@@ -234,13 +234,13 @@ func TestCannotWrite(t *testing.T) {
 			before := names(t, dir)
 			notApplied(t, s, f.Apply(f.Manifest(restart.RunningFacts{}).Hash), tt.want)
 			if after := names(t, dir); !slices.Equal(before, after) {
-				t.Errorf("beside server.properties was %v, is %v", before, after)
+				t.Errorf("next to server.properties was %v, is %v", before, after)
 			}
 		})
 	}
 }
 
-// TestNoRightToWrite: the file may be written and its folder not, so that it cannot be replaced.
+// TestNoRightToWrite: the file may be written and its folder not, so it cannot be replaced.
 func TestNoRightToWrite(t *testing.T) {
 	s := stateDir(t, nil)
 	dir := filepath.Dir(s.ServerProperties)
@@ -263,7 +263,7 @@ func TestNoRightToWrite(t *testing.T) {
 	})
 	notApplied(t, s, err, "replace FILE: create a temporary file next to it: permission denied; the agent's user must be able to write the directory DIR, since a file is replaced by renaming another over it; nothing was changed")
 	if after := names(t, dir); !slices.Equal(before, after) {
-		t.Errorf("beside server.properties was %v, is %v", before, after)
+		t.Errorf("next to server.properties was %v, is %v", before, after)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // twoListeners is a broker whose brokers talk over what no agent of a password's
-// can log in to, with a second listener beside it.
+// can log in to, with a second listener in addition.
 const twoListeners = `process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:3

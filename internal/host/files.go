@@ -238,7 +238,7 @@ func (f *Files) PortTaken(ctx context.Context, running restart.RunningFacts) str
 		case errors.Is(err, syscall.EADDRNOTAVAIL):
 			return config.OneLine(fmt.Errorf("listener %s: %s is no address of this machine (%w); correct `bind` or the broker's `host`", e.Name, e.BindHost, err))
 		default:
-			// Free, or such as a port below 1024, which Kafka's user may bind and ours may not: no proof.
+			// Free, or such as a port below 1024, which Kafka's user may bind and ours has no right to: no proof.
 		}
 	}
 	return ""
@@ -255,7 +255,7 @@ func (f *Files) PortTaken(ctx context.Context, running restart.RunningFacts) str
 // to run what the file says.
 const (
 	lastGoodName = "server.properties.last-good"
-	failedName   = "server.properties.failed" // what a roll-back has replaced, for people
+	failedName   = "server.properties.failed" // what a rollback has replaced, for people
 	markName     = "unproven"                 // its text, the hash of the manifest, is for people as well
 )
 
@@ -321,7 +321,7 @@ func (f *Files) startable(s sight) ([]byte, error) {
 	return config.TakeBack(s.file, config.Pending(running.Values, start, s.desired, running.Version))
 }
 
-// Restore implements agent.Files. What failed is kept beside, for people.
+// Restore implements agent.Files. What failed is kept next to it, for people.
 func (f *Files) Restore() error {
 	good, err := os.ReadFile(f.state(lastGoodName))
 	if err != nil {

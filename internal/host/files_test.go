@@ -397,7 +397,7 @@ func TestLastGoodStarts(t *testing.T) {
 		t.Error(d)
 	}
 	if !f.LastGood() {
-		t.Error("what was put back is not the last good copy")
+		t.Error("what was restored is not the last good copy")
 	}
 }
 

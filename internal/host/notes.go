@@ -32,7 +32,7 @@ func NewNotes(log *slog.Logger) *Notes {
 	return &Notes{log: log, now: time.Now, total: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "file_rewrites_total",
 		Help: "Times that somebody else changed the agent's lines of server.properties under the same manifest; " +
-			"the agent puts them back.",
+			"the agent restores them.",
 	})}
 }
 

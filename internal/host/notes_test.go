@@ -13,7 +13,7 @@ import (
 	"example.com/kpls-agent/internal/restart"
 )
 
-// TestRewrites: who takes the agent's lines away is counted and told, twice within
+// TestRewrites: whoever removes the agent's lines is counted and reported, twice within
 // a day as a warning; what the agent or the manifest does is not.
 func TestRewrites(t *testing.T) {
 	s := stateDir(t, nil)
@@ -76,7 +76,7 @@ func TestRewrites(t *testing.T) {
 	if err := f.Restore(); err != nil {
 		t.Fatal(err)
 	}
-	look(3, "", "") // a roll-back
+	look(3, "", "") // a rollback
 	put(written)
 	look(3, "", "")
 	if err := os.WriteFile(s.Manifest, []byte(strings.ReplaceAll(goodManifest, "39092", "39093")), 0o600); err != nil {

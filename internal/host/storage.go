@@ -25,7 +25,7 @@ type diskView struct {
 	free, total int64  // bytes; -1 where that is not known
 }
 
-// logDirFacts judges the log directories of a broker that told of them, and its directory of
+// logDirFacts judges the log directories of a broker that reported them, and its directory of
 // metadata where that is another one, of which no broker tells.
 func logDirFacts(
 	told []kafka.LogDir, values map[string]config.RunningValue, s settings.Storage, look func(string) diskView,
@@ -47,7 +47,7 @@ func logDirFacts(
 func judgeLogDir(d kafka.LogDir, seen diskView, s settings.Storage) restart.LogDir {
 	out := restart.LogDir{Path: d.Path, Free: d.Free, Total: d.Total}
 	if d.Err != nil {
-		out.Fault = fmt.Sprintf("log directory %s is offline (%v): mend the disk or the directory, and restart the broker by hand",
+		out.Fault = fmt.Sprintf("log directory %s is offline (%v): repair the disk or the directory, and restart the broker by hand",
 			d.Path, d.Err)
 		return out
 	}
@@ -60,7 +60,7 @@ func judgeLogDir(d kafka.LogDir, seen diskView, s settings.Storage) restart.LogD
 	switch {
 	case out.Free >= 0 && out.Free < s.Needed(out.Total):
 		out.Fault = fmt.Sprintf("log directory %s has %d MiB left of %d MiB, and needs %d MiB for a restart: free some space, or a "+
-			"broker that starts may not come up (storage in the agent's settings says how much it needs)",
+			"broker that starts might not come up (storage in the agent's settings says how much it needs)",
 			d.Path, out.Free>>20, out.Total>>20, s.Needed(out.Total)>>20)
 	case seen.unseen != "":
 		out.Unseen = fmt.Sprintf("whether log directory %s has its meta.properties cannot be seen: %s; `kpls-agent setup` lets "+
@@ -78,7 +78,7 @@ func lookAt(dir string) diskView {
 	v := diskView{free: -1, total: -1}
 	info, err := os.Stat(dir)
 	if err == nil && removed(info) {
-		v.unseen = "it was made anew since the agent was started"
+		v.unseen = "it was made again since the agent was started"
 		return v
 	}
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 	"example.com/kpls-agent/internal/settings"
 )
 
-// Store holds the manifest in force: the newest good one, kept on disk, so that
-// a broken file never takes effect and a missing one takes nothing away.
+// Store holds the manifest in force: the newest good one, kept on disk. So a
+// broken file never takes effect, and a missing one removes nothing.
 type Store struct {
 	vm  *settings.Settings
 	log *slog.Logger
@@ -49,7 +49,7 @@ func OpenStore(vm *settings.Settings, log *slog.Logger) *Store {
 
 func (st *Store) path() string { return KeptManifest(st.vm) }
 
-// KeptManifest is the copy of the manifest in force, which may not be there.
+// KeptManifest is the copy of the manifest in force, which is not always there.
 func KeptManifest(vm *settings.Settings) string { return filepath.Join(vm.StateDir, "manifest.yaml") }
 
 // Get returns the manifest in force, nil if there never was one, and why a newer one is not.
@@ -131,7 +131,7 @@ func (st *Store) explain(err error) error {
 		if st.current == nil {
 			return fmt.Errorf("%s does not exist; put the manifest there", st.vm.Manifest)
 		}
-		return fmt.Errorf("%s does not exist any more; the last good manifest stays in force, put the file back", st.vm.Manifest)
+		return fmt.Errorf("%s does not exist any more; the last good manifest stays in force, restore the file", st.vm.Manifest)
 	}
 	return err
 }
