@@ -246,9 +246,9 @@ func (f *Files) PortTaken(ctx context.Context, running restart.RunningFacts) str
 
 // What is kept in the state directory, with the journal and the manifest in force.
 //
-// Whether server.properties is proven is said by the journal alone (Journal.Unproven). The mark says one
-// thing less: since the last good copy was taken the agent has written the file, so that copy is not
-// replaced. It is made before the file is written, and removed before a journal is saved that calls the
+// Only the journal says whether server.properties is proven (Journal.Unproven). The mark says one
+// thing less: since the last good copy was taken the agent has written the file. The copy is then
+// not replaced. It is made before the file is written, and removed before a journal is saved that calls the
 // file proven. An agent that dies between these two has a journal that calls the file unproven and no
 // mark: the journal wins, and the process proves itself once more. If another manifest is applied before
 // that, the copy is taken of the file as it is, which is right: the mark goes only when a process was seen
