@@ -78,19 +78,8 @@ func (b *manifestBuilder) checkAbsent() {
 // checkAdvertised checks one listener's patterns by themselves.
 func (b *manifestBuilder) checkAdvertised(l *Listener) {
 	v := b.listeners[l.Name]
-	one, zones, base := v.Get("advertised"), v.Get("advertised_by_zone"), v.Get("port_base")
-	switch {
-	case one.Bad || zones.Bad || base.Bad:
-		return
-	case one.Given && zones.Given:
-		b.doc.Fault(zones, "is given together with advertised; keep one of the two")
-		return
-	case !one.Given && !zones.Given:
-		one.Bad = true
-		b.doc.FaultAtKey(one, "is missing: expected HOST:PORT, such as <broker_id>.example.com:<port>, or advertised_by_zone")
-		return
-	case zones.Given && len(zones.Entries) == 0:
-		b.doc.Fault(zones, "is empty; expected a pattern for each zone")
+	one, base := v.Get("advertised"), v.Get("port_base")
+	if base.Bad || !b.advertisedOnce(one, v.Get("advertised_by_zone")) {
 		return
 	}
 	patterns := slices.Collect(maps.Values(l.AdvertisedByZone))
@@ -107,6 +96,25 @@ func (b *manifestBuilder) checkAdvertised(l *Listener) {
 	if one.Given && !brokers.Bad && len(b.m.Brokers) != 1 && !strings.Contains(l.Advertised, placeholderID) && !strings.Contains(l.Advertised, placeholderPort) {
 		b.doc.Fault(one, "has neither <broker_id> nor <port>, so all brokers would have the address %s; expected an address for each", l.Advertised)
 	}
+}
+
+// advertisedOnce is true if one of the two ways to give an address is given, and right.
+func (b *manifestBuilder) advertisedOnce(one, zones *Value) bool {
+	switch {
+	case one.Bad || zones.Bad:
+		return false
+	case one.Given && zones.Given:
+		b.doc.Fault(zones, "is given together with advertised; keep one of the two")
+		return false
+	case !one.Given && !zones.Given:
+		one.Bad = true
+		b.doc.FaultAtKey(one, "is missing: expected HOST:PORT, such as <broker_id>.example.com:<port>, or advertised_by_zone")
+		return false
+	case zones.Given && len(zones.Entries) == 0:
+		b.doc.Fault(zones, "is empty; expected a pattern for each zone")
+		return false
+	}
+	return true
 }
 
 // checkRows resolves every listener for every broker of the table.

@@ -24,29 +24,54 @@ func (s *round) agreed() *Reason {
 		}
 	}
 	for _, id := range others {
-		st, ok := s.v.Statuses[id]
-		switch {
-		case !ok:
-			return because(CodeAgentMissing, "nothing was ever heard of the agent of broker %d; install and start kpls-agent there, or take the broker out of the manifest", id).of(id)
-		case !s.finished(st) && s.quiet(st) && s.deafFor() >= deaf:
-			return because(CodeLogUnreadable, "the coordination log cannot be used for %s (%s), so that nothing is heard of the agent of broker %d", s.deafFor().Round(time.Second), s.f.Log.Err, id).of(id)
-		case !s.finished(st) && s.quiet(st):
-			return because(CodeAgentSilent, "nothing was heard of the agent of broker %d for %s, and its broker is not done; see there whether kpls-agent runs (`systemctl status kpls-agent`) and can write to Kafka (`kpls-agent check`)", id, s.silence(st).Round(time.Second)).of(id)
-		case st.Cluster != s.f.Manifest.Cluster && st.Cluster != "":
-			return because(CodeManifestDiffers, "the agent of broker %d serves cluster %q, this one %q; one of the manifests belongs to another cluster", id, st.Cluster, s.f.Manifest.Cluster).of(id)
-		case st.Manifest != s.f.Manifest.Hash && st.ManifestFault != "":
-			return because(CodeManifestDiffers, "broker %d does not accept its newest manifest (%s); mend it there", id, st.ManifestFault).of(id)
-		case st.Manifest == "":
-			return because(CodeManifestDiffers, "broker %d has no manifest yet; copy this one (%s) there", id, Short(s.f.Manifest.Hash)).of(id)
-		case st.Manifest != s.f.Manifest.Hash:
-			return because(CodeManifestDiffers, "broker %d has manifest %s, this broker has %s; put the same file on both", id, Short(st.Manifest), Short(s.f.Manifest.Hash)).of(id)
-		case st.Phase == PhaseRefused:
-			return because(CodeRefusedElsewhere, "broker %d cannot be restarted for the manifest: %s", id, st.Reason.Text()).of(id)
-		case st.Target == "":
-			return because(CodeManifestDiffers, "broker %d has yet to see what the manifest means for it (it is %s: %s)", id, st.Phase, st.Reason.Text()).of(id)
-		case st.Target != s.target:
-			return because(CodeManifestDiffers, "broker %d has not seen the request for a rolling restart yet", id).of(id)
+		if r := s.heardOf(id); r != nil {
+			return r
 		}
+		if r := s.sameManifest(id, s.v.Statuses[id]); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// heardOf returns why nothing can be concluded from what the agent of a broker said last, or nil.
+func (s *round) heardOf(id int32) *Reason {
+	st, ok := s.v.Statuses[id]
+	switch {
+	case !ok:
+		return because(CodeAgentMissing, "nothing was ever heard of the agent of broker %d; install and start kpls-agent there, "+
+			"or take the broker out of the manifest", id).of(id)
+	case !s.finished(st) && s.quiet(st) && s.deafFor() >= deaf:
+		return because(CodeLogUnreadable, "the coordination log cannot be used for %s (%s), so nothing is heard of the agent of broker %d",
+			s.deafFor().Round(time.Second), s.f.Log.Err, id).of(id)
+	case !s.finished(st) && s.quiet(st):
+		return because(CodeAgentSilent, "nothing was heard of the agent of broker %d for %s, and its broker is not done; see there whether "+
+			"kpls-agent runs (`systemctl status kpls-agent`) and can write to Kafka (`kpls-agent check`)", id, s.silence(st).Round(time.Second)).of(id)
+	}
+	return nil
+}
+
+// sameManifest returns how the manifest of a broker, or what it means there, is in the way, or nil.
+func (s *round) sameManifest(id int32, st Status) *Reason {
+	m := &s.f.Manifest
+	switch {
+	case st.Cluster != m.Cluster && st.Cluster != "":
+		return because(CodeManifestDiffers, "the agent of broker %d serves cluster %q, this one %q; one of the manifests belongs to "+
+			"another cluster", id, st.Cluster, m.Cluster).of(id)
+	case st.Manifest != m.Hash && st.ManifestFault != "":
+		return because(CodeManifestDiffers, "broker %d does not accept its newest manifest (%s); mend it there", id, st.ManifestFault).of(id)
+	case st.Manifest == "":
+		return because(CodeManifestDiffers, "broker %d has no manifest yet; copy this one (%s) there", id, Short(m.Hash)).of(id)
+	case st.Manifest != m.Hash:
+		return because(CodeManifestDiffers, "broker %d has manifest %s, this broker has %s; put the same file on both",
+			id, Short(st.Manifest), Short(m.Hash)).of(id)
+	case st.Phase == PhaseRefused:
+		return because(CodeRefusedElsewhere, "broker %d cannot be restarted for the manifest: %s", id, st.Reason.Text()).of(id)
+	case st.Target == "":
+		return because(CodeManifestDiffers, "broker %d has yet to see what the manifest means for it (it is %s: %s)",
+			id, st.Phase, st.Reason.Text()).of(id)
+	case st.Target != s.target:
+		return because(CodeManifestDiffers, "broker %d has not seen the request for a rolling restart yet", id).of(id)
 	}
 	return nil
 }

@@ -205,81 +205,106 @@ func (v *View) Fold(r Record) {
 	v.Next, v.Clock = r.Offset+1, r.Time
 	delete(v.Foreign, r.Key)
 	delete(v.Ignored, r.Key)
-	switch {
-	case strings.HasPrefix(r.Key, keyStatus):
-		id, err := strconv.ParseInt(strings.TrimPrefix(r.Key, keyStatus), 10, 32)
-		if r.Value == nil {
-			delete(v.Statuses, int32(id))
+	for _, k := range kinds {
+		if rest, ok := strings.CutPrefix(r.Key, k.prefix); ok && (!k.whole || rest == "") {
+			k.fold(v, r, rest)
 			return
 		}
-		if err != nil {
-			v.foreign(r, "its key names no broker")
-			return
-		}
-		var s Status
-		if v.decode(r, &s, func() (int, bool) { return s.Version, int64(s.Broker) == id }) {
-			s.Seen = r.Time
-			v.Statuses[s.Broker] = s
-		}
-	case strings.HasPrefix(r.Key, keyClaim):
-		v.Claims = slices.DeleteFunc(v.Claims, func(c Claim) bool { return c.Key == r.Key && r.Value == nil })
-		if r.Value == nil || slices.ContainsFunc(v.Claims, func(c Claim) bool { return c.Key == r.Key }) {
-			return // a claim is written once; a repeated append of it keeps the first place
-		}
-		var c Claim
-		if v.decode(r, &c, func() (int, bool) {
-			return c.Version, strings.HasPrefix(r.Key, fmt.Sprintf("%s%d/", keyClaim, c.Broker))
-		}) {
-			c.Key, c.Offset = r.Key, r.Offset
-			v.Claims = append(v.Claims, c)
-		}
-	case strings.HasPrefix(r.Key, keyHalt):
-		t := strings.TrimPrefix(r.Key, keyHalt)
-		if r.Value == nil {
-			delete(v.Halts, t)
-			return
-		}
-		var h Halt
-		if v.decode(r, &h, func() (int, bool) { return h.Version, h.Manifest == t }) {
-			v.Halts[t] = h
-		}
-	case strings.HasPrefix(r.Key, keyActive):
-		l := strings.TrimPrefix(r.Key, keyActive)
-		if r.Value == nil {
-			delete(v.Active, l)
-			return
-		}
-		var a struct {
-			Version int `json:"version"`
-		}
-		if v.decode(r, &a, func() (int, bool) { return a.Version, true }) {
-			v.Active[l] = true
-		}
-	case r.Key == keyPause:
-		if r.Value == nil {
-			v.Pause = nil
-			return
-		}
-		var p Pause
-		if v.decode(r, &p, func() (int, bool) { return p.Version, true }) {
-			v.Pause = &p
-		}
-	case strings.HasPrefix(r.Key, keyRequest):
-		id := strings.TrimPrefix(r.Key, keyRequest)
-		v.Requests = slices.DeleteFunc(v.Requests, func(q Request) bool { return q.ID == id && r.Value == nil })
-		if r.Value == nil || slices.ContainsFunc(v.Requests, func(q Request) bool { return q.ID == id }) {
-			return // written once, as a claim is
-		}
-		var q Request
-		if v.decode(r, &q, func() (int, bool) { return q.Version, q.ID == id && id != "" }) {
-			v.Requests = append(v.Requests, q)
-		}
-	case r.Key == keyGuard:
-		// A note for people; nothing is decided by it.
-	default:
-		if r.Value != nil {
-			v.unknown(r)
-		}
+	}
+	if r.Value != nil {
+		v.unknown(r)
+	}
+}
+
+// kinds are the kinds of records, by their keys. rest is what follows the prefix; whole is a key without any.
+var kinds = []struct {
+	prefix string
+	whole  bool
+	fold   func(v *View, r Record, rest string)
+}{
+	{keyStatus, false, (*View).foldStatus},
+	{keyClaim, false, (*View).foldClaim},
+	{keyHalt, false, (*View).foldHalt},
+	{keyActive, false, (*View).foldActive},
+	{keyPause, true, (*View).foldPause},
+	{keyRequest, false, (*View).foldRequest},
+	{keyGuard, true, func(*View, Record, string) {}}, // a note for people; nothing is decided by it
+}
+
+func (v *View) foldStatus(r Record, rest string) {
+	id, err := strconv.ParseInt(rest, 10, 32)
+	if r.Value == nil {
+		delete(v.Statuses, int32(id))
+		return
+	}
+	if err != nil {
+		v.foreign(r, "its key names no broker")
+		return
+	}
+	var s Status
+	if v.decode(r, &s, func() (int, bool) { return s.Version, int64(s.Broker) == id }) {
+		s.Seen = r.Time
+		v.Statuses[s.Broker] = s
+	}
+}
+
+func (v *View) foldClaim(r Record, _ string) {
+	v.Claims = slices.DeleteFunc(v.Claims, func(c Claim) bool { return c.Key == r.Key && r.Value == nil })
+	if r.Value == nil || slices.ContainsFunc(v.Claims, func(c Claim) bool { return c.Key == r.Key }) {
+		return // a claim is written once; a repeated append of it keeps the first place
+	}
+	var c Claim
+	if v.decode(r, &c, func() (int, bool) {
+		return c.Version, strings.HasPrefix(r.Key, fmt.Sprintf("%s%d/", keyClaim, c.Broker))
+	}) {
+		c.Key, c.Offset = r.Key, r.Offset
+		v.Claims = append(v.Claims, c)
+	}
+}
+
+func (v *View) foldHalt(r Record, manifest string) {
+	if r.Value == nil {
+		delete(v.Halts, manifest)
+		return
+	}
+	var h Halt
+	if v.decode(r, &h, func() (int, bool) { return h.Version, h.Manifest == manifest }) {
+		v.Halts[manifest] = h
+	}
+}
+
+func (v *View) foldActive(r Record, listener string) {
+	if r.Value == nil {
+		delete(v.Active, listener)
+		return
+	}
+	var a struct {
+		Version int `json:"version"`
+	}
+	if v.decode(r, &a, func() (int, bool) { return a.Version, true }) {
+		v.Active[listener] = true
+	}
+}
+
+func (v *View) foldPause(r Record, _ string) {
+	if r.Value == nil {
+		v.Pause = nil
+		return
+	}
+	var p Pause
+	if v.decode(r, &p, func() (int, bool) { return p.Version, true }) {
+		v.Pause = &p
+	}
+}
+
+func (v *View) foldRequest(r Record, id string) {
+	v.Requests = slices.DeleteFunc(v.Requests, func(q Request) bool { return q.ID == id && r.Value == nil })
+	if r.Value == nil || slices.ContainsFunc(v.Requests, func(q Request) bool { return q.ID == id }) {
+		return // written once, as a claim is
+	}
+	var q Request
+	if v.decode(r, &q, func() (int, bool) { return q.Version, q.ID == id && id != "" }) {
+		v.Requests = append(v.Requests, q)
 	}
 }
 

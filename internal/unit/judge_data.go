@@ -100,21 +100,7 @@ func (c command) removes() (targets []word, recursive, removes bool) {
 	switch name := c.name(); {
 	case name == "rm", name == "shred", name == "unlink", strings.HasPrefix(name, "mkfs"), name == "wipefs":
 	case name == "find" && (flag("-delete") || flag("-exec", "-execdir") && flag("rm", "/bin/rm", "/usr/bin/rm")):
-		name := ""
-		for i, w := range args {
-			if w.text == "-name" && i+1 < len(args) {
-				name = args[i+1].text
-			}
-		}
-		for i, w := range args { // the folders come first
-			if strings.HasPrefix(w.text, "-") || w.text == "(" || w.text == "!" {
-				args = slices.Clone(args[:i])
-				break
-			}
-		}
-		for i := range args {
-			args[i].text = path.Join(args[i].text, name)
-		}
+		args = found(args)
 	case name == "rsync" && slices.ContainsFunc(args, func(w word) bool { return strings.HasPrefix(w.text, "--delete") }):
 		args = args[max(0, len(args)-1):]
 	default:
@@ -129,6 +115,28 @@ func (c command) removes() (targets []word, recursive, removes bool) {
 		}
 	}
 	return targets, recursive, true
+}
+
+// found are the files that find finds: its folders, which come first, each with the name that it looks for.
+func found(args []word) []word {
+	name := ""
+	for i, w := range args {
+		if w.text == "-name" && i+1 < len(args) {
+			name = args[i+1].text
+		}
+	}
+	folders := len(args)
+	for i, w := range args {
+		if strings.HasPrefix(w.text, "-") || w.text == "(" || w.text == "!" {
+			folders = i
+			break
+		}
+	}
+	out := slices.Clone(args[:folders])
+	for i := range out {
+		out[i].text = path.Join(out[i].text, name)
+	}
+	return out
 }
 
 // reaches is true if removing a path, which may have * and ? in it, removes data in a log directory.

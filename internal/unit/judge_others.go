@@ -87,44 +87,14 @@ var enders = []string{"kafka-server-stop", "pkill", "killall", "kill", "systemct
 
 // judgeEnds is about a command that ends processes.
 func (p Picture) judgeEnds(c command, others []Process, b Broker) (Verdict, bool) {
-	stops := c.setting == "ExecStop=" || c.setting == "ExecStopPost="
-	hit, what, fix := []Process(nil), "", ""
-	switch name := strings.TrimSuffix(c.name(), ".sh"); name {
-	case "kafka-server-stop":
-		var told bool
-		if hit, told = c.stopScript(others, b); told && len(hit) == 0 {
-			return Verdict{}, false
-		}
-		what, fix = "ends every Kafka process of this machine", "remove "+c.setting+" (SIGTERM is all that Kafka needs)"
-		if told {
-			what = "ends Kafka processes with that role"
-		}
-	case "pkill", "killall":
-		var told bool
-		if hit, told = c.byName(others); told && len(hit) == 0 {
-			return Verdict{}, false
-		}
-		what, fix = "ends processes by their name", "remove "+c.setting
-	case "su", "runuser":
-		if c.setting == "ExecStart=" && c.via == "" {
-			return Verdict{Level: Fault, Text: fmt.Sprintf("%s: at a stop %s sends SIGTERM and 2 s later SIGKILL, long before Kafka has shut down; use User= in the unit (%s)", c, name, p.edit())}, true
-		}
-	case "kill":
-		switch {
-		case c.kills() && stops:
-			return Verdict{Level: Fault, Text: fmt.Sprintf("%s: at SIGKILL Kafka makes no controlled shutdown; remove %s (%s)", c, c.setting, p.edit())}, true
-		case !c.byNumber():
-			what, fix = "ends processes that cannot be seen here", "remove "+c.setting+" (SIGTERM is all that Kafka needs)"
-		}
-	case "systemctl", "service":
-		if c.otherUnits(p.Names) {
-			what, fix = "stops or restarts other units", "remove it"
-		}
-	default:
-		if stops && c.unseen != "" {
-			what, fix = "does what cannot be seen ("+c.unseen+")", "make sure that it ends no other process and removes nothing; SIGTERM is all that Kafka needs"
-		}
+	switch name := c.name(); {
+	case (name == "su" || name == "runuser") && c.setting == "ExecStart=" && c.via == "":
+		return Verdict{Level: Fault, Text: fmt.Sprintf("%s: at a stop %s sends SIGTERM and 2 s later SIGKILL, long before Kafka has shut down; "+
+			"use User= in the unit (%s)", c, name, p.edit())}, true
+	case name == "kill" && c.kills() && c.stops():
+		return Verdict{Level: Fault, Text: fmt.Sprintf("%s: at SIGKILL Kafka makes no controlled shutdown; remove %s (%s)", c, c.setting, p.edit())}, true
 	}
+	hit, what, fix := p.ends(c, others, b)
 	switch {
 	case what == "":
 		return Verdict{}, false
@@ -134,6 +104,44 @@ func (p Picture) judgeEnds(c command, others []Process, b Broker) (Verdict, bool
 		return Verdict{Level: Warning, Text: fmt.Sprintf("%s %s, and which there are cannot be seen; %s (%s)", c, what, fix, p.edit())}, true
 	}
 	return Verdict{Level: Warning, Text: fmt.Sprintf("%s %s; %s (%s)", c, what, fix, p.edit())}, true
+}
+
+// stops is true for a command of the unit's stop.
+func (c command) stops() bool { return c.setting == "ExecStop=" || c.setting == "ExecStopPost=" }
+
+// ends says what a command ends, which of the other processes it hits, and what to do; what is empty for one that ends none.
+func (p Picture) ends(c command, others []Process, b Broker) (hit []Process, what, fix string) {
+	switch name := strings.TrimSuffix(c.name(), ".sh"); name {
+	case "kafka-server-stop":
+		var told bool
+		if hit, told = c.stopScript(others, b); told && len(hit) == 0 {
+			return nil, "", ""
+		}
+		what, fix = "ends every Kafka process of this machine", "remove "+c.setting+" (SIGTERM is all that Kafka needs)"
+		if told {
+			what = "ends Kafka processes with that role"
+		}
+	case "pkill", "killall":
+		var told bool
+		if hit, told = c.byName(others); told && len(hit) == 0 {
+			return nil, "", ""
+		}
+		what, fix = "ends processes by their name", "remove "+c.setting
+	case "su", "runuser":
+	case "kill":
+		if !c.byNumber() {
+			what, fix = "ends processes that cannot be seen here", "remove "+c.setting+" (SIGTERM is all that Kafka needs)"
+		}
+	case "systemctl", "service":
+		if c.otherUnits(p.Names) {
+			what, fix = "stops or restarts other units", "remove it"
+		}
+	default:
+		if c.stops() && c.unseen != "" {
+			what, fix = "does what cannot be seen ("+c.unseen+")", "make sure that it ends no other process and removes nothing; SIGTERM is all that Kafka needs"
+		}
+	}
+	return hit, what, fix
 }
 
 func names(list []Process) string {

@@ -25,7 +25,7 @@ var mutants = []mutant{
 	{"no majority of voters is needed", "gates.go", `if remain < need {`, `if false {`},
 	{"a broker without a vote does not ask for a majority", "gates.go", `case q.ZooKeeper:`, `case q.ZooKeeper || !q.voter(s.m.opts.Self):`},
 	{"a voter that is behind counts", "gates.go", `v.Behind >= 0 && v.Behind < voterLag`, `v.Behind >= 0`},
-	{"a manifest that differs elsewhere is no matter", "agree.go", "st, ok := s.v.Statuses[id]\n		switch {", "st, ok := s.v.Statuses[id]\n		st.Manifest, st.Target = s.f.Manifest.Hash, s.target\n		switch {"},
+	{"a manifest that differs elsewhere is no matter", "agree.go", "	m := &s.f.Manifest\n	switch {", "	m := &s.f.Manifest\n	st.Manifest, st.Target = m.Hash, s.target\n	switch {"},
 	{"a silent agent that is not done is counted on", "agree.go", "case !s.finished(st) && s.quiet(st):", "case false:"},
 	{"the active controller goes at any time", "agree.go", "	default:\n		return 3", "	default:\n		return 2"},
 	{"nobody waits for the claim ahead", "agree.go", `ahead := 0`, "ahead := 0\n	return nil"},
