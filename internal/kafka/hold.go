@@ -25,8 +25,8 @@ const (
 	holdFirst = time.Second
 	// holdMost bounds the wait, which doubles with each refusal.
 	holdMost = time.Minute
-	// holdTrial is how long all others wait for the outcome of the one login that is
-	// tried after a hold.
+	// holdTrial is how long all others wait, at most, for the outcome of the one login that
+	// is tried after a hold; no longer than the hold was.
 	holdTrial = 5 * time.Second
 	// holdLook is how often a held login is compared with what the settings say now.
 	holdLook = time.Second
@@ -106,7 +106,7 @@ func (h *holds) enter(addr string) (*attempt, error) {
 	case held == nil:
 		return t, nil
 	case !t.begun.Before(held.until):
-		held.until = t.begun.Add(holdTrial) // the others wait for what this one finds
+		held.until = t.begun.Add(min(holdTrial, held.wait)) // the others wait for what this one finds
 		return t, nil
 	case t.begun.Sub(held.looked) >= holdLook:
 		held.looked = t.begun
@@ -154,10 +154,10 @@ func (h *holds) accepted(addr string) {
 }
 
 // untold ends the wait of the others for an attempt that has shown nothing.
-func (h *holds) untold(addr string) {
+func (h *holds) untold(t *attempt) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if held := h.at[addr]; held != nil {
+	if held := h.at[t.addr]; held != nil && t.begun.After(held.since) {
 		held.until = time.Now()
 	}
 }
@@ -176,17 +176,17 @@ type attempt struct {
 }
 
 // settle notes the outcome of a login, once: nil if it went well. A network that
-// failed has none.
+// failed is none.
 func (t *attempt) settle(err error) {
-	if err != nil && !isRefusal(err) {
-		return
-	}
+	told := err == nil || isRefusal(err)
 	t.mu.Lock()
 	known := t.over
-	t.over = true
+	t.over = known || told
 	t.mu.Unlock()
 	switch {
 	case known:
+	case !told:
+		t.holds.untold(t)
 	case err == nil:
 		t.holds.accepted(t.addr)
 	default:
@@ -226,7 +226,7 @@ func (t *attempt) unopened(err error) {
 		t.holds.refused(t, err)
 		return
 	}
-	t.holds.untold(t.addr)
+	t.holds.untold(t)
 }
 
 // shows notes that the listener has asked who we are.
