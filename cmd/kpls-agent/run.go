@@ -4,12 +4,17 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
 	"example.com/kpls-agent/internal/daemon"
 	"example.com/kpls-agent/internal/settings"
 )
+
+// gcPercent has the garbage collected earlier than by Go's default of 100: at rest about 1 MiB of the heap is in use,
+// and 2 MiB of memory that nothing uses would stay with the process. GOGC in the environment overrides it.
+const gcPercent = 50
 
 func newRun(s *shared) *cobra.Command {
 	return &cobra.Command{
@@ -19,6 +24,9 @@ func newRun(s *shared) *cobra.Command {
 			vm, err := settings.LoadInForce(s.settingsPath, dir)
 			if err != nil {
 				return invalid(err)
+			}
+			if os.Getenv("GOGC") == "" {
+				debug.SetGCPercent(gcPercent)
 			}
 			return daemon.Run(cmd.Context(), daemon.Options{Settings: vm, Kept: dir, Version: version, Nonce: nonce, Log: newLogger(vm.Settings, s.stderr)})
 		},
