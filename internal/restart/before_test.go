@@ -65,7 +65,8 @@ func TestRecordsOfEarlierBuilds(t *testing.T) {
 		if len(v.Foreign)+len(v.Ignored) > 0 {
 			t.Errorf("%s: %v %v", e.commit, v.Foreign, v.Ignored)
 		}
-		if len(v.Statuses) != len(e.Phases)+len(e.Codes)+1 || len(v.Claims) != 1 || len(v.Halts) != len(e.Causes)+1 || len(v.Active) != 1 || v.Pause == nil || len(v.Requests) != 1 {
+		if len(v.Statuses) != len(e.Phases)+len(e.Codes)+1 || len(v.Halts) != len(e.Causes)+1 ||
+			len(v.Claims) != 1 || len(v.Active) != 1 || len(v.Requests) != 1 || v.Pause == nil {
 			t.Errorf("%s: the view lacks something: %+v", e.commit, v)
 		}
 		for i, text := range e.Journals {

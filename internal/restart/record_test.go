@@ -50,7 +50,9 @@ func TestUnknownKeys(t *testing.T) {
 		stops := strings.HasPrefix(c.want, "cannot")
 		f := claiming()
 		f.Log.View.Fold(Record{Key: c.key, Value: []byte(c.value), Offset: f.Log.View.Next, Time: f.Now})
-		veto := slices.ContainsFunc(Vetoes(1, f), func(s Standing) bool { return s.Reason != nil && s.Reason.Code == CodeLogForeign })
+		veto := slices.ContainsFunc(Vetoes(1, f), func(s Standing) bool {
+			return s.Reason != nil && s.Reason.Code == CodeLogForeign
+		})
 		if veto != stops {
 			t.Errorf("%s: %q %s: log_foreign stands: %v", c.name, c.key, c.value, veto)
 		}
@@ -67,9 +69,12 @@ func TestKeysOfThisBuild(t *testing.T) {
 	read := []string{"status", "claim", "halt", "active", "pause", "restart", "takeover"}
 	at := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	written := map[string]Record{
-		"NewStatus": NewStatus(Status{Broker: 1}), "NewClaim": NewClaim(Claim{Broker: 1}, "n"), "NewRelease": NewRelease(NewClaim(Claim{Broker: 1}, "n").Key),
-		"NewHalt": NewHalt(Halt{Manifest: "h"}), "NewUnhalt": NewUnhalt("h"), "NewActive": NewActive("EXTERNAL"), "NewInactive": NewInactive("EXTERNAL"),
-		"NewPause": NewPause(Pause{}), "NewResume": NewResume(), "NewRequest": NewRequest(Request{ID: "r"}), "NewRequestDone": NewRequestDone("r"),
+		"NewStatus": NewStatus(Status{Broker: 1}),
+		"NewClaim":  NewClaim(Claim{Broker: 1}, "n"), "NewRelease": NewRelease(NewClaim(Claim{Broker: 1}, "n").Key),
+		"NewHalt": NewHalt(Halt{Manifest: "h"}), "NewUnhalt": NewUnhalt("h"),
+		"NewActive": NewActive("EXTERNAL"), "NewInactive": NewInactive("EXTERNAL"),
+		"NewPause": NewPause(Pause{}), "NewResume": NewResume(),
+		"NewRequest": NewRequest(Request{ID: "r"}), "NewRequestDone": NewRequestDone("r"),
 		"NewTakeover": NewTakeover("broker 2", Claim{}, "silent", at),
 	}
 	for name, r := range written {
@@ -118,7 +123,10 @@ func TestRenamedCodes(t *testing.T) {
 			t.Errorf("%s is renamed to %s; the old one must not be in use, and the new one must", old, now)
 		}
 		v := NewView()
-		v.Fold(Record{Key: "status/1", Value: fmt.Appendf(nil, `{"version":1,"broker":1,"reason":{"code":%q,"text":"t"}}`, old)})
+		v.Fold(Record{
+			Key:   "status/1",
+			Value: fmt.Appendf(nil, `{"version":1,"broker":1,"reason":{"code":%q,"text":"t"}}`, old),
+		})
 		if got := v.Statuses[1].Reason.Code; got != now {
 			t.Errorf("%s is read as %q, want %s", old, got, now)
 		}

@@ -3,8 +3,8 @@ package restart
 // renamed says what the reason codes of earlier builds are called now. Statuses of agents that run an earlier build, or
 // that have stopped, stay in the log with the old code.
 //
-// A new name needs a row here and nothing else. An agent of an earlier build does not know it: that agent compares codes
-// of other brokers only to keep its own text short, so it shows one more reason within its own.
+// A new name needs a row here and nothing else. An agent of an earlier build does not know it: that agent compares
+// codes of other brokers only to keep its own text short, so it shows one more reason within its own.
 var renamed = map[Code]Code{
 	"needs_a_person": CodeNeedsOperator,
 	"no_answer":      CodeNoAnswer,

@@ -43,15 +43,13 @@ func Build(ctx context.Context, dir string, tags ...string) (string, error) {
 type Fleet struct {
 	Cluster *sandbox.Cluster
 	Agents  []*Agent
-	bin     string
-	dir     string
 }
 
 // New writes the settings of one agent a broker and starts none.
 func New(c *sandbox.Cluster, bin, dir string) (*Fleet, error) {
-	f := &Fleet{Cluster: c, bin: bin, dir: dir}
+	f := &Fleet{Cluster: c}
 	for _, b := range c.Brokers {
-		a := &Agent{ID: b.ID, fleet: f, broker: b, dir: filepath.Join(dir, fmt.Sprintf("agent-%d", b.ID))}
+		a := &Agent{ID: b.ID, bin: bin, broker: b, dir: filepath.Join(dir, fmt.Sprintf("agent-%d", b.ID))}
 		if err := os.MkdirAll(filepath.Join(a.dir, "state"), 0o750); err != nil {
 			return nil, err
 		}
@@ -211,6 +209,7 @@ type Row struct {
 	Storage       string    `json:"storage"`
 	Seen          time.Time `json:"seen"`
 	Silent        bool      `json:"silent"`
+	Agent         string    `json:"agent"` // its version
 }
 
 // Row returns the line of a broker; a broker that never reported has a zero one.
@@ -258,7 +257,7 @@ func (f *Fleet) Wait(ctx context.Context, what string, ok func(Report) bool) (Re
 // Agent is one agent's process and files.
 type Agent struct {
 	ID     int32
-	fleet  *Fleet
+	bin    string
 	broker *sandbox.Broker
 	dir    string
 
@@ -294,13 +293,16 @@ func (a *Agent) WriteManifest(text string) error {
 	return os.Rename(tmp, a.Manifest())
 }
 
+// Install puts another build of the agent in place. An agent that runs stays what it is until it is started again.
+func (a *Agent) Install(bin string) { a.bin = bin }
+
 // Start starts the agent; env is added to its environment.
 func (a *Agent) Start(_ context.Context, env ...string) error {
 	log, err := os.OpenFile(a.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(a.fleet.bin, "run", "--settings", a.Settings()) //nolint:noctx // it outlives the call; Kill ends it
+	cmd := exec.Command(a.bin, "run", "--settings", a.Settings()) //nolint:noctx // it outlives the call; Kill ends it
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(os.Environ(), env...)
 	// The agent must not outlive a test that is killed. The signal is tied to the
@@ -385,10 +387,16 @@ func (a *Agent) Kill() {
 	<-done
 }
 
+// Stop ends the agent as its service manager does, with SIGTERM, and returns when it has ended.
+func (a *Agent) Stop() {
+	_ = syscall.Kill(a.Pid(), syscall.SIGTERM) // an error means that it has ended
+	<-a.Done()
+}
+
 // Command runs one of the agent's commands with its settings.
 func (a *Agent) Command(ctx context.Context, args ...string) (stdout, stderr string, code int) {
 	var out, errOut bytes.Buffer
-	cmd := exec.CommandContext(ctx, a.fleet.bin, append(args, "--settings", a.Settings())...)
+	cmd := exec.CommandContext(ctx, a.bin, append(args, "--settings", a.Settings())...)
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	err := cmd.Run()
 	var exit *exec.ExitError

@@ -17,8 +17,10 @@ import (
 
 // The commits that agents are upgraded from, and go back to. A commit that is no longer here is no longer supported.
 const (
-	Oldest = "f16463310d4b09e7cee437b9cb83d514d641a33d" // stands still on every unknown key; without hazards, edits and causes of a halt
-	Before = "6f4bf76bdd5bff733ec5b78d8aaf2dcd4f976122" // the last one that stands still on every unknown key
+	// Oldest stands still on every unknown key, and knows no hazards, edits and causes of a halt.
+	Oldest = "f16463310d4b09e7cee437b9cb83d514d641a33d"
+	// Before is the last one that stands still on every unknown key.
+	Before = "6f4bf76bdd5bff733ec5b78d8aaf2dcd4f976122"
 )
 
 // Tree returns a directory that holds the program's sources as of a commit.
@@ -33,7 +35,8 @@ func Tree(ctx context.Context, commit string) (string, error) {
 		}
 		archive := into + ".tar"
 		defer func() { _ = os.Remove(archive) }() // what stays is overwritten
-		if out, err := run(ctx, root, "git", "archive", "-o", archive, commit, "go.mod", "go.sum", "cmd", "internal"); err != nil {
+		out, err := run(ctx, root, "git", "archive", "-o", archive, commit, "go.mod", "go.sum", "cmd", "internal")
+		if err != nil {
 			return fmt.Errorf("git archive %s: %w: %s", commit, err, out)
 		}
 		if err := os.Mkdir(into, 0o750); err != nil {
@@ -46,7 +49,24 @@ func Tree(ctx context.Context, commit string) (string, error) {
 	})
 }
 
-// Run runs a Go program inside the module of a commit, where it can import what is internal, and returns what it prints.
+// Agent returns the agent as of a commit, built with the build tag crashpoints.
+func Agent(ctx context.Context, commit string) (string, error) {
+	tree, err := Tree(ctx, commit)
+	if err != nil {
+		return "", err
+	}
+	return cached(commit, "kpls-agent", func(into string) error {
+		out, err := run(ctx, tree, "go", "build", "-buildvcs=false", "-tags", "crashpoints",
+			"-ldflags", "-X main.version="+commit[:7], "-o", into, "./cmd/kpls-agent")
+		if err != nil {
+			return fmt.Errorf("build the agent of %s: %w\n%s", commit, err, out)
+		}
+		return nil
+	})
+}
+
+// Run runs a Go program inside the module of a commit, where it can import what is internal, and returns what it
+// prints.
 func Run(ctx context.Context, commit, program string) ([]byte, error) {
 	tree, err := Tree(ctx, commit)
 	if err != nil {
@@ -99,9 +119,11 @@ func cached(commit, name string, create func(into string) error) (string, error)
 // missing says what a clone lacks.
 func missing(ctx context.Context, root, commit string, out []byte, err error) error {
 	if shallow, e := run(ctx, root, "git", "rev-parse", "--is-shallow-repository"); e != nil {
-		return fmt.Errorf("the history of this repository is needed for commit %s, and %s is no git clone that git can read: %w: %s", commit, root, err, out)
+		return fmt.Errorf("the history of this repository is needed for commit %s, and %s is no git clone that git can read: %w: %s",
+			commit, root, err, out)
 	} else if strings.TrimSpace(string(shallow)) == "true" {
-		return fmt.Errorf("commit %s is not in this shallow clone; `git fetch --unshallow` fetches the whole history", commit)
+		return fmt.Errorf("commit %s is not in this shallow clone; `git fetch --unshallow` fetches the whole history",
+			commit)
 	}
 	return fmt.Errorf("commit %s is not in this clone; fetch the whole history of the repository: %w: %s", commit, err, out)
 }

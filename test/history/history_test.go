@@ -14,27 +14,28 @@ import (
 
 var update = flag.Bool("update", false, "write what earlier builds print")
 
-const testdata = "../../internal/restart/testdata/before"
-
-// TestRecordsOfEarlierBuilds: the records and journals that internal/restart reads in its tests are what these builds write.
+// TestRecordsOfEarlierBuilds: the records, journals and fingerprints that tests of this build read are what earlier
+// builds write.
 func TestRecordsOfEarlierBuilds(t *testing.T) {
-	for _, commit := range []string{Oldest, Before} {
-		got, err := Run(t.Context(), commit, filepath.Join(testdata, "write.go.txt"))
-		if err != nil {
-			t.Fatalf("%v: %s", err, got)
-		}
-		path := filepath.Join(testdata, commit[:7]+".json")
-		if *update {
-			if err := os.WriteFile(path, got, 0o600); err != nil {
+	for _, dir := range []string{"../../internal/restart/testdata/before", "../../internal/config/testdata/before"} {
+		for _, commit := range []string{Oldest, Before} {
+			got, err := Run(t.Context(), commit, filepath.Join(dir, "write.go.txt"))
+			if err != nil {
+				t.Fatalf("%v: %s", err, got)
+			}
+			path := filepath.Join(dir, commit[:7]+".json")
+			if *update {
+				if err := os.WriteFile(path, got, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
 				t.Fatal(err)
 			}
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d := cmp.Diff(string(want), string(got)); d != "" {
-			t.Errorf("%s is not what the build of %s writes: %s", path, commit, d)
+			if d := cmp.Diff(string(want), string(got)); d != "" {
+				t.Errorf("%s is not what the build of %s writes: %s", path, commit, d)
+			}
 		}
 	}
 }
@@ -62,13 +63,16 @@ func TestMissingCommit(t *testing.T) {
 	}
 	git(top, "clone", "-q", "--depth", "1", "file://"+whole, shallow)
 	for dir, want := range map[string]string{
-		whole: "is not in this clone; fetch the whole history", shallow: "`git fetch --unshallow`", none: "is no git clone that git can read",
+		whole:   "is not in this clone; fetch the whole history",
+		shallow: "`git fetch --unshallow`",
+		none:    "is no git clone that git can read",
 	} {
 		out, err := run(t.Context(), dir, "git", "cat-file", "-e", Before+"^{commit}")
 		if err == nil {
 			t.Fatalf("%s has commit %s", dir, Before)
 		}
-		if err := missing(context.Background(), dir, Before, out, err); !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), Before) {
+		err = missing(context.Background(), dir, Before, out, err)
+		if !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), Before) {
 			t.Errorf("%s: %v, want %q", dir, err, want)
 		}
 	}
