@@ -44,7 +44,7 @@ type Stale struct{ Unit, Files bool }
 
 // Turn is one decision, and what the shell does about it in addition to the action.
 type Turn struct {
-	restart.Decision
+	*restart.Decision
 	// Changed is true where the phase or the reason's code is another than before; Was is the phase before.
 	Changed bool
 	Was     restart.Phase
@@ -114,12 +114,12 @@ func (a *Agent) SawFiles(f restart.ManifestFacts, lastGood bool, at time.Time) {
 // back runs, and Decide must not be called.
 func (a *Agent) Decide(now time.Time, log restart.LogFacts, probes map[string]restart.ProbeFacts) Turn {
 	a.facts.Now, a.facts.Log, a.facts.Probes = now, log, probes
-	d := a.machine.Decide(a.facts)
+	d := a.machine.Decide(&a.facts)
 	a.doing, a.since = d.Do.Kind, now
 	t := Turn{Decision: d, Was: a.status.Phase}
 	t.Changed = d.Status.Phase != a.status.Phase || d.Status.Reason.Code != a.status.Reason.Code
 	a.status = d.Status
-	a.out.offer(d.Status, now, len(log.View.Statuses))
+	a.out.offer(&d.Status, now, len(log.View.Statuses))
 	if t.Wake <= 0 || t.Wake > BeatEvery {
 		t.Wake = BeatEvery
 	}
@@ -131,7 +131,7 @@ func (a *Agent) Decide(now time.Time, log restart.LogFacts, probes map[string]re
 
 // writes is true for a decision after which server.properties may become another
 // one: to write it, to note that before, or to ask for what decides on it.
-func (a *Agent) writes(d restart.Decision) bool {
+func (a *Agent) writes(d *restart.Decision) bool {
 	switch d.Do.Kind {
 	case restart.ActApply, restart.ActRunning:
 		return true
@@ -174,7 +174,7 @@ func (a *Agent) Done(do restart.Action, r Result, now time.Time) int {
 // Remind offers the last status once more while a long action runs: it is published if
 // a heartbeat is due.
 func (a *Agent) Remind(now time.Time) {
-	a.out.offer(a.status, now, len(a.facts.Log.View.Statuses))
+	a.out.offer(&a.status, now, len(a.facts.Log.View.Statuses))
 }
 
 // Post returns the status to append now, if there is one; Posted reports how that went.

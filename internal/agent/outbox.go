@@ -31,12 +31,12 @@ type outbox struct {
 }
 
 // offer takes a status over if it is due.
-func (o *outbox) offer(st restart.Status, now time.Time, agents int) {
-	if !due(st, o.offered, now.Sub(o.at0), agents) {
+func (o *outbox) offer(st *restart.Status, now time.Time, agents int) {
+	if !due(st, &o.offered, now.Sub(o.at0), agents) {
 		return
 	}
-	o.offered, o.at0 = st, now
-	o.newest, o.waiting = st, true
+	o.offered, o.at0 = *st, now
+	o.newest, o.waiting = *st, true
 	if o.pause > 0 && !o.inFlight {
 		o.next = now // news is worth a try
 	}
@@ -78,7 +78,7 @@ func (o *outbox) done(ok bool, now time.Time) (first bool) {
 // The broker that one waits for changes at every hand-over. If each waiting agent published
 // that at once, the number of records would grow with the square of the cluster's size: in a
 // large cluster it waits for the next sign of life.
-func due(st, published restart.Status, ago time.Duration, agents int) bool {
+func due(st, published *restart.Status, ago time.Duration, agents int) bool {
 	heartbeat := restart.Heartbeat(agents)
 	if ago >= heartbeat || !same(st, published) {
 		return true
@@ -87,7 +87,7 @@ func due(st, published restart.Status, ago time.Duration, agents int) bool {
 }
 
 // same is true if others learn nothing new from b after a, but for the words.
-func same(a, b restart.Status) bool {
+func same(a, b *restart.Status) bool {
 	return a.Cluster == b.Cluster && a.Manifest == b.Manifest && a.Target == b.Target && a.Phase == b.Phase &&
 		a.Reason.Code == b.Reason.Code && a.Up == b.Up && a.Drift == b.Drift && a.Passed == b.Passed &&
 		slices.Equal(a.Serving, b.Serving) && slices.Equal(a.Open, b.Open) && slices.Equal(a.Unprotected, b.Unprotected) &&

@@ -26,7 +26,7 @@ func TestDue(t *testing.T) {
 		{"whom it waits for, in a large one", text, 200 * time.Second, 300, false},
 		{"the same, with time", text, 285 * time.Second, 300, true},
 	} {
-		if got := due(c.st, told, c.ago, c.agents); got != c.want {
+		if got := due(&c.st, &told, c.ago, c.agents); got != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}

@@ -119,7 +119,7 @@ func FuzzJournal(f *testing.F) {
 		up := facts.Unit.State == UnitRunning || facts.Unit.State == UnitStarting || facts.Unit.State == UnitStopping
 		m := machine()
 		for range 6 {
-			d := m.Decide(facts)
+			d := m.Decide(&facts)
 			if d.Do.Kind == ActRestart && (up || facts.Unit.State == UnitUnknown) && facts.Unit.State == UnitRunning && facts.Unit.Restarts == 0 {
 				t.Fatalf("a broker that runs is restarted, and nothing was looked at: %+v", d)
 			}

@@ -392,13 +392,13 @@ func TestRequestIsEnded(t *testing.T) {
 		f.Log.View.Statuses[id] = Status{Broker: id, Cluster: "c", Manifest: "h", Target: "h+b", Phase: PhaseIdle, Up: true, Seen: f.Now}
 	}
 	m := machine()
-	d := m.Decide(f)
+	d := m.Decide(&f)
 	for range 5 {
 		if d.Do.Kind == ActAppend {
 			break
 		}
 		f.Running.At = f.Now
-		d = m.Decide(f)
+		d = m.Decide(&f)
 	}
 	for _, r := range d.Do.Records {
 		r.Offset = f.Log.View.Next

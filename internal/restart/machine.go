@@ -2,7 +2,6 @@ package restart
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -144,13 +143,13 @@ func NewMachine(opts Options) Machine { return Machine{opts: opts} }
 // was in the middle of it.
 func (m *Machine) Announced(at time.Time) { m.mem.begun = at }
 
-// Decide decides on what is known now.
-func (m *Machine) Decide(f Facts) Decision {
+// Decide decides on what is known now. It changes nothing of the facts but for a View that is nil.
+func (m *Machine) Decide(f *Facts) *Decision {
 	if f.Log.View == nil {
 		f.Log.View = NewView()
 	}
-	m.mem.follow(&f)
-	s := newRound(m, &f)
+	m.mem.follow(f)
+	s := newRound(m, f)
 	s.listen()
 	if _, _, held := s.v.Claim(m.opts.Self); held {
 		m.mem.nonce = ""
@@ -184,16 +183,17 @@ func (m *memory) follow(f *Facts) {
 type round struct {
 	m      *Machine
 	f      *Facts
-	j      Journal
+	j      *Journal // of the facts: never changed
 	v      *View
 	target string
 	rest   []int32        // what others returned
 	held   map[int32]bool // brokers with a claim
 	proof  *proof         // of the process that was restarted, once it was judged
+	out    Decision       // what do returns: it is large, so rules hand it on by its address
 }
 
 func newRound(m *Machine, f *Facts) *round {
-	s := &round{m: m, f: f, j: f.Journal, v: f.Log.View, target: f.Manifest.Hash}
+	s := &round{m: m, f: f, j: &f.Journal, v: f.Log.View, target: f.Manifest.Hash}
 	if q := s.v.Request(); q != nil && s.target != "" {
 		s.target += "+" + q.ID
 	}
@@ -211,24 +211,42 @@ func (s *round) listen() {
 	case m.log.deafSince.IsZero():
 		m.log.deafSince = now
 	}
-	was := m.log.heard
-	m.log.heard = nil
-	if len(s.v.Claims) > 0 {
-		m.log.heard = make(map[int32]heard, len(s.v.Claims)) // never changed in place: machines are copied
-	}
 	held := ""
-	for _, c := range s.v.Claims {
-		if c.Broker == s.m.opts.Self && held == "" {
+	for i := range s.v.Claims {
+		if c := &s.v.Claims[i]; c.Broker == s.m.opts.Self {
 			held = c.Key
+			break
 		}
-		h, known := was[c.Broker]
-		if seen := s.v.Statuses[c.Broker].Seen; !known || !h.seen.Equal(seen) {
-			h = heard{seen, now}
-		}
-		m.log.heard[c.Broker] = h
 	}
+	m.log.hear(s.v, now)
 	if held != m.claim.key {
 		m.claim = claimMemory{held, now}
+	}
+}
+
+// hear notes what is new of the agents that hold a claim. The map is never changed in place: machines are copied.
+func (l *logMemory) hear(v *View, now time.Time) {
+	if len(v.Claims) == 0 {
+		l.heard = nil
+		return
+	}
+	news := len(l.heard) > len(v.Claims)
+	for i := range v.Claims {
+		h, known := l.heard[v.Claims[i].Broker]
+		news = news || !known || !h.seen.Equal(v.Statuses[v.Claims[i].Broker].Seen)
+	}
+	if !news {
+		return
+	}
+	was := l.heard
+	l.heard = make(map[int32]heard, len(v.Claims))
+	for i := range v.Claims {
+		id := v.Claims[i].Broker
+		h, known := was[id]
+		if seen := v.Statuses[id].Seen; !known || !h.seen.Equal(seen) {
+			h = heard{seen, now}
+		}
+		l.heard[id] = h
 	}
 }
 
@@ -238,11 +256,11 @@ func (s *round) looked() bool {
 }
 
 // wait does nothing but say why, and looks again after at most wake.
-func (s *round) wait(p Phase, r *Reason, wake time.Duration) Decision {
+func (s *round) wait(p Phase, r *Reason, wake time.Duration) *Decision {
 	return s.do(p, r, Action{}, wake)
 }
 
-func (s *round) do(p Phase, r *Reason, a Action, wake time.Duration) Decision {
+func (s *round) do(p Phase, r *Reason, a Action, wake time.Duration) *Decision {
 	if s.m.mem.shown.phase != p {
 		s.m.mem.shown.phase, s.m.mem.shown.since = p, s.f.Now
 		// After a restart of the agent the phase is older than this life.
@@ -250,20 +268,21 @@ func (s *round) do(p Phase, r *Reason, a Action, wake time.Duration) Decision {
 			s.m.mem.shown.since = old.Since
 		}
 	}
-	return Decision{Do: a, Status: s.status(p, *r), Wake: wake}
+	s.out = Decision{Do: a, Status: s.status(p, *r), Wake: wake}
+	return &s.out
 }
 
 // write has server.properties written. A process that somebody starts just then may run the file before.
-func (s *round) write(p Phase, r *Reason) Decision {
+func (s *round) write(p Phase, r *Reason) *Decision {
 	s.m.mem.wrote = s.f.Now
 	return s.do(p, r, Action{Kind: ActApply}, 0)
 }
 
-func (s *round) save(p Phase, r *Reason, change func(*Journal)) Decision {
+func (s *round) save(p Phase, r *Reason, change func(*Journal)) *Decision {
 	if s.tooSoon(ActSave) {
 		return s.wait(p, s.failed(ActSave), time.Second) // a full disk, for one
 	}
-	j := s.j
+	j := *s.j
 	j.Version = JournalVersion
 	change(&j)
 	return s.do(p, r, Action{Kind: ActSave, Journal: j}, 0)
@@ -271,7 +290,7 @@ func (s *round) save(p Phase, r *Reason, change func(*Journal)) Decision {
 
 // look repeats a question when its last answer is older than pace, at once
 // where pace is 0, and waits otherwise.
-func (s *round) look(p Phase, r *Reason, kind ActionKind, at time.Time, pace time.Duration) Decision {
+func (s *round) look(p Phase, r *Reason, kind ActionKind, at time.Time, pace time.Duration) *Decision {
 	if kind == ActObserve && pace > 0 && s.f.Cluster.Took > quick {
 		pace = max(pace, 4*s.f.Cluster.Took) // a large cluster is asked less often
 	}
@@ -281,7 +300,7 @@ func (s *round) look(p Phase, r *Reason, kind ActionKind, at time.Time, pace tim
 	return s.wait(p, r, pace-s.f.Now.Sub(at))
 }
 
-func (s *round) observe(p Phase, r *Reason, pace time.Duration) Decision {
+func (s *round) observe(p Phase, r *Reason, pace time.Duration) *Decision {
 	return s.look(p, r, ActObserve, s.f.Cluster.At, pace)
 }
 
@@ -293,11 +312,12 @@ func (s *round) status(p Phase, r Reason) Status {
 		Up: s.up(), Passed: s.j.Passed, Invocation: s.f.Unit.Invocation,
 		Zone: s.f.Manifest.Zones[s.m.opts.Self], ManifestFault: s.f.Manifest.Fault,
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.f.Probes)) {
-		if s.f.Probes[name].Serving {
+	for _, name := range sortedKeys(s.f.Probes, make([]string, 0, few)) {
+		p := s.f.Probes[name]
+		if p.Serving {
 			st.Serving = append(st.Serving, name)
 		}
-		if s.f.Probes[name].Open {
+		if p.Open {
 			st.Open = append(st.Open, name)
 		}
 	}
@@ -338,7 +358,7 @@ func (s *round) drift() string {
 
 // differs compares what a process runs with what it should run.
 func differs(running, want map[string]string, absent []string) string {
-	for _, name := range slices.Sorted(maps.Keys(want)) {
+	for _, name := range sortedKeys(want, make([]string, 0, few)) {
 		switch got, ok := running[name]; {
 		case !ok:
 			return fmt.Sprintf("the process does not have %s yet", name)
@@ -361,16 +381,13 @@ func (s *round) others() ([]int32, bool) {
 	if s.rest != nil {
 		return s.rest, known
 	}
-	ids := map[int32]bool{}
+	s.rest = make([]int32, 0, len(s.f.Manifest.Zones)+len(s.f.Cluster.Brokers))
 	for id := range s.f.Manifest.Zones {
-		ids[id] = true
+		s.rest = append(s.rest, id)
 	}
-	for _, id := range s.f.Cluster.Brokers {
-		ids[id] = true
-	}
-	delete(ids, s.m.opts.Self)
-	s.rest = slices.AppendSeq(make([]int32, 0, len(ids)), maps.Keys(ids))
+	s.rest = append(s.rest, s.f.Cluster.Brokers...)
 	slices.Sort(s.rest)
+	s.rest = slices.DeleteFunc(slices.Compact(s.rest), func(id int32) bool { return id == s.m.opts.Self })
 	return s.rest, known
 }
 
@@ -386,6 +403,20 @@ func (s *round) zone(id int32) string {
 // recent is true if t is known and not older than d.
 func (s *round) recent(t time.Time, d time.Duration) bool {
 	return !t.IsZero() && s.f.Now.Sub(t) <= d
+}
+
+// few is how many listeners, and the like, are usual: so many names need no memory of their own.
+const few = 8
+
+// sortedKeys appends the keys of a small map to a buffer, in their order.
+func sortedKeys[V any](m map[string]V, b []string) []string {
+	for k := range m {
+		b = append(b, k)
+	}
+	if len(b) > 1 {
+		slices.Sort(b)
+	}
+	return b
 }
 
 func ids(list []int32) string {

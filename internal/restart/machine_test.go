@@ -42,9 +42,9 @@ func machine() *Machine {
 }
 
 // settle steps until the machine waits or wants something irreversible or durable.
-func settle(m *Machine, f *Facts) Decision {
+func settle(m *Machine, f *Facts) *Decision {
 	for range 10 {
-		d := m.Decide(*f)
+		d := m.Decide(f)
 		switch d.Do.Kind {
 		case ActObserve:
 			f.Cluster.At = f.Now
@@ -63,7 +63,7 @@ func settle(m *Machine, f *Facts) Decision {
 			return d
 		}
 	}
-	return Decision{}
+	return &Decision{}
 }
 
 func TestGoesWhenNothingIsInTheWay(t *testing.T) {
@@ -221,7 +221,7 @@ func TestTakeoverListensFirst(t *testing.T) {
 	}
 	f.Now = f.Now.Add(2*time.Minute + time.Second)
 	f.Log.At, f.Cluster.At = f.Now, f.Now
-	if d := m.Decide(f); d.Do.Kind != ActAppend || len(d.Do.Records) != 2 || d.Do.Records[1].Value != nil {
+	if d := m.Decide(&f); d.Do.Kind != ActAppend || len(d.Do.Records) != 2 || d.Do.Records[1].Value != nil {
 		t.Errorf("after listening: %q, %+v", d.Do.Kind, d.Status.Reason)
 	}
 }
@@ -231,11 +231,11 @@ func TestTakeoverListensFirst(t *testing.T) {
 func TestBlockedNeedsNoFreshLook(t *testing.T) {
 	f := claiming()
 	m := machine()
-	m.Decide(f)
+	m.Decide(&f)
 	f.Cluster.At = f.Now
 	f.Now = f.Now.Add(5 * time.Second)
 	f.Cluster.Quorum, f.Cluster.QuorumErr, f.Cluster.Took = nil, "timed out", 3*time.Second
-	if d := m.Decide(f); d.Status.Reason.Code != CodeGateQuorum {
+	if d := m.Decide(&f); d.Status.Reason.Code != CodeGateQuorum {
 		t.Errorf("got %+v", d.Status.Reason)
 	}
 }
@@ -333,7 +333,7 @@ func TestResumeBeforeTheBrokerServes(t *testing.T) {
 		}
 		f.Journal = d.Do.Journal
 		delete(f.Log.View.Halts, "h")
-		if d := m.Decide(f); d.Do.Kind == ActAppend {
+		if d := m.Decide(&f); d.Do.Kind == ActAppend {
 			t.Errorf("at step %q: the halt is repeated", step)
 		}
 	}
@@ -433,11 +433,11 @@ func TestWhoKnowsNothingLeavesProbesAlone(t *testing.T) {
 	f := claiming()
 	f.Log = LogFacts{Err: "not read yet", View: NewView()}
 	f.Journal = Journal{}
-	if d := machine().Decide(f); d.Allowed != nil {
+	if d := machine().Decide(&f); d.Allowed != nil {
 		t.Errorf("got %v", d.Allowed)
 	}
 	f.Journal = Journal{Version: JournalVersion}
-	if d := machine().Decide(f); d.Allowed == nil {
+	if d := machine().Decide(&f); d.Allowed == nil {
 		t.Error("a journal that says none is a word")
 	}
 }
@@ -471,7 +471,7 @@ func TestWaitingLooksSeldom(t *testing.T) {
 // appends steps until records are to be appended, and returns their keys.
 func appends(m *Machine, f *Facts) (keys []string) {
 	for range 10 {
-		switch d := m.Decide(*f); d.Do.Kind {
+		switch d := m.Decide(f); d.Do.Kind {
 		case ActObserve:
 			f.Cluster.At = f.Now
 		case ActRunning:
@@ -536,7 +536,7 @@ func TestHaltThatCannotBeWritten(t *testing.T) {
 	f.Log.View.Claims = nil
 	f.Journal.Failed, f.Journal.Why = "old", "it did not come up"
 	f.Failed = map[ActionKind]ActionError{ActAppend: {Err: "no leader", At: f.Now.Add(-time.Hour), Count: 3}}
-	if d := machine().Decide(f); d.Do.Kind != ActAppend || d.Status.Reason.Code != CodeLogUnreadable || !strings.Contains(d.Status.Reason.Text(), "the halt cannot be written: no leader") {
+	if d := machine().Decide(&f); d.Do.Kind != ActAppend || d.Status.Reason.Code != CodeLogUnreadable || !strings.Contains(d.Status.Reason.Text(), "the halt cannot be written: no leader") {
 		t.Errorf("%q, %+v", d.Do.Kind, d.Status.Reason)
 	}
 }
@@ -546,7 +546,7 @@ func TestNothingToPutBack(t *testing.T) {
 	f := going(StageRestore)
 	f.Journal.Halted, f.Log.View.Halts["h"] = true, Halt{Broker: 1, Manifest: "h"}
 	f.Failed = map[ActionKind]ActionError{ActRestore: {Err: "no such file", At: f.Now.Add(-time.Hour), Count: 3}}
-	if d := machine().Decide(f); d.Do.Kind != ActRestore || d.Status.Reason.Code != CodeActionFailed {
+	if d := machine().Decide(&f); d.Do.Kind != ActRestore || d.Status.Reason.Code != CodeActionFailed {
 		t.Errorf("%q, %+v", d.Do.Kind, d.Status.Reason)
 	}
 }
@@ -556,12 +556,12 @@ func TestNothingToPutBack(t *testing.T) {
 func TestTargetIsToldOnceJudged(t *testing.T) {
 	f, m := claiming(), machine()
 	f.Now = f.Now.Add(time.Second)
-	d := m.Decide(f)
+	d := m.Decide(&f)
 	if d.Do.Kind != ActRunning || d.Status.Manifest != "h" || d.Status.Target != "" {
 		t.Fatalf("before the process was asked: %+v", d)
 	}
 	f.Running.At, f.Running.Dynamic = f.Now, []string{"listeners"}
-	if d = m.Decide(f); d.Status.Phase != PhaseRefused || d.Status.Target != "h" {
+	if d = m.Decide(&f); d.Status.Phase != PhaseRefused || d.Status.Target != "h" {
 		t.Errorf("after it: %+v", d)
 	}
 }
@@ -616,7 +616,7 @@ func TestStartedOnTheOlderUnprovenFile(t *testing.T) {
 	}
 	f.Journal = d.Do.Journal
 	f.Unit.State, f.Unit.Invocation = UnitRunning, "started by hand"
-	d = m.Decide(f)
+	d = m.Decide(&f)
 	if j := d.Do.Journal; d.Do.Kind != ActSave || j.Stage != StageProve || j.Target != "older" || j.Listeners["EXTERNAL"] != "older" || !j.Unproven || j.Prior != nil {
 		t.Errorf("got %q, %+v", d.Do.Kind, j)
 	}

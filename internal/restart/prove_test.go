@@ -60,7 +60,7 @@ func TestProof(t *testing.T) {
 			m := newMachine(Options{Self: 1, StartTimeout: time.Minute, ProgressTimeout: time.Minute})
 			f := proving()
 			c.spoil(&f)
-			d := m.Decide(f)
+			d := m.Decide(&f)
 			if d.Status.Phase != c.phase || d.Status.Reason.Code != c.code || d.Do.Kind != c.kind {
 				t.Errorf("got %s %s %q: %s", d.Status.Phase, d.Status.Reason.Code, d.Do.Kind, d.Status.Reason.Text())
 			}
@@ -75,18 +75,18 @@ func TestNoAnswerForTooLong(t *testing.T) {
 	f := proving()
 	f.Running.Err = "refused"
 	f.Journal.Started = f.Now.Add(-time.Hour)
-	if d := m.Decide(f); d.Status.Reason.Code != CodeStarting {
+	if d := m.Decide(&f); d.Status.Reason.Code != CodeStarting {
 		t.Errorf("put back at once: %+v", d.Status)
 	}
 	// An agent process that was frozen finds the last answer old, not the broker late: it asks once more.
 	asked := f.Running.At
 	f.after(time.Minute + time.Second)
 	f.Running.At = asked
-	if d := m.Decide(f); d.Status.Reason.Code != CodeStarting || d.Do.Kind != ActRunning {
+	if d := m.Decide(&f); d.Status.Reason.Code != CodeStarting || d.Do.Kind != ActRunning {
 		t.Errorf("rolled back unasked: %+v", d)
 	}
 	f.Running.At = f.Now
-	if d := m.Decide(f); d.Status.Reason.Code != CodeRollingBack || d.Do.Journal.Stage != StageRestore {
+	if d := m.Decide(&f); d.Status.Reason.Code != CodeRollingBack || d.Do.Journal.Stage != StageRestore {
 		t.Errorf("got %+v", d)
 	}
 }
@@ -98,17 +98,17 @@ func TestListenerDownForTooLong(t *testing.T) {
 	p := f.Probes["EXTERNAL"]
 	p.Serving = false
 	f.Probes = map[string]ProbeFacts{"EXTERNAL": p}
-	m.Decide(f)
+	m.Decide(&f)
 	judged := p.At
 	f.after(time.Minute + time.Second)
 	p.At = judged
 	f.Probes = map[string]ProbeFacts{"EXTERNAL": p}
-	if d := m.Decide(f); d.Status.Reason.Code != CodeListener {
+	if d := m.Decide(&f); d.Status.Reason.Code != CodeListener {
 		t.Errorf("rolled back for an old judgement: %+v", d.Status)
 	}
 	p.At = f.Now
 	f.Probes = map[string]ProbeFacts{"EXTERNAL": p}
-	if d := m.Decide(f); d.Status.Reason.Code != CodeRollingBack {
+	if d := m.Decide(&f); d.Status.Reason.Code != CodeRollingBack {
 		t.Errorf("got %+v", d.Status)
 	}
 }
@@ -132,7 +132,7 @@ func TestStartedWhileTheFileIsWritten(t *testing.T) {
 		f.Manifest.FileChanges = false
 		f.after(10 * time.Millisecond)
 		if f.Unit.At = f.Now; seenStopped {
-			m.Decide(f)
+			m.Decide(&f)
 		}
 		f.after(10 * time.Millisecond)
 		f.Unit.At, f.Unit.State, f.Unit.Invocation = f.Now, UnitRunning, "started by hand"
@@ -159,11 +159,11 @@ func TestProofThatBeginsLate(t *testing.T) {
 	m := newMachine(Options{Self: 1, StartTimeout: time.Minute})
 	f := proving()
 	f.Journal.Stage = StageRestart
-	m.Decide(f)
+	m.Decide(&f)
 	f.after(10 * time.Minute) // of a full disk
 	f.Journal.Stage = StageProve
 	f.Running.At = time.Time{}
-	if d := m.Decide(f); d.Status.Reason.Code != CodeStarting {
+	if d := m.Decide(&f); d.Status.Reason.Code != CodeStarting {
 		t.Errorf("put back unasked: %+v", d.Status)
 	}
 }
@@ -172,16 +172,16 @@ func TestStalledIsNotPutBack(t *testing.T) {
 	m := newMachine(Options{Self: 1, StartTimeout: time.Minute, ProgressTimeout: time.Minute})
 	f := proving()
 	f.Cluster.Views[0].Topics[0].Partitions[0].ISR = []int32{2, 3}
-	m.Decide(f)
+	m.Decide(&f)
 	f.after(2 * time.Minute)
-	if d := m.Decide(f); d.Status.Reason.Code != CodeStalled || d.Do.Kind == ActSave {
+	if d := m.Decide(&f); d.Status.Reason.Code != CodeStalled || d.Do.Kind == ActSave {
 		t.Errorf("got %+v", d)
 	}
 	f.Cluster.Views[0].Topics[0].Partitions[0].ISR = []int32{1, 2, 3}
 	f.after(time.Second)
-	var last Decision
+	var last *Decision
 	for range 3 { // the probes are told, then it is proved
-		last = m.Decide(f)
+		last = m.Decide(&f)
 	}
 	if last.Do.Kind != ActSave || last.Do.Journal.Stage != StageNone {
 		t.Errorf("it does not go on by itself: %+v", last)
@@ -192,15 +192,15 @@ func TestSoakStartsAgain(t *testing.T) {
 	m := newMachine(Options{Self: 1})
 	f := proving()
 	f.Manifest.Soak = time.Minute
-	m.Decide(f)
+	m.Decide(&f)
 	f.after(50 * time.Second)
 	f.Cluster.Views[1].Alive = []int32{2, 3}
-	m.Decide(f)
+	m.Decide(&f)
 	f.after(time.Second)
 	f.Cluster.Views[1].Alive = []int32{1, 2, 3}
-	m.Decide(f)
+	m.Decide(&f)
 	f.after(50 * time.Second)
-	if d := m.Decide(f); d.Status.Reason.Code != CodeSoaking {
+	if d := m.Decide(&f); d.Status.Reason.Code != CodeSoaking {
 		t.Errorf("a break of the health did not start the soak anew: %+v", d.Status)
 	}
 }
@@ -209,11 +209,11 @@ func TestBalancerThatIsNone(t *testing.T) {
 	m := newMachine(Options{Self: 1})
 	f := proving()
 	f.Probes["EXTERNAL"] = ProbeFacts{At: f.Now, Serving: true, Open: true, Balancer: true, Gap: true}
-	if d := m.Decide(f); d.Status.Reason.Code != CodeBalancer {
+	if d := m.Decide(&f); d.Status.Reason.Code != CodeBalancer {
 		t.Fatalf("got %+v", d.Status)
 	}
 	f.after(balancerGone + time.Second)
-	if d := m.Decide(f); d.Do.Kind != ActSave {
+	if d := m.Decide(&f); d.Do.Kind != ActSave {
 		t.Errorf("it waits for a balancer that is none: %+v", d.Status)
 	}
 }

@@ -1,14 +1,10 @@
 package restart
 
-// rule is one thing that an agent may do. It returns false where it has nothing to do just now.
+// rule is one thing that an agent may do. It returns nil where it has nothing to do just now. The last rule of a
+// list always decides.
 type rule struct {
 	name   string
-	decide func(*round) (Decision, bool)
-}
-
-// always is a rule that decides whatever the situation.
-func always(name string, decide func(*round) Decision) rule {
-	return rule{name, func(s *round) (Decision, bool) { return decide(s), true }}
+	decide func(*round) *Decision
 }
 
 // The rules of each stage. The first one that has something to do decides, so the order is the design:
@@ -46,7 +42,7 @@ var stoppedRules = []rule{
 	{"started outside of its unit", (*round).stoppedOutside},
 	{"file may not be written", (*round).stoppedVetoed},
 	{"write the file", (*round).stoppedWrite},
-	always("wait for a start", (*round).stoppedWait),
+	{"wait for a start", (*round).stoppedWait},
 }
 
 // idleRules: the process runs what the manifest says.
@@ -58,7 +54,7 @@ var idleRules = []rule{
 	{"observe whom there is", (*round).observeOthers},
 	{"open and close probes", (*round).activate},
 	{"ask now and then", (*round).idleAsk},
-	always("rest", (*round).idleRest),
+	{"rest", (*round).idleRest},
 }
 
 // restartRules: the file is written and the unit is restarted. Nothing irreversible has happened
@@ -79,7 +75,7 @@ var restartRules = []rule{
 	{"inform the probes", (*round).lastProbes},
 	{"drain", (*round).drain},
 	{"note that it is restarted now", (*round).noteRestart},
-	always("restart", (*round).restartNow),
+	{"restart", (*round).restartNow},
 }
 
 // proveRules: the process was restarted and must prove itself.
@@ -94,7 +90,7 @@ var proveRules = []rule{
 	{"wait for the load balancer", (*round).proveBalancer},
 	{"soak", (*round).proveSoak},
 	{"halt for dropped settings", (*round).proveDropped},
-	always("proved", (*round).proved),
+	{"proved", (*round).proved},
 }
 
 // A failed restart is undone: halt for everyone, last good file, restart, proof. The claim is never given
@@ -108,7 +104,7 @@ var restoreRules = []rule{
 	{"restore the file", (*round).restoreFile},
 	{"unit unknown", (*round).undoUnseen},
 	{"no restart needed", (*round).undoNeedless},
-	always("note that it is restarted now", (*round).noteUndo),
+	{"note that it is restarted now", (*round).noteUndo},
 }
 
 // undoRules: the unit may have been restarted on the last good file.
@@ -118,7 +114,7 @@ var undoRules = []rule{
 	{"unit unknown", (*round).undoUnseen},
 	{"the service manager is at work", (*round).undoQueued},
 	{"others need it", (*round).undoNeeded},
-	always("restart", (*round).undoRestart),
+	{"restart", (*round).undoRestart},
 }
 
 // proveUndoRules: the process runs the last good file and must prove itself.
@@ -128,7 +124,7 @@ var proveUndoRules = []rule{
 	{"halt", (*round).haltLate},
 	{"failed", (*round).undoFailed},
 	{"wait for it", (*round).undoWait},
-	always("rolled back", (*round).putBack),
+	{"rolled back", (*round).putBack},
 }
 
 // operatorRules: the last good file is restored, and the broker does not serve with it either.
@@ -138,7 +134,7 @@ var operatorRules = []rule{
 	{"wait for a start", (*round).operatorDown},
 	{"follow the process", (*round).operatorStarted},
 	{"it serves, or will", (*round).operatorServes},
-	always("ask it now and then", (*round).operatorAsk),
+	{"ask it now and then", (*round).operatorAsk},
 }
 
 // rulesOf returns the rules of a stage, or nil for one that this agent does not know.
@@ -164,7 +160,7 @@ func rulesOf(stage Stage) []rule {
 }
 
 // decide applies the rules of the journal's stage.
-func (s *round) decide() Decision {
+func (s *round) decide() *Decision {
 	list := rulesOf(s.j.Stage)
 	if list == nil {
 		return s.wait(PhaseUnknown, because(CodeNeedsOperator, "the journal names step %q, which this agent does not know; "+
@@ -174,26 +170,26 @@ func (s *round) decide() Decision {
 }
 
 // apply returns the decision of the first rule that has something to do; the last one always has.
-func (s *round) apply(list []rule) Decision {
+func (s *round) apply(list []rule) *Decision {
 	for i := range list {
-		if d, ok := list[i].decide(s); ok {
+		if d := list[i].decide(s); d != nil {
 			if d.Rule == "" { // else a list within the list has named it
 				d.Rule = list[i].name
 			}
 			return d
 		}
 	}
-	return Decision{}
+	return nil
 }
 
 // vetoedIn is the rule that does what the first veto that stands in a situation asks for.
-func vetoedIn(when situation) func(*round) (Decision, bool) {
-	return func(s *round) (Decision, bool) { return s.holdBack(when) }
+func vetoedIn(when situation) func(*round) *Decision {
+	return func(s *round) *Decision { return s.holdBack(when) }
 }
 
-func answeredVetoes(s *round) (Decision, bool) {
+func answeredVetoes(s *round) *Decision {
 	if s.f.Unit.State == UnitFailed {
-		return Decision{}, false
+		return nil
 	}
 	return s.holdBack(answered)
 }

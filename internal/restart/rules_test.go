@@ -23,7 +23,7 @@ func TestRules(t *testing.T) {
 	}
 	for _, stage := range []Stage{StageNone, StageApply, StageRestart, StageProve, StageRestore, StageUndo, StageProveUndo, StageNeedsOperator} {
 		f := going(stage)
-		if d := machine().Decide(f); d.Rule == "" {
+		if d := machine().Decide(&f); d.Rule == "" {
 			t.Errorf("stage %q: no rule decided: %+v", stage, d)
 		}
 	}
@@ -43,7 +43,7 @@ func TestMachinesAreCopiedByAssignment(t *testing.T) {
 		later := *m
 		g.Now = g.Now.Add(time.Minute)
 		g.Unit.Invocation = "another"
-		later.Decide(g)
+		later.Decide(&g)
 		if !reflect.DeepEqual(before.mem, kept) || !maps.Equal(before.mem.log.heard, heardBefore) || !reflect.DeepEqual(m.mem, kept) {
 			t.Errorf("stage %q: the copy has changed the original", stage)
 		}

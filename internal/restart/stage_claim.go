@@ -9,69 +9,69 @@ import (
 
 // claim appends a claim, if there is none. The rules after it evaluate the gates on what is
 // seen after the claim was read back.
-func (s *round) claim() (Decision, bool) {
+func (s *round) claim() *Decision {
 	if _, _, held := s.v.Claim(s.m.opts.Self); held {
-		return Decision{}, false
+		return nil
 	}
-	if d, blocked := s.second(); blocked {
-		return d, true
+	if d := s.second(); d != nil {
+		return d
 	}
 	r := because(CodeClaiming, "%s; claiming the restart", s.drift())
 	if e, failed := s.f.Failed[ActAppend]; failed {
 		r = because(CodeLogUnreadable, "the claim cannot be written: %s", e.Err)
 	}
 	if s.tooSoon(ActAppend) {
-		return s.wait(PhaseWaiting, r, paceBlocked), true
+		return s.wait(PhaseWaiting, r, paceBlocked)
 	}
 	if s.m.mem.nonce == "" {
 		s.m.mem.nonce = s.f.Nonce
 	}
 	claim := Claim{Broker: s.m.opts.Self, Zone: s.zone(s.m.opts.Self), Target: s.target, At: s.f.Now}
-	return s.do(PhaseWaiting, r, Action{Kind: ActAppend, Records: []Record{NewClaim(claim, s.m.mem.nonce)}}, 0), true
+	return s.do(PhaseWaiting, r, Action{Kind: ActAppend, Records: []Record{NewClaim(claim, s.m.mem.nonce)}}, 0)
 }
 
 func (s *round) claimedReason() *Reason {
 	return because(CodeClaiming, "%s; checking the gates", s.drift())
 }
 
-func (s *round) observeClaimed() (Decision, bool) {
+func (s *round) observeClaimed() *Decision {
 	if s.looked() {
-		return Decision{}, false
+		return nil
 	}
-	return s.observe(PhaseClaimed, s.claimedReason(), 0), true
+	return s.observe(PhaseClaimed, s.claimedReason(), 0)
 }
 
-func (s *round) gatesClaimed() (Decision, bool) {
+func (s *round) gatesClaimed() *Decision {
 	b := s.blocked(s.down(nil))
 	if b == nil {
-		return Decision{}, false
+		return nil
 	}
 	if _, place, _ := s.v.Claim(s.m.opts.Self); place > 0 || len(s.undoing()) > 0 {
-		return s.drop(PhaseWaiting, b, paceRest), true // the first, or one on its way back, must not wait for one that waits for it
+		return s.drop(PhaseWaiting, b, paceRest) // the first, or one on its way back, must not wait for one that waits for it
 	}
-	return s.observe(PhaseClaimed, b, paceBlocked), true
+	return s.observe(PhaseClaimed, b, paceBlocked)
 }
 
 // observeNear: to forbid, an older observation is enough; to allow, it is not.
-func (s *round) observeNear() (Decision, bool) {
+func (s *round) observeNear() *Decision {
 	if s.recent(s.f.Cluster.At, near) {
-		return Decision{}, false
+		return nil
 	}
-	return s.observe(PhaseClaimed, s.claimedReason(), 0), true
+	return s.observe(PhaseClaimed, s.claimedReason(), 0)
 }
 
-func (s *round) askClaimed() (Decision, bool) {
+func (s *round) askClaimed() *Decision {
 	if !s.up() || !s.f.Running.At.Before(s.m.mem.claim.at) && s.recent(s.f.Running.At, paceWaiting) {
-		return Decision{}, false
+		return nil
 	}
-	return s.do(PhaseClaimed, s.claimedReason(), Action{Kind: ActRunning}, 0), true
+	return s.do(PhaseClaimed, s.claimedReason(), Action{Kind: ActRunning}, 0)
 }
 
-func (s *round) begin() (Decision, bool) {
+func (s *round) begin() *Decision {
 	if s.tooSoon(ActAppend) {
-		return s.wait(PhaseClaimed, s.failed(ActAppend), time.Second), true
+		return s.wait(PhaseClaimed, s.failed(ActAppend), time.Second)
 	}
-	return s.saveStage(StageApply, PhaseApplying, because(CodeApplying, "%s", s.drift()), s.intend), true
+	return s.saveStage(StageApply, PhaseApplying, because(CodeApplying, "%s", s.drift()), s.intend)
 }
 
 // intend notes what server.properties is about to be written for, so that
@@ -101,22 +101,22 @@ func (s *round) intend(j *Journal) {
 // second holds back a claim beside another one, one that may be made just now, or a broker on
 // its way back, until the gates would let both go, since a claim counts its broker as away in the
 // eyes of the others.
-func (s *round) second() (Decision, bool) {
+func (s *round) second() *Decision {
 	others := append(s.ahead(), s.undoing()...)
 	for _, c := range s.v.Claims {
 		others = append(others, c.Broker)
 	}
 	if len(others) == 0 {
-		return Decision{}, false
+		return nil
 	}
 	r := because(CodeClaiming, "checking whether this broker may go together with broker %d", others[0]).of(others[0])
 	if !s.recent(s.f.Cluster.At, fresh) {
-		return s.observe(PhaseWaiting, r, 0), true
+		return s.observe(PhaseWaiting, r, 0)
 	}
 	if b := s.blocked(s.down(nil)); b != nil {
-		return s.observe(PhaseWaiting, b, paceBlocked), true
+		return s.observe(PhaseWaiting, b, paceBlocked)
 	}
-	return Decision{}, false
+	return nil
 }
 
 // undoing returns the other brokers that are being put back, with a claim or without.
@@ -147,7 +147,7 @@ func (s *round) closing() *Reason {
 	return nil
 }
 
-func (s *round) closeFirst(r *Reason) Decision {
+func (s *round) closeFirst(r *Reason) *Decision {
 	var records []Record
 	for _, name := range s.f.Manifest.Absent {
 		if s.v.Active[name] {
@@ -166,7 +166,7 @@ func (s *round) closeFirst(r *Reason) Decision {
 // takeover takes the claim of a dead agent away: only one that had said that its
 // broker is done, and did not live to give the claim back, and whose broker is
 // provably healthy in every view. Anything else needs an operator.
-func (s *round) takeover() (Decision, bool) {
+func (s *round) takeover() *Decision {
 	for _, c := range s.v.Claims {
 		st, ok := s.v.Statuses[c.Broker]
 		long := max(s.m.opts.Takeover, s.silent())
@@ -175,15 +175,15 @@ func (s *round) takeover() (Decision, bool) {
 		}
 		r := because(CodeQueue, "the agent of broker %d has been silent for %s; taking its claim away", c.Broker, s.silence(st).Round(time.Second)).of(c.Broker)
 		if !s.recent(s.f.Cluster.At, fresh) {
-			return s.observe(PhaseWaiting, r, 0), true
+			return s.observe(PhaseWaiting, r, 0)
 		}
 		if s.gateViews(nil) != nil || !s.inAll(c.Broker) || s.missing(c.Broker) > 0 || s.tooSoon(ActAppend) {
 			continue
 		}
 		by := "broker " + strconv.Itoa(int(s.m.opts.Self))
-		return s.do(PhaseWaiting, r, Action{Kind: ActAppend, Records: []Record{NewTakeover(by, c, r.Text(), s.f.Now), NewRelease(c.Key)}}, 0), true
+		return s.do(PhaseWaiting, r, Action{Kind: ActAppend, Records: []Record{NewTakeover(by, c, r.Text(), s.f.Now), NewRelease(c.Key)}}, 0)
 	}
-	return Decision{}, false
+	return nil
 }
 
 // missing counts the partitions in which a broker is a replica and not in sync, in the worst view.

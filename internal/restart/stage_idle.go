@@ -13,63 +13,63 @@ func (s *round) idleReason() *Reason {
 	return because(CodeInSync, "runs what the manifest says")
 }
 
-func (s *round) idleClaim() (Decision, bool) {
+func (s *round) idleClaim() *Decision {
 	c, _, held := s.v.Claim(s.m.opts.Self)
 	if !held {
-		return Decision{}, false
+		return nil
 	}
 	if s.j.Target == "" && c.Target == s.target {
 		// The journal of the agent process that claimed is lost. Whether it has restarted the broker
 		// cannot be seen where a hidden value was to change: what was claimed is done.
-		return s.save(s.phaseNow(), s.idleReason(), func(j *Journal) { j.Hidden = true }), true
+		return s.save(s.phaseNow(), s.idleReason(), func(j *Journal) { j.Hidden = true })
 	}
-	return s.drop(PhaseIdle, s.idleReason(), paceRest), true
+	return s.drop(PhaseIdle, s.idleReason(), paceRest)
 }
 
-func (s *round) endRequest() (Decision, bool) {
+func (s *round) endRequest() *Decision {
 	q := s.v.Request()
 	if q == nil || s.j.Request != q.ID || !s.everyoneDone() || !s.lowest() || s.tooSoon(ActAppend) {
-		return Decision{}, false
+		return nil
 	}
 	records := make([]Record, 0, len(s.v.Requests))
 	for _, q := range s.v.Requests {
 		records = append(records, NewRequestDone(q.ID))
 	}
-	return s.do(PhaseIdle, s.idleReason(), Action{Kind: ActAppend, Records: records}, 0), true
+	return s.do(PhaseIdle, s.idleReason(), Action{Kind: ActAppend, Records: records}, 0)
 }
 
-func (s *round) writeFileOnly() (Decision, bool) {
+func (s *round) writeFileOnly() *Decision {
 	if !s.f.Manifest.FileChanges || s.j.Failed != "" || s.vetoed(fileOnly) != nil {
-		return Decision{}, false
+		return nil
 	}
 	if s.tooSoon(ActApply) {
-		return s.drop(PhaseIdle, s.failed(ActApply), paceRest), true
+		return s.drop(PhaseIdle, s.failed(ActApply), paceRest)
 	}
-	return s.do(PhaseIdle, because(CodeApplying, "the process is right and server.properties is not: writing it"), Action{Kind: ActApply}, 0), true
+	return s.do(PhaseIdle, because(CodeApplying, "the process is right and server.properties is not: writing it"), Action{Kind: ActApply}, 0)
 }
 
-func (s *round) noteProved() (Decision, bool) {
+func (s *round) noteProved() *Decision {
 	if !s.j.Unproven || s.f.Manifest.FileChanges {
-		return Decision{}, false
+		return nil
 	}
-	return s.save(PhaseIdle, s.idleReason(), func(j *Journal) { j.Unproven = false }), true
+	return s.save(PhaseIdle, s.idleReason(), func(j *Journal) { j.Unproven = false })
 }
 
-func (s *round) observeOthers() (Decision, bool) {
+func (s *round) observeOthers() *Decision {
 	if _, known := s.others(); known || !s.f.Cluster.At.IsZero() {
-		return Decision{}, false
+		return nil
 	}
-	return s.do(PhaseIdle, s.idleReason(), Action{Kind: ActObserve}, 0), true
+	return s.do(PhaseIdle, s.idleReason(), Action{Kind: ActObserve}, 0)
 }
 
-func (s *round) idleAsk() (Decision, bool) {
+func (s *round) idleAsk() *Decision {
 	if s.f.Now.Sub(s.f.Running.At) < paceRest {
-		return Decision{}, false
+		return nil
 	}
-	return s.do(PhaseIdle, s.idleReason(), Action{Kind: ActRunning}, 0), true
+	return s.do(PhaseIdle, s.idleReason(), Action{Kind: ActRunning}, 0)
 }
 
-func (s *round) idleRest() Decision { return s.drop(PhaseIdle, s.idleReason(), paceRest) }
+func (s *round) idleRest() *Decision { return s.drop(PhaseIdle, s.idleReason(), paceRest) }
 
 func (s *round) everyoneDone() bool {
 	others, known := s.others()
@@ -91,9 +91,9 @@ func (s *round) lowest() bool {
 // activate opens the probes of a new listener on all brokers at once, when all
 // of them serve it: a client that reaches one broker over a listener that the
 // others lack gets LISTENER_NOT_FOUND for all they lead.
-func (s *round) activate() (Decision, bool) {
+func (s *round) activate() *Decision {
 	if !s.lowest() || s.vetoed(fileOnly) != nil || !s.everyoneDone() || s.tooSoon(ActAppend) {
-		return Decision{}, false
+		return nil
 	}
 	others, _ := s.others()
 	var records []Record
@@ -111,9 +111,9 @@ func (s *round) activate() (Decision, bool) {
 		}
 	}
 	if len(records) == 0 {
-		return Decision{}, false
+		return nil
 	}
-	return s.do(PhaseIdle, s.idleReason(), Action{Kind: ActAppend, Records: records}, 0), true
+	return s.do(PhaseIdle, s.idleReason(), Action{Kind: ActAppend, Records: records}, 0)
 }
 
 // allowed lists the listeners whose probes may be open. The log decides; while
@@ -122,7 +122,10 @@ func (s *round) activate() (Decision, bool) {
 func (s *round) allowed() []string {
 	switch {
 	case !s.f.Log.At.IsZero():
-		return slices.AppendSeq([]string{}, slices.Values(slices.Sorted(maps.Keys(s.v.Active))))
+		if s.notedActive() && s.j.Active != nil {
+			return s.j.Active
+		}
+		return sortedKeys(s.v.Active, []string{})
 	case s.j.Version == 0:
 		return nil
 	default:

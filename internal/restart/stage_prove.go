@@ -2,9 +2,8 @@ package restart
 
 import (
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
+	"strconv"
 	"time"
 )
 
@@ -31,97 +30,97 @@ type proof struct {
 
 // The restarted process must serve, have caught up, be seen by the load balancer and stay so for
 // the soak time. judgement judges it, once in a round.
-func (s *round) judgement() proof {
+func (s *round) judgement() *proof {
 	if s.proof == nil {
 		p := s.examine(s.j.Listeners, s.j.Absent)
 		s.proof = &p
 	}
-	return *s.proof
+	return s.proof
 }
 
 // proveSuperseded: the broker is up, and what it waits for may be just what the newer manifest mends.
-func (s *round) proveSuperseded() (Decision, bool) {
+func (s *round) proveSuperseded() *Decision {
 	p := s.judgement()
 	if p.failure != "" || p.waiting == nil || p.waiting.Code != CodeListener || !s.superseded() {
-		return Decision{}, false
+		return nil
 	}
-	return s.giveUp(PhaseWaiting, because(CodeClaiming, "a newer manifest is there, and %s", p.waiting.Text())), true
+	return s.giveUp(PhaseWaiting, because(CodeClaiming, "a newer manifest is there, and %s", p.waiting.Text()))
 }
 
 // proveOld: the process was started at the instant at which server.properties was written, and runs the one before.
 // That says nothing of the new one: the restart is claimed like any other.
-func (s *round) proveOld() (Decision, bool) {
+func (s *round) proveOld() *Decision {
 	p := s.judgement()
 	if !p.differs || !s.m.mem.process.mayBeOld {
-		return Decision{}, false
+		return nil
 	}
-	return s.giveUp(PhaseWaiting, because(CodeClaiming, "the broker was started while server.properties was written, and runs the one before")), true
+	return s.giveUp(PhaseWaiting, because(CodeClaiming, "the broker was started while server.properties was written, and runs the one before"))
 }
 
-func (s *round) proveFailed() (Decision, bool) {
+func (s *round) proveFailed() *Decision {
 	p := s.judgement()
 	if p.failure == "" {
-		return Decision{}, false
+		return nil
 	}
 	r := because(CodeRollingBack, "%s; putting the last good server.properties back", p.failure)
-	return s.saveStage(StageRestore, PhaseRollback, r, func(j *Journal) { j.Why, j.Halted = p.failure, false }), true
+	return s.saveStage(StageRestore, PhaseRollback, r, func(j *Journal) { j.Why, j.Halted = p.failure, false })
 }
 
 // proveTakeOver: an earlier agent process informed the probes, and they were its own.
-func (s *round) proveTakeOver() (Decision, bool) {
+func (s *round) proveTakeOver() *Decision {
 	p := s.judgement()
 	if p.waiting == nil {
-		return Decision{}, false
+		return nil
 	}
 	s.m.mem.stage.healthy = time.Time{}
 	if !s.m.mem.begun.IsZero() || !s.j.Planned(s.f.Now) {
-		return Decision{}, false
+		return nil
 	}
 	s.m.mem.begun = s.f.Now
-	return s.do(p.phase, p.waiting, Action{Kind: ActBegin}, 0), true
+	return s.do(p.phase, p.waiting, Action{Kind: ActBegin}, 0)
 }
 
-func (s *round) proveWait() (Decision, bool) {
+func (s *round) proveWait() *Decision {
 	p := s.judgement()
 	if p.waiting == nil {
-		return Decision{}, false
+		return nil
 	}
-	return s.lookOn(p), true
+	return s.lookOn(p)
 }
 
-func (s *round) proveEndPlanned() (Decision, bool) {
+func (s *round) proveEndPlanned() *Decision {
 	if !s.m.mem.stage.healthy.IsZero() {
-		return Decision{}, false
+		return nil
 	}
 	s.m.mem.stage.healthy = s.f.Now
 	if s.m.mem.begun.IsZero() {
-		return Decision{}, false
+		return nil
 	}
 	s.m.mem.begun = time.Time{}
-	return s.do(PhaseSoaking, because(CodeSoaking, "healthy; the probes say the truth again"), Action{Kind: ActEnd}, 0), true
+	return s.do(PhaseSoaking, because(CodeSoaking, "healthy; the probes say the truth again"), Action{Kind: ActEnd}, 0)
 }
 
-func (s *round) proveBalancer() (Decision, bool) {
+func (s *round) proveBalancer() *Decision {
 	r := s.balancer()
 	if r == nil {
-		return Decision{}, false
+		return nil
 	}
-	return s.observe(PhaseBalancer, r, paceSoak), true
+	return s.observe(PhaseBalancer, r, paceSoak)
 }
 
-func (s *round) proveSoak() (Decision, bool) {
+func (s *round) proveSoak() *Decision {
 	soak := s.soak()
 	left := s.m.mem.stage.healthy.Add(soak).Sub(s.f.Now)
 	if left <= 0 && s.recent(s.f.Cluster.At, 2*paceSoak+4*s.f.Cluster.Took) {
-		return Decision{}, false
+		return nil
 	}
-	return s.soakOn(soak, left), true
+	return s.soakOn(soak, left)
 }
 
 // proveDropped comes before the claim is given back, so nobody follows.
-func (s *round) proveDropped() (Decision, bool) { return s.haltDropped(PhaseSoaking) }
+func (s *round) proveDropped() *Decision { return s.haltDropped(PhaseSoaking) }
 
-func (s *round) proved() Decision {
+func (s *round) proved() *Decision {
 	return s.saveStage(StageNone, PhaseSoaking, because(CodeSaving, "proved"), func(j *Journal) {
 		if j.Starts == 1 && len(s.f.Running.Dropped) == 0 {
 			j.Passed = j.Target
@@ -139,7 +138,7 @@ func (s *round) superseded() bool {
 	return m.Hash != "" && m.Hash != manifestOf(s.j.Target) && m.Refusal == nil && m.FileChanges
 }
 
-func (s *round) soakOn(soak, left time.Duration) Decision {
+func (s *round) soakOn(soak, left time.Duration) *Decision {
 	r := because(CodeSoaking, "healthy; must stay so for %s", soak).lasting(s.m.mem.stage.healthy.Add(soak))
 	d := s.observe(PhaseSoaking, r, min(paceSoak, max(left, paceProve)))
 	if d.Wake > left && left > 0 {
@@ -164,16 +163,16 @@ func (s *round) soak() time.Duration {
 }
 
 // newProcess follows the process if it is another one than the journal knows.
-func (s *round) newProcess() (Decision, bool) {
+func (s *round) newProcess() *Decision {
 	inv := s.f.Unit.Invocation
 	if inv == "" || inv == s.j.Invocation {
-		return Decision{}, false
+		return nil
 	}
 	s.m.mem.stage.healthy = time.Time{}
 	return s.save(PhaseStarting, because(CodeStarting, "another process has been started"), func(j *Journal) {
 		j.Invocation = inv
 		j.Starts++
-	}), true
+	})
 }
 
 // keepsEnding judges the service manager's own restarts. A process that ends on a new file has
@@ -190,7 +189,7 @@ func (s *round) keepsEnding() bool {
 }
 
 // lookOn repeats the question that the proof waits for.
-func (s *round) lookOn(p proof) Decision {
+func (s *round) lookOn(p *proof) *Decision {
 	switch p.ask {
 	case ActRunning:
 		return s.look(p.phase, p.waiting, ActRunning, s.f.Running.At, paceProve)
@@ -245,7 +244,7 @@ func (s *round) examine(want map[string]string, absent []string) proof {
 		p.differs = true
 		return fail("%s%s", d, s.whyDifferent())
 	}
-	for _, name := range slices.Sorted(maps.Keys(want)) {
+	for _, name := range sortedKeys(want, make([]string, 0, few)) {
 		if pr, watched := f.Probes[name]; watched && (!pr.Serving || pr.At.Before(s.m.mem.process.at)) {
 			if late(pr.At) {
 				return fail("%s does not serve after %s (%s)", name, s.m.opts.StartTimeout, pr.Why)
@@ -296,7 +295,7 @@ func (s *round) rejoined(p proof) proof {
 		s.m.mem.stage.moving = ""
 		return p
 	}
-	if now := fmt.Sprint(n); now != s.m.mem.stage.moving {
+	if now := strconv.Itoa(n); now != s.m.mem.stage.moving {
 		s.m.mem.stage.moving, s.m.mem.stage.movedAt = now, f.Now
 	}
 	if stuck := f.Now.Sub(s.m.mem.stage.movedAt); s.m.opts.ProgressTimeout > 0 && stuck > s.m.opts.ProgressTimeout {
@@ -309,30 +308,37 @@ func (s *round) rejoined(p proof) proof {
 
 // example names a few partitions in which a broker is a replica and not in sync.
 func (s *round) example(id int32) string {
-	var out []string
+	var out []byte
+	n := 0
 	for _, v := range s.f.Cluster.Views {
-		for _, t := range v.Topics {
-			for _, p := range t.Partitions {
-				if slices.Contains(p.Replicas, id) && !slices.Contains(p.ISR, id) {
-					if len(out) == 3 {
-						return strings.Join(out, ", ") + ", ..."
-					}
-					out = append(out, fmt.Sprintf("%s-%d", t.Name, p.ID))
+		for i := range v.Topics {
+			t := &v.Topics[i]
+			for k := range t.Partitions {
+				p := &t.Partitions[k]
+				if !slices.Contains(p.Replicas, id) || slices.Contains(p.ISR, id) {
+					continue
 				}
+				if n == 3 {
+					return string(append(out, ", ..."...))
+				}
+				if n++; n > 1 {
+					out = append(out, ", "...)
+				}
+				out = strconv.AppendInt(append(append(out, t.Name...), '-'), int64(p.ID), 10)
 			}
 		}
-		if len(out) > 0 {
+		if n > 0 {
 			break
 		}
 	}
-	return strings.Join(out, ", ")
+	return string(out)
 }
 
 // balancer waits until a load balancer that watched a port, and has seen it
 // closed, has found it open as often as it needs: else it is still blind for
 // this broker when the next one goes.
 func (s *round) balancer() *Reason {
-	for _, name := range slices.Sorted(maps.Keys(s.j.Listeners)) {
+	for _, name := range sortedKeys(s.j.Listeners, make([]string, 0, few)) {
 		p := s.f.Probes[name]
 		if p.Answered == 0 && s.f.Now.Sub(s.m.mem.stage.healthy) > balancerGone {
 			continue

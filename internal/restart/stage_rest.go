@@ -7,34 +7,34 @@ import (
 )
 
 // endPlanned tells the probes that a restart of ours that was announced has ended.
-func (s *round) endPlanned() (Decision, bool) {
+func (s *round) endPlanned() *Decision {
 	if s.m.mem.begun.IsZero() {
-		return Decision{}, false
+		return nil
 	}
 	s.m.mem.begun = time.Time{}
-	return s.do(s.phaseNow(), because(CodeSaving, "the planned restart has ended"), Action{Kind: ActEnd}, 0), true
+	return s.do(s.phaseNow(), because(CodeSaving, "the planned restart has ended"), Action{Kind: ActEnd}, 0)
 }
 
 // proveHandStart: a restart that an earlier agent process had asked for, a reboot, or somebody by hand has
 // started the broker on a file that has not proved itself.
-func (s *round) proveHandStart() (Decision, bool) {
+func (s *round) proveHandStart() *Decision {
 	f := s.f
 	if !s.j.Unproven || f.Unit.Invocation == "" || f.Unit.Invocation == s.j.Invocation {
-		return Decision{}, false
+		return nil
 	}
 	notWritten := f.Manifest.FileChanges && f.Manifest.Hash == manifestOf(s.j.Target)
 	if notWritten && s.j.Prior == nil {
 		// It was to be written, and was not: what was started there is the old one.
 		return s.save(s.phaseNow(), because(CodeStarting, "somebody has restarted the broker"), func(j *Journal) {
 			j.Unproven, j.Hidden = false, false
-		}), true
+		})
 	}
 	return s.saveStage(StageProve, PhaseStarting, because(CodeStarting, "the broker was started on the new server.properties"), func(j *Journal) {
 		s.follow(j, f.Unit.Restarts)
 		if p := j.Prior; notWritten {
 			j.Target, j.Listeners, j.Absent, j.RequestID, j.Prior = p.Target, p.Listeners, p.Absent, p.RequestID, nil
 		}
-	}), true
+	})
 }
 
 // follow begins a proof of the process that runs now. restarts is the service manager's count that is no failure
@@ -45,130 +45,140 @@ func (s *round) follow(j *Journal, restarts int) {
 }
 
 // noteActive keeps the journal's copy of the listeners whose probes were opened on all brokers.
-func (s *round) noteActive() (Decision, bool) {
+func (s *round) noteActive() *Decision {
 	if s.f.Log.At.IsZero() {
-		return Decision{}, false
+		return nil
+	}
+	if s.notedActive() {
+		return nil
 	}
 	active := slices.Sorted(maps.Keys(s.v.Active))
-	if slices.Equal(active, s.j.Active) {
-		return Decision{}, false
+	return s.save(s.phaseNow(), writingDown(), func(j *Journal) { j.Active = active })
+}
+
+// notedActive is true if the journal has the listeners that are active by the log.
+func (s *round) notedActive() bool {
+	for i, name := range s.j.Active {
+		if !s.v.Active[name] || i > 0 && name <= s.j.Active[i-1] {
+			return false
+		}
 	}
-	return s.save(s.phaseNow(), writingDown(), func(j *Journal) { j.Active = active }), true
+	return len(s.j.Active) == len(s.v.Active)
 }
 
 func writingDown() *Reason { return because(CodeSaving, "writing down what the log says") }
 
 // noteHalt sees to it that a failure of this broker halts the roll-out, and forgets one that an
 // operator or a newer manifest has overtaken.
-func (s *round) noteHalt() (Decision, bool) {
+func (s *round) noteHalt() *Decision {
 	if s.f.Log.At.IsZero() || s.j.Failed == "" {
-		return Decision{}, false
+		return nil
 	}
 	_, halted := s.v.Halts[s.j.Failed]
 	switch {
 	case halted && !s.j.Halted:
-		return s.save(PhaseFailed, writingDown(), func(j *Journal) { j.Halted = true }), true
+		return s.save(PhaseFailed, writingDown(), func(j *Journal) { j.Halted = true })
 	case !halted && s.j.Halted:
-		return s.save(s.phaseNow(), writingDown(), func(j *Journal) { j.Failed, j.Halted, j.Why = "", false, "" }), true
+		return s.save(s.phaseNow(), writingDown(), func(j *Journal) { j.Failed, j.Halted, j.Why = "", false, "" })
 	case !halted && !s.tooSoon(ActAppend):
 		h := s.newHalt(s.j.Failed)
 		p, r := PhaseFailed, because(CodeHalted, "telling everyone that the manifest failed here: %s", s.j.Why)
 		if e, failed := s.f.Failed[ActAppend]; failed {
 			p, r = s.phaseNow(), because(CodeLogUnreadable, "the manifest failed here (%s), and the halt cannot be written: %s", s.j.Why, e.Err)
 		}
-		return s.do(p, r, Action{Kind: ActAppend, Records: []Record{NewHalt(h)}}, 0), true
+		return s.do(p, r, Action{Kind: ActAppend, Records: []Record{NewHalt(h)}}, 0)
 	}
-	return Decision{}, false
+	return nil
 }
 
-func (s *round) noManifest() (Decision, bool) {
+func (s *round) noManifest() *Decision {
 	if s.f.Manifest.Hash != "" || s.f.Unit.State == UnitUnknown {
-		return Decision{}, false
+		return nil
 	}
-	return s.drop(PhaseUnmanaged, because(CodeNoManifest, "there is no manifest yet%s", detail(s.f.Manifest.Fault)), paceRest), true
+	return s.drop(PhaseUnmanaged, because(CodeNoManifest, "there is no manifest yet%s", detail(s.f.Manifest.Fault)), paceRest)
 }
 
-func (s *round) whenStopped() (Decision, bool) {
+func (s *round) whenStopped() *Decision {
 	if s.f.Unit.State != UnitStopped {
-		return Decision{}, false
+		return nil
 	}
-	return s.apply(stoppedRules), true
+	return s.apply(stoppedRules)
 }
 
 // askProcess asks every process anew what it runs.
-func (s *round) askProcess() (Decision, bool) {
+func (s *round) askProcess() *Decision {
 	f := s.f
 	if f.Unit.State == UnitFailed || !f.Running.At.Before(s.m.mem.process.at) && f.Running.Err == "" {
-		return Decision{}, false
+		return nil
 	}
 	r := because(CodeNoAnswer, "the broker does not tell its configuration: %s", orNot(f.Running.Err, "not asked yet"))
 	s.m.mem.judged = judgedMemory{s.target, f.Now}
-	return s.look(PhaseUnknown, r, ActRunning, f.Running.At, paceBlocked), true
+	return s.look(PhaseUnknown, r, ActRunning, f.Running.At, paceBlocked)
 }
 
-func (s *round) noteServed() (Decision, bool) {
+func (s *round) noteServed() *Decision {
 	if s.f.Unit.State == UnitFailed || s.j.Served {
-		return Decision{}, false
+		return nil
 	}
-	return s.save(s.phaseNow(), because(CodeInSync, "the broker was seen running"), func(j *Journal) { j.Served = true }), true
+	return s.save(s.phaseNow(), because(CodeInSync, "the broker was seen running"), func(j *Journal) { j.Served = true })
 }
 
 // askForTarget: what the process runs may have got a dynamic value since it was last asked.
-func (s *round) askForTarget() (Decision, bool) {
+func (s *round) askForTarget() *Decision {
 	if s.f.Unit.State == UnitFailed || s.m.mem.judged.target == s.target {
-		return Decision{}, false
+		return nil
 	}
 	s.m.mem.judged = judgedMemory{s.target, s.f.Now}
 	r := because(CodeClusterUnknown, "looking at the process for the new manifest")
-	return s.do(s.phaseNow(), r, Action{Kind: ActRunning}, 0), true
+	return s.do(s.phaseNow(), r, Action{Kind: ActRunning}, 0)
 }
 
-func (s *round) haltAtRest() (Decision, bool) {
+func (s *round) haltAtRest() *Decision {
 	if s.f.Unit.State == UnitFailed {
-		return Decision{}, false
+		return nil
 	}
 	return s.haltDropped(s.phaseNow())
 }
 
-func (s *round) whenIdle() (Decision, bool) {
+func (s *round) whenIdle() *Decision {
 	if s.f.Unit.State == UnitFailed || s.drift() != "" {
-		return Decision{}, false
+		return nil
 	}
-	return s.apply(idleRules), true
+	return s.apply(idleRules)
 }
 
 // failedRight: a restart would change nothing.
-func (s *round) failedRight() (Decision, bool) {
+func (s *round) failedRight() *Decision {
 	if s.f.Unit.State != UnitFailed || s.f.Manifest.FileChanges || s.drift() != "" {
-		return Decision{}, false
+		return nil
 	}
 	return s.drop(PhaseStopped, because(CodeStopped, "the broker has failed (%s) with the server.properties the manifest asks for; "+
-		"see its log, mend it and start it", s.f.Unit.Detail), paceRest), true
+		"see its log, mend it and start it", s.f.Unit.Detail), paceRest)
 }
 
 // haltDropped halts the roll-out, once for each process, where Kafka has dropped dynamic settings
 // at its start: the next broker would lose them too. No file is bad, so nothing is put back.
-func (s *round) haltDropped(p Phase) (Decision, bool) {
+func (s *round) haltDropped(p Phase) *Decision {
 	if len(s.f.Running.Dropped) == 0 || s.j.DropNoted == s.f.Unit.Invocation || s.f.Log.At.IsZero() || s.f.Running.At.Before(s.m.mem.process.at) {
-		return Decision{}, false
+		return nil
 	}
 	r := s.vetoDropped()
 	if r == nil {
-		return Decision{}, false
+		return nil
 	}
 	if s.j.Stage == StageNone && !s.recent(s.f.Running.At, paceWaiting) { // a proof has asked this process, and would begin anew
-		return s.do(p, r, Action{Kind: ActRunning}, 0), true // they may have been set again
+		return s.do(p, r, Action{Kind: ActRunning}, 0) // they may have been set again
 	}
 	if _, ok := s.v.Halts[s.f.Manifest.Hash]; ok {
-		return s.save(p, r, func(j *Journal) { j.DropNoted = s.f.Unit.Invocation }), true
+		return s.save(p, r, func(j *Journal) { j.DropNoted = s.f.Unit.Invocation })
 	}
 	if s.tooSoon(ActAppend) {
-		return Decision{}, false
+		return nil
 	}
 	h := Halt{
 		Broker: s.m.opts.Self, Manifest: s.f.Manifest.Hash, At: s.f.Now, Cause: CauseSettings, Why: droppedText(s.f.Running.Dropped),
 	}
-	return s.do(p, r, Action{Kind: ActAppend, Records: []Record{NewHalt(h)}}, 0), true
+	return s.do(p, r, Action{Kind: ActAppend, Records: []Record{NewHalt(h)}}, 0)
 }
 
 func (s *round) unseen() *Reason {
@@ -195,7 +205,7 @@ func backoff(n int) time.Duration {
 }
 
 // drop waits without a claim: one that is held is given back, since it would keep others waiting.
-func (s *round) drop(p Phase, r *Reason, pace time.Duration) Decision {
+func (s *round) drop(p Phase, r *Reason, pace time.Duration) *Decision {
 	c, _, held := s.v.Claim(s.m.opts.Self)
 	if !held || s.tooSoon(ActAppend) || s.j.Failed != "" && !s.j.Halted {
 		return s.wait(p, r, pace)

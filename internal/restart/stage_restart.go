@@ -6,86 +6,86 @@ import (
 	"time"
 )
 
-func (s *round) restartUnseen() (Decision, bool) {
+func (s *round) restartUnseen() *Decision {
 	if s.f.Unit.State != UnitUnknown {
-		return Decision{}, false
+		return nil
 	}
-	return s.wait(s.phaseNow(), s.unseen(), paceBlocked), true
+	return s.wait(s.phaseNow(), s.unseen(), paceBlocked)
 }
 
-func (s *round) wasRestarted() (Decision, bool) {
+func (s *round) wasRestarted() *Decision {
 	f, j := s.f, s.j
 	if j.Stage != StageRestart {
-		return Decision{}, false
+		return nil
 	}
 	another := f.Unit.Invocation != j.Invocation && f.Unit.Invocation != ""
 	if !another && (!s.ended() || s.m.mem.stage.issued.IsZero()) {
-		return Decision{}, false
+		return nil
 	}
-	return s.saveStage(StageProve, PhaseStarting, because(CodeStarting, "the process was restarted"), func(j *Journal) { s.follow(j, 0) }), true
+	return s.saveStage(StageProve, PhaseStarting, because(CodeStarting, "the process was restarted"), func(j *Journal) { s.follow(j, 0) })
 }
 
-func (s *round) restartUnderWay() (Decision, bool) {
+func (s *round) restartUnderWay() *Decision {
 	u := s.f.Unit
 	if s.j.Stage != StageRestart || u.State != UnitStopping && u.State != UnitStarting && !u.Queued {
-		return Decision{}, false
+		return nil
 	}
-	return s.wait(PhaseRestarting, because(CodeRestarting, "the unit is %s", u.State), paceBlocked), true
+	return s.wait(PhaseRestarting, because(CodeRestarting, "the unit is %s", u.State), paceBlocked)
 }
 
 // restartRefused: refused, or too late. Where the broker serves on, the probes say the truth again and the
 // claim is given back before it is tried once more.
-func (s *round) restartRefused() (Decision, bool) {
+func (s *round) restartRefused() *Decision {
 	if s.j.Stage != StageRestart || !s.tooSoon(ActRestart) {
-		return Decision{}, false
+		return nil
 	}
 	if s.up() {
-		return s.giveUp(PhaseWaiting, s.failed(ActRestart)), true
+		return s.giveUp(PhaseWaiting, s.failed(ActRestart))
 	}
-	return s.wait(PhaseRestarting, s.failed(ActRestart), time.Second), true
+	return s.wait(PhaseRestarting, s.failed(ActRestart), time.Second)
 }
 
 // giveUp ends a restart that has not touched the unit.
-func (s *round) giveUp(p Phase, r *Reason) Decision {
+func (s *round) giveUp(p Phase, r *Reason) *Decision {
 	return s.saveStage(StageNone, p, r, func(*Journal) {})
 }
 
-func (s *round) restartedByHand() (Decision, bool) {
+func (s *round) restartedByHand() *Decision {
 	if s.j.Stage != StageApply || s.f.Unit.Invocation == "" || s.f.Unit.Invocation == s.j.Invocation {
-		return Decision{}, false
+		return nil
 	}
-	return s.giveUp(PhaseClaimed, because(CodeStarting, "somebody has restarted the broker")), true
+	return s.giveUp(PhaseClaimed, because(CodeStarting, "somebody has restarted the broker"))
 }
 
 // restartVetoed checks up to the last moment before the unit is restarted.
-func (s *round) restartVetoed() (Decision, bool) {
+func (s *round) restartVetoed() *Decision {
 	r := s.stillMine()
 	if r == nil {
-		return Decision{}, false
+		return nil
 	}
-	return s.giveUp(PhaseWaiting, r), true
+	return s.giveUp(PhaseWaiting, r)
 }
 
 // stoppedMeanwhile leaves a broker that somebody stopped alone. One that ended by itself is restarted with
 // the file the manifest asks for: nothing more can be lost.
-func (s *round) stoppedMeanwhile() (Decision, bool) {
+func (s *round) stoppedMeanwhile() *Decision {
 	if s.f.Unit.State != UnitStopped || s.f.Unit.Ambiguous {
-		return Decision{}, false
+		return nil
 	}
-	return s.giveUp(PhaseStopped, because(CodeStopped, "somebody stopped the broker")), true
+	return s.giveUp(PhaseStopped, because(CodeStopped, "somebody stopped the broker"))
 }
 
-func (s *round) writeFile() (Decision, bool) {
+func (s *round) writeFile() *Decision {
 	switch {
 	case !s.f.Manifest.FileChanges && !s.sameAgain():
-		return Decision{}, false
+		return nil
 	case s.tooSoon(ActSave):
-		return s.wait(PhaseApplying, s.failed(ActSave), time.Second), true
+		return s.wait(PhaseApplying, s.failed(ActSave), time.Second)
 	case s.tooSoon(ActApply):
-		return s.giveUp(PhaseClaimed, s.failed(ActApply)), true
+		return s.giveUp(PhaseClaimed, s.failed(ActApply))
 	}
 	s.m.mem.stage.kept = true
-	return s.write(PhaseApplying, because(CodeApplying, "writing server.properties")), true
+	return s.write(PhaseApplying, because(CodeApplying, "writing server.properties"))
 }
 
 // lastPhase is the phase of what is checked right before the unit is restarted.
@@ -99,77 +99,77 @@ func (s *round) lastPhase() Phase {
 func onceMore() *Reason { return because(CodeApplying, "checking the gates once more") }
 
 // lastAsk: what the process and its directories say may be of before a hang, a drain, or this agent process.
-func (s *round) lastAsk() (Decision, bool) {
+func (s *round) lastAsk() *Decision {
 	switch {
 	case !s.up():
-		return Decision{}, false
+		return nil
 	case !s.recent(s.f.Running.At, paceWaiting):
-		return s.do(s.lastPhase(), onceMore(), Action{Kind: ActRunning}, 0), true
+		return s.do(s.lastPhase(), onceMore(), Action{Kind: ActRunning}, 0)
 	case s.f.Running.Err != "":
-		return s.giveUp(PhaseClaimed, because(CodeNoAnswer, "the broker does not tell its configuration: %s", s.f.Running.Err)), true
+		return s.giveUp(PhaseClaimed, because(CodeNoAnswer, "the broker does not tell its configuration: %s", s.f.Running.Err))
 	}
-	return Decision{}, false
+	return nil
 }
 
 // lastAppend: an append that is read back is the only proof that the claim still stands.
-func (s *round) lastAppend() (Decision, bool) {
+func (s *round) lastAppend() *Decision {
 	if !s.up() || s.recent(s.f.Log.At, near) {
-		return Decision{}, false
+		return nil
 	}
 	if s.tooSoon(ActAppend) {
-		return s.giveUp(PhaseClaimed, because(CodeLogUnreadable, "the coordination log cannot be written: %v", s.f.Failed[ActAppend].Err)), true
+		return s.giveUp(PhaseClaimed, because(CodeLogUnreadable, "the coordination log cannot be written: %v", s.f.Failed[ActAppend].Err))
 	}
 	d := s.do(s.lastPhase(), onceMore(), Action{Kind: ActAppend}, 0)
 	d.Do.Records = []Record{NewStatus(d.Status)}
-	return d, true
+	return d
 }
 
-func (s *round) lastGates() (Decision, bool) {
+func (s *round) lastGates() *Decision {
 	if !s.up() || !s.looked() {
-		return Decision{}, false
+		return nil
 	}
 	b := s.blocked(s.down(nil))
 	if b == nil {
-		return Decision{}, false
+		return nil
 	}
-	return s.giveUp(PhaseClaimed, b), true
+	return s.giveUp(PhaseClaimed, b)
 }
 
-func (s *round) lastObserve() (Decision, bool) {
+func (s *round) lastObserve() *Decision {
 	if !s.up() || s.looked() && s.recent(s.f.Cluster.At, near) {
-		return Decision{}, false
+		return nil
 	}
-	return s.observe(s.lastPhase(), onceMore(), 0), true
+	return s.observe(s.lastPhase(), onceMore(), 0)
 }
 
-func (s *round) lastProbes() (Decision, bool) {
+func (s *round) lastProbes() *Decision {
 	if !s.up() || !s.m.mem.begun.IsZero() {
-		return Decision{}, false
+		return nil
 	}
 	s.m.mem.begun = s.f.Now
-	return s.do(s.lastPhase(), because(CodeApplying, "telling the probes"), Action{Kind: ActBegin}, 0), true
+	return s.do(s.lastPhase(), because(CodeApplying, "telling the probes"), Action{Kind: ActBegin}, 0)
 }
 
-func (s *round) drain() (Decision, bool) {
+func (s *round) drain() *Decision {
 	left := s.m.mem.begun.Add(s.f.Manifest.Drain).Sub(s.f.Now)
 	if !s.up() || len(s.f.Manifest.Close) == 0 || left <= 0 || !s.watched() {
-		return Decision{}, false
+		return nil
 	}
 	r := because(CodeDraining, "the probes of %v are closed; the load balancer moves its clients away", s.f.Manifest.Close).
 		lasting(s.f.Now.Add(left))
-	return s.wait(s.lastPhase(), r, left), true
+	return s.wait(s.lastPhase(), r, left)
 }
 
-func (s *round) noteRestart() (Decision, bool) {
+func (s *round) noteRestart() *Decision {
 	if s.j.Stage != StageApply {
-		return Decision{}, false
+		return nil
 	}
 	return s.saveStage(StageRestart, PhaseRestarting, because(CodeRestarting, "restarting the broker"), func(j *Journal) {
 		j.Invocation = s.f.Unit.Invocation
-	}), true
+	})
 }
 
-func (s *round) restartNow() Decision {
+func (s *round) restartNow() *Decision {
 	notAfter := s.f.Now.Add(fresh)
 	if s.up() {
 		notAfter = earlier(s.f.Log.At, s.f.Cluster.At).Add(fresh)
@@ -196,7 +196,7 @@ func (s *round) ended() bool {
 }
 
 // saveStep moves the journal to another step.
-func (s *round) saveStage(to Stage, p Phase, r *Reason, change func(*Journal)) Decision {
+func (s *round) saveStage(to Stage, p Phase, r *Reason, change func(*Journal)) *Decision {
 	return s.save(p, r, func(j *Journal) {
 		j.Stage = to
 		change(j)
@@ -218,7 +218,7 @@ func (s *round) watched() bool {
 }
 
 // restart restarts the unit, once, and not after what allowed it has become too old.
-func (s *round) restart(p Phase, r *Reason, notAfter time.Time) Decision {
+func (s *round) restart(p Phase, r *Reason, notAfter time.Time) *Decision {
 	if _, failed := s.f.Failed[ActRestart]; failed {
 		s.m.mem.stage.issued = time.Time{}
 		if s.tooSoon(ActRestart) {

@@ -14,54 +14,54 @@ func (s *round) stoppedReason() *Reason {
 		orNot(s.f.Unit.Detail, "by somebody, or never started"))
 }
 
-func (s *round) stoppedRefused() (Decision, bool) {
+func (s *round) stoppedRefused() *Decision {
 	if s.f.Manifest.Refusal == nil {
-		return Decision{}, false
+		return nil
 	}
-	return s.restRefused(s.f.Manifest.Refusal), true
+	return s.restRefused(s.f.Manifest.Refusal)
 }
 
 // stoppedAsk: a broker that was started by hand next to its unit answers all the same.
-func (s *round) stoppedAsk() (Decision, bool) {
+func (s *round) stoppedAsk() *Decision {
 	if !s.f.Running.At.Before(s.m.mem.process.stoppedAt) && s.recent(s.f.Running.At, paceRest) {
-		return Decision{}, false
+		return nil
 	}
-	return s.do(s.phaseNow(), s.stoppedReason(), Action{Kind: ActRunning}, 0), true
+	return s.do(s.phaseNow(), s.stoppedReason(), Action{Kind: ActRunning}, 0)
 }
 
-func (s *round) stoppedOutside() (Decision, bool) {
+func (s *round) stoppedOutside() *Decision {
 	if s.f.Running.Err != "" {
-		return Decision{}, false
+		return nil
 	}
-	return s.drop(PhaseRefused, s.outside(), paceWaiting), true
+	return s.drop(PhaseRefused, s.outside(), paceWaiting)
 }
 
-func (s *round) stoppedVetoed() (Decision, bool) {
+func (s *round) stoppedVetoed() *Decision {
 	if !s.f.Manifest.FileChanges || !s.j.Served {
-		return Decision{}, false
+		return nil
 	}
 	b := s.vetoed(whileStopped)
 	if b == nil {
-		return Decision{}, false
+		return nil
 	}
-	return s.drop(PhaseStopped, because(CodeStopped, "the broker is stopped, and its file is left as it is: %s", b.Text()), paceRest), true
+	return s.drop(PhaseStopped, because(CodeStopped, "the broker is stopped, and its file is left as it is: %s", b.Text()), paceRest)
 }
 
-func (s *round) stoppedWrite() (Decision, bool) {
+func (s *round) stoppedWrite() *Decision {
 	switch {
 	case !s.f.Manifest.FileChanges:
-		return Decision{}, false
+		return nil
 	case s.tooSoon(ActApply):
-		return s.wait(PhaseStopped, s.failed(ActApply), time.Second), true
+		return s.wait(PhaseStopped, s.failed(ActApply), time.Second)
 	case !s.j.Unproven || s.j.Target != s.target:
 		// Whoever starts it starts it on a file that has to prove itself.
-		return s.save(PhaseStopped, s.stoppedReason(), s.intend), true
+		return s.save(PhaseStopped, s.stoppedReason(), s.intend)
 	default:
-		return s.write(PhaseStopped, s.stoppedReason()), true
+		return s.write(PhaseStopped, s.stoppedReason())
 	}
 }
 
-func (s *round) stoppedWait() Decision { return s.drop(PhaseStopped, s.stoppedReason(), paceRest) }
+func (s *round) stoppedWait() *Decision { return s.drop(PhaseStopped, s.stoppedReason(), paceRest) }
 
 func (s *round) failed(kind ActionKind) *Reason {
 	return because(CodeActionFailed, "%v", s.f.Failed[kind].Err)

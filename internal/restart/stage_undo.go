@@ -6,11 +6,11 @@ import (
 	"slices"
 )
 
-func (s *round) noteHalted() (Decision, bool) {
+func (s *round) noteHalted() *Decision {
 	if !s.halted() || s.j.Halted {
-		return Decision{}, false
+		return nil
 	}
-	return s.save(s.phaseNow(), s.rollingBack("writing down that the halt is in the log"), func(j *Journal) { j.Halted = true }), true
+	return s.save(s.phaseNow(), s.rollingBack("writing down that the halt is in the log"), func(j *Journal) { j.Halted = true })
 }
 
 func (s *round) rollingBack(doing string) *Reason {
@@ -53,46 +53,46 @@ func (s *round) halted() bool {
 }
 
 // haltFirst is tried once here: where the log is down with this broker, the claim keeps the others back.
-func (s *round) haltFirst() (Decision, bool) {
+func (s *round) haltFirst() *Decision {
 	if s.j.Halted || s.m.mem.stage.haltTried {
-		return Decision{}, false
+		return nil
 	}
 	s.m.mem.stage.haltTried = true
-	return s.do(PhaseRollback, s.rollingBack("telling everyone"), Action{Kind: ActAppend, Records: s.halt()}, 0), true
+	return s.do(PhaseRollback, s.rollingBack("telling everyone"), Action{Kind: ActAppend, Records: s.halt()}, 0)
 }
 
-func (s *round) restoreFile() (Decision, bool) {
+func (s *round) restoreFile() *Decision {
 	if s.f.LastGood {
-		return Decision{}, false
+		return nil
 	}
 	if s.tooSoon(ActRestore) {
-		return s.wait(PhaseRollback, s.failed(ActRestore), paceBlocked), true
+		return s.wait(PhaseRollback, s.failed(ActRestore), paceBlocked)
 	}
 	r := s.rollingBack("putting the last good server.properties back")
 	if _, failed := s.f.Failed[ActRestore]; failed {
 		r = s.failed(ActRestore) // while it is tried again, too: one reason, not two in turn
 	}
-	return s.do(PhaseRollback, r, Action{Kind: ActRestore}, 0), true
+	return s.do(PhaseRollback, r, Action{Kind: ActRestore}, 0)
 }
 
 // undoUnseen waits: else any process would count as the one that was restarted.
-func (s *round) undoUnseen() (Decision, bool) {
+func (s *round) undoUnseen() *Decision {
 	if s.f.Unit.State != UnitUnknown {
-		return Decision{}, false
+		return nil
 	}
-	return s.wait(PhaseRollback, s.unseen(), paceBlocked), true
+	return s.wait(PhaseRollback, s.unseen(), paceBlocked)
 }
 
 // undoNeedless: the process was started on what the file was before, so a second restart would change nothing.
-func (s *round) undoNeedless() (Decision, bool) {
+func (s *round) undoNeedless() *Decision {
 	if s.f.Unit.State != UnitRunning || !s.runsBefore() {
-		return Decision{}, false
+		return nil
 	}
 	r := s.rollingBack("the process runs what it ran before")
-	return s.saveStage(StageProveUndo, PhaseRollback, r, func(j *Journal) { s.follow(j, s.f.Unit.Restarts) }), true
+	return s.saveStage(StageProveUndo, PhaseRollback, r, func(j *Journal) { s.follow(j, s.f.Unit.Restarts) })
 }
 
-func (s *round) noteUndo() Decision {
+func (s *round) noteUndo() *Decision {
 	return s.saveStage(StageUndo, PhaseRollback, s.undoReason(), func(j *Journal) { j.Invocation = s.f.Unit.Invocation })
 }
 
@@ -117,41 +117,41 @@ func (s *round) runsBefore() bool {
 }
 
 // undone: the service manager may have started the process on the last good file itself.
-func (s *round) undone() (Decision, bool) {
+func (s *round) undone() *Decision {
 	another := s.f.Unit.Invocation != s.j.Invocation && s.f.Unit.Invocation != ""
 	if !another && (!s.ended() || s.m.mem.stage.issued.IsZero() || s.f.Failed[ActRestart].Count > 0) {
-		return Decision{}, false
+		return nil
 	}
-	return s.saveStage(StageProveUndo, PhaseRollback, s.undoReason(), func(j *Journal) { s.follow(j, s.f.Unit.Restarts) }), true
+	return s.saveStage(StageProveUndo, PhaseRollback, s.undoReason(), func(j *Journal) { s.follow(j, s.f.Unit.Restarts) })
 }
 
-func (s *round) undoQueued() (Decision, bool) {
+func (s *round) undoQueued() *Decision {
 	if !s.f.Unit.Queued {
-		return Decision{}, false
+		return nil
 	}
-	return s.wait(PhaseRollback, s.undoReason(), paceBlocked), true
+	return s.wait(PhaseRollback, s.undoReason(), paceBlocked)
 }
 
 // undoNeeded: a broker that is up on the wrong configuration may hold replicas that others need by now. It is
 // taken down with the same care as any other; so is one that kept ending until the service manager
 // started it on the good file.
-func (s *round) undoNeeded() (Decision, bool) {
+func (s *round) undoNeeded() *Decision {
 	if s.f.Unit.State != UnitRunning {
-		return Decision{}, false
+		return nil
 	}
 	if s.f.Cluster.At.Before(s.m.mem.process.at) {
-		return s.observe(PhaseRollback, s.undoReason(), 0), true
+		return s.observe(PhaseRollback, s.undoReason(), 0)
 	}
 	if b := s.needed(); b != nil {
-		return s.observe(PhaseRollback, b, paceBlocked), true
+		return s.observe(PhaseRollback, b, paceBlocked)
 	}
 	if !s.recent(s.f.Cluster.At, near) {
-		return s.observe(PhaseRollback, s.undoReason(), 0), true
+		return s.observe(PhaseRollback, s.undoReason(), 0)
 	}
-	return Decision{}, false
+	return nil
 }
 
-func (s *round) undoRestart() Decision {
+func (s *round) undoRestart() *Decision {
 	notAfter := s.f.Now.Add(fresh)
 	if s.f.Unit.State == UnitRunning {
 		notAfter = s.f.Cluster.At.Add(fresh)
@@ -193,11 +193,11 @@ func (s *round) alone() bool {
 }
 
 // haltLate: it could not be written before the restart; from now on there is no haste.
-func (s *round) haltLate() (Decision, bool) {
+func (s *round) haltLate() *Decision {
 	if s.j.Halted || s.halted() || s.f.Log.Err != "" || s.f.Log.At.IsZero() || s.tooSoon(ActAppend) {
-		return Decision{}, false
+		return nil
 	}
-	return s.do(PhaseRollback, s.rollingBack("telling everyone"), Action{Kind: ActAppend, Records: s.halt()}, 0), true
+	return s.do(PhaseRollback, s.rollingBack("telling everyone"), Action{Kind: ActAppend, Records: s.halt()}, 0)
 }
 
 // undoJudgement expects what the process ran before.
@@ -213,23 +213,23 @@ func (s *round) undoJudgement() proof {
 	return *s.proof
 }
 
-func (s *round) undoFailed() (Decision, bool) {
+func (s *round) undoFailed() *Decision {
 	p := s.undoJudgement()
 	if p.failure == "" {
-		return Decision{}, false
+		return nil
 	}
 	r := because(CodeNeedsOperator, "%s; the last good server.properties was put back and does not start either: %s", s.j.Why, p.failure)
-	return s.saveStage(StageNeedsOperator, PhaseFailed, r, func(*Journal) {}), true
+	return s.saveStage(StageNeedsOperator, PhaseFailed, r, func(*Journal) {})
 }
 
-func (s *round) undoWait() (Decision, bool) {
+func (s *round) undoWait() *Decision {
 	p := s.undoJudgement()
 	if p.waiting == nil {
-		return Decision{}, false
+		return nil
 	}
 	p.waiting = because(CodeRollingBack, "%s; put back: %s", s.j.Why, p.waiting.Text())
 	p.phase = PhaseRollback
-	return s.lookOn(p), true
+	return s.lookOn(&p)
 }
 
 // gone lists the listeners of the failed target that the process did not have before.
@@ -243,7 +243,7 @@ func (s *round) gone() []string {
 	return out
 }
 
-func (s *round) putBack() Decision {
+func (s *round) putBack() *Decision {
 	return s.saveStage(StageNone, PhaseFailed, because(CodeHalted, "put back and serving"), func(j *Journal) {
 		j.Failed, j.Unproven, j.Hidden, j.Prior = manifestOf(j.Target), false, false, nil
 	})
@@ -259,40 +259,40 @@ func (s *round) operatorReason() *Reason {
 		"see its log, mend it and start it%s", s.j.Why, orNot(s.f.Unit.Detail, string(s.f.Unit.State)), s.editsText(), resumed)
 }
 
-func (s *round) operatorHalt() (Decision, bool) {
+func (s *round) operatorHalt() *Decision {
 	if s.j.Halted || s.f.Log.At.IsZero() || s.tooSoon(ActAppend) {
-		return Decision{}, false
+		return nil
 	}
-	return s.do(PhaseFailed, s.operatorReason(), Action{Kind: ActAppend, Records: s.halt()}, 0), true
+	return s.do(PhaseFailed, s.operatorReason(), Action{Kind: ActAppend, Records: s.halt()}, 0)
 }
 
-func (s *round) operatorDown() (Decision, bool) {
+func (s *round) operatorDown() *Decision {
 	if s.f.Unit.State == UnitRunning {
-		return Decision{}, false
+		return nil
 	}
-	return s.wait(PhaseFailed, s.operatorReason(), paceBlocked), true
+	return s.wait(PhaseFailed, s.operatorReason(), paceBlocked)
 }
 
-func (s *round) operatorStarted() (Decision, bool) {
+func (s *round) operatorStarted() *Decision {
 	if s.f.Unit.Invocation == s.j.Invocation {
-		return Decision{}, false
+		return nil
 	}
-	return s.save(PhaseFailed, s.operatorReason(), func(j *Journal) { s.follow(j, s.f.Unit.Restarts) }), true
+	return s.save(PhaseFailed, s.operatorReason(), func(j *Journal) { s.follow(j, s.f.Unit.Restarts) })
 }
 
 // operatorServes: whatever the operator has brought it up with, that it serves is enough to give the claim back.
-func (s *round) operatorServes() (Decision, bool) {
+func (s *round) operatorServes() *Decision {
 	p := s.examine(nil, nil)
 	switch {
 	case p.failure != "":
-		return Decision{}, false
+		return nil
 	case p.waiting == nil:
-		return s.putBack(), true
+		return s.putBack()
 	}
 	p.phase, p.waiting = PhaseFailed, s.operatorReason()
-	return s.lookOn(p), true
+	return s.lookOn(&p)
 }
 
-func (s *round) operatorAsk() Decision {
+func (s *round) operatorAsk() *Decision {
 	return s.look(PhaseFailed, s.operatorReason(), ActRunning, s.f.Running.At, paceBlocked)
 }

@@ -40,7 +40,7 @@ type veto struct {
 	// check returns why this is in the way, or nil.
 	check func(*round) *Reason
 	// rest is what the agent does while it is, in the situations judging, answered and beforeClaim.
-	rest func(*round, *Reason) Decision
+	rest func(*round, *Reason) *Decision
 }
 
 // vetoes is all that can be in the way of a restart, in the order in which it is looked
@@ -136,12 +136,12 @@ func (s *round) vetoed(when situation) *Reason {
 }
 
 // holdBack is what this broker does about the first veto that stands, if there is one.
-func (s *round) holdBack(when situation) (Decision, bool) {
+func (s *round) holdBack(when situation) *Decision {
 	v, r := s.inTheWay(when)
 	if r == nil {
-		return Decision{}, false
+		return nil
 	}
-	return v.rest(s, r), true
+	return v.rest(s, r)
 }
 
 func (s *round) vetoUnit() *Reason {
@@ -395,43 +395,43 @@ func (s *round) vetoUnseen() *Reason {
 	return because(CodeClusterUnknown, "the cluster has not been seen yet%s", detail(s.f.Cluster.Err))
 }
 
-func (s *round) restUnseen(r *Reason) Decision { return s.wait(PhaseUnknown, r, paceWaiting) }
+func (s *round) restUnseen(r *Reason) *Decision { return s.wait(PhaseUnknown, r, paceWaiting) }
 
-func (s *round) restRefused(r *Reason) Decision { return s.drop(PhaseRefused, r, paceWaiting) }
+func (s *round) restRefused(r *Reason) *Decision { return s.drop(PhaseRefused, r, paceWaiting) }
 
 // restAsk is restRefused for what only the process or the service manager can tell: they are asked again.
-func (s *round) restAsk(r *Reason) Decision {
+func (s *round) restAsk(r *Reason) *Decision {
 	if !s.recent(s.f.Running.At, paceWaiting) {
 		return s.do(PhaseRefused, r, Action{Kind: ActRunning}, 0)
 	}
 	return s.drop(PhaseRefused, r, paceWaiting)
 }
 
-func (s *round) restBlocked(r *Reason) Decision { return s.wait(PhaseWaiting, r, paceBlocked) }
+func (s *round) restBlocked(r *Reason) *Decision { return s.wait(PhaseWaiting, r, paceBlocked) }
 
-func (s *round) restDrop(r *Reason) Decision { return s.drop(PhaseWaiting, r, paceRest) }
+func (s *round) restDrop(r *Reason) *Decision { return s.drop(PhaseWaiting, r, paceRest) }
 
 // restFailing gives the claim back and tries again soon: how soon is for vetoFailing to say.
-func (s *round) restFailing(r *Reason) Decision { return s.drop(PhaseWaiting, r, paceBlocked) }
+func (s *round) restFailing(r *Reason) *Decision { return s.drop(PhaseWaiting, r, paceBlocked) }
 
-func (s *round) restLog(r *Reason) Decision {
+func (s *round) restLog(r *Reason) *Decision {
 	if r.Code == CodeLogForeign {
 		return s.restDrop(r)
 	}
 	return s.restBlocked(r)
 }
 
-func (s *round) restHalted(r *Reason) Decision {
+func (s *round) restHalted(r *Reason) *Decision {
 	if s.j.Failed == s.f.Manifest.Hash {
 		return s.drop(PhaseFailed, r, paceRest)
 	}
 	return s.restDrop(r)
 }
 
-func (s *round) restLook(r *Reason) Decision { return s.observe(PhaseWaiting, r, paceBlocked) }
+func (s *round) restLook(r *Reason) *Decision { return s.observe(PhaseWaiting, r, paceBlocked) }
 
-func (s *round) restTurn(r *Reason) Decision {
-	if d, ok := s.takeover(); ok {
+func (s *round) restTurn(r *Reason) *Decision {
+	if d := s.takeover(); d != nil {
 		return d
 	}
 	if _, _, held := s.v.Claim(s.m.opts.Self); held {
@@ -442,8 +442,8 @@ func (s *round) restTurn(r *Reason) Decision {
 	return s.observe(PhaseWaiting, r, paceWaiting*time.Duration(len(s.ahead())))
 }
 
-func (s *round) restQueue(r *Reason) Decision {
-	if d, ok := s.takeover(); ok {
+func (s *round) restQueue(r *Reason) *Decision {
+	if d := s.takeover(); d != nil {
 		return d
 	}
 	return s.observe(PhaseWaiting, r, paceWaiting)

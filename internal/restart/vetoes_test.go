@@ -164,7 +164,7 @@ func TestRefusedRestart(t *testing.T) {
 		t.Fatalf("got %q to %q, %+v", d.Do.Kind, d.Do.Journal.Stage, d.Status.Reason)
 	}
 	f.Journal = d.Do.Journal
-	if d = m.Decide(f); d.Do.Kind != ActEnd {
+	if d = m.Decide(&f); d.Do.Kind != ActEnd {
 		t.Fatalf("the probes are not told: %q", d.Do.Kind)
 	}
 	d = settle(m, &f)
@@ -181,9 +181,9 @@ func TestDroppedSettingsHalt(t *testing.T) {
 	f.Running.Dropped = []Dropped{{"num.io.threads", "default", "32", "8"}}
 	f.Manifest.Soak = 20 * time.Second // longer than what the process said stays fresh
 	m := machine()
-	var d Decision
+	var d *Decision
 	for range 200 {
-		d = m.Decide(f)
+		d = m.Decide(&f)
 		if d.Do.Kind == ActAppend {
 			break
 		}
@@ -332,7 +332,7 @@ func TestProcessIsAskedBeforeItGoes(t *testing.T) {
 		f := going(step)
 		f.Running = RunningFacts{}
 		m := machine()
-		if d := m.Decide(f); d.Do.Kind != ActRunning {
+		if d := m.Decide(&f); d.Do.Kind != ActRunning {
 			t.Errorf("at %q: %q, %+v", step, d.Do.Kind, d.Status.Reason)
 		}
 		f.Running = RunningFacts{At: f.Now, Err: "timed out"}

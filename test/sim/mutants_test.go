@@ -46,8 +46,8 @@ var mutants = []mutant{
 	{"a dynamic configuration is overlooked", "vetoes.go", `if len(s.f.Running.Dynamic) == 0 {`, `if true {`},
 	{"a refusal is overlooked", "vetoes.go", `{"refused", judging |`, `{"refused",`},
 	{"probes open before all serve", "stage_idle.go", `|| !s.everyoneDone() || s.tooSoon(ActAppend) {
-		return Decision{}, false`, `|| s.tooSoon(ActAppend) {
-		return Decision{}, false`},
+		return nil`, `|| s.tooSoon(ActAppend) {
+		return nil`},
 	{"a removal does not wait for the probes", "vetoes.go", `{"probes_closing", beforeClaim |`, `{"probes_closing",`},
 	{"a rolling restart never ends", "rules.go", `	{"end the request", (*round).endRequest},`, ``},
 	{"a claim is taken from who is not silent", "stage_claim.go", `s.silence(st) < long || s.f.Now.Sub(s.m.mem.log.heard[c.Broker].at) < long ||`, `long < 0 ||`},
@@ -55,7 +55,7 @@ var mutants = []mutant{
 	{"the claim is not looked at again", "vetoes.go", `{"claim_gone", underWay,`, `{"claim_gone", 0,`},
 	{"a unit that cannot be seen is down", "rules.go", `	{"unit unknown", (*round).restartUnseen},`, ``},
 	{"a restart may come at any time after it was decided on", "stage_restart.go", `earlier(s.f.Log.At, s.f.Cluster.At).Add(fresh)`, `s.f.Now.Add(time.Hour)`},
-	{"the probes stay held", "stage_prove.go", `return s.do(PhaseSoaking, because(CodeSoaking, "healthy; the probes say the truth again"), Action{Kind: ActEnd}, 0), true`, `return Decision{}, false`},
+	{"the probes stay held", "stage_prove.go", `return s.do(PhaseSoaking, because(CodeSoaking, "healthy; the probes say the truth again"), Action{Kind: ActEnd}, 0)`, `return nil`},
 	{"a process that ended is waited for", "stage_prove.go", `case u.State == UnitFailed || u.State`, `case u.State`},
 	{"a process that keeps ending is waited for", "stage_prove.go", `case s.keepsEnding():`, `case false:`},
 	{"a wrong configuration is as good", "stage_prove.go", `if d := differs(f.Running.Listeners, want, absent); d != "" {`, `if d := differs(f.Running.Listeners, want, absent); d != "" && false {`},
