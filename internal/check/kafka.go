@@ -12,6 +12,7 @@ import (
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/internal/settings"
+	"example.com/kpls-agent/internal/wait"
 )
 
 // answers waits until the own broker answers, and returns why it did not.
@@ -21,12 +22,8 @@ func answers(ctx context.Context, client *kafka.Client) error {
 		if err == nil {
 			return nil
 		}
-		timer := time.NewTimer(time.Second)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if !wait.For(ctx, time.Second) {
 			return err
-		case <-timer.C:
 		}
 	}
 }

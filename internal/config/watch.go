@@ -15,6 +15,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"example.com/kpls-agent/internal/durable"
+	"example.com/kpls-agent/internal/wait"
 )
 
 // pollInterval bounds how late a change is noticed that raises no event, as a
@@ -124,10 +125,7 @@ func (w *Watcher) accept(r reading) {
 	if same {
 		return
 	}
-	select {
-	case w.changed <- struct{}{}:
-	default:
-	}
+	wait.Wake(w.changed)
 }
 
 // ReadFile reads a file as a Watcher does. A file that was replaced under its bind mount is an error.

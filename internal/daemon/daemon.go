@@ -22,6 +22,7 @@ import (
 	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/internal/settings"
 	"example.com/kpls-agent/internal/unit"
+	"example.com/kpls-agent/internal/wait"
 )
 
 // newSettingsRefused shows whether older settings are in force.
@@ -170,10 +171,7 @@ func Run(ctx context.Context, o Options) error {
 	part("manifest", func(ctx context.Context) error {
 		follow(ctx, watcher, st, func() {
 			t.update()
-			select {
-			case manifest <- struct{}{}:
-			default:
-			}
+			wait.Wake(manifest)
 		}, notifier, log)
 		return nil
 	})

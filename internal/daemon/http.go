@@ -21,6 +21,7 @@ import (
 
 	"example.com/kpls-agent/internal/agent"
 	"example.com/kpls-agent/internal/portuse"
+	"example.com/kpls-agent/internal/wait"
 )
 
 // pulse is when the loop last went round.
@@ -125,10 +126,8 @@ func (w *web) listen(ctx context.Context) net.Listener {
 			w.log.Warn("no metrics, no /readyz and no /healthz, all else goes on", "err", text)
 			w.notes.set(noteHTTP, text)
 		}
-		select {
-		case <-ctx.Done():
+		if !wait.For(ctx, pause) {
 			return nil
-		case <-time.After(pause):
 		}
 	}
 }

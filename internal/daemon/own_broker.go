@@ -2,11 +2,11 @@ package daemon
 
 import (
 	"context"
-	"time"
 
 	"example.com/kpls-agent/internal/agent"
 	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/wait"
 )
 
 // ownBroker asks the broker for the loop, and gives on what its process runs: the probes are
@@ -39,13 +39,6 @@ func (b ownBroker) ask(ctx context.Context) restart.RunningFacts {
 // refusal does not ask, and the probes are judged by what the process has, not by what
 // the manifest wants of it.
 func (b ownBroker) learn(ctx context.Context) {
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	for b.ask(ctx).Err != "" {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	for b.ask(ctx).Err != "" && wait.For(ctx, lookEvery) {
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/wait"
 )
 
 // Log is the coordination log: one partition, read from its start by every
@@ -91,10 +92,7 @@ func (l *Log) Changed() <-chan struct{} { return l.changed }
 
 // signal is called with mu held.
 func (l *Log) signal() {
-	select {
-	case l.changed <- struct{}{}:
-	default:
-	}
+	wait.Wake(l.changed)
 }
 
 // Sync returns when the log was read to the end it had at the call, by the
@@ -132,7 +130,7 @@ func (l *Log) end(ctx context.Context) (int64, error) {
 				return end, nil
 			}
 		}
-		if !repeatable(err) || !pause(ctx, backoff(n)) {
+		if !repeatable(err) || !wait.For(ctx, backoff(n)) {
 			return 0, err
 		}
 	}
@@ -165,18 +163,6 @@ func (l *Log) listEnd(ctx context.Context, p place) (int64, error) {
 		l.lost(p)
 	}
 	return end.Offset, needs(err, "Read on topic "+l.topic)
-}
-
-// pause waits, and returns false if the context ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 func (l *Log) waitForMark(at time.Time) *waiter {

@@ -9,6 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"example.com/kpls-agent/internal/wait"
 )
 
 const (
@@ -49,14 +51,14 @@ func (l *Log) Run(ctx context.Context) error {
 		if err != nil && (n > movesUntold || !election) {
 			l.failed(err)
 		}
-		wait := backoff(n)
+		after := backoff(n)
 		if election && n == 1 {
-			wait = 0
+			after = 0
 		}
 		if errors.Is(err, kgo.ErrMaxDecompress) {
-			wait = pollWait // it stays for minutes, and unpacking it is expensive
+			after = pollWait // it stays for minutes, and unpacking it is expensive
 		}
-		pause(ctx, wait)
+		wait.For(ctx, after)
 	}
 	return ctx.Err()
 }

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/wait"
 )
 
 const (
@@ -294,7 +295,7 @@ func (v *verifier) attempt(ctx context.Context, f func() error) (time.Duration, 
 		if err == nil {
 			return time.Since(start), nil
 		}
-		if !kerr.IsRetriable(err) || !pause(ctx, backoff(n)) {
+		if !kerr.IsRetriable(err) || !wait.For(ctx, backoff(n)) {
 			return 0, err
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"example.com/kpls-agent/internal/wait"
 )
 
 // The numbers of the judgement (see the package's documentation).
@@ -90,7 +92,7 @@ func (j *judge) run(ctx context.Context) {
 			case j.serving:
 				pause = pauseRetry
 			}
-			sleep(ctx, pause)
+			wait.For(ctx, pause)
 			young = pauseEnded
 		default:
 			j.hold(ctx, conn)
@@ -98,7 +100,7 @@ func (j *judge) run(ctx context.Context) {
 				young = pauseEnded // and try again at once
 				continue
 			}
-			sleep(ctx, young)
+			wait.For(ctx, young)
 			young = min(2*young, j.interval)
 		}
 	}
@@ -243,15 +245,3 @@ func (j *judge) settlePending() {
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
-
-// sleep is false if ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
-}

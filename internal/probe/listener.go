@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/wait"
 )
 
 // listener is one managed listener: its judge, its socket, and what ties them.
@@ -179,7 +180,7 @@ func (l *listener) remove(now time.Time) {
 	}
 	l.prober.o.Logger.Info("probe port is given up", "listener", l.name)
 	l.prober.metrics.forget(l.name)
-	poke(l.prober.changed)
+	wait.Wake(l.prober.changed)
 }
 
 // judgeAnew starts a judge for the target as it is, in place of one for what it was.
@@ -220,7 +221,7 @@ func (l *listener) judged(j *judge, v verdict) {
 		l.arrivals.reset()
 	}
 	l.settle(now)
-	poke(p.wake)
+	wait.Wake(p.wake)
 }
 
 func (l *listener) facts() restart.ProbeFacts {
@@ -263,7 +264,7 @@ func (l *listener) arrived() {
 	l.prober.metrics.arrived(l.name, now)
 	// Who waits for some probes needs to know of each; at rest nobody does.
 	if l.arrivals.add(now) <= tellAnswers {
-		poke(l.prober.changed)
+		wait.Wake(l.prober.changed)
 	}
 }
 
@@ -295,7 +296,7 @@ func (l *listener) tell() {
 	case !now.serving && was.serving:
 		log.Info("listener does not serve", "open", now.open, "why", l.why)
 	}
-	poke(l.prober.changed)
+	wait.Wake(l.prober.changed)
 }
 
 // arrivals is the memory of the probes that were answered.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/wait"
 )
 
 // ErrUnknown is what a Target's Check returns (wrapped) when it cannot judge.
@@ -128,13 +129,6 @@ func (p *Prober) newListener(name string) *listener {
 // Changed is signalled (capacity 1) after a change of Facts that may matter to a decision.
 func (p *Prober) Changed() <-chan struct{} { return p.changed }
 
-func poke(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
 // SetTargets replaces the targets. One that is unchanged is not touched, and one
 // that only moved to another Dial keeps its socket and its last answer.
 func (p *Prober) SetTargets(targets []Target) {
@@ -157,7 +151,7 @@ func (p *Prober) SetTargets(targets []Target) {
 		}
 	}
 	p.settle(now)
-	poke(p.wake)
+	wait.Wake(p.wake)
 }
 
 // Set says which listeners may be open at all: each is while it serves.
@@ -220,7 +214,7 @@ func (p *Prober) settle(now time.Time) {
 	for _, name := range slices.Sorted(maps.Keys(p.listeners)) {
 		p.listeners[name].settle(now)
 	}
-	poke(p.wake)
+	wait.Wake(p.wake)
 }
 
 // Run judges and answers until ctx ends; it returns nil then. The sockets are

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/kpls-agent/internal/portuse"
+	"example.com/kpls-agent/internal/wait"
 )
 
 // socket is an open probe port: it accepts and closes, one connection at a time,
@@ -116,7 +117,7 @@ func (s *socket) serve(ctx context.Context) {
 			}
 			// Out of file descriptors, most likely: the kernel goes on accepting meanwhile.
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			if !sleep(ctx, pause) {
+			if !wait.For(ctx, pause) {
 				return
 			}
 			continue

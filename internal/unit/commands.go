@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/wait"
 )
 
 // CommandsOptions are the two commands that stand in for a service manager.
@@ -79,7 +80,7 @@ func (c *Commands) Changed() <-chan struct{} { return c.changed }
 
 // Run asks for the status every Interval until ctx ends; it returns nil then.
 func (c *Commands) Run(ctx context.Context) error {
-	for sleep(ctx, c.o.Interval) {
+	for wait.For(ctx, c.o.Interval) {
 		c.State(ctx)
 	}
 	return nil
@@ -108,16 +109,9 @@ func (c *Commands) State(ctx context.Context) restart.UnitFacts {
 	}
 	c.last = f
 	if last.State != f.State || last.Invocation != f.Invocation {
-		c.poke()
+		wait.Wake(c.changed)
 	}
 	return f
-}
-
-func (c *Commands) poke() {
-	select {
-	case c.changed <- struct{}{}:
-	default:
-	}
 }
 
 func (c *Commands) ask(ctx context.Context) restart.UnitFacts {
@@ -207,7 +201,7 @@ func (c *Commands) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.restarting, c.stale = false, true
-	c.poke()
+	wait.Wake(c.changed)
 }
 
 // environment is the agent's own without what is meant for the agent alone:

@@ -15,6 +15,7 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/wait"
 )
 
 // SystemdOptions says which unit, and how to speak.
@@ -181,7 +182,7 @@ func (s *Systemd) note(p map[string]any) {
 	s.starts.see(p)
 	if id := text(p["Id"]); id != "" && id != s.id {
 		s.id = id
-		poke(s.renamed) // an alias came or went
+		wait.Wake(s.renamed) // an alias came or went
 	}
 }
 
@@ -287,13 +288,13 @@ func (s *Systemd) refusal(err error) error {
 // connection is lost. It closes the connection at the end and returns nil.
 func (s *Systemd) Run(ctx context.Context) error {
 	defer s.Close()
-	wait, lost := redialMin, false
+	redial, lost := redialMin, false
 	for {
 		err := s.follow(ctx, func() {
 			if lost {
 				s.o.Logger.Info("connected to systemd again", "unit", s.o.Unit)
 			}
-			wait, lost = redialMin, false
+			redial, lost = redialMin, false
 		})
 		if ctx.Err() != nil {
 			return nil
@@ -301,12 +302,12 @@ func (s *Systemd) Run(ctx context.Context) error {
 		if !lost {
 			s.o.Logger.Warn("no connection to systemd", "unit", s.o.Unit, "err", err)
 			lost = true
-			s.poke()
+			wait.Wake(s.changed)
 		}
-		if !sleep(ctx, wait) {
+		if !wait.For(ctx, redial) {
 			return nil
 		}
-		wait = min(2*wait, redialMax)
+		redial = min(2*redial, redialMax)
 	}
 }
 
@@ -331,7 +332,7 @@ func (s *Systemd) follow(ctx context.Context, connected func()) error {
 		return fmt.Errorf("subscribe to %s: %w", s.o.Unit, err)
 	}
 	connected()
-	s.poke()
+	wait.Wake(s.changed)
 	for {
 		select {
 		case <-ctx.Done():
@@ -343,13 +344,13 @@ func (s *Systemd) follow(ctx context.Context, connected func()) error {
 			if sig.Path == path {
 				// Here and not only when somebody asks: the next start may be a tenth of a second away.
 				_, _ = s.properties(ctx) // who asks gets the error, too
-				s.poke()
+				wait.Wake(s.changed)
 			}
 		case <-s.renamed:
 			if path, err = s.subscribe(ctx, b); err != nil {
 				return err
 			}
-			s.poke()
+			wait.Wake(s.changed)
 		}
 	}
 }
@@ -363,16 +364,6 @@ func (s *Systemd) subscribe(ctx context.Context, b *bus) (dbus.ObjectPath, error
 		return "", fmt.Errorf("subscribe to %s: %w", s.o.Unit, err)
 	}
 	return path, nil
-}
-
-func (s *Systemd) poke() { poke(s.changed) }
-
-// poke signals a channel of capacity 1.
-func poke(c chan<- struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
 }
 
 // connection returns the connection, made again if there is none.
@@ -435,16 +426,4 @@ func dial(ctx context.Context, open func(...dbus.ConnOption) (*dbus.Conn, error)
 		return nil, err
 	}
 	return conn, nil
-}
-
-// sleep is false if ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }
