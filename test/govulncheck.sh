@@ -16,7 +16,7 @@ case $status:$said in
 0:*)
   echo "govulncheck: no call of a function with a known vulnerability"
   ;;
-*'fetching vulnerabilities: Get "'*) # the words before the address of the database
+*'fetching vulnerabilities: '*) # no network, a proxy that refuses, an error of the server
   [ -z "${VULNDB:-}" ] || { printf '%s\n' "$said" >&2; exit 1; }
   printf '\ngovulncheck: NOT CHECKED. The vulnerability database cannot be reached:\n  %s\n%s\n\n' "${said##*$'\n'}" \
     'Nothing is known about vulnerabilities of this commit. Run make lint on a machine that reaches the database, or name a copy: make lint VULNDB=file:///DIR' >&2
