@@ -45,7 +45,7 @@ func (m *Machine) AppendKey(b []byte, f *Facts) []byte {
 		age(f.Now, f.Log.At, near, fresh),
 	)
 	for _, id := range slices.Sorted(maps.Keys(mem.log.heard)) {
-		b = append(binary.AppendVarint(b, int64(id)), age(f.Now, mem.log.heard[id].at, m.opts.Takeover))
+		b = append(binary.AppendVarint(b, int64(id)), age(f.Now, mem.log.heard[id].at, m.opts.Takeover, 4*Heartbeat(0)))
 	}
 	for _, kind := range slices.Sorted(maps.Keys(f.Failed)) {
 		e := f.Failed[kind]

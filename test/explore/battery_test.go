@@ -5,31 +5,52 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"example.com/kpls-agent/internal/agent"
 	"example.com/kpls-agent/internal/restart"
 )
 
-// battery is what every change of the decisions has to pass: part of `make test`.
-var battery = []config{
-	{name: "1 broker", n: 1, budgets: []budget{{"crash", 1}, {"delay", 1}}},
-	{name: "1 broker, bad manifest", n: 1, versions: []version{first.which("exits")}, budgets: []budget{{"crash", 1}, {"delay", 1}}},
+// battery is what every change of the decisions has to pass: part of `make test`. First shapes and
+// manifests, then each fault in a small cluster, then faults where they are hardest.
+var battery = slices.Concat([]config{
+	{name: "1 broker", n: 1, budgets: []budget{{"crash", 1}, {"delay", 2}}},
+	{name: "1 broker, exits", n: 1, versions: []version{first.which("exits")}, budgets: []budget{{"crash", 1}, {"delay", 1}}},
+	{name: "1 broker, hangs", n: 1, versions: []version{first.which("hangs")}, budgets: []budget{{"crash", 1}}},
+	{name: "1 broker, loops", n: 1, before: first, versions: []version{second.which("loops")}, budgets: []budget{{"crash", 1}}},
+	{name: "2 brokers, loops", n: 2, before: first, versions: []version{second.which("loops")}},
+	{name: "2 brokers, wrong, crash", n: 2, before: first, versions: []version{second.which("wrong")}, budgets: []budget{{"crash", 1}}},
 	{name: "2 brokers, manifests one by one", n: 2, oneByOne: true},
-	{name: "2 brokers, stale read", n: 2, budgets: []budget{{"stale read", 1}}},
-	{name: "2 brokers, delay", n: 2, budgets: []budget{{"delay", 1}}},
-	{name: "2 brokers, crash", n: 2, budgets: []budget{{"crash", 1}}},
-	{name: "2 brokers, bad manifest, crash", n: 2, versions: []version{first.which("exits")}, budgets: []budget{{"crash", 1}}},
-	{name: "2 brokers, kill", n: 2, budgets: []budget{{"kill", 1}}},
+	{name: "2 brokers, refused by one", n: 2, versions: []version{{listeners: first.listeners, refusedBy: 2}, second}},
 	{name: "2 brokers, one zone, two together", n: 2, zones: "aa", most: 2, need: 1, budgets: []budget{{"stale read", 1}}},
 	{name: "2 brokers, two manifests in a row", n: 2, versions: []version{first, second}},
 	{name: "2 brokers, bad manifest, mended", n: 2, versions: []version{first, second.which("exits"), third}},
 	{name: "2 brokers, a hidden value", n: 2, before: first, versions: []version{secret}, budgets: []budget{{"crash", 1}}},
 	{name: "2 brokers, a listener is added and removed", n: 2, before: first, versions: []version{two, removal}, oneByOne: true},
-	{name: "3 brokers", n: 3},
-	{name: "3 brokers, zones a a b, two together", n: 3, zones: "aab", most: 2, need: 1},
+	{name: "2 brokers, restarts and statuses take time", n: 2, slow: true, post: true, budgets: []budget{{"crash", 1}}},
+	{name: "2 brokers, probes close and are watched", n: 2, closes: []string{"E"}, drain: 500 * time.Millisecond, balancer: true, soak: time.Second, budgets: []budget{{"crash", 1}}},
+	{name: "2 brokers, silence", n: 2, slow: true, silence: true, budgets: []budget{{"agent away", 1}}},
 	{name: "3 brokers, crash", n: 3, budgets: []budget{{"crash", 1}}},
+	{name: "3 brokers, two together", n: 3, zones: "aab", most: 2, need: 1},
+	{name: "3 brokers, two together, bad", n: 3, zones: "aab", most: 2, need: 1, versions: []version{first.which("exits")}},
+	{name: "3 brokers that vote", n: 3, voters: []int{1, 2, 3}},
+	{name: "3 brokers, two vote, voter behind", n: 3, voters: []int{1, 2}, budgets: []budget{{"voter behind", 1}}},
+}, each("2 brokers, ", config{n: 2}), []config{
+	{name: "2 brokers, crash and stale read", n: 2, budgets: []budget{{"crash", 1}, {"stale read", 1}}},
+})
+
+// each is a configuration for each fault.
+func each(name string, o config) []config {
+	var out []config
+	for _, f := range faults {
+		c := o
+		c.name, c.budgets = name+f.name, []budget{{f.name, 1}}
+		out = append(out, c)
+	}
+	return out
 }
 
 func (o config) complete() config {
@@ -56,11 +77,20 @@ func run(t *testing.T, list []config) {
 			}
 			t.Run(o.name, func(t *testing.T) {
 				t.Parallel()
-				g, wrong := explore(o.complete(), dump(t, o.name))
+				write, differs := dump(t, o.name), ""
+				g, wrong := explore(o.complete(), func(i int, after *vm, turn agent.Turn) {
+					write(i, after, turn)
+					if differs == "" {
+						differs = planAgrees(i, after, turn)
+					}
+				})
 				fmt.Println(g.summary())
 				total <- len(g.worlds)
 				if wrong != "" {
 					t.Error(wrong)
+				}
+				if differs != "" {
+					t.Errorf("plan and the agent disagree: %s", differs)
 				}
 			})
 		}
@@ -78,7 +108,7 @@ func dump(t *testing.T, name string) watcher {
 	t.Helper()
 	dir := os.Getenv("EXPLORE_DUMP")
 	if dir == "" {
-		return nil
+		return func(int, *vm, agent.Turn) {}
 	}
 	f, err := os.Create(filepath.Join(dir, strings.ReplaceAll(name, " ", "_")))
 	if err != nil {
@@ -93,7 +123,7 @@ func dump(t *testing.T, name string) watcher {
 			t.Error(err)
 		}
 	})
-	return func(_ *explorer, i int, _ *restart.View, _, after *vm, turn agent.Turn) {
+	return func(i int, after *vm, turn agent.Turn) {
 		st := turn.Status
 		fmt.Fprintf(out, "%d %s %s %q %q wake %s open %v do %q", i+1, st.Phase, st.Reason.Code, st.Target, st.Passed, turn.Wake, turn.Allowed, turn.Do.Kind)
 		if turn.Do.Kind == restart.ActSave {

@@ -74,9 +74,10 @@ const (
 
 	short, long = 1100 * time.Millisecond, 31 * time.Second // what time passes by
 
-	startTimeout    = 60 * time.Second
-	progressTimeout = 60 * time.Second
-	takeoverAfter   = 60 * time.Second
+	// Shorter than a long while: what is merged by the class of its age must get older by one.
+	startTimeout    = 30 * time.Second
+	progressTimeout = 30 * time.Second
+	takeoverAfter   = 30 * time.Second
 )
 
 func (o *config) zone(i int) string {
@@ -103,6 +104,14 @@ func (o *config) votes(i int) bool { return slices.Contains(o.voters, i+1) }
 
 // hash is the name of a version: 0 is what was there before.
 func hash(v int8) string { return [...]string{"v0", "v1", "v2", "v3", "v4"}[v] }
+
+// versionOf is the version that a hash, or a target, names.
+func versionOf(target string) int8 {
+	if len(target) < 2 {
+		return none
+	}
+	return int8(target[1] - '0')
+}
 
 func (x *explorer) version(v int8) *version {
 	if v == 0 {

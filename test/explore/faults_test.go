@@ -42,7 +42,7 @@ var faults = []fault{
 		}
 		x.crash(w, i, true, false)
 		return true
-	}, nil},
+	}, startByHand},
 	{"kill", func(x *explorer, w *world, i int) bool {
 		b := &w.b[i]
 		if !b.has(up) {
@@ -136,7 +136,7 @@ var faults = []fault{
 	on("bad edit", edit, true),
 	on("log directory offline", storage, true),
 	on("cut off", cutOff, false),
-	on("voter behind", late, false),
+	on("voter behind", late, true),
 	{"dynamic configuration", onIfReady(dynamic), off(dynamic)},
 	{"settings dropped", onIfReady(dropped), off(dropped)},
 	{"empty view", onIfReady(blank), off(blank)},
@@ -217,6 +217,9 @@ func onIfReady(f flags) func(*explorer, *world, int) bool {
 			return false
 		}
 		w.b[i].set(f)
+		if f == dropped {
+			w.b[i].set(struck)
+		}
 		w.fresh[newHarm] = 0
 		return true
 	}

@@ -14,7 +14,7 @@ func (x *explorer) begin() world {
 		w.fresh[k] = old
 	}
 	for i := range x.o.n {
-		w.b[i] = broker{is: up | ready | listed | inSync, gone: old}
+		w.b[i] = broker{is: up | ready | listed | inSync, gone: old, back: old}
 		v := &vm{i: int8(i), now: start, good: none, manifest: 1}
 		if x.o.oneByOne {
 			v.manifest = none

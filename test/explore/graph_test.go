@@ -17,7 +17,8 @@ type graph struct {
 	worlds []world
 	parent []int32
 	by     []event
-	// edges of state n are to[first[n]:first[n+1]]; forced ones are left out, since a good end must not need them.
+	// edges of state n are to[first[n]:first[n+1]], twice the number of the state, plus 1 where somebody has
+	// something to do at once. Forced ones are left out, since a good end must not need them.
 	to    []int32
 	first []uint32
 	goals []int32
@@ -88,7 +89,7 @@ func explore(o config, watch watcher) (*graph, string) {
 		if g.x.good(&w) {
 			g.goals = append(g.goals, int32(n))
 		}
-		g.x.next(&w, func(e event, after *world, broken string) {
+		g.x.next(&w, func(e event, urgent bool, after *world, broken string) {
 			if broken != "" && wrong == "" {
 				wrong = fmt.Sprintf("%s\n%s", broken, g.trace(int32(n), e))
 			}
@@ -101,7 +102,7 @@ func explore(o config, watch watcher) (*graph, string) {
 			}
 			delayed := g.x.delay >= 0 && after.left[g.x.delay] < w.left[g.x.delay]
 			if !e.forced() && !delayed {
-				g.to = append(g.to, to)
+				g.to = append(g.to, to<<1|int32(one(urgent)))
 			}
 		})
 		if o.limit > 0 && len(g.worlds) >= o.limit {
@@ -113,6 +114,9 @@ func explore(o config, watch watcher) (*graph, string) {
 	if wrong == "" && !g.full {
 		wrong = g.stuck()
 	}
+	if wrong == "" && !g.full {
+		wrong = g.restless()
+	}
 	return g, wrong
 }
 
@@ -120,7 +124,7 @@ func explore(o config, watch watcher) (*graph, string) {
 func (g *graph) stuck() string {
 	count := make([]uint32, len(g.worlds)+1)
 	for _, to := range g.to {
-		count[to+1]++
+		count[to>>1+1]++
 	}
 	for n := range g.worlds {
 		count[n+1] += count[n]
@@ -128,8 +132,8 @@ func (g *graph) stuck() string {
 	from, at := make([]int32, len(g.to)), slices.Clone(count)
 	for n := range g.worlds {
 		for _, to := range g.to[g.first[n]:g.first[n+1]] {
-			from[at[to]] = int32(n)
-			at[to]++
+			from[at[to>>1]] = int32(n)
+			at[to>>1]++
 		}
 	}
 	can := make([]bool, len(g.worlds))
@@ -168,6 +172,38 @@ func (g *graph) stuck() string {
 		g.trace(int32(first)), g.x.tell(&g.worlds[first]), g.trace(int32(last)), g.x.tell(&g.worlds[last]))
 }
 
+// restless returns a state that comes again without any time passing: somebody tries something for ever.
+func (g *graph) restless() string {
+	open := make([]int32, len(g.worlds)) // edges to a state that are not known to end
+	for _, to := range g.to {
+		open[to>>1] += to & 1
+	}
+	var queue []int32
+	for n, k := range open {
+		if k == 0 {
+			queue = append(queue, int32(n))
+		}
+	}
+	for len(queue) > 0 {
+		n := queue[len(queue)-1]
+		queue = queue[:len(queue)-1]
+		for _, to := range g.to[g.first[n]:g.first[n+1]] {
+			if to&1 == 0 {
+				continue
+			}
+			if open[to>>1]--; open[to>>1] == 0 {
+				queue = append(queue, to>>1)
+			}
+		}
+	}
+	for n, k := range open {
+		if k > 0 {
+			return fmt.Sprintf("what is tried here is tried again without a pause:\n%s%s", g.trace(int32(n)), g.x.tell(&g.worlds[n]))
+		}
+	}
+	return ""
+}
+
 // trace tells the way to a state, and one event more.
 func (g *graph) trace(n int32, last ...event) string {
 	var way []int32
@@ -186,7 +222,7 @@ func (g *graph) trace(n int32, last ...event) string {
 		default:
 			return out.String()
 		}
-		g.x.next(&g.worlds[at], func(f event, after *world, _ string) {
+		g.x.next(&g.worlds[at], func(f event, _ bool, after *world, _ string) {
 			if f == e {
 				fmt.Fprintf(&out, "  %s\n", g.x.line(&g.worlds[at], e, after))
 			}

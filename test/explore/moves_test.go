@@ -30,8 +30,7 @@ func (x *explorer) step(i int, id, view int32, l local) step {
 	if s, ok := x.stepped[k]; ok {
 		return s
 	}
-	before := x.vms[id]
-	v := *before
+	v := *x.vms[id]
 	v.now = v.now.Add(instant)
 	v.a.Notice(agent.Stale{Unit: true, Files: true}) // as their signals say
 	if needs := v.a.Needs(v.now); needs.Unit && needs.Files {
@@ -65,15 +64,25 @@ func (x *explorer) step(i int, id, view int32, l local) step {
 		v.allowed = x.bits(t.Allowed)
 	}
 	s := step{post: -1}
-	if !x.o.post {
+	if c := v; x.o.post {
+		if p := x.publish(&c, l.log); p < 0 || x.known(p, view) {
+			v = c // others would learn nothing from it
+		}
+	} else {
 		s.post = x.publish(&v, l.log)
 	}
 	if x.watch != nil {
-		x.watch(x, i, f.View, before, &v, t)
+		x.watch(i, &v, t)
 	}
 	s.vm = x.intern(&v)
 	x.stepped[k] = s
 	return s
+}
+
+// known is true if a view has a status already, but for its words.
+func (x *explorer) known(post, view int32) bool {
+	st, ok := x.views[view].Statuses[x.posts[post].Broker]
+	return ok && x.internPost(st) == post
 }
 
 // publish takes the status that the agent wants to have appended, at once.
@@ -309,7 +318,7 @@ func (x *explorer) effectAppend(w *world, i int, lost bool) {
 func (x *explorer) note(w *world, i int, was, is int32) {
 	before, after := x.views[was], x.views[is]
 	for key := range after.Halts {
-		if _, ok := before.Halts[key]; !ok && key == hash(w.given) {
+		if _, ok := before.Halts[key]; !ok {
 			w.fresh[newHalt] = 0
 		}
 	}
@@ -396,7 +405,7 @@ func (x *explorer) elect(w *world) {
 	if votes < len(x.o.voters)/2+1 {
 		leader = noBroker
 	}
-	w.leader = leader
+	w.leader, w.fresh[newLeader] = leader, 0
 }
 
 // launch starts a process on what server.properties says now.
@@ -410,7 +419,7 @@ func (x *explorer) launch(w *world, i int) {
 		w.victims |= 1 << i
 	}
 	if b.has(drops) {
-		b.set(dropped)
+		b.set(dropped | struck)
 	}
 	x.elect(w)
 }
@@ -483,22 +492,25 @@ func (x *explorer) revive(w *world, i int) {
 func (x *explorer) pass(w *world, d time.Duration) {
 	for i := range x.o.n {
 		w.vm[i] = x.move(moveKey{kind: 't', arg: uint32(d / time.Millisecond), vm: w.vm[i], view: -1}, func(v *vm, _ *moved) { v.now = v.now.Add(d) }).vm
-		if b := &w.b[i]; d == long {
-			b.gone = old
-		} else if b.gone < old {
-			b.gone++
+		b := &w.b[i]
+		b.gone, b.back = older(b.gone, d), older(b.back, d)
+		if d == long && b.has(up) && !b.has(ready) {
+			b.set(struck) // it takes too long to start
 		}
 	}
 	for k := range w.fresh {
-		if d == long {
-			w.fresh[k] = old
-		} else if w.fresh[k] < old {
-			w.fresh[k]++
-		}
+		w.fresh[k] = older(w.fresh[k], d)
 	}
 	if x.o.silence && d == long && w.idle < 5 {
 		w.idle++
 	}
+}
+
+func older(age uint8, d time.Duration) uint8 {
+	if d == long {
+		return old
+	}
+	return min(age+1, old)
 }
 
 func contains(text, part string) bool { return strings.Contains(text, part) }

@@ -78,12 +78,12 @@ func (x *explorer) label(e event) string {
 
 // next yields every event that may happen in a world, and the world after it. A promise that the event
 // breaks is named.
-func (x *explorer) next(w *world, yield func(e event, after *world, broken string)) {
+func (x *explorer) next(w *world, yield func(e event, urgent bool, after *world, broken string)) {
 	quiet := true
 	give := func(kind eventKind, arg int, urgent bool, after *world, broken string) {
 		quiet = quiet && !urgent
 		x.settle(w, after)
-		yield(event{kind, uint8(arg)}, after, broken)
+		yield(event{kind, uint8(arg)}, urgent, after, broken)
 	}
 	for i := range x.o.n {
 		x.nextOfAgent(w, i, give)
@@ -112,8 +112,7 @@ func (x *explorer) next(w *world, yield func(e event, after *world, broken strin
 }
 
 // nextOfTime lets time pass where nobody has anything to do; and from the budget of delays, although
-// somebody has. A long while passes only where nobody has anything to do after a short one either: an
-// agent that waits decides again within seconds.
+// somebody has.
 func (x *explorer) nextOfTime(w *world, quiet bool, give giver) {
 	c := *w
 	if !quiet {
@@ -125,21 +124,12 @@ func (x *explorer) nextOfTime(w *world, quiet bool, give giver) {
 	d := c
 	x.pass(&c, short)
 	give(passes, 0, false, &c, "")
-	if !quiet || x.quiet(&c) {
-		x.pass(&d, long)
-		give(passes, 1, false, &d, "")
+	x.pass(&d, long)
+	broken := ""
+	if x.settle(w, &d); quiet && d == *w {
+		broken = x.truth(w)
 	}
-}
-
-// quiet is true if nobody has anything to do.
-func (x *explorer) quiet(w *world) bool {
-	quiet := true
-	for i := range x.o.n {
-		see := func(_ eventKind, _ int, urgent bool, _ *world, _ string) { quiet = quiet && !urgent }
-		x.nextOfAgent(w, i, see)
-		x.nextOfBroker(w, i, see)
-	}
-	return quiet
+	give(passes, 1, false, &d, broken)
 }
 
 // settle names equal worlds alike.
@@ -196,15 +186,14 @@ func (x *explorer) nextOfAgent(w *world, i int, give giver) {
 			give(actsUnheard, i, false, &c, "")
 		}
 	}
-	if x.o.post && !v.dead && !v.a.PostAt().IsZero() && x.logUp(w) {
-		k := moveKey{kind: 'o', i: int8(i), vm: w.vm[i], view: -1}
-		var post int32
-		m := x.move(k, func(v *vm, m *moved) { m.view = x.publish(v, true) })
-		post = m.view
-		c := *w
-		c.vm[i] = m.vm
-		x.commit(&c, post)
-		give(posts, i, true, &c, "")
+	if x.o.post && !v.dead && x.logUp(w) {
+		m := x.move(moveKey{kind: 'o', i: int8(i), vm: w.vm[i], view: -1}, func(v *vm, m *moved) { m.view = x.publish(v, true) })
+		if m.view >= 0 {
+			c := *w
+			c.vm[i] = m.vm
+			x.commit(&c, m.view)
+			give(posts, i, true, &c, "")
+		}
 	}
 }
 
@@ -217,6 +206,9 @@ func (x *explorer) nextOfBroker(w *world, i int, give giver) {
 		d := &c.b[i]
 		d.set(ready | listed)
 		d.clear(taken)
+		if x.vms[w.vm[i]].disk.Stage == restart.StageUndo {
+			d.back = 0
+		}
 		give(answers, i, true, &c, "")
 	case b.has(up) && !b.has(ready) && bad != "hangs":
 		c := *w
@@ -237,7 +229,6 @@ func (x *explorer) nextOfBroker(w *world, i int, give giver) {
 			if w.b[n].has(ready | listed | inSync) {
 				c := *w
 				c.b[i].set(inSync)
-				c.b[i].gone = old
 				give(syncs, i, true, &c, "")
 				break
 			}
@@ -262,7 +253,6 @@ func (x *explorer) nextOfCluster(w *world, give giver) {
 	if int(w.given) < len(x.o.versions) {
 		c := *w
 		c.given++
-		c.fresh[newHalt] = old
 		if !x.o.oneByOne {
 			for i := range x.o.n {
 				x.take(&c, i)

@@ -18,6 +18,7 @@ type takedown struct {
 	i    int
 	log  *restart.View
 	undo bool  // the way back from a bad manifest
+	m    int8  // the manifest in force when it was decided on
 	down uint8 // other brokers that are down, as far as that can be known
 }
 
@@ -70,7 +71,10 @@ func (x *explorer) judge(w *world, i int) string {
 	if v.issued || v.now.Add(instant).After(v.do.NotAfter) || b.has(denied) || !b.has(up) {
 		return "" // it takes nothing down
 	}
-	t := takedown{explorer: x, w: w, v: v, b: b, i: i, log: x.views[w.log], undo: v.disk.Stage == restart.StageUndo}
+	t := takedown{explorer: x, w: w, v: v, b: b, i: i, log: x.views[w.log], undo: v.disk.Stage == restart.StageUndo, m: versionOf(v.a.Facts().Manifest.Hash)}
+	if t.undo && b.back < old {
+		return "" // it came back just now, and nobody can know
+	}
 	for n := range x.o.n {
 		if o := &w.b[n]; n != i && (o.has(taken) || !o.has(ready) && o.gone == old) {
 			t.down |= 1 << n
@@ -158,7 +162,7 @@ func (t takedown) controllerLast() string {
 	for n := range t.o.n {
 		o := &t.w.b[n]
 		_, _, claimed := t.log.Claim(int32(n + 1))
-		if n != t.i && o.has(up) && !o.any(taken|struck) && !claimed && !t.let() && !t.same(o.runs, t.v.manifest) && t.vms[t.w.vm[n]].manifest == t.v.manifest {
+		if n != t.i && o.has(up) && !o.any(taken|struck) && !claimed && !t.let() && !t.same(o.runs, t.m) && t.w.fresh[newLeader] == old {
 			return fmt.Sprintf("it is the active controller, and broker %d is still to go", n+1)
 		}
 	}
@@ -247,7 +251,7 @@ func (t takedown) fewVictims() string {
 }
 
 func (t takedown) refusedBefore() string {
-	switch m := t.v.manifest; {
+	switch m := t.m; {
 	case t.undo || m == none:
 	case t.version(m).refusedBy == t.i+1:
 		return "it cannot take the manifest"
@@ -269,17 +273,17 @@ func (t takedown) harmless() string {
 }
 
 func (t takedown) needed() string {
-	if !t.undo && t.same(t.b.runs, t.v.file) && len(t.log.Requests) == 0 && !t.v.disk.Hidden {
+	if !t.undo && t.b.gone == old && t.version(t.b.runs).bad == "" && t.same(t.b.runs, t.v.file) && len(t.log.Requests) == 0 && !t.v.disk.Hidden {
 		return "it runs what its file says, and nobody asked for a restart"
 	}
 	return ""
 }
 
 func (t takedown) probesClosed() string {
-	if t.v.manifest == none || t.undo {
+	if t.m == none || t.undo {
 		return ""
 	}
-	for _, name := range t.version(t.v.manifest).absent {
+	for _, name := range t.version(t.m).absent {
 		if t.log.Active[name] {
 			return fmt.Sprintf("the log allows the probes of %s, which is being removed", name)
 		}
@@ -319,7 +323,7 @@ func (x *explorer) after(w, c *world, i int) string {
 	}
 	if before.do.Kind == restart.ActSave && !b.has(full) && before.a.Facts().Journal.Stage == restart.StageProve && v.disk.Stage == restart.StageNone && !v.disk.Unproven {
 		switch {
-		case b.has(up) && (!x.same(b.runs, v.file) || x.version(b.runs).bad != "") && !b.has(dynamic):
+		case b.has(up) && (!x.same(b.runs, versionOf(before.disk.Target)) || x.version(b.runs).bad != "") && !b.has(dynamic):
 			return fmt.Sprintf("promise 5, proof: broker %d is taken for proved and runs %s", i+1, hash(b.runs))
 		case !b.has(inSync) && b.gone == old:
 			return fmt.Sprintf("promise 5, proof: broker %d is taken for proved and is not in sync", i+1)

@@ -33,6 +33,7 @@ type broker struct {
 	inv  uint8 // the process's invocation
 	gone uint8 // how long ago it last went by itself: see old
 	ends uint8 // the service manager's own restarts
+	back uint8 // how long ago it last answered although its agent was about to restart it
 }
 
 type flags uint32
@@ -77,12 +78,13 @@ const old = 3
 type news int
 
 const (
-	newPause    news = iota
-	newHalt          // of the manifest in force
-	newForeign       // a record that nobody can read
-	newRelease       // a claim was deleted by somebody else than who held it
-	newManifest      // some agent has another manifest
-	newHarm          // what a restart would do beyond itself
+	newPause news = iota
+	newHalt
+	newForeign  // a record that nobody can read
+	newRelease  // a claim was deleted by somebody else than who held it
+	newManifest // some agent has another manifest
+	newHarm     // what a restart would do beyond itself
+	newLeader   // of the quorum
 	newsKinds
 )
 
@@ -112,8 +114,8 @@ type vm struct {
 
 const none = -1
 
-// watcher is shown each decision: what was known, and what comes of it.
-type watcher func(x *explorer, i int, view *restart.View, before, after *vm, t agent.Turn)
+// watcher is shown each decision, and the VM after it.
+type watcher func(i int, after *vm, t agent.Turn)
 
 // explorer numbers what it has seen.
 type explorer struct {
