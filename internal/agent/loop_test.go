@@ -407,8 +407,8 @@ func TestLoopTakesTheHoldOver(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld()
 				w.journal = restart.Journal{
-					Version: restart.JournalVersion, Stage: c.step, Target: "h1", Listeners: map[string]string{"EXTERNAL": "x"},
-					Invocation: w.process, Started: time.Now().Add(-c.ago),
+					Version: restart.JournalVersion, Stage: c.step, Intent: restart.Intent{Target: "h1", Listeners: map[string]string{"EXTERNAL": "x"}},
+					Followed: restart.Followed{Invocation: w.process, Started: time.Now().Add(-c.ago)},
 				}
 				ctx, cancel := context.WithCancel(t.Context())
 				l := w.loop(nil)

@@ -151,7 +151,7 @@ func FuzzStateDir(f *testing.F) {
 		if good := contents(t, filepath.Join(s.StateDir, lastGoodName)); applied == nil && unproven == nil && !bytes.Equal(good, []byte(brokerFile)) {
 			t.Fatalf("the last good copy is %q", good)
 		}
-		if err := files.SaveJournal(restart.Journal{Version: restart.JournalVersion, Unproven: true}); err != nil {
+		if err := files.SaveJournal(restart.Journal{Version: restart.JournalVersion, FileState: restart.FileState{Unproven: true}}); err != nil {
 			t.Fatal(err)
 		}
 		_ = files.Restore() // without a last good copy there is none to restore
@@ -178,7 +178,7 @@ func TestUnprovenIsTheJournals(t *testing.T) {
 	}
 	apply := func(f *Files) {
 		t.Helper()
-		if err := errors.Join(f.SaveJournal(restart.Journal{Version: restart.JournalVersion, Unproven: true}), f.Apply(f.Manifest(restart.RunningFacts{}).Hash)); err != nil {
+		if err := errors.Join(f.SaveJournal(restart.Journal{Version: restart.JournalVersion, FileState: restart.FileState{Unproven: true}}), f.Apply(f.Manifest(restart.RunningFacts{}).Hash)); err != nil {
 			t.Fatal(err)
 		}
 	}

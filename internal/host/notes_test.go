@@ -70,7 +70,7 @@ func TestRewrites(t *testing.T) {
 	put(brokerFile)
 	look(3, "INFO", "somebody else changed")
 	apply()
-	if err := f.SaveJournal(restart.Journal{Version: restart.JournalVersion, Unproven: true}); err != nil {
+	if err := f.SaveJournal(restart.Journal{Version: restart.JournalVersion, FileState: restart.FileState{Unproven: true}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Restore(); err != nil {

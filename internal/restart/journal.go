@@ -24,68 +24,88 @@ const (
 	StageNeedsOperator Stage = "needs_a_person" // put back, and the broker does not serve
 )
 
-// Journal is the durable local record of one agent.
+// Journal is the durable local record of one agent. Its parts have a lifetime each, and are reset as a whole.
 type Journal struct {
 	Version int   `json:"version"`
 	Stage   Stage `json:"step,omitempty"`
-	// Target, Listeners, Absent: what the restart under way is for, since the
-	// manifest may change before it has proved itself.
+	Intent
+	Origin
+	Followed
+	FileState
+	Failure
+	Past
+}
+
+// Intent is what server.properties is written for: the manifest may change before that has proved itself.
+type Intent struct {
 	Target    string            `json:"target,omitempty"`
 	Listeners map[string]string `json:"listeners,omitempty"`
 	Absent    []string          `json:"absent,omitempty"`
 	// RequestID is the rolling-restart request that the restart under way fulfils.
 	RequestID string `json:"request_id,omitempty"`
-	// Before is what the process ran before the restart: what a roll-back must bring back.
+}
+
+// Origin is what there was before the restart under way.
+type Origin struct {
+	// Before is what the process ran: what a rollback must bring back.
 	Before map[string]string `json:"before,omitempty"`
 	// BeforeUnknown is true where the broker was down and nobody knows what it
-	// ran before: a roll-back may bring back anything that serves.
+	// ran: a rollback may bring back anything that serves.
 	BeforeUnknown bool `json:"before_unknown,omitempty"`
-	// Hidden is true from when a value that no process shows, such as a password, may have
-	// been written to server.properties until a process that was started on it has proved itself.
-	Hidden bool `json:"hidden,omitempty"`
-	// Edits describes edits of others that server.properties had when the restart began and that
+	// Edits describes edits of others that server.properties had and that
 	// the process had not been started with; empty for none.
 	Edits string `json:"edits,omitempty"`
-	// DropNoted is the process whose dropped dynamic settings have halted the roll-out already.
-	DropNoted string `json:"drop_noted,omitempty"`
+}
+
+// Followed is the process that a restart is about.
+type Followed struct {
 	// Invocation is the process that is to go (StageRestart, StageUndo), or the one that has come (StageProve, StageProveUndo).
 	Invocation string `json:"invocation,omitempty"`
 	// Started is when the stage began: for a while after it a new agent process still lets the probes hold their ports.
 	Started time.Time `json:"started,omitzero"`
-	// Unproven is true while server.properties may be one that no process has
-	// proved: a process that anybody starts on it has to prove itself.
-	Unproven bool `json:"unproven,omitempty"`
-	// Prior is what server.properties was written for before it was to be written for Target, where
-	// no process had proved that: a process that is started before the write runs that one.
-	Prior *Intent `json:"prior,omitempty"`
-	// Why is the cause of a failure.
-	Why string `json:"why,omitempty"`
-	// Failed is the hash of the manifest that failed on this broker; it is not tried again before an operator's word.
-	Failed string `json:"failed,omitempty"`
-	// Halted is true once the halt for the failure, which may still be being undone,
-	// was read back from the log: if it is gone later, an operator has taken it back.
-	Halted bool `json:"halted,omitempty"`
 	// Starts counts the processes seen since StageProve began, to notice one that keeps ending.
 	Starts int `json:"starts,omitempty"`
 	// Restarts is the service manager's count when the proof began: more of them are a failure.
 	Restarts int `json:"restarts,omitempty"`
+}
+
+// FileState is what is not proved of server.properties.
+type FileState struct {
+	// Unproven is true while server.properties may be one that no process has
+	// proved: a process that anybody starts on it has to prove itself.
+	Unproven bool `json:"unproven,omitempty"`
+	// Hidden is true from when a value that no process shows, such as a password, may have
+	// been written to server.properties until a process that was started on it has proved itself.
+	Hidden bool `json:"hidden,omitempty"`
+	// Prior is what server.properties was written for before it was to be written for Target, where
+	// no process had proved that: a process that is started before the write runs that one.
+	Prior *Intent `json:"prior,omitempty"`
+}
+
+// Failure is a restart that failed here.
+type Failure struct {
+	// Why is its cause, for people.
+	Why string `json:"why,omitempty"`
+	// Failed is the hash of the manifest; it is not tried again before an operator's order.
+	Failed string `json:"failed,omitempty"`
+	// Halted is true once our halt record was read back from the log, which may be while the rollback is
+	// still running: if the record is gone later, an operator has resumed the roll-out.
+	Halted bool `json:"halted,omitempty"`
+}
+
+// Past is what outlives a restart.
+type Past struct {
 	// Passed is the last target this broker was restarted for cleanly.
 	Passed string `json:"passed,omitempty"`
 	// Request is the last rolling-restart request this broker has fulfilled.
 	Request string `json:"request,omitempty"`
 	// Served is true once this agent has seen its broker run: from then on a
-	// broker that is down is not configured behind the others' back.
+	// broker that is down is not configured without the others' agreement.
 	Served bool `json:"served,omitempty"`
 	// Active lists the listeners whose probes had been opened on all brokers.
 	Active []string `json:"active,omitempty"`
-}
-
-// Intent is what server.properties is written for.
-type Intent struct {
-	Target    string            `json:"target"`
-	Listeners map[string]string `json:"listeners,omitempty"`
-	Absent    []string          `json:"absent,omitempty"`
-	RequestID string            `json:"request_id,omitempty"`
+	// DropNoted is the process whose dropped dynamic settings have halted the roll-out already.
+	DropNoted string `json:"drop_noted,omitempty"`
 }
 
 // unchanged is true if the restart under way changes nothing in what the process is started with.

@@ -15,7 +15,7 @@ var unkeyed = map[string]string{
 	"walkMemory.unprotected": "it follows from the observation",
 	"walkMemory.at":          "it is that of the observation",
 	"heard.seen":             "it comes with the view, which has a key of its own",
-	"Journal.Started":        "only whether the restart still counts as planned",
+	"Followed.Started":       "only whether the restart still counts as planned",
 	"Status.Since":           "it is only shown",
 	"Status.Agent":           "it is only shown",
 	"Reason.About":           "it is only shown",
@@ -49,7 +49,7 @@ func TestKeysForgetNoField(t *testing.T) {
 	m.mem.stage = stageMemory{stage: StageProve, moving: "1", at: now, movedAt: now} // else their times decide nothing
 	m.mem.process.at = now.Add(-2 * time.Hour)
 	m.mem.log.heard = map[int32]heard{2: {at: now}}
-	j := &Journal{Prior: &Intent{}}
+	j := &Journal{FileState: FileState{Prior: &Intent{}}}
 	v := NewView()
 	v.Clock = now
 	v.Statuses[1], v.Halts["h"], v.Claims, v.Requests, v.Pause = Status{Seen: now}, Halt{}, []Claim{{}}, []Request{{}}, &Pause{}

@@ -14,7 +14,7 @@ func claiming() Facts {
 	f.Cluster.Quorum.Leader = 3
 	f.Manifest.Listeners, f.Manifest.FileChanges = map[string]string{"EXTERNAL": "x"}, true
 	f.Running = RunningFacts{At: f.Now, Listeners: map[string]string{"INTERNAL": "i"}}
-	f.Journal = Journal{Version: JournalVersion, Served: true}
+	f.Journal = Journal{Version: JournalVersion, Past: Past{Served: true}}
 	for _, id := range []int32{2, 3} {
 		f.Log.View.Statuses[id] = Status{Broker: id, Cluster: "c", Manifest: "h", Target: "h", Phase: PhaseWaiting, Drift: true, Up: true, Seen: f.Now}
 	}
@@ -524,7 +524,7 @@ func TestClaimOfALostLife(t *testing.T) {
 	if d := settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageApply {
 		t.Errorf("%q, %+v", d.Do.Kind, d.Status.Reason)
 	}
-	f.Journal = Journal{Version: JournalVersion, Served: true, Target: "h"}
+	f.Journal = Journal{Version: JournalVersion, Past: Past{Served: true}, Intent: Intent{Target: "h"}}
 	if keys := appends(machine(), &f); !slices.Contains(keys, f.Log.View.Claims[0].Key) {
 		t.Errorf("a claim that the journal knows is not given back: %v", keys)
 	}

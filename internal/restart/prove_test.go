@@ -14,7 +14,10 @@ func proving() Facts {
 	f.Running = RunningFacts{At: f.Now, Listeners: map[string]string{"EXTERNAL": "x"}}
 	f.Cluster.At = f.Now
 	f.Probes = map[string]ProbeFacts{"EXTERNAL": {At: f.Now, Serving: true, Open: true}}
-	f.Journal = Journal{Version: JournalVersion, Stage: StageProve, Target: "h", Listeners: f.Manifest.Listeners, Invocation: "i", Starts: 1, Started: f.Now.Add(-time.Second)}
+	f.Journal = Journal{
+		Version: JournalVersion, Stage: StageProve, Intent: Intent{Target: "h", Listeners: f.Manifest.Listeners},
+		Followed: Followed{Invocation: "i", Starts: 1, Started: f.Now.Add(-time.Second)},
+	}
 	return f
 }
 

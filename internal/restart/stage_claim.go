@@ -78,24 +78,25 @@ func (s *round) begin() *Decision {
 // whoever starts a process on it, that process has to prove itself.
 func (s *round) intend(j *Journal) {
 	if j.Unproven && j.Target != "" && manifestOf(j.Target) != s.f.Manifest.Hash {
-		j.Prior = &Intent{j.Target, j.Listeners, j.Absent, j.RequestID}
+		prior := j.Intent
+		j.Prior = &prior
 	}
-	j.Target, j.Listeners, j.Absent, j.RequestID = s.target, s.f.Manifest.Listeners, s.f.Manifest.Absent, ""
+	j.Intent = Intent{Target: s.target, Listeners: s.f.Manifest.Listeners, Absent: s.f.Manifest.Absent}
 	if q := s.v.Request(); q != nil {
 		j.RequestID = q.ID
 	}
-	j.Before, j.BeforeUnknown = map[string]string{}, s.f.Running.Listeners == nil
+	j.Origin = Origin{Before: map[string]string{}, BeforeUnknown: s.f.Running.Listeners == nil}
 	for _, name := range slices.AppendSeq(slices.Clone(j.Absent), maps.Keys(j.Listeners)) {
 		if had, ok := s.f.Running.Listeners[name]; ok {
 			j.Before[name] = had
 		}
 	}
-	j.Hidden = j.Hidden || s.f.Manifest.HiddenChanges
-	j.Edits = ""
 	if list := s.f.Manifest.Pending; len(list) > 0 {
 		j.Edits = editText(list[0]) + andMore(list)
 	}
-	j.Invocation, j.Why, j.Starts, j.Started, j.Unproven = s.f.Unit.Invocation, "", 0, s.f.Now, true
+	j.Followed = Followed{Invocation: s.f.Unit.Invocation, Started: s.f.Now}
+	j.Hidden = j.Hidden || s.f.Manifest.HiddenChanges
+	j.Unproven, j.Why = true, ""
 }
 
 // second holds back a claim beside another one, one that may be made just now, or a broker on

@@ -128,7 +128,7 @@ func (s *round) proved() *Decision {
 		if j.RequestID != "" {
 			j.Request = j.RequestID
 		}
-		j.Served, j.Unproven, j.Hidden, j.Prior, j.Failed, j.Halted, j.Why = true, false, false, nil, "", false, ""
+		j.Served, j.FileState, j.Failure = true, FileState{}, Failure{}
 	})
 }
 

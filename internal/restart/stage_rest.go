@@ -32,7 +32,7 @@ func (s *round) proveHandStart() *Decision {
 	return s.saveStage(StageProve, PhaseStarting, because(CodeStarting, "the broker was started on the new server.properties"), func(j *Journal) {
 		s.follow(j, f.Unit.Restarts)
 		if p := j.Prior; notWritten {
-			j.Target, j.Listeners, j.Absent, j.RequestID, j.Prior = p.Target, p.Listeners, p.Absent, p.RequestID, nil
+			j.Intent, j.Prior = *p, nil
 		}
 	})
 }
@@ -41,7 +41,7 @@ func (s *round) proveHandStart() *Decision {
 // yet: its own count where it may have started the process itself, and 0 after a restart that was asked for,
 // which sets the count back.
 func (s *round) follow(j *Journal, restarts int) {
-	j.Invocation, j.Starts, j.Started, j.Restarts = s.f.Unit.Invocation, 1, s.f.Now, restarts
+	j.Followed = Followed{Invocation: s.f.Unit.Invocation, Started: s.f.Now, Starts: 1, Restarts: restarts}
 }
 
 // noteActive keeps the journal's copy of the listeners whose probes were opened on all brokers.
@@ -79,7 +79,7 @@ func (s *round) noteHalt() *Decision {
 	case halted && !s.j.Halted:
 		return s.save(PhaseFailed, writingDown(), func(j *Journal) { j.Halted = true })
 	case !halted && s.j.Halted:
-		return s.save(s.phaseNow(), writingDown(), func(j *Journal) { j.Failed, j.Halted, j.Why = "", false, "" })
+		return s.save(s.phaseNow(), writingDown(), func(j *Journal) { j.Failure = Failure{} })
 	case !halted && !s.tooSoon(ActAppend):
 		h := s.newHalt(s.j.Failed)
 		p, r := PhaseFailed, because(CodeHalted, "telling everyone that the manifest failed here: %s", s.j.Why)

@@ -245,7 +245,7 @@ func (s *round) gone() []string {
 
 func (s *round) putBack() *Decision {
 	return s.saveStage(StageNone, PhaseFailed, because(CodeHalted, "put back and serving"), func(j *Journal) {
-		j.Failed, j.Unproven, j.Hidden, j.Prior = manifestOf(j.Target), false, false, nil
+		j.Failed, j.FileState = manifestOf(j.Target), FileState{}
 	})
 }
 

@@ -40,7 +40,7 @@ var mutants = []mutant{
 	{"a look from before the claim will do", "machine.go", `!s.f.Cluster.At.Before(s.m.mem.claim.at)`, `true`},
 	{"a full disk is hammered", "machine.go", "	if s.tooSoon(ActSave) {", "	if false {"},
 	{"a hidden value is forgotten", "machine.go", `s.f.Manifest.HiddenChanges || s.j.Hidden`, `s.f.Manifest.HiddenChanges`},
-	{"the file is not noted as unproven", "stage_claim.go", `s.f.Unit.Invocation, "", 0, s.f.Now, true`, `s.f.Unit.Invocation, "", 0, s.f.Now, false`},
+	{"the file is not noted as unproven", "stage_claim.go", `j.Unproven, j.Why = true, ""`, `j.Unproven, j.Why = false, ""`},
 	{"what somebody started on the new file is not proved", "rules.go", `	{"prove what somebody has started", (*round).proveHandStart},`, ``},
 	{"the claim is kept for ever", "stage_rest.go", `if !held || s.tooSoon(ActAppend) ||`, `if true || !held || s.tooSoon(ActAppend) ||`},
 	{"a dynamic configuration is overlooked", "vetoes.go", `if len(s.f.Running.Dynamic) == 0 {`, `if true {`},
@@ -72,7 +72,7 @@ var mutants = []mutant{
 				list`},
 	{"a log directory that is offline is overlooked", "vetoes.go", `if f := s.storage(); f != "" {`, `if f := s.storage(); f != "" && false {`},
 	{"the right to restart is not asked for", "vetoes.go", `if s.f.Right.Denied == "" {`, `if true {`},
-	{"the failure is forgotten with the life", "stage_undo.go", `j.Failed, j.Unproven, j.Hidden, j.Prior = manifestOf(j.Target), false, false, nil`, `j.Unproven, j.Hidden, j.Prior = false, false, nil`},
+	{"the failure is forgotten with the life", "stage_undo.go", `j.Failed, j.FileState = manifestOf(j.Target), FileState{}`, `j.FileState = FileState{}`},
 }
 
 // TestMutantsApply keeps the list up to date: each still finds its place.
