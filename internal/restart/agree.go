@@ -59,7 +59,7 @@ func (s *round) sameManifest(id int32, st Status) *Reason {
 		return because(CodeManifestDiffers, "the agent of broker %d serves cluster %q, this one %q; one of the manifests belongs to "+
 			"another cluster", id, st.Cluster, m.Cluster).of(id)
 	case st.Manifest != m.Hash && st.ManifestFault != "":
-		return because(CodeManifestDiffers, "broker %d does not accept its newest manifest (%s); mend it there", id, st.ManifestFault).of(id)
+		return because(CodeManifestDiffers, "broker %d does not accept its newest manifest (%s); correct it there", id, st.ManifestFault).of(id)
 	case st.Manifest == "":
 		return because(CodeManifestDiffers, "broker %d has no manifest yet; copy this one (%s) there", id, Short(m.Hash)).of(id)
 	case st.Manifest != m.Hash:
@@ -141,7 +141,7 @@ func (s *round) before(a int32, aUp bool, b int32, bUp bool) bool {
 // the order is done, or goes at the same time in the same zone, or may do so.
 func (s *round) turn() *Reason {
 	ahead := s.ahead()
-	if len(ahead) == 0 || s.beside(ahead) {
+	if len(ahead) == 0 || s.withAll(ahead) {
 		return nil
 	}
 	st := s.v.Statuses[ahead[0]]
@@ -176,10 +176,10 @@ func (s *round) ahead() []int32 {
 	return out
 }
 
-// beside is true if this broker may be away together with all of those before it.
+// withAll is true if this broker may be down together with all of those before it.
 // It need not wait for their claims then: in a zone of a hundred brokers, one claim
 // after the other would take longer than the restarts.
-func (s *round) beside(ahead []int32) bool {
+func (s *round) withAll(ahead []int32) bool {
 	self := s.rank(s.m.opts.Self, s.up())
 	for _, id := range ahead {
 		if !s.together(id) || s.rank(id, s.v.Statuses[id].Up) != self {
@@ -189,7 +189,7 @@ func (s *round) beside(ahead []int32) bool {
 	return len(ahead) < s.maxUnavailable() && s.blocked(s.down(ahead)) == nil
 }
 
-// together is true if two brokers may be away at the same time as far as the manifest is
+// together is true if two brokers may be down at the same time as far as the manifest is
 // concerned. The first broker of a roll-out goes alone: a bad manifest must not take a zone down.
 func (s *round) together(id int32) bool {
 	return s.maxUnavailable() > 1 && s.zone(id) != "" && s.zone(id) == s.zone(s.m.opts.Self) && s.shown()

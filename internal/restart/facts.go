@@ -246,7 +246,7 @@ type ClusterFacts struct {
 	Brokers []int32
 }
 
-// BrokerView is the cluster in the eyes of one broker.
+// BrokerView is the cluster as one broker sees it.
 type BrokerView struct {
 	Broker int32
 	Alive  []int32 // registered and not fenced, ascending
@@ -298,7 +298,7 @@ type ProbeFacts struct {
 	Why     string // why not
 	Open    bool
 	// Balancer is true when probes arrived in the minute before the port was last closed
-	// or held through a restart, so that a load balancer is known to watch this port.
+	// or held through a restart, so a load balancer is known to watch this port.
 	Balancer bool
 	// Answered counts the probes answered since the port was last opened, or since
 	// the listener was last found serving where the port was held all the time.

@@ -49,7 +49,7 @@ func (s *round) gateBrokers(counted []away) *Reason {
 		down = append(down, id)
 	}
 	if !s.inAny(s.m.opts.Self) || len(down)+len(counted)+1 <= s.maxUnavailable() {
-		return nil // a broker that is away already takes nothing away
+		return nil // a broker that is down already removes nothing
 	}
 	if len(down) > 0 {
 		return because(CodeGateBrokers, "broker %s is down; nothing is restarted until it is back%s", ids(down), s.why(down[0])).of(down[0])
@@ -60,7 +60,7 @@ func (s *round) gateBrokers(counted []away) *Reason {
 	return nil
 }
 
-// why adds which partitions a broker that is away leaves short.
+// why adds which partitions a broker that is down leaves short.
 func (s *round) why(id int32) string {
 	if s.inAll(id) {
 		return ""
@@ -78,7 +78,7 @@ func (s *round) why(id int32) string {
 // noAnswer is true for a broker that should have answered and did not.
 func (s *round) noAnswer(id int32) bool { return slices.Contains(s.f.Cluster.NoAnswer, id) }
 
-// inAll is true for a broker that is alive in the eyes of every view, its own included if it was asked.
+// inAll is true for a broker that is alive in every view, its own included if it was asked.
 func (s *round) inAll(id int32) bool {
 	if s.noAnswer(id) {
 		return false
@@ -98,7 +98,7 @@ func (s *round) inAny(id int32) bool {
 // gatePartitions: no partition that this broker keeps in sync may come below
 // its min.insync.replicas, nor below the highest that a broker's file or a dynamic setting
 // asks for (Kafka drops dynamic settings at a start, and tells the controller's number to none), counting every claimed broker and every one that does
-// not answer as away, in the eyes of every view. A topic that can never pass is gateUnprotected's.
+// not answer as away, as every view shows it. A topic that can never pass is gateUnprotected's.
 func (s *round) gatePartitions(counted []away) *Reason {
 	for _, v := range s.f.Cluster.Views {
 		n, worst := 0, shortage{}
@@ -141,7 +141,7 @@ func (x shortage) name() string { return x.topic + "-" + strconv.Itoa(int(x.ID))
 
 // String says what is there and what is needed.
 func (x shortage) String() string {
-	text := fmt.Sprintf("%s has %d in-sync replicas (%s) and needs %d besides this broker", x.name(), len(x.ISR), ids(x.ISR), x.strict)
+	text := fmt.Sprintf("%s has %d in-sync replicas (%s) and needs %d without this broker", x.name(), len(x.ISR), ids(x.ISR), x.strict)
 	if x.strict > x.need {
 		text += fmt.Sprintf(" (its own setting is %d, and a file or a dynamic setting of a broker says %d)", x.need, x.strict)
 	}
@@ -201,17 +201,17 @@ func (s *round) unprotected() []string {
 }
 
 // gateUnprotected: a topic with no more replicas than min.insync.replicas cannot
-// be written while any of them is away; the manifest says whether that is accepted.
+// be written while any of them is down; the manifest says whether that is accepted.
 func (s *round) gateUnprotected([]away) *Reason {
 	if list := s.unprotected(); s.f.Manifest.RefuseUnprotected && len(list) > 0 {
-		return because(CodeGateUnprotected, "topic %s has no more replicas than min.insync.replicas, so that no restart can protect it; give it more, or set rollout.unprotected_topics: proceed", list[0])
+		return because(CodeGateUnprotected, "topic %s has no more replicas than min.insync.replicas, so no restart can protect it; give it more, or set rollout.unprotected_topics: proceed", list[0])
 	}
 	return nil
 }
 
 // gateQuorum: there must be an active controller, and a caught-up majority of
 // the voters must remain. That holds for a broker that is no voter, too: it
-// takes none away, and needs them to be let in again.
+// removes none, and needs them to be let in again.
 func (s *round) gateQuorum(counted []away) *Reason {
 	q := s.f.Cluster.Quorum
 	switch {

@@ -67,22 +67,22 @@ func TestGates(t *testing.T) {
 		{"empty metadata", func(f *Facts) { f.Cluster.Views[1].Alive = nil }, CodeGateViews, "broker 3 answered with empty metadata"},
 		{"no topics at all", func(f *Facts) { f.Cluster.Views[1].Topics = nil }, CodeGateViews, "empty metadata"},
 		{"another broker down in one view", func(f *Facts) { f.Cluster.Views[0].Alive = []int32{1, 2} }, CodeGateBrokers, "broker 3 is down"},
-		{"another broker down, two may be away", func(f *Facts) {
+		{"another broker down, two may be down", func(f *Facts) {
 			f.Cluster.Views[0].Alive, f.Cluster.Views[1].Alive = []int32{1, 2}, []int32{1, 2}
 			f.Manifest.MaxUnavailable = 2
 		}, "", ""},
 		{"a broker of the table that never was", func(f *Facts) { f.Manifest.Zones[4] = "b" }, CodeGateBrokers, "broker 4 is down"},
 		{"a broker that is said to be alive and does not answer", func(f *Facts) { f.Cluster.NoAnswer = []int32{3} }, CodeGateBrokers, "broker 3 is down; nothing is restarted until it is back (it is registered, and does not answer)"},
-		{"does not answer, two may be away", func(f *Facts) {
+		{"does not answer, two may be down", func(f *Facts) {
 			f.Cluster.NoAnswer, f.Manifest.MaxUnavailable = []int32{3}, 2
 		}, CodeGatePartitions, "orders-0 has 3 in-sync replicas"},
-		{"does not answer, two may be away, nothing is kept", func(f *Facts) {
+		{"does not answer, two may be down, nothing is kept", func(f *Facts) {
 			f.Cluster.NoAnswer, f.Manifest.MaxUnavailable = []int32{3}, 2
 			for i := range f.Cluster.Views {
 				f.Cluster.Views[i].Topics = f.Cluster.Views[i].Topics[1:]
 			}
 		}, CodeGateQuorum, "not caught up: 3"},
-		{"this broker is away already", func(f *Facts) {
+		{"this broker is down already", func(f *Facts) {
 			for i := range f.Cluster.Views {
 				f.Cluster.Views[i].Alive = []int32{2}
 				for k := range 2 {
@@ -229,7 +229,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// Who may be away together with all those before it need not wait for their claims.
+// Who may be down together with all those before it need not wait for their claims.
 func TestTurn(t *testing.T) {
 	elsewhere := &Quorum{Leader: 7, Voters: []Voter{{7, 0}, {8, 0}, {9, 0}}}
 	first := func(f *Facts) {

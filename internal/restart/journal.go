@@ -18,10 +18,10 @@ const (
 	StageApply         Stage = "apply"          // the file may have been replaced
 	StageRestart       Stage = "restart"        // the unit may have been restarted
 	StageProve         Stage = "prove"          // the process has been restarted and must prove itself
-	StageRestore       Stage = "restore"        // failed: the last good file may have been put back
+	StageRestore       Stage = "restore"        // failed: the last good file may have been restored
 	StageUndo          Stage = "undo"           // the unit may have been restarted on the last good file
 	StageProveUndo     Stage = "prove_undo"     // the process runs the last good file and must prove itself
-	StageNeedsOperator Stage = "needs_a_person" // put back, and the broker does not serve
+	StageNeedsOperator Stage = "needs_a_person" // rolled back, and the broker does not serve
 )
 
 // Journal is the durable local record of one agent. Its parts have a lifetime each, and are reset as a whole.
@@ -125,7 +125,7 @@ func (j Journal) cause() Cause {
 	}
 }
 
-// resumeHold is how long after a restart began a new life of the agent still
+// resumeHold is how long after a restart began a new agent process still
 // lets the probes hold their ports.
 const resumeHold = 30 * time.Second
 

@@ -159,7 +159,7 @@ func (m *Machine) Decide(f *Facts) *Decision {
 	return d
 }
 
-// follow begins anew what belongs to a process or a stage that is another one now.
+// follow begins again what belongs to a process or a stage that is another one now.
 func (m *memory) follow(f *Facts) {
 	if f.Unit.Invocation != m.process.invocation {
 		m.process = processMemory{invocation: f.Unit.Invocation, at: f.Now, stoppedAt: m.process.stoppedAt, mayBeOld: !m.wrote.IsZero()}
@@ -263,7 +263,7 @@ func (s *round) wait(p Phase, r *Reason, wake time.Duration) *Decision {
 func (s *round) do(p Phase, r *Reason, a Action, wake time.Duration) *Decision {
 	if s.m.mem.shown.phase != p {
 		s.m.mem.shown.phase, s.m.mem.shown.since = p, s.f.Now
-		// After a restart of the agent the phase is older than this life.
+		// After a restart of the agent the phase is older than this agent process.
 		if old, ok := s.v.Statuses[s.m.opts.Self]; ok && s.m.mem.process.invocation == old.Invocation && old.Phase == p && old.Since.Before(s.f.Now) {
 			s.m.mem.shown.since = old.Since
 		}
@@ -374,7 +374,7 @@ func differs(running, want map[string]string, absent []string) string {
 	return ""
 }
 
-// others returns the brokers that there are beside this one, ascending, and
+// others returns the brokers that there are in addition to this one, ascending, and
 // whether that is known: from the manifest's table, and from the cluster.
 func (s *round) others() ([]int32, bool) {
 	known := s.f.Manifest.Table || len(s.f.Cluster.Brokers) > 0

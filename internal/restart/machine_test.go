@@ -170,7 +170,7 @@ func TestStoppedBrokerMustProveItself(t *testing.T) {
 	}
 }
 
-// Where nobody knows what a broker ran before it went down, a roll-back may
+// Where nobody knows what a broker ran before it went down, a rollback may
 // bring back anything that serves.
 func TestBeforeUnknown(t *testing.T) {
 	f := claiming()
@@ -205,8 +205,8 @@ func TestClocksDiffer(t *testing.T) {
 	}
 }
 
-// A claim is taken away from who was silent by the log's clock and for as long
-// as this life has listened.
+// A claim is removed whose agent was silent by the log's clock and for as long
+// as this agent process has listened.
 func TestTakeoverListensFirst(t *testing.T) {
 	f := claiming()
 	f.Log.View.Claims = nil
@@ -226,7 +226,7 @@ func TestTakeoverListensFirst(t *testing.T) {
 	}
 }
 
-// To forbid, an old look is enough: without a quorum every look takes so long
+// To forbid, an old observation is enough: without a quorum every observation takes so long
 // that none would ever be young enough.
 func TestBlockedNeedsNoFreshLook(t *testing.T) {
 	f := claiming()
@@ -304,8 +304,8 @@ func TestUndoAsksForWhatServesAgain(t *testing.T) {
 	}
 }
 
-// A process that does not come up on the last good file either needs a person,
-// also where something else has failed before: the log was away.
+// A process that does not come up on the last good file either needs an operator,
+// also where something else has failed before: the log could not be reached.
 func TestUndoThatDoesNotComeUp(t *testing.T) {
 	f := going(StageUndo)
 	f.Failed = map[ActionKind]ActionError{ActAppend: {Err: "no leader", At: f.Now, Count: 3}}
@@ -394,7 +394,7 @@ func TestRestartedByHandMeanwhile(t *testing.T) {
 	}
 }
 
-// What the log said last is no reason to show once it is away for longer than a
+// What the log said last is no reason to show once it cannot be reached for longer than a
 // move of its leader takes; a broker that is down may be the one that has it.
 func TestLogIsAway(t *testing.T) {
 	for _, c := range []struct {
@@ -566,7 +566,7 @@ func TestTargetIsToldOnceJudged(t *testing.T) {
 	}
 }
 
-// Whether a rolling restart is still asked for only the log knows: a new life that has
+// Whether a rolling restart is still asked for only the log knows: a new agent process that has
 // not read it yet says so, and goes on where nothing more can be lost.
 func TestRollingRestartAfterACrash(t *testing.T) {
 	for _, c := range []struct {

@@ -51,10 +51,10 @@ func TestProof(t *testing.T) {
 		{"fenced in another's view", func(f *Facts) { f.Cluster.Views[1].Alive = []int32{2, 3} }, PhaseCatchingUp, CodeFenced, ActBegin},
 		{"not in sync", func(f *Facts) { f.Cluster.Views[0].Topics[0].Partitions[0].ISR = []int32{2, 3} }, PhaseCatchingUp, CodeCatchingUp, ActBegin},
 		{"own view missing", func(f *Facts) { f.Cluster.Views[0].Broker = 3 }, PhaseCatchingUp, CodeGateViews, ActBegin},
-		{"the balancer saw it closed", func(f *Facts) {
+		{"the load balancer saw it closed", func(f *Facts) {
 			f.Probes["EXTERNAL"] = ProbeFacts{At: f.Now, Serving: true, Open: true, Balancer: true, Gap: true, Answered: 1}
 		}, PhaseBalancer, CodeBalancer, ActNone},
-		{"the balancer saw it held", func(f *Facts) {
+		{"the load balancer saw it held", func(f *Facts) {
 			f.Probes["EXTERNAL"] = ProbeFacts{At: f.Now, Serving: true, Open: true, Balancer: true}
 		}, PhaseSoaking, CodeSaving, ActSave},
 		{"another process by a hand or a reboot", func(f *Facts) { f.Unit.Invocation = "j" }, PhaseStarting, CodeStarting, ActSave},
@@ -71,7 +71,7 @@ func TestProof(t *testing.T) {
 	}
 }
 
-// The time is counted by what this life has seen: the journal's is of a clock
+// The time is counted by what this agent process has seen: the journal's is of a clock
 // that may have been set meanwhile.
 func TestNoAnswerForTooLong(t *testing.T) {
 	m := newMachine(Options{Self: 1, StartTimeout: time.Minute})
@@ -79,7 +79,7 @@ func TestNoAnswerForTooLong(t *testing.T) {
 	f.Running.Err = "refused"
 	f.Journal.Started = f.Now.Add(-time.Hour)
 	if d := m.Decide(&f); d.Status.Reason.Code != CodeStarting {
-		t.Errorf("put back at once: %+v", d.Status)
+		t.Errorf("rolled back at once: %+v", d.Status)
 	}
 	// An agent process that was frozen finds the last answer old, not the broker late: it asks once more.
 	asked := f.Running.At
@@ -167,7 +167,7 @@ func TestProofThatBeginsLate(t *testing.T) {
 	f.Journal.Stage = StageProve
 	f.Running.At = time.Time{}
 	if d := m.Decide(&f); d.Status.Reason.Code != CodeStarting {
-		t.Errorf("put back unasked: %+v", d.Status)
+		t.Errorf("rolled back unasked: %+v", d.Status)
 	}
 }
 
@@ -204,7 +204,7 @@ func TestSoakStartsAgain(t *testing.T) {
 	m.Decide(&f)
 	f.after(50 * time.Second)
 	if d := m.Decide(&f); d.Status.Reason.Code != CodeSoaking {
-		t.Errorf("a break of the health did not start the soak anew: %+v", d.Status)
+		t.Errorf("a break of the health did not start the soak again: %+v", d.Status)
 	}
 }
 
@@ -217,6 +217,6 @@ func TestBalancerThatIsNone(t *testing.T) {
 	}
 	f.after(balancerGone + time.Second)
 	if d := m.Decide(&f); d.Do.Kind != ActSave {
-		t.Errorf("it waits for a balancer that is none: %+v", d.Status)
+		t.Errorf("it waits for a load balancer that is none: %+v", d.Status)
 	}
 }

@@ -26,7 +26,7 @@ type Record struct {
 }
 
 // Key prefixes. A claim has a key of its own and is written once and then only
-// ever deleted, so that compaction, which keeps the last record of a key at
+// ever deleted, so compaction, which keeps the last record of a key at
 // its own offset, can never change the order of the queue.
 const (
 	keyStatus  = "status/"  // status/<broker id>
@@ -35,7 +35,7 @@ const (
 	keyActive  = "active/"  // active/<listener>
 	keyPause   = "pause"    //
 	keyRequest = "restart/" // restart/<request id>
-	keyGuard   = "takeover" // takeover: who took whose claim away, for people
+	keyGuard   = "takeover" // takeover: who removed whose claim, for people
 )
 
 // Phase says what an agent is doing, in one word.
@@ -400,14 +400,14 @@ func NewHalt(h Halt) Record {
 // NewUnhalt takes the halt of a manifest back, by its hash.
 func NewUnhalt(manifest string) Record { return Record{Key: keyHalt + manifest} }
 
-// NewActive says that all brokers serve a listener, so that its probes open.
+// NewActive says that all brokers serve a listener, so its probes open.
 func NewActive(listener string) Record {
 	return encode(keyActive+listener, struct {
 		Version int `json:"version"`
 	}{RecordVersion})
 }
 
-// NewInactive says that a listener is being taken away.
+// NewInactive says that a listener is being removed.
 func NewInactive(listener string) Record { return Record{Key: keyActive + listener} }
 
 // NewPause pauses all roll-outs.
@@ -428,7 +428,7 @@ func NewRequest(q Request) Record {
 // NewRequestDone ends a rolling restart by its request's id: written late, it ends no newer one.
 func NewRequestDone(id string) Record { return Record{Key: keyRequest + id} }
 
-// NewTakeover notes for people who took whose claim away and why.
+// NewTakeover notes for people who removed whose claim and why.
 func NewTakeover(by string, c Claim, why string, at time.Time) Record {
 	return encode(keyGuard, struct {
 		Version int       `json:"version"`

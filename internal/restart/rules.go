@@ -40,7 +40,7 @@ var stoppedRules = []rule{
 	{"manifest refused", (*round).stoppedRefused},
 	{"ask whether it answers all the same", (*round).stoppedAsk},
 	{"started outside of its unit", (*round).stoppedOutside},
-	{"file may not be written", (*round).stoppedVetoed},
+	{"file must not be written", (*round).stoppedVetoed},
 	{"write the file", (*round).stoppedWrite},
 	{"wait for a start", (*round).stoppedWait},
 }

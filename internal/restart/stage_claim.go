@@ -74,8 +74,8 @@ func (s *round) begin() *Decision {
 	return s.saveStage(StageApply, PhaseApplying, because(CodeApplying, "%s", s.drift()), s.intend)
 }
 
-// intend notes what server.properties is about to be written for, so that
-// whoever starts a process on it, that process has to prove itself.
+// intend notes what server.properties is about to be written for: whoever
+// starts a process on it, that process has to prove itself.
 func (s *round) intend(j *Journal) {
 	if j.Unproven && j.Target != "" && manifestOf(j.Target) != s.f.Manifest.Hash {
 		prior := j.Intent
@@ -99,7 +99,7 @@ func (s *round) intend(j *Journal) {
 	j.Unproven, j.Why = true, ""
 }
 
-// second holds back a claim beside another one, one that may be made just now, or a broker on
+// second holds back a claim while there is another one, one that may be made just now, or a broker on
 // its way back, until the gates would let both go, since a claim counts its broker as away in the
 // eyes of the others.
 func (s *round) second() *Decision {
@@ -120,7 +120,7 @@ func (s *round) second() *Decision {
 	return nil
 }
 
-// undoing returns the other brokers that are being put back, with a claim or without.
+// undoing returns the other brokers that are being rolled back, with a claim or without.
 func (s *round) undoing() []int32 {
 	var out []int32
 	for id, st := range s.v.Statuses {
@@ -137,7 +137,7 @@ func (s *round) undoing() []int32 {
 func (s *round) closing() *Reason {
 	for _, name := range s.f.Manifest.Absent {
 		if s.v.Active[name] {
-			return because(CodeProbesClosing, "the probes of %s close before it is taken away", name)
+			return because(CodeProbesClosing, "the probes of %s close before it is removed", name)
 		}
 		for _, id := range slices.Sorted(maps.Keys(s.v.Statuses)) {
 			if slices.Contains(s.v.Statuses[id].Open, name) {
@@ -156,7 +156,7 @@ func (s *round) closeFirst(r *Reason) *Decision {
 		}
 	}
 	if e, failed := s.f.Failed[ActAppend]; failed && len(records) > 0 {
-		r = because(CodeLogUnreadable, "the probes of %s close before it is taken away, and that cannot be written to the coordination log: %s", s.f.Manifest.Absent[0], e.Err)
+		r = because(CodeLogUnreadable, "the probes of %s close before it is removed, and that cannot be written to the coordination log: %s", s.f.Manifest.Absent[0], e.Err)
 	}
 	if len(records) == 0 || s.tooSoon(ActAppend) {
 		return s.wait(PhaseWaiting, r, paceBlocked)
@@ -164,7 +164,7 @@ func (s *round) closeFirst(r *Reason) *Decision {
 	return s.do(PhaseWaiting, r, Action{Kind: ActAppend, Records: records}, 0)
 }
 
-// takeover takes the claim of a dead agent away: only one that had said that its
+// takeover removes the claim of a dead agent: only one that had said that its
 // broker is done, and did not live to give the claim back, and whose broker is
 // provably healthy in every view. Anything else needs an operator.
 func (s *round) takeover() *Decision {
@@ -174,7 +174,7 @@ func (s *round) takeover() *Decision {
 		if c.Broker == s.m.opts.Self || !ok || !s.finished(st) || s.silence(st) < long || s.f.Now.Sub(s.m.mem.log.heard[c.Broker].at) < long || !s.recent(s.f.Log.At, s.silent()) {
 			continue
 		}
-		r := because(CodeQueue, "the agent of broker %d has been silent for %s; taking its claim away", c.Broker, s.silence(st).Round(time.Second)).of(c.Broker)
+		r := because(CodeQueue, "the agent of broker %d has been silent for %s; removing its claim", c.Broker, s.silence(st).Round(time.Second)).of(c.Broker)
 		if !s.recent(s.f.Cluster.At, fresh) {
 			return s.observe(PhaseWaiting, r, 0)
 		}

@@ -38,7 +38,7 @@ func (s *round) judgement() *proof {
 	return s.proof
 }
 
-// proveSuperseded: the broker is up, and what it waits for may be just what the newer manifest mends.
+// proveSuperseded: the broker is up, and what it waits for may be just what the newer manifest corrects.
 func (s *round) proveSuperseded() *Decision {
 	p := s.judgement()
 	if p.failure != "" || p.waiting == nil || p.waiting.Code != CodeListener || !s.superseded() {
@@ -224,7 +224,7 @@ func (s *round) examine(want map[string]string, absent []string) proof {
 	case u.State == UnitUnknown:
 		return hold(PhaseStarting, ActNone, because(CodeUnitUnknown, "the broker's unit cannot be seen: %s", u.Detail))
 	}
-	// By what this life has seen itself: the journal's time is of a clock that may have been set since.
+	// By what this agent process has seen itself: the journal's time is of a clock that may have been set since.
 	// And only since it has been asked: with a full disk the proof begins late.
 	began := s.m.mem.process.at
 	if s.m.mem.stage.at.After(began) {

@@ -105,7 +105,7 @@ func (s *round) whenStopped() *Decision {
 	return s.apply(stoppedRules)
 }
 
-// askProcess asks every process anew what it runs.
+// askProcess asks every process again what it runs.
 func (s *round) askProcess() *Decision {
 	f := s.f
 	if f.Unit.State == UnitFailed || !f.Running.At.Before(s.m.mem.process.at) && f.Running.Err == "" {
@@ -153,11 +153,11 @@ func (s *round) failedRight() *Decision {
 		return nil
 	}
 	return s.drop(PhaseStopped, because(CodeStopped, "the broker has failed (%s) with the server.properties the manifest asks for; "+
-		"see its log, mend it and start it", s.f.Unit.Detail), paceRest)
+		"see its log, repair it and start it", s.f.Unit.Detail), paceRest)
 }
 
 // haltDropped halts the roll-out, once for each process, where Kafka has dropped dynamic settings
-// at its start: the next broker would lose them too. No file is bad, so nothing is put back.
+// at its start: the next broker would lose them too. No file is bad, so nothing is rolled back.
 func (s *round) haltDropped(p Phase) *Decision {
 	if len(s.f.Running.Dropped) == 0 || s.j.DropNoted == s.f.Unit.Invocation || s.f.Log.At.IsZero() || s.f.Running.At.Before(s.m.mem.process.at) {
 		return nil
@@ -166,7 +166,7 @@ func (s *round) haltDropped(p Phase) *Decision {
 	if r == nil {
 		return nil
 	}
-	if s.j.Stage == StageNone && !s.recent(s.f.Running.At, paceWaiting) { // a proof has asked this process, and would begin anew
+	if s.j.Stage == StageNone && !s.recent(s.f.Running.At, paceWaiting) { // a proof has asked this process, and would begin again
 		return s.do(p, r, Action{Kind: ActRunning}, 0) // they may have been set again
 	}
 	if _, ok := s.v.Halts[s.f.Manifest.Hash]; ok {
@@ -185,7 +185,7 @@ func (s *round) unseen() *Reason {
 	return because(CodeUnitUnknown, "the broker's unit cannot be seen: %s", orNot(s.f.Unit.Detail, "not asked yet"))
 }
 
-// phaseNow keeps the phase that was, so that a short look does not show up as a change.
+// phaseNow keeps the phase that was: a short observation does not show up as a change.
 func (s *round) phaseNow() Phase {
 	if s.m.mem.shown.phase != "" {
 		return s.m.mem.shown.phase

@@ -31,12 +31,12 @@ func (s *round) haltText(h Halt) string {
 	const again = "`kpls-agent resume` to try it again"
 	back := ""
 	if st := s.v.Statuses[h.Broker]; st.Phase == PhaseFailed && st.Reason.Code == CodeHalted {
-		back = " and was put back"
+		back = " and was rolled back"
 	}
 	switch h.Cause {
 	case CauseBroker:
 		return fmt.Sprintf("broker %d did not come back from a restart that changed nothing in server.properties: %s; "+
-			"mend the cause on that broker, then %s", h.Broker, h.Why, again)
+			"correct the cause on that broker, then %s", h.Broker, h.Why, again)
 	case CauseEdits:
 		return fmt.Sprintf("broker %d failed with edits of server.properties that are not the manifest's%s: %s; correct them there, then %s", h.Broker, back, h.Why, again)
 	case CauseSettings:
@@ -218,7 +218,7 @@ func (s *round) undoFailed() *Decision {
 	if p.failure == "" {
 		return nil
 	}
-	r := because(CodeNeedsOperator, "%s; the last good server.properties was put back and does not start either: %s", s.j.Why, p.failure)
+	r := because(CodeNeedsOperator, "%s; the last good server.properties was restored and does not start either: %s", s.j.Why, p.failure)
 	return s.saveStage(StageNeedsOperator, PhaseFailed, r, func(*Journal) {})
 }
 
@@ -227,7 +227,7 @@ func (s *round) undoWait() *Decision {
 	if p.waiting == nil {
 		return nil
 	}
-	p.waiting = because(CodeRollingBack, "%s; put back: %s", s.j.Why, p.waiting.Text())
+	p.waiting = because(CodeRollingBack, "%s; rolled back: %s", s.j.Why, p.waiting.Text())
 	p.phase = PhaseRollback
 	return s.lookOn(&p)
 }
@@ -244,7 +244,7 @@ func (s *round) gone() []string {
 }
 
 func (s *round) putBack() *Decision {
-	return s.saveStage(StageNone, PhaseFailed, because(CodeHalted, "put back and serving"), func(j *Journal) {
+	return s.saveStage(StageNone, PhaseFailed, because(CodeHalted, "rolled back and serving"), func(j *Journal) {
 		j.Failed, j.FileState = manifestOf(j.Target), FileState{}
 	})
 }
@@ -256,7 +256,7 @@ func (s *round) operatorReason() *Reason {
 		resumed = "; `kpls-agent resume` was heard: the restart is tried again once it serves"
 	}
 	return because(CodeNeedsOperator, "%s; server.properties is as it was before, and the broker does not serve with that either (%s)%s: "+
-		"see its log, mend it and start it%s", s.j.Why, orNot(s.f.Unit.Detail, string(s.f.Unit.State)), s.editsText(), resumed)
+		"see its log, repair it and start it%s", s.j.Why, orNot(s.f.Unit.Detail, string(s.f.Unit.State)), s.editsText(), resumed)
 }
 
 func (s *round) operatorHalt() *Decision {

@@ -19,7 +19,7 @@ const (
 	beforeClaim
 	// lastLook: the claim was read back; may the broker go now? Asked once more right before the unit is restarted.
 	lastLook
-	// underWay: the restart has begun, and the unit may not have been restarted yet; may it go on?
+	// underWay: the restart has begun, and the unit may still be to be restarted; may it continue?
 	underWay
 	// downAndDeaf is underWay for a broker that is down and cannot read the log, which it may be holding itself.
 	downAndDeaf
@@ -54,7 +54,7 @@ type veto struct {
 //   - What a restart would destroy is no matter for a broker that is stopped (whileStopped):
 //     whoever starts it does that.
 //   - The order is no matter for a stopped broker: its file alone is written.
-//   - A broker that is down while the log is away with it is started whatever the log says.
+//   - A broker that is down while the log is down with it is started whatever the log says.
 var vetoes = slices.Concat([]veto{
 	{"unit_unknown", judging | planning | checking, (*round).vetoUnit, (*round).restUnseen},
 	{"stopped", planning | checking, (*round).vetoStopped, nil},
@@ -183,7 +183,7 @@ func (s *round) vetoDynamic() *Reason {
 		return nil
 	}
 	name := s.f.Running.Dynamic[0]
-	return because(CodeDynamicConfig, "a dynamic configuration overrides %s on this broker, so that server.properties decides nothing; "+
+	return because(CodeDynamicConfig, "a dynamic configuration overrides %s on this broker, so server.properties decides nothing; "+
 		"delete it with kafka-configs --alter --entity-type brokers --entity-name %d --delete-config %s", name, s.m.opts.Self, name)
 }
 
@@ -198,7 +198,7 @@ func (s *round) vetoDenied() *Reason {
 	if s.f.Right.Denied == "" {
 		return nil
 	}
-	return because(CodeRestartDenied, "the service manager would refuse the restart, so that nothing is begun: %s", s.f.Right.Denied)
+	return because(CodeRestartDenied, "the service manager would refuse the restart, so nothing is begun: %s", s.f.Right.Denied)
 }
 
 // vetoDropped: Kafka has refused the dynamic settings of a level at the start of this process.
@@ -286,7 +286,7 @@ func andMore(list []PendingEdit) string {
 	return fmt.Sprintf(" (and %d more: see `kpls-agent plan`)", len(list)-1)
 }
 
-// vetoStorage: a broker whose log directory is offline or full may not come up again. What
+// vetoStorage: a broker whose log directory is offline or full might not come up again. What
 // could not be looked at is no veto.
 func (s *round) vetoStorage() *Reason {
 	if !s.up() || s.f.Running.Err != "" {
@@ -296,7 +296,7 @@ func (s *round) vetoStorage() *Reason {
 		return because(CodeGateStorage, "the broker does not tell the state of its log directories: %s", s.f.Running.LogDirsErr)
 	}
 	if f := s.storage(); f != "" {
-		return because(CodeGateStorage, "%s; mend it, and restart the broker by hand if the directory is offline", f)
+		return because(CodeGateStorage, "%s; repair it, and restart the broker by hand if the directory is offline", f)
 	}
 	return nil
 }
@@ -309,7 +309,7 @@ func (s *round) storage() string {
 	return ""
 }
 
-// vetoLogAway: what the log said last is no reason any more once it has been away for a while.
+// vetoLogAway: what the log said last is no reason any more once it could not be reached for a while.
 func (s *round) vetoLogAway() *Reason {
 	if !s.up() || s.j.Failed == s.f.Manifest.Hash && s.j.Failed != "" || s.deafFor() < deaf {
 		return nil
@@ -317,7 +317,7 @@ func (s *round) vetoLogAway() *Reason {
 	return because(CodeLogUnreadable, "the coordination log cannot be used for %s: %s", s.deafFor().Round(time.Second), s.f.Log.Err)
 }
 
-// deafFor is how long the log has been away; 0 if it is there.
+// deafFor is how long the log has not been reached; 0 if it is.
 func (s *round) deafFor() time.Duration {
 	if s.m.mem.log.deafSince.IsZero() {
 		return 0
@@ -375,7 +375,7 @@ func (s *round) vetoClaimGone() *Reason {
 	if _, _, held := s.v.Claim(s.m.opts.Self); held {
 		return nil
 	}
-	return because(CodeClaiming, "this broker's claim was taken away")
+	return because(CodeClaiming, "this broker's claim was removed")
 }
 
 // vetoFailing: what a restart needs has just failed, and is tried again after a pause.

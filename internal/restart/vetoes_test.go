@@ -173,7 +173,7 @@ func TestRefusedRestart(t *testing.T) {
 	}
 }
 
-// Kafka dropped its dynamic settings at our own restart: everybody stops, nothing is put back,
+// Kafka dropped its dynamic settings at our own restart: everybody stops, nothing is rolled back,
 // and the claim stays until the halt is in the log.
 func TestDroppedSettingsHalt(t *testing.T) {
 	f := proving()
@@ -253,7 +253,7 @@ func TestAutomaticRestart(t *testing.T) {
 	}
 }
 
-// A newer manifest ends a proof that waits for a listener, since it may be just what mends it.
+// A newer manifest ends a proof that waits for a listener, since it may be just what corrects it.
 func TestNewerManifestEndsAProof(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -325,7 +325,7 @@ func TestStrictISR(t *testing.T) {
 	}
 }
 
-// A life that begins in mid restart, or one that has hung, knows nothing of the log directories:
+// An agent process that begins during a restart, or one that has hung, knows nothing of the log directories:
 // the process is asked before it is taken down.
 func TestProcessIsAskedBeforeItGoes(t *testing.T) {
 	for _, step := range []Stage{StageApply, StageRestart} {
