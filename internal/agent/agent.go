@@ -158,7 +158,7 @@ func (a *Agent) Done(do restart.Action, r Result, now time.Time) int {
 	switch do.Kind {
 	case restart.ActSave:
 		if r.Err == nil {
-			a.facts.Journal = do.Journal
+			a.facts.Journal = *do.Journal
 		}
 	case restart.ActRunning:
 		a.stale.Files = true // they are compared with what the process runs

@@ -224,7 +224,7 @@ func (l *Loop) effect(ctx context.Context, do restart.Action, facts restart.Fact
 	case restart.ActRunning:
 		return l.running(ctx)
 	case restart.ActSave:
-		if err := l.o.Files.SaveJournal(do.Journal); err != nil {
+		if err := l.o.Files.SaveJournal(*do.Journal); err != nil {
 			return Result{Err: fmt.Errorf("write the journal: %w", err)}
 		}
 		return Result{}

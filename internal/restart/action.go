@@ -24,7 +24,7 @@ const (
 type Action struct {
 	Kind    ActionKind
 	Records []Record // ActAppend
-	Journal Journal  // ActSave
+	Journal *Journal // ActSave, else nil
 	// NotAfter bounds an ActRestart: what allowed it may no longer hold then.
 	NotAfter time.Time
 }

@@ -124,7 +124,7 @@ func FuzzJournal(f *testing.F) {
 				t.Fatalf("a broker that runs is restarted, and nothing was looked at: %+v", d)
 			}
 			if d.Do.Kind == ActSave {
-				facts.Journal = d.Do.Journal
+				facts.Journal = *d.Do.Journal
 			}
 			facts.Now = facts.Now.Add(time.Second)
 		}

@@ -181,15 +181,16 @@ func (m *memory) follow(f *Facts) {
 
 // round is one decision: what is known, and what was worked out on the way.
 type round struct {
-	m      *Machine
-	f      *Facts
-	j      *Journal // of the facts: never changed
-	v      *View
-	target string
-	rest   []int32        // what others returned
-	held   map[int32]bool // brokers with a claim
-	proof  *proof         // of the process that was restarted, once it was judged
-	out    Decision       // what do returns: it is large, so rules hand it on by its address
+	m        *Machine
+	f        *Facts
+	j        *Journal // of the facts: never changed
+	v        *View
+	target   string
+	rest     []int32        // what others returned
+	held     map[int32]bool // brokers with a claim
+	examined bool           // proof is of this round
+	proof    proof          // of the process that was restarted
+	out      Decision       // what do returns: it is large, so rules hand it on by its address
 }
 
 func newRound(m *Machine, f *Facts) *round {
@@ -285,7 +286,7 @@ func (s *round) save(p Phase, r *Reason, change func(*Journal)) *Decision {
 	j := *s.j
 	j.Version = JournalVersion
 	change(&j)
-	return s.do(p, r, Action{Kind: ActSave, Journal: j}, 0)
+	return s.do(p, r, Action{Kind: ActSave, Journal: &j}, 0)
 }
 
 // look repeats a question when its last answer is older than pace, at once

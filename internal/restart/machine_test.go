@@ -131,7 +131,7 @@ func TestHiddenValueIsCarriedThrough(t *testing.T) {
 	if d.Do.Kind != ActSave || !d.Do.Journal.Hidden {
 		t.Fatalf("got %+v", d)
 	}
-	f.Journal = d.Do.Journal
+	f.Journal = *d.Do.Journal
 	f.Journal.Stage = StageNone // the gates did not let it go on
 	f.Manifest.HiddenChanges, f.Manifest.FileChanges = false, false
 	if d = settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageApply {
@@ -156,7 +156,7 @@ func TestStoppedBrokerMustProveItself(t *testing.T) {
 	if d.Do.Kind != ActSave || !d.Do.Journal.Unproven || d.Do.Journal.Stage != StageNone || d.Do.Journal.BeforeUnknown {
 		t.Fatalf("got %+v", d)
 	}
-	f.Journal = d.Do.Journal
+	f.Journal = *d.Do.Journal
 	if d = settle(m, &f); d.Do.Kind != ActApply {
 		t.Fatalf("got %+v", d)
 	}
@@ -331,7 +331,7 @@ func TestResumeBeforeTheBrokerServes(t *testing.T) {
 		if d.Do.Kind != ActSave || !d.Do.Journal.Halted || d.Do.Journal.Stage != step {
 			t.Fatalf("at step %q: %q, %+v", step, d.Do.Kind, d.Do.Journal)
 		}
-		f.Journal = d.Do.Journal
+		f.Journal = *d.Do.Journal
 		delete(f.Log.View.Halts, "h")
 		if d := m.Decide(&f); d.Do.Kind == ActAppend {
 			t.Errorf("at step %q: the halt is repeated", step)
@@ -348,7 +348,7 @@ func TestResumeBeforeTheBrokerServes(t *testing.T) {
 	if d.Do.Kind != ActSave || d.Do.Journal.Stage != StageNone || d.Do.Journal.Failed != "h" {
 		t.Fatalf("%q, %+v, %+v", d.Do.Kind, d.Status.Reason, d.Do.Journal)
 	}
-	f.Journal = d.Do.Journal
+	f.Journal = *d.Do.Journal
 	if d := settle(m, &f); d.Do.Kind != ActSave || d.Do.Journal.Failed != "" {
 		t.Errorf("%q, %+v, %+v", d.Do.Kind, d.Status.Reason, d.Do.Journal)
 	}
@@ -383,7 +383,7 @@ func TestRestartedByHandMeanwhile(t *testing.T) {
 		if d.Do.Kind != ActSave || d.Do.Journal.Stage != StageNone {
 			t.Fatalf("got %q, %+v", d.Do.Kind, d.Do.Journal)
 		}
-		f.Journal = d.Do.Journal
+		f.Journal = *d.Do.Journal
 	}
 	if f.Journal.Unproven {
 		t.Errorf("a process on the old file is to be proved: %+v", f.Journal)
@@ -520,7 +520,7 @@ func TestClaimOfALostLife(t *testing.T) {
 	if d.Do.Kind != ActSave || !d.Do.Journal.Hidden {
 		t.Fatalf("%q, %+v", d.Do.Kind, d.Do.Journal)
 	}
-	f.Journal = d.Do.Journal
+	f.Journal = *d.Do.Journal
 	if d := settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageApply {
 		t.Errorf("%q, %+v", d.Do.Kind, d.Status.Reason)
 	}
@@ -614,7 +614,7 @@ func TestStartedOnTheOlderUnprovenFile(t *testing.T) {
 	if d.Do.Kind != ActSave || d.Do.Journal.Target != "h" {
 		t.Fatalf("got %q, %+v", d.Do.Kind, d.Do.Journal)
 	}
-	f.Journal = d.Do.Journal
+	f.Journal = *d.Do.Journal
 	f.Unit.State, f.Unit.Invocation = UnitRunning, "started by hand"
 	d = m.Decide(&f)
 	if j := d.Do.Journal; d.Do.Kind != ActSave || j.Stage != StageProve || j.Target != "older" || j.Listeners["EXTERNAL"] != "older" || !j.Unproven || j.Prior != nil {
@@ -664,7 +664,7 @@ func TestQueuedStart(t *testing.T) {
 	if d.Do.Kind != ActSave || !d.Do.Journal.Unproven {
 		t.Fatalf("at boot: %q, %+v", d.Do.Kind, d.Status.Reason)
 	}
-	f.Journal = d.Do.Journal
+	f.Journal = *d.Do.Journal
 	if d = settle(m, &f); d.Do.Kind != ActApply {
 		t.Fatalf("at boot: %q, %+v", d.Do.Kind, d.Status.Reason)
 	}

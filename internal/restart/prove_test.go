@@ -128,7 +128,7 @@ func TestStartedWhileTheFileIsWritten(t *testing.T) {
 		if d.Do.Kind != ActSave {
 			t.Fatalf("got %+v", d)
 		}
-		f.Journal = d.Do.Journal
+		f.Journal = *d.Do.Journal
 		if d = settle(m, &f); d.Do.Kind != ActApply {
 			t.Fatalf("got %+v", d)
 		}
@@ -144,7 +144,7 @@ func TestStartedWhileTheFileIsWritten(t *testing.T) {
 		if d.Do.Kind != ActSave || d.Do.Journal.Stage != StageProve {
 			t.Fatalf("got %+v", d)
 		}
-		f.Journal = d.Do.Journal
+		f.Journal = *d.Do.Journal
 		f.after(10 * time.Millisecond)
 		d = settle(m, &f)
 		want := StageNone

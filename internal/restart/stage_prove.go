@@ -31,11 +31,10 @@ type proof struct {
 // The restarted process must serve, have caught up, be seen by the load balancer and stay so for
 // the soak time. judgement judges it, once in a round.
 func (s *round) judgement() *proof {
-	if s.proof == nil {
-		p := s.examine(s.j.Listeners, s.j.Absent)
-		s.proof = &p
+	if !s.examined {
+		s.proof, s.examined = s.examine(s.j.Listeners, s.j.Absent), true
 	}
-	return s.proof
+	return &s.proof
 }
 
 // proveSuperseded: the broker is up, and what it waits for may be just what the newer manifest corrects.

@@ -201,16 +201,15 @@ func (s *round) haltLate() *Decision {
 }
 
 // undoJudgement expects what the process ran before.
-func (s *round) undoJudgement() proof {
-	if s.proof == nil {
+func (s *round) undoJudgement() *proof {
+	if !s.examined {
 		want, gone := s.j.Before, s.gone()
 		if s.j.BeforeUnknown {
 			want, gone = nil, nil
 		}
-		p := s.examine(want, gone)
-		s.proof = &p
+		s.proof, s.examined = s.examine(want, gone), true
 	}
-	return *s.proof
+	return &s.proof
 }
 
 func (s *round) undoFailed() *Decision {
@@ -229,7 +228,7 @@ func (s *round) undoWait() *Decision {
 	}
 	p.waiting = because(CodeRollingBack, "%s; rolled back: %s", s.j.Why, p.waiting.Text())
 	p.phase = PhaseRollback
-	return s.lookOn(&p)
+	return s.lookOn(p)
 }
 
 // gone lists the listeners of the failed target that the process did not have before.

@@ -163,7 +163,7 @@ func TestRefusedRestart(t *testing.T) {
 	if d.Do.Kind != ActSave || d.Do.Journal.Stage != StageNone || d.Status.Reason.Code != CodeActionFailed {
 		t.Fatalf("got %q to %q, %+v", d.Do.Kind, d.Do.Journal.Stage, d.Status.Reason)
 	}
-	f.Journal = d.Do.Journal
+	f.Journal = *d.Do.Journal
 	if d = m.Decide(&f); d.Do.Kind != ActEnd {
 		t.Fatalf("the probes are not told: %q", d.Do.Kind)
 	}
@@ -210,12 +210,12 @@ func TestDroppedSettingsHalt(t *testing.T) {
 	if d.Do.Kind != ActSave || d.Do.Journal.DropNoted != f.Unit.Invocation || d.Do.Journal.Stage != StageProve {
 		t.Fatalf("got %q, %+v", d.Do.Kind, d.Do.Journal)
 	}
-	f.Journal = d.Do.Journal
+	f.Journal = *d.Do.Journal
 	d = settle(m, &f)
 	if d.Do.Kind != ActSave || d.Do.Journal.Stage != StageNone || d.Do.Journal.Passed != "" || d.Do.Journal.Failed != "" {
 		t.Fatalf("got %q, %+v", d.Do.Kind, d.Do.Journal)
 	}
-	f.Journal = d.Do.Journal
+	f.Journal = *d.Do.Journal
 	delete(f.Log.View.Halts, "h") // resume
 	if d = settle(m, &f); d.Status.Reason.Code != CodeSettingsDropped || d.Status.Phase != PhaseIdle {
 		t.Errorf("after resume: %+v", d.Status)

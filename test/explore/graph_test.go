@@ -240,7 +240,10 @@ func (x *explorer) line(before *world, e event, after *world) string {
 		st := v.a.Status()
 		text += fmt.Sprintf(": %s (%s) %s", st.Phase, st.Reason.Code, st.Reason.Text())
 		if v.do.Kind != "" {
-			text += fmt.Sprintf(" -> %s %s", v.do.Kind, v.do.Journal.Stage)
+			text += " -> " + string(v.do.Kind)
+		}
+		if j := v.do.Journal; j != nil {
+			text += " " + string(j.Stage)
 		}
 		for _, r := range v.do.Records {
 			text += fmt.Sprintf(" %s(%d)", r.Key, len(r.Value))

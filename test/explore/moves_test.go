@@ -243,7 +243,7 @@ func (x *explorer) onDisk(v *vm, isFull bool, serves uint8) {
 			err = errNoSpace
 			break
 		}
-		v.disk = v.do.Journal
+		v.disk = *v.do.Journal
 		if !v.disk.Unproven {
 			v.unproven = false
 		}
@@ -434,8 +434,11 @@ func (x *explorer) freeInvocation(w *world, i int) uint8 {
 	}
 	v := x.vms[w.vm[i]]
 	f := v.a.Facts()
-	for _, s := range []string{v.disk.Invocation, v.disk.DropNoted, f.Unit.Invocation, f.Journal.Invocation, v.do.Journal.Invocation, v.a.Status().Invocation} {
+	for _, s := range []string{v.disk.Invocation, v.disk.DropNoted, f.Unit.Invocation, f.Journal.Invocation, v.a.Status().Invocation} {
 		mark(s)
+	}
+	if v.do.Journal != nil {
+		mark(v.do.Journal.Invocation)
 	}
 	mark(x.views[w.log].Statuses[int32(i+1)].Invocation)
 	for n := range x.o.n {

@@ -208,24 +208,28 @@ func (a *agent) step() {
 
 // publish appends the newest status in the background.
 func (a *agent) publish() {
-	st, ok := a.Post(a.now)
-	life := a.life
-	again := func() {
-		if a.life == life {
-			a.publish()
-		}
-	}
-	if !ok {
-		if at := a.PostAt(); at.After(a.now) {
-			a.after(at.Sub(a.now), again)
-		}
+	if st, ok := a.Post(a.now); ok {
+		a.send(a.dress(restart.NewStatus(st)))
 		return
 	}
+	if at := a.PostAt(); at.After(a.now) {
+		life := a.life
+		a.after(at.Sub(a.now), func() {
+			if a.life == life {
+				a.publish()
+			}
+		})
+	}
+}
+
+// send appends a status that was posted.
+func (a *agent) send(status restart.Record) {
+	life := a.life
 	a.after(a.between(0, 5), func() {
 		if a.life != life {
 			return
 		}
-		a.log.append(a.write(life, a.dress(restart.NewStatus(st))), func(err error) {
+		a.log.append(a.write(life, status), func(err error) {
 			if a.life != life {
 				return
 			}
@@ -297,7 +301,7 @@ func (a *agent) effect(do restart.Action, done func(shell.Result)) {
 		soon(nil)
 	case restart.ActSave:
 		was := a.journal.Stage
-		err := a.saveJournal(do.Journal)
+		err := a.saveJournal(*do.Journal)
 		if err == nil {
 			a.judge.moved(a, was)
 			a.spring(a)
