@@ -112,6 +112,9 @@ const alertRecord = "tls alert record"
 // remoteAlert is the Op with which crypto/tls reports an alert of the other side.
 const remoteAlert = "remote error"
 
+// advise is a table: what to do for each kind of error.
+//
+//nolint:gocyclo // a row each
 func advise(err error) string {
 	var (
 		lacks     *deniedError

@@ -221,6 +221,11 @@ func (s *Settings) check(doc *config.Document) {
 	if sasl.Given && !sasl.Bad && sasl.Get("password_file").Given == sasl.Get("password_env").Given {
 		doc.Fault(sasl, "expected exactly one of password_file and password_env")
 	}
+	checkProtocol(doc, protocol, tls, sasl)
+}
+
+// checkProtocol holds the security protocol against what is given for it.
+func checkProtocol(doc *config.Document, protocol, tls, sasl *config.Value) {
 	if !protocol.Given || protocol.Bad {
 		return // server.properties says it
 	}

@@ -105,19 +105,8 @@ func (u *Setup) give(ctx context.Context, path string, s *settings.Settings) ([]
 		return nil, err
 	}
 	w := plan(path, s, u.Who, old)
-	for _, g := range old.grants {
-		if !slices.ContainsFunc(w.record.grants, func(n grant) bool { return n.path == g.path }) {
-			if err := u.revoke(g); err != nil {
-				return nil, err
-			}
-		}
-	}
-	for _, o := range old.owners {
-		if !slices.Contains(w.record.owners, o) {
-			if err := u.giveBack(o); err != nil {
-				return nil, err
-			}
-		}
+	if err := u.giveUp(old, w.record); err != nil {
+		return nil, err
 	}
 	for _, g := range w.record.grants {
 		if err := u.grant(g); err != nil {
@@ -125,19 +114,8 @@ func (u *Setup) give(ctx context.Context, path string, s *settings.Settings) ([]
 		}
 	}
 	reload, err := u.write(u.DropIn, dropIn(path, w, u.Version))
-	if err != nil {
-		return nil, err
-	}
-	if s.Unit != "" {
-		names := []string{s.Unit}
-		if u.Names != nil {
-			if names, err = u.Names(ctx, s.Unit); err != nil {
-				return nil, err
-			}
-		}
-		_, err = u.write(u.Rule, polkitRule(names, u.Who.name))
-	} else {
-		_, err = u.remove(u.Rule)
+	if err == nil {
+		err = u.allowRestart(ctx, s.Unit)
 	}
 	if err == nil && reload {
 		err = u.daemonReload(ctx)
@@ -162,6 +140,42 @@ func (u *Setup) give(ctx context.Context, path string, s *settings.Settings) ([]
 		u.Say("the service has it after: systemctl restart kpls-agent")
 	}
 	return w.left, nil
+}
+
+// giveUp revokes what an earlier setup gave and the new one does not.
+func (u *Setup) giveUp(old, now record) error {
+	for _, g := range old.grants {
+		if !slices.ContainsFunc(now.grants, func(n grant) bool { return n.path == g.path }) {
+			if err := u.revoke(g); err != nil {
+				return err
+			}
+		}
+	}
+	for _, o := range old.owners {
+		if !slices.Contains(now.owners, o) {
+			if err := u.giveBack(o); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// allowRestart writes the polkit rule for the broker's unit, or removes it where there is none.
+func (u *Setup) allowRestart(ctx context.Context, unit string) error {
+	if unit == "" {
+		_, err := u.remove(u.Rule)
+		return err
+	}
+	names := []string{unit}
+	if u.Names != nil {
+		var err error
+		if names, err = u.Names(ctx, unit); err != nil {
+			return err
+		}
+	}
+	_, err := u.write(u.Rule, polkitRule(names, u.Who.name))
+	return err
 }
 
 // Undo takes back what the drop-in records, and the files.

@@ -175,10 +175,14 @@ var faults = []fault{
 		return func() { a.silent = false }
 	}, true},
 	{"somebody writes a record of a later major version", stray("status/7777", `{"version":2,"broker":7777}`), true},
-	{"somebody writes a record of a later major version under an unknown key",
-		stray("lease/7777", `{"version":2,"broker":7777}`), true},
-	{"somebody writes a record of a later minor version under an unknown key",
-		stray("mark/7777", `{"version":1,"broker":7777}`), true},
+	{
+		"somebody writes a record of a later major version under an unknown key",
+		stray("lease/7777", `{"version":2,"broker":7777}`), true,
+	},
+	{
+		"somebody writes a record of a later minor version under an unknown key",
+		stray("mark/7777", `{"version":1,"broker":7777}`), true,
+	},
 	{"somebody writes garbage", stray("claim/1/x", "garbage"), false},
 	{"somebody writes garbage under an unknown key", stray("user-7", "garbage"), true},
 	{"somebody sets a dynamic configuration", func(r *run, _ *agent, b *broker) func() {
