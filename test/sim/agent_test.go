@@ -118,7 +118,7 @@ func (a *agent) readOn() {
 		}
 		a.reading = false
 		if a.blind || !a.log.up() || !a.reaches(a.broker(a.log.leader)) {
-			a.readErr = "the leader is away"
+			a.readErr = "the leader is down"
 			a.poke(0)
 			a.after(500*time.Millisecond, func() {
 				if a.life == life {

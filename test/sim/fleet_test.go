@@ -90,7 +90,7 @@ func (r *run) untilRest(most time.Duration) {
 func (r *run) slowest() int {
 	least := r.log.end()
 	for _, a := range r.agents {
-		if !a.dead { // the next process of a dead one begins anew
+		if !a.dead { // the next process of a dead one begins again
 			least = min(least, a.offset)
 		}
 	}
@@ -124,7 +124,7 @@ func TestFleet(t *testing.T) {
 			t.Errorf("%d brokers: %d looks at the cluster at rest", f.brokers, f.rest.looks)
 		}
 		if perSecond := float64(f.during.looks) / f.rollout.Seconds() / float64(min(f.maxUnavailable, f.brokers/3)); perSecond > 4 {
-			t.Errorf("%d brokers, %d at once: %.1f looks a second for each that is away", f.brokers, f.maxUnavailable, perSecond)
+			t.Errorf("%d brokers, %d at once: %.1f looks a second for each that is down", f.brokers, f.maxUnavailable, perSecond)
 		}
 	}
 	if zones.rollout > one.rollout/4 {

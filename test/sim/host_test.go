@@ -61,7 +61,7 @@ func (h *host) saveJournal(j restart.Journal) error {
 	return nil
 }
 
-// loadJournal is what a new life of the agent finds.
+// loadJournal is what a new agent process finds.
 func (h *host) loadJournal() restart.Journal {
 	j := h.journal
 	if !j.Started.IsZero() {

@@ -23,7 +23,7 @@ type coordLog struct {
 	uncertain bool
 	// clock is how far the clock of a broker's VM is off.
 	clock func(id int32) time.Duration
-	// committed is told of every record.
+	// committed gets every record.
 	committed func(restart.Record)
 }
 
@@ -147,7 +147,7 @@ func (l *coordLog) commit(w write) {
 	}
 }
 
-// as is the view up to an offset in the eyes of a VM whose clock is off: the
+// as is the view up to an offset as a VM sees it whose clock is off: the
 // records have other clocks' times.
 func (l *coordLog) as(offset int, skew time.Duration) *restart.View {
 	v := restart.NewView() // nothing was read yet

@@ -14,7 +14,7 @@ const product = "../../internal/restart"
 type mutant struct{ name, file, old, new string }
 
 // mutants is the list to add to: gates, agreement, order, claims, freshness,
-// the steps of a restart, the proof, the way back, what a new life remembers.
+// the steps of a restart, the proof, the way back, what a new agent process remembers.
 var mutants = []mutant{
 	{"empty metadata is taken for a picture", "gates.go", `if len(v.Alive) == 0 || len(v.Topics) == 0 {`, `if false {`},
 	{"brokers that are down do not count", "gates.go", `if !s.inAny(s.m.opts.Self) || len(down)`, `if down = nil; !s.inAny(s.m.opts.Self) || len(down)`},

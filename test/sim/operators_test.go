@@ -108,7 +108,7 @@ func (r *run) person() {
 			continue
 		}
 		if r.versions[a.file].bad != "" {
-			r.note("whose server.properties on %d is mended by hand", b.id)
+			r.note("whose server.properties on %d is corrected by hand", b.id)
 			a.file = a.lastGoodOr("v0")
 		}
 		b.restarts = 0

@@ -20,7 +20,7 @@ type probe struct {
 	open     bool
 	openedAt time.Time
 	gap      bool // it was closed since the restart began
-	wasOpen  bool // ever in this life or an earlier one
+	wasOpen  bool // ever in this agent process or an earlier one
 }
 
 // probes are the ports of one VM.

@@ -25,7 +25,7 @@ type takedown struct {
 	undo bool // the way back from a bad manifest
 	// manifest is the one in force, as the agent has read it last.
 	manifest string
-	away     []int32 // other brokers that are away, as far as that can be known
+	away     []int32 // other brokers that are down, as far as that can be known
 }
 
 // promises are judged whenever an agent takes its broker down; the list to add
@@ -58,7 +58,7 @@ var promises = []struct {
 func (j *judge) takesDown(a *agent) {
 	t := takedown{judge: j, a: a, b: j.broker(a.id), undo: a.journal.Stage == restart.StageUndo, manifest: a.Facts().Manifest.Hash}
 	if !t.b.running {
-		return // it takes nothing away
+		return // its restart takes nothing from anybody
 	}
 	for _, o := range j.brokers {
 		if o != t.b && (o.takenDown && !j.let(o.id) || j.gone(t.b, o)) {
@@ -73,7 +73,7 @@ func (j *judge) takesDown(a *agent) {
 	}
 }
 
-// gone is true if a broker is away and the agent of another one can know: it
+// gone is true if a broker is down and the agent of another one can know: it
 // is fenced; or it is one of those that are asked first, and does not answer.
 func (j *judge) gone(asker, o *broker) bool {
 	if !o.alive {
@@ -100,12 +100,12 @@ func (j *judge) gone(asker, o *broker) bool {
 
 func (t takedown) maxUnavailable() string {
 	if most := t.versions[t.manifest].maxUnavailable; !t.undo && t.b.alive && len(t.away)+1 > most {
-		return fmt.Sprintf("%v are away and max_unavailable is %d", t.away, most)
+		return fmt.Sprintf("%v are down and max_unavailable is %d", t.away, most)
 	}
 	return ""
 }
 
-// oneZone: brokers of several zones may be away at once, but not by the roll-out.
+// oneZone: brokers of several zones may be down at the same time, but not by the roll-out.
 func (t takedown) oneZone() string {
 	for _, o := range t.brokers {
 		_, _, claimed := t.log.now().Claim(o.id)
@@ -141,7 +141,7 @@ func (t takedown) inSync() string {
 
 func (t takedown) majority() string {
 	if t.voter(t.b.id) == nil && (!t.b.alive || t.since(t.b.returned) <= knowable) {
-		return "" // it holds nothing, and takes nothing away
+		return "" // it holds nothing, and takes nothing from anybody
 	}
 	if t.undo && t.since(t.b.started) <= knowable {
 		return "" // its vote counts again only just now
@@ -206,7 +206,7 @@ func (t takedown) freshFacts() string {
 
 func (t takedown) twoViews() string {
 	if t.undo && t.since(t.b.returned) <= knowable {
-		return "" // fenced, as far as others know: it takes nothing away
+		return "" // fenced, as far as others know: it takes nothing from anybody
 	}
 	n, other := 0, false
 	for _, v := range t.a.Facts().Cluster.Views {
@@ -305,11 +305,11 @@ func (t takedown) needed() string {
 func (t takedown) probesClosed() string {
 	for _, name := range t.versions[t.manifest].absent {
 		if t.log.now().Active[name] && !t.undo {
-			return fmt.Sprintf("the log allows the probes of %s, which is being taken away", name)
+			return fmt.Sprintf("the log allows the probes of %s, which is being removed", name)
 		}
 		for _, o := range t.agents {
 			if p := o.probes.find(name); p != nil && p.open && !t.undo {
-				return fmt.Sprintf("the probe of %s on broker %d is open, which is being taken away", name, o.id)
+				return fmt.Sprintf("the probe of %s on broker %d is open, which is being removed", name, o.id)
 			}
 		}
 	}
@@ -325,7 +325,7 @@ type judge struct {
 	halted            map[string]time.Time
 	unclaimed, saidAt map[int32]time.Time
 	wentDown          map[int32]time.Time // by its agent
-	letGo             map[int32]time.Time // claims taken away by an operator
+	letGo             map[int32]time.Time // claims removed by an operator
 	careless          bool                // an operator did what costs a guarantee
 }
 
@@ -336,7 +336,7 @@ func newJudge(r *run) *judge {
 	}
 }
 
-// let is true for a moment after an operator took a claim away: the others may
+// let is true for a moment after an operator removed a claim: the others may
 // then go on before they can see that this broker goes, too. `release` says so.
 func (j *judge) let(id int32) bool {
 	at, ok := j.letGo[id]
@@ -504,7 +504,7 @@ func (j *judge) moved(a *agent, was restart.Stage) {
 	}
 }
 
-// restored is promise 4: what is put back has been proved.
+// restored is promise 4: what is restored has been proved.
 func (j *judge) restored(a *agent) {
 	if a.lastGood != "" && j.versions[a.lastGood].bad != "" {
 		j.fail("promise 4, last good", "broker %d gets %s back, which never ran", a.id, a.lastGood)

@@ -16,15 +16,15 @@ const (
 
 // Times of a run.
 const (
-	// restful is how long nothing must change before the story may end: longer
+	// restful is how long nothing must change before the run may end: longer
 	// than every time-out above.
 	restful = 200 * time.Second
-	// patience is how long after the last fault the story may last at all.
+	// patience is how long after the last fault the run may last at all.
 	patience = time.Hour
 	visits   = 4 // of a person who does what the reasons ask
 )
 
-// run is one story: one seed.
+// run is what happens with one seed.
 type run struct {
 	*cluster
 	log      *coordLog
@@ -95,7 +95,7 @@ func (r *run) begin() {
 	}
 }
 
-// schedule puts something into the script: the story does not end before it.
+// schedule puts something into the script: the run does not end before it.
 func (r *run) schedule(d time.Duration, do func()) {
 	if at := r.now.Add(d); at.After(r.scripted) {
 		r.scripted = at

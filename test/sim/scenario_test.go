@@ -85,7 +85,7 @@ func (r *run) placeVoters(n int) {
 
 // placePartitions: replicas in different zones where there are enough, as Kafka
 // places them, with min.insync.replicas of several values. Some clusters need
-// only one replica everywhere, so that the other gates stand alone.
+// only one replica everywhere, so the other gates stand alone.
 func (r *run) placePartitions(n int) {
 	rf, easy := min(3, n), r.oneIn(3)
 	for i := range 1 + r.rng.IntN(8) {

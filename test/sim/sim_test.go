@@ -8,7 +8,7 @@ import (
 )
 
 // runs is how many seeds TestSimulation plays; SIM_RUNS says another number and
-// SIM_SEED plays one and tells its story.
+// SIM_SEED plays one and prints its events.
 const runs = 150
 
 // seldom lets the collector run at nine times what is in use instead of twice: a run makes much garbage and keeps

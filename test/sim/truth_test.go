@@ -74,7 +74,7 @@ func (j *judge) ended() {
 	}
 }
 
-// putBack is promise 5: whom a bad manifest has hurt is put back by itself.
+// putBack is promise 5: a broker that a bad manifest has hurt is rolled back by itself.
 func (j *judge) putBack() {
 	for name, v := range j.versions {
 		for _, id := range v.victims {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// world is time, chance and the story.
+// world is time, chance and the events so far.
 type world struct {
 	rng   *rand.Rand
 	start time.Time
@@ -17,7 +17,7 @@ type world struct {
 	events  eventHeap
 	seq     int
 	played  int // events
-	// telling keeps the story. It costs time, and a seed can always be told again.
+	// telling keeps the events. It costs time, and a seed can always be played again.
 	telling  bool
 	story    []string
 	failures []string
@@ -66,7 +66,7 @@ func (w *world) note(format string, args ...any) {
 	}
 }
 
-// fail notes that a promise was broken. The first one ends the story.
+// fail notes that a promise was broken. The first one ends the run.
 func (w *world) fail(promise, format string, args ...any) {
 	text := promise + ": " + fmt.Sprintf(format, args...)
 	w.note("BROKEN %s", text)
