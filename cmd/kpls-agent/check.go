@@ -19,8 +19,10 @@ func newCheck(s *shared) *cobra.Command {
 	var offline bool
 	c := &cobra.Command{
 		Use: "check", Short: "Check the manifest, the settings and this VM, and change nothing", Args: cobra.NoArgs,
-		Long: "Checks the settings, the manifest, server.properties, the rights on it, the unit and the right to restart it,\n" +
-			"the ports, the login to Kafka and its rights, and the clock. Rights are those of who asks; root takes the user and\n" +
+		Long: "Checks the settings, the manifest, server.properties, the rights on it, the unit and the right to " +
+			"restart it,\n" +
+			"the ports, the login to Kafka and its rights, and the clock. Rights are those of who asks; root takes " +
+			"the user and\n" +
 			"the groups of kpls-agent.service for its settings.\n" +
 			"Exits with 0 if all is well but for warnings, 2 if a file is wrong, 1 if something else is.",
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -71,7 +71,8 @@ func (c *connection) sync(ctx context.Context) error {
 // read reads the log to its end and returns what it says.
 func (c *connection) read(ctx context.Context) (*restart.View, error) {
 	if err := c.sync(ctx); err != nil {
-		return nil, fmt.Errorf("%w\nwhat the agent of this host does meanwhile: systemctl status kpls-agent, journalctl -u kpls-agent", err)
+		return nil, fmt.Errorf("%w\nwhat the agent of this host does meanwhile: systemctl status kpls-agent, "+
+			"journalctl -u kpls-agent", err)
 	}
 	return c.log.Facts().View, nil
 }

@@ -55,7 +55,8 @@ func order(ctx context.Context, s *shared, f func(*restart.View) ([]restart.Reco
 	}
 	if len(records) > 0 {
 		if err := c.log.Append(ctx, records...); err != nil {
-			return fmt.Errorf("write to the coordination log: %w; it is not known whether it was written, `kpls-agent status` shows it", err)
+			return fmt.Errorf("write to the coordination log: %w; it is not known whether it was written, "+
+				"`kpls-agent status` shows it", err)
 		}
 	}
 	_, err = fmt.Fprintln(s.stdout, done)
@@ -66,10 +67,12 @@ func newPause(s *shared) *cobra.Command {
 	var why string
 	c := &cobra.Command{
 		Use: "pause", Short: "Let no further broker be restarted until `resume`", Args: cobra.NoArgs,
-		Long: "Lets no further broker be restarted until `kpls-agent resume`. A restart that is under way is ended first.",
+		Long: "Lets no further broker be restarted until `kpls-agent resume`. A restart that is under way is ended " +
+			"first.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return order(cmd.Context(), s, func(*restart.View) ([]restart.Record, string, error) {
-				return []restart.Record{restart.NewPause(restart.Pause{By: operator(), Why: why, At: time.Now()})}, "paused; `kpls-agent resume` ends it", nil
+				return []restart.Record{restart.NewPause(restart.Pause{By: operator(), Why: why, At: time.Now()})},
+					"paused; `kpls-agent resume` ends it", nil
 			})
 		},
 	}
@@ -90,7 +93,8 @@ func newResume(s *shared) *cobra.Command {
 				}
 				for _, hash := range slices.Sorted(maps.Keys(v.Halts)) {
 					records = append(records, restart.NewUnhalt(hash))
-					did = append(did, fmt.Sprintf("manifest %s, which broker %d had halted, may be tried again", restart.Short(hash), v.Halts[hash].Broker))
+					did = append(did, fmt.Sprintf("manifest %s, which broker %d had halted, may be tried again",
+						restart.Short(hash), v.Halts[hash].Broker))
 				}
 				if len(records) == 0 {
 					return nil, "nothing was paused or halted", nil
@@ -103,14 +107,17 @@ func newResume(s *shared) *cobra.Command {
 
 func newRestart(s *shared) *cobra.Command {
 	return &cobra.Command{
-		Use: "restart", Short: "Restart every broker once, one safe step at a time, without a change", Args: cobra.NoArgs,
+		Use: "restart", Short: "Restart every broker once, one safe step at a time, without a change",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return order(cmd.Context(), s, func(v *restart.View) ([]restart.Record, string, error) {
 				if q := v.Request(); q != nil {
-					return nil, "", fmt.Errorf("a rolling restart asked for by %s is under way; `kpls-agent status --watch` shows it", q.By)
+					return nil, "", fmt.Errorf("a rolling restart asked for by %s is under way; `kpls-agent status "+
+						"--watch` shows it", q.By)
 				}
 				q := restart.Request{ID: nonce(), By: operator(), At: time.Now()}
-				return []restart.Record{restart.NewRequest(q)}, "asked for a rolling restart; `kpls-agent status --watch` shows it", nil
+				return []restart.Record{restart.NewRequest(q)},
+					"asked for a rolling restart; `kpls-agent status --watch` shows it", nil
 			})
 		},
 	}
@@ -121,8 +128,10 @@ func newRelease(s *shared) *cobra.Command {
 	var sure bool
 	c := &cobra.Command{
 		Use: "release --broker N", Short: "Remove the claim of a broker whose VM is gone for good", Args: cobra.NoArgs,
-		Long: "Removes the claim of a broker, so the others may continue. Only for a broker whose VM is gone for good or\n" +
-			"whose agent cannot be brought back: if it is in the middle of a restart, another broker may then go down at the same time.",
+		Long: "Removes the claim of a broker, so the others may continue. Only for a broker whose VM is gone for " +
+			"good or\n" +
+			"whose agent cannot be brought back: if it is in the middle of a restart, another broker may then go " +
+			"down at the same time.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return order(cmd.Context(), s, func(v *restart.View) ([]restart.Record, string, error) {
 				claim, _, ok := v.Claim(broker)
@@ -130,15 +139,18 @@ func newRelease(s *shared) *cobra.Command {
 					return nil, "", fmt.Errorf("broker %d holds no claim%s", broker, holders(v))
 				}
 				st := v.Statuses[broker]
-				fmt.Fprintf(s.stdout, "broker %d claimed a restart %s ago and was last heard of %s ago, %s: %s\n", broker,
+				fmt.Fprintf(s.stdout, "broker %d claimed a restart %s ago and was last heard of %s ago, %s: %s\n",
+					broker,
 					check.Elapsed(time.Since(claim.At)), check.Elapsed(time.Since(st.Seen)), st.Phase, st.Reason.Text())
 				if !sure {
-					if err := confirm(s, fmt.Sprintf("Type %d to remove its claim: ", broker), fmt.Sprint(broker)); err != nil {
+					if err := confirm(s, fmt.Sprintf("Type %d to remove its claim: ", broker),
+						fmt.Sprint(broker)); err != nil {
 						return nil, "", err
 					}
 				}
 				return []restart.Record{
-					restart.NewTakeover(operator(), claim, "kpls-agent release", time.Now()), restart.NewRelease(claim.Key),
+					restart.NewTakeover(operator(), claim, "kpls-agent release", time.Now()),
+					restart.NewRelease(claim.Key),
 				}, fmt.Sprintf("the claim of broker %d is removed", broker), nil
 			})
 		},

@@ -23,8 +23,10 @@ func newPlan(s *shared) *cobra.Command {
 	var o planOptions
 	c := &cobra.Command{
 		Use: "plan", Short: "Show what would be done, and what is in the way, without doing it", Args: cobra.NoArgs,
-		Long: "Shows the change of server.properties, the order of restarts, the gates, and what blocks. Changes nothing.\n" +
-			"With --offline it needs no cluster and no settings, shows the change alone, and writes the new file to --out,\n" +
+		Long: "Shows the change of server.properties, the order of restarts, the gates, and what blocks. Changes " +
+			"nothing.\n" +
+			"With --offline it needs no cluster and no settings, shows the change alone, and writes the new file to " +
+			"--out,\n" +
 			"also if nothing is to change: for configuration management and its CI.\n" +
 			"Exits with 0 if nothing is to change, 3 if something is (or blocks), 2 if the input is refused.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -32,7 +34,8 @@ func newPlan(s *shared) *cobra.Command {
 				return planOffline(s, o)
 			}
 			if o.in != "" || o.out != "" || o.kafkaVersion != "" || cmd.Flags().Changed("broker-id") {
-				return invalid(errors.New("--server-properties, --broker-id, --kafka-version and --out belong to --offline"))
+				return invalid(errors.New("--server-properties, --broker-id, --kafka-version and --out belong to " +
+					"--offline"))
 			}
 			return planOnline(cmd.Context(), s, o)
 		},
@@ -42,8 +45,10 @@ func newPlan(s *shared) *cobra.Command {
 	f.StringVar(&o.in, "server-properties", "", "`file` to start from; never changed")
 	f.StringVar(&o.manifest, "manifest", "", "manifest `file`; default: the one in the settings")
 	f.Int32Var(&o.broker, "broker-id", -1, "`id` of the broker; default: the one in the file")
-	f.StringVar(&o.kafkaVersion, "kafka-version", "", "`version` of Kafka, such as 3.7.1; default: what every supported version takes")
-	f.StringVar(&o.out, "out", "", "`file` for the result, - for standard output; a new one gets the mode of --server-properties")
+	f.StringVar(&o.kafkaVersion, "kafka-version", "",
+		"`version` of Kafka, such as 3.7.1; default: what every supported version takes")
+	f.StringVar(&o.out, "out", "", "`file` for the result, - for standard output; a new one gets the mode of "+
+		"--server-properties")
 	o.output.flag(f)
 	return c
 }
@@ -119,7 +124,9 @@ func planOnline(ctx context.Context, s *shared, o planOptions) error {
 }
 
 // lookAhead gathers facts as the agent does, and plans on them.
-func lookAhead(ctx context.Context, vm *settings.Settings, n host.Node, m *config.Manifest, conn *connection) (planReport, error) {
+func lookAhead(
+	ctx context.Context, vm *settings.Settings, n host.Node, m *config.Manifest, conn *connection,
+) (planReport, error) {
 	st := host.Holding(vm, m)
 	f, c := host.ViewFiles(vm, n.BrokerID, st), host.NewCluster(vm, n, st, conn.client)
 	facts := restart.Facts{Now: time.Now()}
@@ -202,7 +209,8 @@ func (r planReport) text() string {
 		fmt.Fprintf(&b, "storage: cannot be seen: %s\n", r.LogDirsErr)
 	}
 	if len(r.Order) > 0 {
-		fmt.Fprintf(&b, "restarts, in this order: %s\n", strings.Trim(strings.ReplaceAll(fmt.Sprint(r.Order), " ", ", "), "[]"))
+		fmt.Fprintf(&b, "restarts, in this order: %s\n", strings.Trim(strings.ReplaceAll(fmt.Sprint(r.Order), " ",
+			", "), "[]"))
 	}
 	for _, g := range r.Gates {
 		if g.Passes {

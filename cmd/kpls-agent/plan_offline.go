@@ -26,7 +26,8 @@ func planOffline(s *shared, o planOptions) error {
 		return invalid(errors.New("--offline needs --server-properties, --manifest and --out"))
 	}
 	if o.out == "-" && o.output == asJSON {
-		return invalid(errors.New("--out - and --output json would both write to standard output; name a file for --out"))
+		return invalid(errors.New("--out - and --output json would both write to standard output; name a file for " +
+			"--out"))
 	}
 	data, mode, err := readWithMode(o.in)
 	if err != nil {

@@ -59,7 +59,8 @@ func newReport(v *restart.View, now time.Time) report {
 		hashes[st.Manifest] = true
 		drift = drift || st.Drift
 		switch st.Phase {
-		case restart.PhaseApplying, restart.PhaseRestarting, restart.PhaseStarting, restart.PhaseCatchingUp, restart.PhaseBalancer, restart.PhaseSoaking, restart.PhaseRollback:
+		case restart.PhaseApplying, restart.PhaseRestarting, restart.PhaseStarting, restart.PhaseCatchingUp,
+			restart.PhaseBalancer, restart.PhaseSoaking, restart.PhaseRollback:
 			busy = true
 		default:
 		}
@@ -107,9 +108,11 @@ func (r report) table(w io.Writer, rows int) error {
 		_, err := fmt.Fprintln(w, "no agent has reported yet")
 		return err
 	}
-	fmt.Fprintf(w, "cluster %s   manifest %s   %s%s\n", orDash(r.Cluster), cmp.Or(restart.Short(r.Manifest), "differs"), r.State, r.listeners())
+	fmt.Fprintf(w, "cluster %s   manifest %s   %s%s\n", orDash(r.Cluster),
+		cmp.Or(restart.Short(r.Manifest), "differs"), r.State, r.listeners())
 	if r.Pause != nil {
-		fmt.Fprintf(w, "paused by %s since %s ago%s\n", r.Pause.By, check.Elapsed(r.At.Sub(r.Pause.At)), colon(r.Pause.Why))
+		fmt.Fprintf(w, "paused by %s since %s ago%s\n", r.Pause.By, check.Elapsed(r.At.Sub(r.Pause.At)),
+			colon(r.Pause.Why))
 	}
 	for _, h := range r.Halts {
 		fmt.Fprintf(w, "halted by broker %d %s ago: %s\n", h.Broker, check.Elapsed(r.At.Sub(h.At)), h.Why)
@@ -141,7 +144,8 @@ func (r report) table(w io.Writer, rows int) error {
 		if b.ManifestFault != "" {
 			why += " [a newer manifest is refused: " + b.ManifestFault + "]"
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", b.Broker, orDash(b.Zone), b.Phase, check.Elapsed(r.At.Sub(b.Since)), orDash(restart.Short(b.Manifest)), yes(b.Drift), probes(b.Status), why)
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", b.Broker, orDash(b.Zone), b.Phase,
+			check.Elapsed(r.At.Sub(b.Since)), orDash(restart.Short(b.Manifest)), yes(b.Drift), probes(b.Status), why)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -150,7 +154,8 @@ func (r report) table(w io.Writer, rows int) error {
 		fmt.Fprintf(w, "and %d brokers at rest\n", quiet)
 	}
 	if u := r.unprotected(); len(u) > 0 {
-		fmt.Fprintf(w, "not protected in any restart, since they have no more replicas than min.insync.replicas: %s\n", strings.Join(u, ", "))
+		fmt.Fprintf(w, "not protected in any restart, since they have no more replicas than min.insync.replicas: %s\n",
+			strings.Join(u, ", "))
 	}
 	return nil
 }

@@ -80,7 +80,8 @@ func newRoot(s *shared) *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&s.settingsPath, "settings", settings.DefaultPath, "this VM's settings `file`")
 	root.AddCommand(
-		newRun(s), newCheck(s), newPlan(s), newStatus(s), newPause(s), newResume(s), newRestart(s), newRelease(s), newVerify(s), newSetup(s), newVersion(s),
+		newRun(s), newCheck(s), newPlan(s), newStatus(s), newPause(s), newResume(s), newRestart(s), newRelease(s),
+		newVerify(s), newSetup(s), newVersion(s),
 	)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return invalid(err) })
 	return root

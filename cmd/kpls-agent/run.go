@@ -28,7 +28,10 @@ func newRun(s *shared) *cobra.Command {
 			if os.Getenv("GOGC") == "" {
 				debug.SetGCPercent(gcPercent)
 			}
-			return daemon.Run(cmd.Context(), daemon.Options{Settings: vm, Kept: dir, Version: version, Nonce: nonce, Log: newLogger(vm.Settings, s.stderr)})
+			return daemon.Run(cmd.Context(), daemon.Options{
+				Settings: vm, Kept: dir, Version: version, Nonce: nonce,
+				Log: newLogger(vm.Settings, s.stderr),
+			})
 		},
 	}
 }

@@ -53,7 +53,8 @@ func (scr screen) page(text string) string {
 	lines := strings.SplitAfter(scr.wrap(text), "\n")
 	if most := scr.height - 1; len(lines)-1 > most {
 		left := len(lines) - most
-		return strings.Join(lines[:most-1], "") + fmt.Sprintf("... and %d lines more, which `kpls-agent status` shows\n", left)
+		return strings.Join(lines[:most-1], "") + fmt.Sprintf("... and %d lines more, which `kpls-agent status` "+
+			"shows\n", left)
 	}
 	return strings.Join(lines, "")
 }

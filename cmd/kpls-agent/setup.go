@@ -80,7 +80,9 @@ func newSetup(s *shared) *cobra.Command {
 }
 
 // judgeUnit is what check says of the unit, as far as it has to be corrected.
-func judgeUnit(ctx context.Context, vm *settings.Settings, hidden func(path string) bool) ([]string, *unit.Seen, error) {
+func judgeUnit(
+	ctx context.Context, vm *settings.Settings, hidden func(path string) bool) ([]string, *unit.Seen, error,
+) {
 	faults, seen, err := check.UnitFaults(ctx, vm, hidden)
 	var lines []string
 	for _, f := range faults {

@@ -34,9 +34,12 @@ type verifyOptions struct {
 func newVerify(s *shared) *cobra.Command {
 	var o verifyOptions
 	c := &cobra.Command{
-		Use: "verify --bootstrap HOST:PORT", Short: "Be the customer: reach every broker through the advertised names", Args: cobra.NoArgs,
-		Long: "Bootstraps as a customer does, compares the address that every broker advertises with the manifest, and produces\n" +
-			"to and consumes from a partition led by each broker, in a topic that it makes and removes again. Exits with 1 on\n" +
+		Use:   "verify --bootstrap HOST:PORT",
+		Short: "Be the customer: reach every broker through the advertised names", Args: cobra.NoArgs,
+		Long: "Bootstraps as a customer does, compares the address that every broker advertises with the manifest, " +
+			"and produces\n" +
+			"to and consumes from a partition led by each broker, in a topic that it makes and removes again. Exits " +
+			"with 1 on\n" +
 			"any difference. Where the customer's names cannot be resolved, --map says where they lead.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opts, err := o.options(s)
@@ -58,14 +61,16 @@ func newVerify(s *shared) *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringSliceVar(&o.bootstrap, "bootstrap", nil, "`addresses` of the listener, as a customer is given them")
-	f.StringArrayVar(&o.maps, "map", nil, "`NAME=ADDRESS`: where an advertised host or host:port leads; repeat it, or NAME may begin with *. for all below a domain")
+	f.StringArrayVar(&o.maps, "map", nil, "`NAME=ADDRESS`: where an advertised host or host:port leads; repeat it, "+
+		"or NAME may begin with *. for all below a domain")
 	f.StringVar(&o.manifest, "manifest", "", "manifest `file`; default: the one in the settings")
 	f.StringVar(&o.listener, "listener", "", "managed listener; default: the only one, or EXTERNAL")
 	f.StringVar(&o.user, "user", "", "user `name` for a SASL listener")
 	f.StringVar(&o.mechanism, "mechanism", "SCRAM-SHA-512", "SASL mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
 	f.StringVar(&o.passwordFile, "password-file", "", "`file` with the user's password")
 	f.StringVar(&o.ca, "ca-file", "", "PEM `file` with the certificates that may sign the brokers'")
-	f.StringVar(&o.client, "client-properties", "", "Kafka client properties `file` with the customer's login, instead of --user, --mechanism, --password-file and --ca-file")
+	f.StringVar(&o.client, "client-properties", "", "Kafka client properties `file` with the customer's login, "+
+		"instead of --user, --mechanism, --password-file and --ca-file")
 	c.MarkFlagsMutuallyExclusive("client-properties", "user")
 	c.MarkFlagsMutuallyExclusive("client-properties", "password-file")
 	c.MarkFlagsMutuallyExclusive("client-properties", "ca-file")
@@ -75,7 +80,10 @@ func newVerify(s *shared) *cobra.Command {
 }
 
 func (o verifyOptions) options(s *shared) (kafka.VerifyOptions, error) {
-	v := kafka.VerifyOptions{Bootstrap: o.bootstrap, Want: map[int32]string{}, Map: map[string]string{}, Topic: "kpls-agent-verify-" + nonce()}
+	v := kafka.VerifyOptions{
+		Bootstrap: o.bootstrap, Want: map[int32]string{}, Map: map[string]string{},
+		Topic: "kpls-agent-verify-" + nonce(),
+	}
 	path := o.manifest
 	if path == "" {
 		vm, err := settings.Load(s.settingsPath)
@@ -118,14 +126,16 @@ func (o verifyOptions) login(protocol string) (kafka.Login, error) {
 			return kafka.Login{}, err
 		}
 		if c.Protocol != protocol {
-			return kafka.Login{}, fmt.Errorf("%s is for a listener with %s, and the manifest's has %s; correct security.protocol", o.client, c.Protocol, protocol)
+			return kafka.Login{}, fmt.Errorf("%s is for a listener with %s, and the manifest's has %s; correct "+
+				"security.protocol", o.client, c.Protocol, protocol)
 		}
 		return host.ClientLogin(c, login.NewTokens(c)), nil
 	}
 	l := kafka.Login{Protocol: protocol, Roots: func() (*x509.CertPool, error) { return login.PEMRoots(o.ca) }}
 	if strings.HasPrefix(protocol, "SASL_") {
 		if o.user == "" || o.passwordFile == "" {
-			return l, fmt.Errorf("a listener with %s needs a user; name one with --user and --password-file, or with --client-properties", protocol)
+			return l, fmt.Errorf("a listener with %s needs a user; name one with --user and --password-file, or "+
+				"with --client-properties", protocol)
 		}
 		l.Mechanism, l.User = o.mechanism, settings.SASL{Username: o.user, PasswordFile: o.passwordFile}.Credentials
 	}
@@ -187,7 +197,8 @@ func printRows(s *shared, rows []kafka.VerifyRow, out output) error {
 	t := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "BROKER\tADVERTISES\tPRODUCE\tCONSUME\tRESULT")
 	for _, r := range rows {
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", r.Broker, orDash(r.Got), brief(r.Produced), brief(r.Consumed), cmp.Or(r.Fault, "ok"))
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", r.Broker, orDash(r.Got), brief(r.Produced), brief(r.Consumed),
+			cmp.Or(r.Fault, "ok"))
 	}
 	return t.Flush()
 }

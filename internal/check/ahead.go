@@ -23,17 +23,17 @@ func entityOf(level string, broker int32) string {
 
 // DropText says that a restart would remove a dynamic setting, and what to do.
 func DropText(d restart.DynamicDrop, broker int32) string {
-	return fmt.Sprintf("%s is %s by kafka-configs %s, and a broker starts with %s (server.properties, or Kafka's default "+
-		"where it has none): Kafka accepts at most twice and at least half of that, and otherwise refuses all dynamic "+
-		"settings of that level, min.insync.replicas too; put %s into server.properties",
+	return fmt.Sprintf("%s is %s by kafka-configs %s, and a broker starts with %s (server.properties, or Kafka's "+
+		"default where it has none): Kafka accepts at most twice and at least half of that, and otherwise refuses "+
+		"all dynamic settings of that level, min.insync.replicas too; put %s into server.properties",
 		d.Name, d.Dynamic, entityOf(d.Level, broker), d.File, d.Fix)
 }
 
 // DroppedText says that a start has removed a dynamic setting, and what to do.
 func DroppedText(d restart.Dropped, broker int32) string {
-	return fmt.Sprintf("%s is %s by kafka-configs %s, and the broker runs with %s: it refused the dynamic settings of that "+
-		"level at its start; find the setting that its log names (\"configs could not be applied\"), put it right, and set "+
-		"it again or restart the broker",
+	return fmt.Sprintf("%s is %s by kafka-configs %s, and the broker runs with %s: it refused the dynamic settings "+
+		"of that level at its start; find the setting that its log names (\"configs could not be applied\"), put it "+
+		"right, and set it again or restart the broker",
 		d.Name, d.Dynamic, entityOf(d.Level, broker), cmp.Or(d.InForce, "none"))
 }
 
@@ -72,8 +72,10 @@ func PendingText(e restart.PendingEdit, overridesSeen bool) string {
 
 // HiddenText says that a line of the file has no effect.
 func HiddenText(e config.PendingEdit) string {
-	return fmt.Sprintf("%s: server.properties has %s, and --override on the broker's command line has %s, which hides that line, "+
-		"also after a restart; change the override, or remove it", e.Name, cmp.Or(e.File, "none"), cmp.Or(e.Running, "none"))
+	return fmt.Sprintf("%s: server.properties has %s, and --override on the broker's command line has %s, which "+
+		"hides that line, also after a restart; change the override, or remove it", e.Name, cmp.Or(e.File, "none"),
+		cmp.Or(e.Running,
+			"none"))
 }
 
 // checkAhead compares what the process runs with what it would find at a start. A file that

@@ -32,8 +32,10 @@ func Become(ctx context.Context, service string) error {
 		return fmt.Errorf("check as the user of %s: %w; see `systemctl cat %s`", service, err, service)
 	}
 	// The user last: only root may choose groups.
-	if err := errors.Join(syscall.Setgroups(groups), syscall.Setresgid(gid, gid, gid), syscall.Setresuid(uid, uid, uid)); err != nil {
-		return fmt.Errorf("check as the user of %s: %w; root lacks the capabilities to (CAP_SETUID, CAP_SETGID): run this where it has them", service, err)
+	if err := errors.Join(syscall.Setgroups(groups), syscall.Setresgid(gid, gid, gid),
+		syscall.Setresuid(uid, uid, uid)); err != nil {
+		return fmt.Errorf("check as the user of %s: %w; root lacks the capabilities to (CAP_SETUID, CAP_SETGID): "+
+			"run this where it has them", service, err)
 	}
 	return nil
 }

@@ -47,7 +47,9 @@ func All(ctx context.Context, s *settings.Settings, owners portuse.Owners, offli
 
 // checkRestart says whether the agent would restart this broker, as far as this VM knows: it
 // walks the agent's own list. The lines before it say more of each.
-func checkRestart(ctx context.Context, s *settings.Settings, n host.Node, f *host.Files, running restart.RunningFacts) []Finding {
+func checkRestart(ctx context.Context, s *settings.Settings, n host.Node, f *host.Files,
+	running restart.RunningFacts,
+) []Finding {
 	u, _, err := host.NewUnit(s, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil // the lines on the unit say so
@@ -66,13 +68,17 @@ func checkRestart(ctx context.Context, s *settings.Settings, n host.Node, f *hos
 		for i, r := range unfit {
 			codes[i] = string(r.Code)
 		}
-		return []Finding{doubtful("a restart of this broker", "the agent would not do it now (%s): %s", strings.Join(codes, ", "), unfit[0].Text())}
+		return []Finding{doubtful("a restart of this broker", "the agent would not do it now (%s): %s",
+			strings.Join(codes, ", "), unfit[0].Text())}
 	case facts.Running.Err != "":
-		return []Finding{doubtful("a restart of this broker", "what the process runs cannot be seen: %s", facts.Running.Err)}
+		return []Finding{doubtful("a restart of this broker", "what the process runs cannot be seen: %s",
+			facts.Running.Err)}
 	case s.Unit == "":
-		return []Finding{doubtful("a restart of this broker", "nothing that the agent sees is in the way; what the commands do beyond the broker cannot be seen")}
+		return []Finding{doubtful("a restart of this broker",
+			"nothing that the agent sees is in the way; what the commands do beyond the broker cannot be seen")}
 	}
-	return []Finding{well("a restart of this broker", "nothing on this VM is in the way; `kpls-agent plan` looks at the cluster")}
+	return []Finding{well("a restart of this broker",
+		"nothing on this VM is in the way; `kpls-agent plan` looks at the cluster")}
 }
 
 // Preflight tells the log at the start of the agent what is not well, as far as

@@ -26,7 +26,8 @@ func checkEphemeral(ports []int) Finding {
 const ephemeralPorts = "ephemeral ports"
 
 func unseenEphemeral(err error) Finding {
-	return doubtful(ephemeralPorts, "which these are cannot be seen (%s); see `sysctl net.ipv4.ip_local_port_range net.ipv4.ip_local_reserved_ports`", config.OneLine(err))
+	return doubtful(ephemeralPorts, "which these are cannot be seen (%s); see `sysctl net.ipv4.ip_local_port_range "+
+		"net.ipv4.ip_local_reserved_ports`", config.OneLine(err))
 }
 
 // judgeEphemeral goes by the first and last port that are lent, and by the list of those
@@ -53,8 +54,9 @@ func judgeEphemeral(ports []int, lent, reserved string) Finding {
 		list = append(list, reserved)
 	}
 	list = append(list, ours...)
-	return doubtful(ephemeralPorts, "Linux may give %s to an outgoing connection, and what listens there cannot be started again meanwhile; reserve them, as root: "+
-		"`echo net.ipv4.ip_local_reserved_ports=%s >/etc/sysctl.d/60-kpls-agent.conf && sysctl --load=/etc/sysctl.d/60-kpls-agent.conf`",
+	return doubtful(ephemeralPorts, "Linux may give %s to an outgoing connection, and what listens there cannot be "+
+		"started again meanwhile; reserve them, as root: `echo net.ipv4.ip_local_reserved_ports=%s "+
+		">/etc/sysctl.d/60-kpls-agent.conf && sysctl --load=/etc/sysctl.d/60-kpls-agent.conf`",
 		strings.Join(ours, ", "), strings.Join(list, ","))
 }
 

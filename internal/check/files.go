@@ -17,7 +17,8 @@ import (
 )
 
 func checkNode(s *settings.Settings, n host.Node, err error) Finding {
-	return ofFile(judged("server.properties", err, fmt.Sprintf("%s, broker %d, %s at %s", s.ServerProperties, n.BrokerID, n.Word(), n.Agents.Address())))
+	return ofFile(judged("server.properties", err, fmt.Sprintf("%s, broker %d, %s at %s", s.ServerProperties,
+		n.BrokerID, n.Word(), n.Agents.Address())))
 }
 
 // checkManifest checks the manifest, and what it makes of this broker.
@@ -43,7 +44,8 @@ func checkManifest(s *settings.Settings, n host.Node) (*config.Manifest, config.
 	r, desired, err := host.ViewFiles(s, n.BrokerID, host.Holding(s, m)).Render(m)
 	note := "nothing to change"
 	if err == nil && r.Changed {
-		note = fmt.Sprintf("it changes %s in server.properties; `kpls-agent plan` shows how", strings.Join(r.Keys, ", "))
+		note = fmt.Sprintf("it changes %s in server.properties; `kpls-agent plan` shows how", strings.Join(r.Keys,
+			", "))
 	}
 	findings = append(findings, judgedFile("manifest for this broker", err, note))
 	if err == nil {
@@ -61,8 +63,9 @@ func checkMount(what, path string) []Finding {
 		return []Finding{ofFile(broken(what, "%s", err.Error()))}
 	}
 	if durable.Mounted(path) {
-		return []Finding{doubtful(what, "%s is a mount point of its own: once its source is replaced by a rename, as editors "+
-			"and deployment tools do, its old content stays here; mount the folder %s instead of the file (`findmnt` lists the mounts)",
+		return []Finding{doubtful(what, "%s is a mount point of its own: once its source is replaced by a rename, "+
+			"as editors and deployment tools do, its old content stays here; mount the folder %s instead of the "+
+			"file (`findmnt` lists the mounts)",
 			path, filepath.Dir(path))}
 	}
 	return nil
@@ -107,7 +110,8 @@ func checkPlaces(s *settings.Settings) []Finding {
 
 func checkUser(uid int) Finding {
 	if uid == 0 {
-		return doubtful("user", "running as root, so checks of rights prove nothing about the agent's user; use the settings file of kpls-agent.service (check then switches to its user); otherwise run this as that user")
+		return doubtful("user", "running as root, so checks of rights prove nothing about the agent's user; use the "+
+			"settings file of kpls-agent.service (check then switches to its user); otherwise run this as that user")
 	}
 	return well("user", "uid %d", uid)
 }
@@ -115,7 +119,8 @@ func checkUser(uid int) Finding {
 // writable asks for the right to a folder, or to make it.
 func writable(dir string) error {
 	if err := unix.Access(existing(dir), unix.W_OK|unix.X_OK); err != nil {
-		return fmt.Errorf("the folder %s cannot be written by this user (%w); give the agent's user the right, or name another one in the settings", existing(dir), err)
+		return fmt.Errorf("the folder %s cannot be written by this user (%w); give the agent's user the right, or "+
+			"name another one in the settings", existing(dir), err)
 	}
 	return nil
 }
@@ -145,7 +150,8 @@ func checkSpace(what, dir string) Finding {
 
 func judgeSpace(what, dir string, free uint64) Finding {
 	if free < spaceNeeded {
-		return doubtful(what, "the file system of %s has %d KiB left; free some space, or files cannot be replaced", dir, free>>10)
+		return doubtful(what, "the file system of %s has %d KiB left; free some space, or files cannot be replaced",
+			dir, free>>10)
 	}
 	return well(what, "%d MiB", free>>20)
 }

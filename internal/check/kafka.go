@@ -30,10 +30,13 @@ func answers(ctx context.Context, client *kafka.Client) error {
 
 // checkKafka checks the login and what it allows, and the clock by that of Kafka;
 // it returns what the broker runs.
-func checkKafka(ctx context.Context, s *settings.Settings, n host.Node, c *host.Cluster, client *kafka.Client) ([]Finding, restart.RunningFacts, host.Process) {
+func checkKafka(
+	ctx context.Context, s *settings.Settings, n host.Node, c *host.Cluster, client *kafka.Client,
+) ([]Finding, restart.RunningFacts, host.Process) {
 	version, err := client.Version(ctx)
 	if kafka.LoginRefused(err) {
-		err = fmt.Errorf("%w; the running agent tries again at a change of the login at once, and else within a minute", err)
+		err = fmt.Errorf("%w; the running agent tries again at a change of the login at once, and else within a "+
+			"minute", err)
 	}
 	findings := []Finding{judged("login to Kafka", err, "Kafka "+version)}
 	if err != nil {
@@ -66,14 +69,16 @@ func judgeView(f restart.ClusterFacts) []Finding {
 	if f.Err != "" {
 		err = errors.New(f.Err)
 	}
-	findings := []Finding{judged("cluster", err, fmt.Sprintf("brokers %s, %d views in %s", joinIDs(f.Brokers), len(f.Views), f.Took.Round(time.Millisecond)))}
+	findings := []Finding{judged("cluster", err, fmt.Sprintf("brokers %s, %d views in %s", joinIDs(f.Brokers),
+		len(f.Views), f.Took.Round(time.Millisecond)))}
 	switch q := f.Quorum; {
 	case f.QuorumErr != "":
 		return append(findings, broken("quorum", "%s", f.QuorumErr))
 	case q == nil:
 		return findings // no broker answered
 	case q.Leader < 0:
-		return append(findings, broken("quorum", "no controller is active; bring the controllers back, or in ZooKeeper mode see to ZooKeeper"))
+		return append(findings, broken("quorum",
+			"no controller is active; bring the controllers back, or in ZooKeeper mode see to ZooKeeper"))
 	case q.ZooKeeper:
 		return append(findings, well("quorum", "none: ZooKeeper mode, the active controller is broker %d", q.Leader))
 	}
@@ -91,20 +96,26 @@ func judgeRights(r kafka.Rights, topic, user string) []Finding {
 		principal = "the agent's principal"
 	}
 	grant := func(ops []string, on string) string {
-		return fmt.Sprintf("kafka-acls --bootstrap-server ... --add --allow-principal %q --operation %s %s", principal, strings.Join(ops, " --operation "), on)
+		return fmt.Sprintf("kafka-acls --bootstrap-server ... --add --allow-principal %q --operation %s %s",
+			principal, strings.Join(ops, " --operation "), on)
 	}
 	var findings []Finding
 	if len(r.Cluster) > 0 {
-		findings = append(findings, broken("rights on the cluster", "%s has no right to %s; %s", principal, strings.Join(r.Cluster, " and "), grant(r.Cluster, "--cluster")))
+		findings = append(findings, broken("rights on the cluster", "%s has no right to %s; %s", principal,
+			strings.Join(r.Cluster, " and "), grant(r.Cluster, "--cluster")))
 	}
 	switch {
 	case r.NoTopic && len(r.Topic) > 0:
-		findings = append(findings, doubtful("rights on the coordination topic", "topic %s is not there yet, and %s has no right to Create topics on the cluster; if it may create this one, all is well, otherwise %s", topic, principal, grant(r.Topic, "--topic "+topic)))
+		findings = append(findings, doubtful("rights on the coordination topic", "topic %s is not there yet, and %s "+
+			"has no right to Create topics on the cluster; if it may create this one, all is well, otherwise %s",
+			topic, principal, grant(r.Topic, "--topic "+topic)))
 	case len(r.Topic) > 0:
-		findings = append(findings, broken("rights on the coordination topic", "%s has no right to %s; %s", principal, strings.Join(r.Topic, " and "), grant(r.Topic, "--topic "+topic)))
+		findings = append(findings, broken("rights on the coordination topic", "%s has no right to %s; %s",
+			principal, strings.Join(r.Topic, " and "), grant(r.Topic, "--topic "+topic)))
 	}
 	if n := len(r.Hidden); n > 0 {
-		findings = append(findings, broken("topics that the agent sees", "%d topics with replicas on this broker are hidden from %s (%s), so no restart takes care of them; %s",
+		findings = append(findings, broken("topics that the agent sees",
+			"%d topics with replicas on this broker are hidden from %s (%s), so no restart takes care of them; %s",
 			n, principal, few(r.Hidden), grant([]string{"Describe", "DescribeConfigs"}, "--topic '*'")))
 	}
 	if len(findings) == 0 {

@@ -14,13 +14,16 @@ import (
 
 // checkListeners asks each listener of the manifest that the process has, as the
 // daemon does for its probe.
-func checkListeners(ctx context.Context, s *settings.Settings, n host.Node, d config.Desired, running []config.Effective) []Finding {
+func checkListeners(ctx context.Context, s *settings.Settings, n host.Node, d config.Desired,
+	running []config.Effective,
+) []Finding {
 	var findings []Finding
 	for _, e := range d.Endpoints {
 		if !slices.ContainsFunc(running, func(r config.Effective) bool { return r.Name == e.Name }) {
 			continue
 		}
-		checker := kafka.NewChecker(host.ListenerCheck(e, running, n.BrokerID, host.ListenerLogin(s, n, probe.CheckTimeout/2)))
+		checker := kafka.NewChecker(host.ListenerCheck(e, running, n.BrokerID,
+			host.ListenerLogin(s, n, probe.CheckTimeout/2)))
 		err := checker.Check(ctx)
 		unseen := checker.Unseen()
 		checker.Close()
@@ -41,7 +44,8 @@ func judgeListener(what string, err, unseen error) []Finding {
 	case err != nil:
 		return append(findings, broken(what, "it does not serve: %s; see the broker's log", config.OneLine(err)))
 	case unseen != nil:
-		return append(findings, doubtful(what, "it answers; what it tells its clients cannot be seen: %s", config.OneLine(unseen)))
+		return append(findings, doubtful(what, "it answers; what it tells its clients cannot be seen: %s",
+			config.OneLine(unseen)))
 	case len(findings) == 0:
 		return []Finding{well(what, "it serves")}
 	}

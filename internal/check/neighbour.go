@@ -68,7 +68,8 @@ func (n Neighbour) asked(listener string, now time.Time) (text string, ok bool) 
 	text += "; let the load balancer probe this port"
 	if half, seen := n.since("kpls_agent_"+HalfOpenName, "", now); seen && half <= askedLately {
 		text += fmt.Sprintf(". Connections that are given up half-open do come to this machine (the last one %s ago): "+
-			"so does HAProxy's TCP check without `linger`; give it `option tcp-check` and `tcp-check connect linger`", Elapsed(half))
+			"so does HAProxy's TCP check without `linger`; give it `option tcp-check` and `tcp-check connect linger`",
+			Elapsed(half))
 	}
 	return text, false
 }
@@ -140,7 +141,8 @@ func AskNeighbour(ctx context.Context, listen string) Neighbour {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host.DialHost(name), port)+"/metrics", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet,
+		"http://"+net.JoinHostPort(host.DialHost(name), port)+"/metrics", nil)
 	if err != nil {
 		return ""
 	}

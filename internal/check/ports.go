@@ -17,13 +17,17 @@ import (
 
 // checkPorts asks for every port of the manifest, and for that of the metrics,
 // whether it is free or ours.
-func checkPorts(ctx context.Context, s *settings.Settings, owners portuse.Owners, d config.Desired, running []config.Effective) []Finding {
+func checkPorts(ctx context.Context, s *settings.Settings, owners portuse.Owners, d config.Desired,
+	running []config.Effective,
+) []Finding {
 	agent := AskNeighbour(ctx, s.HTTPListen)
 	var findings []Finding
 	for _, e := range d.Endpoints {
 		findings = append(findings,
-			judgePort("port of "+e.Name, host.Bindable(ctx, e.BindHost, e.BindPort), owners, e.BindPort, host.Holds(running, e.BindPort), "the broker"),
-			judgePort("probe port of "+e.Name, host.Bindable(ctx, e.ProbeHost, e.ProbePort), owners, e.ProbePort, agent.Open(e.Name), "the agent"))
+			judgePort("port of "+e.Name, host.Bindable(ctx, e.BindHost, e.BindPort), owners, e.BindPort,
+				host.Holds(running, e.BindPort), "the broker"),
+			judgePort("probe port of "+e.Name, host.Bindable(ctx, e.ProbeHost, e.ProbePort), owners, e.ProbePort,
+				agent.Open(e.Name), "the agent"))
 	}
 	findings = append(findings, checkAsked(agent, d, time.Now())...)
 	name, port, err := net.SplitHostPort(s.HTTPListen)
@@ -57,7 +61,8 @@ func judgePort(what string, err error, owners portuse.Owners, port int, ours boo
 	case errors.Is(err, syscall.EADDRINUSE):
 		return broken(what, "%d is taken, and not by %s; %s, or choose another port", port, holder, owners.Advice(port))
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return broken(what, "the address is none of this machine's (%v); correct it in the manifest or the settings", err)
+		return broken(what, "the address is none of this machine's (%v); correct it in the manifest or the settings",
+			err)
 	case errors.Is(err, syscall.EACCES) && holder == "the broker":
 		return well(what, "%d is not for this user to bind, which says nothing about Kafka's", port)
 	}

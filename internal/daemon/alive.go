@@ -25,7 +25,8 @@ func announce(ctx context.Context, settled <-chan struct{}, ready func() error, 
 		return
 	case <-settled:
 	case <-limit.C:
-		log.Warn("the broker may start although it is not known whether server.properties is right", "after", readyWithin)
+		log.Warn("the broker may start although it is not known whether server.properties is right", "after",
+			readyWithin)
 	}
 	warn(log, "tell systemd", ready())
 	<-ctx.Done()

@@ -78,8 +78,11 @@ func Run(ctx context.Context, o Options) error {
 	startProber := func(log *slog.Logger) {
 		prober = probe.New(probe.Options{
 			Interval: s.ProbeInterval, Logger: log.With("component", "probe"), Inherited: unit.StoredListeners(),
-			OnListen: func(name string, l *net.TCPListener) { warn(log, "keep the probe socket", notifier.Store(name, l)) },
-			OnClose:  func(name string) { warn(log, "give the probe socket up", notifier.Forget(name)) },
+			OnListen: func(name string, l *net.TCPListener) {
+				warn(log, "keep the probe socket",
+					notifier.Store(name, l))
+			},
+			OnClose: func(name string) { warn(log, "give the probe socket up", notifier.Forget(name)) },
 		})
 		g.Go(func() error { return prober.Run(ctx) })
 	}
@@ -131,7 +134,8 @@ func Run(ctx context.Context, o Options) error {
 	}}
 	metrics := agent.NewMetrics()
 	unserved, halfOpen := newBindFailures(), newHalfOpen()
-	reg, err := newRegistry(buildInfo(o.Version), metrics.Collectors(), f.Notes.Collectors(), prober.Collectors(), asked.Collectors(), []prometheus.Collector{unserved, halfOpen, newSettingsRefused(force.Fault() != "")})
+	reg, err := newRegistry(buildInfo(o.Version), metrics.Collectors(), f.Notes.Collectors(), prober.Collectors(),
+		asked.Collectors(), []prometheus.Collector{unserved, halfOpen, newSettingsRefused(force.Fault() != "")})
 	if err != nil {
 		return err
 	}
@@ -140,8 +144,11 @@ func Run(ctx context.Context, o Options) error {
 	manifest, settled := make(chan struct{}, 1), make(chan struct{})
 	loop := agent.NewLoop(agent.LoopOptions{
 		Agent: agent.Options{
-			Options: restart.Options{Self: n.BrokerID, Agent: o.Version, StartTimeout: s.Start, ProgressTimeout: s.Progress, Takeover: s.Takeover},
-			Nonce:   o.Nonce,
+			Options: restart.Options{
+				Self: n.BrokerID, Agent: o.Version, StartTimeout: s.Start,
+				ProgressTimeout: s.Progress, Takeover: s.Takeover,
+			},
+			Nonce: o.Nonce,
 		},
 		Journal: f.Journal(), Log: client.Log(), Cluster: c, Unit: u, Files: f, Probes: prober, Manifest: manifest,
 		Logger: log.With("component", "restart"), Metrics: metrics, Crash: crashPoint(),
@@ -166,7 +173,8 @@ func Run(ctx context.Context, o Options) error {
 	part("loop", loop.Run)
 	part("watch", watcher.Run)
 	part("http", (&web{
-		addr: s.HTTPListen, reg: reg, ready: prober.Handler(), pulse: beating, notes: wrong, failed: unserved, log: log.With("component", "http"),
+		addr: s.HTTPListen, reg: reg, ready: prober.Handler(), pulse: beating, notes: wrong, failed: unserved,
+		log: log.With("component", "http"),
 	}).serve)
 	part("manifest", func(ctx context.Context) error {
 		follow(ctx, watcher, st, func() {
@@ -200,7 +208,9 @@ func ended(err error, notifier *unit.Notifier, log *slog.Logger) error {
 }
 
 // follow takes manifests over as they come, and looks again on SIGHUP.
-func follow(ctx context.Context, w *config.Watcher, st *host.Store, changed func(), notifier *unit.Notifier, log *slog.Logger) {
+func follow(
+	ctx context.Context, w *config.Watcher, st *host.Store, changed func(), notifier *unit.Notifier, log *slog.Logger,
+) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)

@@ -19,8 +19,10 @@ const halfOpenEvery = 5 * time.Second
 func newHalfOpen() prometheus.Gauge {
 	return prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: check.HalfOpenName,
-		Help: "When a client last reset a connection to this machine before it was made, at any port (TcpExt EmbryonicRsts), in seconds since the epoch; " +
-			"0 while none was seen. A load balancer with half-open checks does so at each one, and no process ever sees it.",
+		Help: "When a client last reset a connection to this machine before it was made, at any port (TcpExt " +
+			"EmbryonicRsts), in seconds since the epoch; " +
+			"0 while none was seen. A load balancer with half-open checks does so at each one, and no process ever " +
+			"sees it.",
 	})
 }
 

@@ -54,7 +54,8 @@ func newRegistry(groups ...[]prometheus.Collector) (*prometheus.Registry, error)
 }
 
 func buildInfo(version string) []prometheus.Collector {
-	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "build_info", Help: "1, with the agent's version."}, []string{"version"})
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "build_info", Help: "1, with the agent's version."},
+		[]string{"version"})
 	build.WithLabelValues(version).Set(1)
 	return []prometheus.Collector{build}
 }
@@ -90,7 +91,8 @@ func (w *web) serve(ctx context.Context) error {
 	mux.Handle("GET /readyz/", w.ready)
 	mux.HandleFunc("GET /healthz", w.health)
 	server := &http.Server{
-		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 15 * time.Second, IdleTimeout: time.Minute,
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second,
+		WriteTimeout: 15 * time.Second, IdleTimeout: time.Minute,
 		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(w.log.Handler(), slog.LevelDebug),
 	}
 	listener := w.listen(ctx)
@@ -146,7 +148,8 @@ func listenFault(addr string, err error) string {
 // health says whether the loop goes round, and what else is not well with the agent itself.
 func (w *web) health(rw http.ResponseWriter, _ *http.Request) {
 	if age := w.pulse.age(); age > stuckAfter {
-		http.Error(rw, fmt.Sprintf("the loop has not gone round for %s", age.Round(time.Second)), http.StatusServiceUnavailable)
+		http.Error(rw, fmt.Sprintf("the loop has not gone round for %s", age.Round(time.Second)),
+			http.StatusServiceUnavailable)
 		return
 	}
 	_, _ = fmt.Fprintln(rw, "ok") // a client that has gone needs no answer

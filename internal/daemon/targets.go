@@ -110,8 +110,11 @@ func (t *targets) check(name string, c *kafka.Checker) func(context.Context) err
 	}
 }
 
-func newTargets(p *probe.Prober, st *host.Store, n host.Node, s *settings.Settings, log *slog.Logger, asked *kafka.Metrics) *targets {
+func newTargets(
+	p *probe.Prober, st *host.Store, n host.Node, s *settings.Settings, log *slog.Logger, asked *kafka.Metrics,
+) *targets {
 	return &targets{
-		prober: p, store: st, id: n.BrokerID, log: log, asked: asked, checkers: map[string]*kafka.Checker{}, failures: map[string]*kafka.Failures{}, login: host.ListenerLogin(s, n, probe.CheckTimeout/2),
+		prober: p, store: st, id: n.BrokerID, log: log, asked: asked, checkers: map[string]*kafka.Checker{},
+		failures: map[string]*kafka.Failures{}, login: host.ListenerLogin(s, n, probe.CheckTimeout/2),
 	}
 }

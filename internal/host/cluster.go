@@ -78,7 +78,10 @@ func RunningValues(entries map[string]kafka.Entry) map[string]config.RunningValu
 	for name, e := range entries {
 		v := config.RunningValue{Value: e.Value, Hidden: e.Hidden, Dynamic: e.Dynamic, Type: e.Type}
 		for _, s := range e.Synonyms {
-			v.Settings = append(v.Settings, config.Setting{Name: s.Name, Source: sourceOf(s.Source), Value: s.Value, Secret: s.Null})
+			v.Settings = append(v.Settings, config.Setting{
+				Name: s.Name, Source: sourceOf(s.Source), Value: s.Value,
+				Secret: s.Null,
+			})
 		}
 		raw[name] = v
 	}

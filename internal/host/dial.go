@@ -31,7 +31,10 @@ func kafkaLogin(s *settings.Settings, protocol string) kafka.Login {
 
 // ClientLogin is the login of a client.properties; tokens are its own, if it logs in with such.
 func ClientLogin(c *login.Client, tokens *login.Tokens) kafka.Login {
-	l := kafka.Login{Protocol: c.Protocol, Roots: c.Roots, Certificate: c.Certificate, AnyName: c.AnyName, Mechanism: c.Mechanism, User: c.User}
+	l := kafka.Login{
+		Protocol: c.Protocol, Roots: c.Roots, Certificate: c.Certificate, AnyName: c.AnyName,
+		Mechanism: c.Mechanism, User: c.User,
+	}
 	if c.Mechanism == login.OAuthBearer {
 		l.Token, l.TokenFrom, l.Refused = tokens.Token, tokens.From, tokens.Forget
 	}
@@ -43,12 +46,15 @@ func fits(s *settings.Settings, n Node) error {
 	k, has := s.Kafka, n.Agents.SecurityProtocol
 	switch {
 	case k.Client != nil && k.Client.Protocol != has:
-		return fmt.Errorf("%s is for a listener with %s, and the %s, which the agent talks to, has %s; name a file for that one as kafka.client_properties, or the listener that is meant as kafka.listener",
+		return fmt.Errorf("%s is for a listener with %s, and the %s, which the agent talks to, has %s; name a file "+
+			"for that one as kafka.client_properties, or the listener that is meant as kafka.listener",
 			k.Client.Path, k.Client.Protocol, n.Word(), has)
 	case k.Client == nil && k.SecurityProtocol != "" && k.SecurityProtocol != has:
-		return fmt.Errorf("kafka.security_protocol is %s, and the %s, which the agent talks to, has %s; correct it, or name the listener that is meant as kafka.listener", k.SecurityProtocol, n.Word(), has)
+		return fmt.Errorf("kafka.security_protocol is %s, and the %s, which the agent talks to, has %s; correct it, "+
+			"or name the listener that is meant as kafka.listener", k.SecurityProtocol, n.Word(), has)
 	case k.Client == nil && strings.HasPrefix(has, "SASL_") && k.SASL.Mechanism == "":
-		return fmt.Errorf("the %s, which the agent talks to, has %s, and the settings name no user; set mechanism, username and password_file of kafka.sasl%s, or kafka.client_properties%s",
+		return fmt.Errorf("the %s, which the agent talks to, has %s, and the settings name no user; set mechanism, "+
+			"username and password_file of kafka.sasl%s, or kafka.client_properties%s",
 			n.Word(), has, among(n.Mechanisms[n.Agents.Name]), elsewhere(n))
 	}
 	return nil
@@ -65,10 +71,12 @@ func among(mechanisms []string) string {
 // elsewhere says what to do where a listener offers nothing that an agent's own
 // user could log in with.
 func elsewhere(n Node) string {
-	if slices.ContainsFunc(n.Mechanisms[n.Agents.Name], func(m string) bool { return slices.Contains(settings.PasswordMechanisms(), m) }) {
+	if slices.ContainsFunc(n.Mechanisms[n.Agents.Name],
+		func(m string) bool { return slices.Contains(settings.PasswordMechanisms(), m) }) {
 		return ""
 	}
-	return "; for a user with a password add SCRAM-SHA-512 to sasl.enabled.mechanisms of that listener, or name another listener of the brokers as kafka.listener"
+	return "; for a user with a password add SCRAM-SHA-512 to sasl.enabled.mechanisms of that listener, or name " +
+		"another listener of the brokers as kafka.listener"
 }
 
 // Dial makes the client that all commands use; change adds what only the daemon has.

@@ -68,7 +68,8 @@ func OpenFiles(vm *settings.Settings, id int32, st *Store) (*Files, error) {
 		return nil, fmt.Errorf("read the journal: %w", err)
 	}
 	if err := json.Unmarshal(b, &f.journal); err != nil || f.journal.Version != restart.JournalVersion {
-		return nil, fmt.Errorf("the journal %s cannot be read by this agent (version %d, %w); if no restart of this broker is under way, delete it", f.state("journal.json"), f.journal.Version, err)
+		return nil, fmt.Errorf("the journal %s cannot be read by this agent (version %d, %w); if no restart of this "+
+			"broker is under way, delete it", f.state("journal.json"), f.journal.Version, err)
 	}
 	canonical(f.journal.Listeners)
 	canonical(f.journal.Before)
@@ -127,7 +128,8 @@ func (f *Files) look(m *config.Manifest) sight {
 	s := sight{manifest: m.Hash, version: v, data: data, desired: desired}
 	s.file, _ = config.ReadProperties(f.vm.ServerProperties, data) // Render says why not
 	s.rendered, s.err = config.Render(config.RenderInput{
-		Path: f.vm.ServerProperties, File: data, BrokerID: f.id, Desired: desired, Agents: f.vm.Kafka.Listener, Version: v,
+		Path: f.vm.ServerProperties, File: data, BrokerID: f.id, Desired: desired, Agents: f.vm.Kafka.Listener,
+		Version: v,
 	})
 	f.seen = s
 	return s
@@ -138,12 +140,14 @@ func (f *Files) Read() ([]byte, error) {
 	path := f.vm.ServerProperties
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a file (%s); name the broker's server.properties in the settings", path, info.Mode().Type())
+		return nil, fmt.Errorf("%s is not a file (%s); name the broker's server.properties in the settings", path,
+			info.Mode().Type())
 	}
 	data, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("read %s: %w; give the agent's user the right to read it, for example through its group", path, err)
+		return nil, fmt.Errorf("read %s: %w; give the agent's user the right to read it, for example through its "+
+			"group", path, err)
 	case err != nil:
 		return nil, fmt.Errorf("read %s: %w; name the broker's server.properties in the settings", path, err)
 	}
@@ -220,7 +224,8 @@ func (f *Files) PortTaken(ctx context.Context, running restart.RunningFacts) str
 	f.mu.Lock()
 	stage, have := f.journal.Stage, f.running.Listeners
 	f.mu.Unlock()
-	if m == nil || stage != restart.StageNone && stage != restart.StageApply || running.Listeners == nil || running.Err != "" {
+	if m == nil || stage != restart.StageNone && stage != restart.StageApply || running.Listeners == nil ||
+		running.Err != "" {
 		return ""
 	}
 	d, err := m.For(f.id)
@@ -234,9 +239,11 @@ func (f *Files) PortTaken(ctx context.Context, running restart.RunningFacts) str
 		}
 		switch err := Bindable(ctx, e.BindHost, e.BindPort); {
 		case errors.Is(err, syscall.EADDRINUSE):
-			return config.OneLine(fmt.Errorf("listener %s: port %d is taken (%w); %s, or choose another port for `bind`", e.Name, e.BindPort, err, portuse.Advice(e.BindPort)))
+			return config.OneLine(fmt.Errorf("listener %s: port %d is taken (%w); %s, or choose another port for "+
+				"`bind`", e.Name, e.BindPort, err, portuse.Advice(e.BindPort)))
 		case errors.Is(err, syscall.EADDRNOTAVAIL):
-			return config.OneLine(fmt.Errorf("listener %s: %s is no address of this machine (%w); correct `bind` or the broker's `host`", e.Name, e.BindHost, err))
+			return config.OneLine(fmt.Errorf("listener %s: %s is no address of this machine (%w); correct `bind` or "+
+				"the broker's `host`", e.Name, e.BindHost, err))
 		default:
 			// Free, or such as a port below 1024, which Kafka's user may bind and ours has no right to: no proof.
 		}
@@ -325,7 +332,8 @@ func (f *Files) startable(s sight) ([]byte, error) {
 func (f *Files) Restore() error {
 	good, err := os.ReadFile(f.state(lastGoodName))
 	if err != nil {
-		return fmt.Errorf("read the last good server.properties: %w; put %s right by hand and restart the broker", err, f.vm.ServerProperties)
+		return fmt.Errorf("read the last good server.properties: %w; put %s right by hand and restart the broker",
+			err, f.vm.ServerProperties)
 	}
 	bad, err := f.Read()
 	if err == nil {

@@ -12,14 +12,18 @@ import (
 )
 
 // ListenerCheck is how to check a listener of the manifest, as the process has it.
-func ListenerCheck(e config.Endpoint, running []config.Effective, broker int32, login *kafka.Login) kafka.ListenerCheck {
+func ListenerCheck(
+	e config.Endpoint, running []config.Effective, broker int32, login *kafka.Login,
+) kafka.ListenerCheck {
 	check := kafka.ListenerCheck{
-		Protocol: e.SecurityProtocol, Broker: broker, AdvertisedHost: e.AdvertisedHost, AdvertisedPort: e.AdvertisedPort, Login: login,
+		Protocol: e.SecurityProtocol, Broker: broker, AdvertisedHost: e.AdvertisedHost,
+		AdvertisedPort: e.AdvertisedPort, Login: login,
 	}
 	bind, bindPort := e.BindHost, e.BindPort
 	for _, r := range running {
 		if r.Name == e.Name {
-			check.Protocol, check.AdvertisedHost, check.AdvertisedPort = r.SecurityProtocol, r.AdvertisedHost, r.AdvertisedPort
+			check.Protocol, check.AdvertisedHost, check.AdvertisedPort = r.SecurityProtocol, r.AdvertisedHost,
+				r.AdvertisedPort
 			bind, bindPort = r.BindHost, r.BindPort
 		}
 	}

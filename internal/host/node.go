@@ -27,7 +27,8 @@ func ReadNode(s *settings.Settings) (Node, error) {
 	path := s.ServerProperties
 	file, err := os.ReadFile(path)
 	if err != nil {
-		return Node{}, fmt.Errorf("read server.properties: %w; name the broker's file as server_properties in the settings", err)
+		return Node{}, fmt.Errorf("read server.properties: %w; name the broker's file as server_properties in the "+
+			"settings", err)
 	}
 	n, err := config.Identity(path, file)
 	if err != nil {
@@ -36,7 +37,8 @@ func ReadNode(s *settings.Settings) (Node, error) {
 	agents := n.InterBroker
 	if s.Kafka.Listener != "" {
 		if agents, err = n.Listener(s.Kafka.Listener); err != nil {
-			return Node{}, fmt.Errorf("%s: %w; correct kafka.listener in the settings, or give every broker the listener", path, err)
+			return Node{}, fmt.Errorf("%s: %w; correct kafka.listener in the settings, or give every broker the "+
+				"listener", path, err)
 		}
 	}
 	return Node{n, agents}, nil

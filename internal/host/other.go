@@ -36,11 +36,14 @@ func nextOfOther(e *kafka.OtherBrokerError, file, unitName, listener string, ove
 	}
 	for _, key := range []string{"node.id", "broker.id"} {
 		if id := strconv.Itoa(int(e.Is)); overrides[key] == id {
-			return fmt.Sprintf("put %s=%s into %s, and take --override %s=%s out of %s", key, id, file, key, id, unitName)
+			return fmt.Sprintf("put %s=%s into %s, and take --override %s=%s out of %s", key, id, file, key, id,
+				unitName)
 		}
 	}
 	if unitName == "" {
-		return fmt.Sprintf("if the broker is started with --override node.id=%d, put node.id=%d into %s; %s", e.Is, e.Is, file, address)
+		return fmt.Sprintf("if the broker is started with --override node.id=%d, put node.id=%d into %s; %s", e.Is,
+			e.Is, file, address)
 	}
-	return fmt.Sprintf("if %s starts the broker with --override node.id=%d or broker.id=%d, put node.id=%d into %s; %s", unitName, e.Is, e.Is, e.Is, file, address)
+	return fmt.Sprintf("if %s starts the broker with --override node.id=%d or broker.id=%d, put node.id=%d into %s; "+
+		"%s", unitName, e.Is, e.Is, e.Is, file, address)
 }

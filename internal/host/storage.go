@@ -47,7 +47,8 @@ func logDirFacts(
 func judgeLogDir(d kafka.LogDir, seen diskView, s settings.Storage) restart.LogDir {
 	out := restart.LogDir{Path: d.Path, Free: d.Free, Total: d.Total}
 	if d.Err != nil {
-		out.Fault = fmt.Sprintf("log directory %s is offline (%v): repair the disk or the directory, and restart the broker by hand",
+		out.Fault = fmt.Sprintf("log directory %s is offline (%v): repair the disk or the directory, and restart "+
+			"the broker by hand",
 			d.Path, d.Err)
 		return out
 	}
@@ -59,16 +60,17 @@ func judgeLogDir(d kafka.LogDir, seen diskView, s settings.Storage) restart.LogD
 	}
 	switch {
 	case out.Free >= 0 && out.Free < s.Needed(out.Total):
-		out.Fault = fmt.Sprintf("log directory %s has %d MiB left of %d MiB, and needs %d MiB for a restart: free some space, or a "+
-			"broker that starts might not come up (storage in the agent's settings says how much it needs)",
+		out.Fault = fmt.Sprintf("log directory %s has %d MiB left of %d MiB, and needs %d MiB for a restart: free "+
+			"some space, or a broker that starts might not come up (storage in the agent's settings says how much "+
+			"it needs)",
 			d.Path, out.Free>>20, out.Total>>20, s.Needed(out.Total)>>20)
 	case seen.unseen != "":
-		out.Unseen = fmt.Sprintf("whether log directory %s has its meta.properties cannot be seen: %s; `kpls-agent setup` lets "+
-			"the agent see it", d.Path, seen.unseen)
+		out.Unseen = fmt.Sprintf("whether log directory %s has its meta.properties cannot be seen: %s; `kpls-agent "+
+			"setup` lets the agent see it", d.Path, seen.unseen)
 	case seen.noMeta:
-		out.Fault = fmt.Sprintf("log directory %s has no meta.properties any more: a broker that starts finds no data there. Files "+
-			"below /tmp may have been removed by systemd-tmpfiles. Copy what is left, move the partitions to other brokers, and "+
-			"give the broker a log.dirs that nobody cleans", d.Path)
+		out.Fault = fmt.Sprintf("log directory %s has no meta.properties any more: a broker that starts finds no "+
+			"data there. Files below /tmp may have been removed by systemd-tmpfiles. Copy what is left, move the "+
+			"partitions to other brokers, and give the broker a log.dirs that nobody cleans", d.Path)
 	}
 	return out
 }

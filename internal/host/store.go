@@ -41,7 +41,8 @@ func OpenStore(vm *settings.Settings, log *slog.Logger) *Store {
 		if m, err := config.ParseManifest(st.path(), b); err == nil {
 			st.current = m
 		} else {
-			log.Warn("the last good manifest cannot be read any more; the next one is taken without comparing", "err", err)
+			log.Warn("the last good manifest cannot be read any more; the next one is taken without comparing",
+				"err", err)
 		}
 	}
 	return st
@@ -131,7 +132,8 @@ func (st *Store) explain(err error) error {
 		if st.current == nil {
 			return fmt.Errorf("%s does not exist; put the manifest there", st.vm.Manifest)
 		}
-		return fmt.Errorf("%s does not exist any more; the last good manifest stays in force, restore the file", st.vm.Manifest)
+		return fmt.Errorf("%s does not exist any more; the last good manifest stays in force, restore the file",
+			st.vm.Manifest)
 	}
 	return err
 }

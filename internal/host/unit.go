@@ -85,7 +85,10 @@ func ReadProperties(path string) (*config.Properties, error) {
 // NewUnit is the broker's service, and what keeps watching it.
 func NewUnit(s *settings.Settings, log *slog.Logger) (agent.Unit, func(context.Context) error, error) {
 	if len(s.Commands.Restart) > 0 {
-		c, err := unit.NewCommands(unit.CommandsOptions{Restart: s.Commands.Restart, Status: s.Commands.Status, Output: os.Stderr})
+		c, err := unit.NewCommands(unit.CommandsOptions{
+			Restart: s.Commands.Restart, Status: s.Commands.Status,
+			Output: os.Stderr,
+		})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -114,7 +117,8 @@ func CommandLine(ctx context.Context, s *settings.Settings) unit.CommandLine {
 
 // manages is true for the properties that the agent writes.
 func manages(key string) bool {
-	return key == "listeners" || key == "advertised.listeners" || key == "listener.security.protocol.map" || strings.HasPrefix(key, "listener.name.")
+	return key == "listeners" || key == "advertised.listeners" || key == "listener.security.protocol.map" ||
+		strings.HasPrefix(key, "listener.name.")
 }
 
 // SeenPath is what `kpls-agent setup`, which is root, has seen of the unit's commands where the service

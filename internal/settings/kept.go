@@ -80,7 +80,8 @@ func (s *InForce) Note() string {
 	if s.fault == "" {
 		return ""
 	}
-	return fmt.Sprintf("the settings cannot be used (%s); the last good ones stay in force and the broker is not restarted; correct %s, it is taken over at once", s.fault, s.path)
+	return fmt.Sprintf("the settings cannot be used (%s); the last good ones stay in force and the broker is not "+
+		"restarted; correct %s, it is taken over at once", s.fault, s.path)
 }
 
 // Corrected is true once the file that had a fault can be used, false if ctx has ended.

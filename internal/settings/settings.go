@@ -99,7 +99,8 @@ func (s SASL) Secret() (string, error) {
 		if v := os.Getenv(s.PasswordEnv); v != "" {
 			return v, nil
 		}
-		return "", fmt.Errorf("read the password: the environment variable %s is not set; set it for the agent, or name another as kafka.sasl.password_env", s.PasswordEnv)
+		return "", fmt.Errorf("read the password: the environment variable %s is not set; set it for the agent, or "+
+			"name another as kafka.sasl.password_env", s.PasswordEnv)
 	}
 	b, err := os.ReadFile(s.PasswordFile)
 	if err != nil {
@@ -107,7 +108,8 @@ func (s SASL) Secret() (string, error) {
 	}
 	password := strings.TrimRight(string(b), "\r\n")
 	if password == "" {
-		return "", fmt.Errorf("read the password: %s is empty; write the password into it, or name another file as kafka.sasl.password_file", s.PasswordFile)
+		return "", fmt.Errorf("read the password: %s is empty; write the password into it, or name another file as "+
+			"kafka.sasl.password_file", s.PasswordFile)
 	}
 	return password, nil
 }
@@ -176,19 +178,32 @@ func Parse(path string, data []byte) (*Settings, error) {
 		return filepath.Join(filepath.Dir(path), v.Text)
 	}
 	s := &Settings{
-		Manifest: file(root.Get("manifest")), ServerProperties: file(root.Get("server_properties")), StateDir: file(root.Get("state_dir")),
+		Manifest: file(root.Get("manifest")), ServerProperties: file(root.Get("server_properties")),
+		StateDir: file(root.Get("state_dir")),
 		Unit:     text(root.Get("unit")),
 		Commands: Commands{list(root.Get("commands").Get("restart")), list(root.Get("commands").Get("status"))},
 		Kafka: Kafka{
-			BootstrapServers: list(kafka.Get("bootstrap_servers")), Topic: text(kafka.Get("topic")), Listener: text(kafka.Get("listener")), ClientProperties: file(kafka.Get("client_properties")), SecurityProtocol: text(kafka.Get("security_protocol")),
-			TLS:  TLS{file(tls.Get("ca_file")), file(tls.Get("cert_file")), file(tls.Get("key_file")), text(tls.Get("server_name"))},
-			SASL: SASL{text(sasl.Get("mechanism")), text(sasl.Get("username")), file(sasl.Get("password_file")), text(sasl.Get("password_env"))},
+			BootstrapServers: list(kafka.Get("bootstrap_servers")), Topic: text(kafka.Get("topic")),
+			Listener: text(kafka.Get("listener")), ClientProperties: file(kafka.Get("client_properties")),
+			SecurityProtocol: text(kafka.Get("security_protocol")),
+			TLS: TLS{
+				file(tls.Get("ca_file")), file(tls.Get("cert_file")), file(tls.Get("key_file")),
+				text(tls.Get("server_name")),
+			},
+			SASL: SASL{
+				text(sasl.Get("mechanism")), text(sasl.Get("username")), file(sasl.Get("password_file")),
+				text(sasl.Get("password_env")),
+			},
 		},
 		HTTPListen: text(root.Get("http").Get("listen")),
 		LogJSON:    text(root.Get("log").Get("format")) == "json",
-		Start:      span(root.Get("timeouts").Get("start")), Progress: span(root.Get("timeouts").Get("progress")), Takeover: span(root.Get("timeouts").Get("takeover")),
+		Start:      span(root.Get("timeouts").Get("start")), Progress: span(root.Get("timeouts").Get("progress")),
+		Takeover:      span(root.Get("timeouts").Get("takeover")),
 		ProbeInterval: span(root.Get("probe").Get("interval")),
-		Storage:       Storage{whole(root.Get("storage").Get("min_free_mib")), whole(root.Get("storage").Get("min_free_percent"))},
+		Storage: Storage{
+			whole(root.Get("storage").Get("min_free_mib")),
+			whole(root.Get("storage").Get("min_free_percent")),
+		},
 	}
 	if err := s.LogLevel.UnmarshalText([]byte(text(root.Get("log").Get("level")))); err != nil {
 		s.LogLevel = slog.LevelInfo // Decode has refused every other word already
@@ -211,9 +226,11 @@ func (s *Settings) check(doc *config.Document) {
 		doc.Fault(unit, "is given together with commands; keep one of the two")
 	}
 	kafka := root.Get("kafka")
-	tls, sasl, protocol, client := kafka.Get("tls"), kafka.Get("sasl"), kafka.Get("security_protocol"), kafka.Get("client_properties")
+	tls, sasl, protocol, client := kafka.Get("tls"), kafka.Get("sasl"), kafka.Get("security_protocol"),
+		kafka.Get("client_properties")
 	if client.Given && (tls.Given || sasl.Given || protocol.Given) {
-		doc.Fault(client, "is given together with security_protocol, tls or sasl, which it replaces; keep one of the two ways")
+		doc.Fault(client, "is given together with security_protocol, tls or sasl, which it replaces; keep one of "+
+			"the two ways")
 	}
 	if tls.Given && !tls.Bad && tls.Get("cert_file").Given != tls.Get("key_file").Given {
 		doc.Fault(tls, "has only one of cert_file and key_file; they belong together")
@@ -234,10 +251,12 @@ func checkProtocol(doc *config.Document, protocol, tls, sasl *config.Value) {
 	case wants && !sasl.Given:
 		doc.Fault(protocol, "%s needs a user; name one under `kafka.sasl`", word)
 	case !wants && sasl.Given:
-		doc.Fault(protocol, "%s has no users, so kafka.sasl has no effect; write SASL_%s, or delete kafka.sasl", word, word)
+		doc.Fault(protocol, "%s has no users, so kafka.sasl has no effect; write SASL_%s, or delete kafka.sasl",
+			word, word)
 	}
 	if tls.Given && !strings.HasSuffix(word, "SSL") {
-		doc.Fault(protocol, "%s has no TLS, so kafka.tls has no effect; write %s, or delete kafka.tls", word, strings.Replace(word, "PLAINTEXT", "SSL", 1))
+		doc.Fault(protocol, "%s has no TLS, so kafka.tls has no effect; write %s, or delete kafka.tls", word,
+			strings.Replace(word, "PLAINTEXT", "SSL", 1))
 	}
 }
 

@@ -56,7 +56,9 @@ func plan(path string, s *settings.Settings, who Account, old record) wanted {
 	w := wanted{unit: s.Unit}
 	for _, open := range []string{path, s.Manifest} {
 		if _, err := os.Stat(open); err == nil && lacks(open, acl.Read, who, who.gid) {
-			w.left = append(w.left, fmt.Sprintf("%s cannot be read by %s; it holds no secrets, so type: chmod a+r %s", open, who.name, open))
+			w.left = append(w.left, fmt.Sprintf(
+				"%s cannot be read by %s; it holds no secrets, so type: chmod a+r %s", open, who.name, open,
+			))
 		}
 	}
 	w.broker(s.ServerProperties, who, old)
@@ -77,7 +79,8 @@ func plan(path string, s *settings.Settings, who Account, old record) wanted {
 		case err != nil:
 			w.left = append(w.left, fmt.Sprintf("%v; put the file there that the settings name", err))
 		case inHome(filepath.Dir(target)):
-			w.left = append(w.left, fmt.Sprintf("%s is in a home, where the service sees nothing but the folder of server.properties; move it to /etc/kpls-agent", target))
+			w.left = append(w.left, fmt.Sprintf("%s is in a home, where the service sees nothing but the folder of "+
+				"server.properties; move it to /etc/kpls-agent", target))
 		default:
 			w.reach(target, acl.Read, who, who.gid)
 		}
@@ -110,7 +113,8 @@ func (w *wanted) broker(path string, who Account, old record) {
 		uid, gid, err = ownerOf(file)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		w.left = append(w.left, fmt.Sprintf("%s does not exist; install Kafka, or name its file as server_properties in the settings, then run `kpls-agent setup` again", path))
+		w.left = append(w.left, fmt.Sprintf("%s does not exist; install Kafka, or name its file as "+
+			"server_properties in the settings, then run `kpls-agent setup` again", path))
 		return
 	}
 	if err != nil {
@@ -127,7 +131,8 @@ func (w *wanted) broker(path string, who Account, old record) {
 	}
 	w.record.owners = append(w.record.owners, ownership{uid, file})
 	if why := unreadable(info.Mode().Perm(), gid); why != "" {
-		w.left = append(w.left, fmt.Sprintf("%s %s; let the group that Kafka runs in read it: chgrp kafka %s && chmod 0640 %s", file, why, file, file))
+		w.left = append(w.left, fmt.Sprintf("%s %s; let the group that Kafka runs in read it: chgrp kafka %s && "+
+			"chmod 0640 %s", file, why, file, file))
 	}
 	if gid != 0 && gid != who.gid {
 		w.group = groupName(gid)
@@ -170,7 +175,8 @@ func inTmp(folder string) bool {
 func (w *wanted) state(path string, who Account) {
 	folder, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		w.left = append(w.left, fmt.Sprintf("%v; make the state directory: install -d -m 0750 -o %s -g %s %s, then run `kpls-agent setup` again", err, who.name, who.name, path))
+		w.left = append(w.left, fmt.Sprintf("%v; make the state directory: install -d -m 0750 -o %s -g %s %s, then "+
+			"run `kpls-agent setup` again", err, who.name, who.name, path))
 		return
 	}
 	w.writes(folder, who, who.gid)
@@ -183,7 +189,8 @@ func (w *wanted) writes(folder string, who Account, gid uint32) {
 
 // inHome is true for what ProtectHome= hides.
 func inHome(folder string) bool {
-	return slices.ContainsFunc([]string{"/home/", "/root/", "/run/user/"}, func(home string) bool { return strings.HasPrefix(folder+"/", home) })
+	return slices.ContainsFunc([]string{"/home/", "/root/", "/run/user/"},
+		func(home string) bool { return strings.HasPrefix(folder+"/", home) })
 }
 
 // unreadable says why the agent cannot read a file, or why not all who read it now
@@ -264,7 +271,8 @@ const preserves = 254
 // dropIn is the part of the agent's unit that belongs to this machine, and to its systemd.
 func dropIn(path string, w wanted, version int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Written by `kpls-agent setup` from %s. Change the settings and run it again\n# instead of changing this file.\n", path)
+	fmt.Fprintf(&b, "# Written by `kpls-agent setup` from %s. Change the settings and run it again\n# instead of "+
+		"changing this file.\n", path)
 	if len(w.record.grants)+len(w.record.owners) > 0 {
 		b.WriteString("#\n# What it gave, and `kpls-agent setup --undo` takes back:\n")
 	}
@@ -275,7 +283,8 @@ func dropIn(path string, w wanted, version int) string {
 		fmt.Fprintf(&b, "%sowner %d %s\n", recordMark, o.uid, o.path)
 	}
 	if w.unit != "" {
-		fmt.Fprintf(&b, "\n[Unit]\n# At the first boot server.properties is right before the broker starts.\nBefore=%s\n", w.unit)
+		fmt.Fprintf(&b, "\n[Unit]\n# At the first boot server.properties is right before the broker "+
+			"starts.\nBefore=%s\n", w.unit)
 	}
 	b.WriteString("\n[Service]\n")
 	if len(w.folders) > 0 {
@@ -301,7 +310,8 @@ func dropIn(path string, w wanted, version int) string {
 		fmt.Fprintf(&b, "# Its group: it stays Kafka's.\nSupplementaryGroups=%s\n", w.group)
 	}
 	if version >= preserves {
-		b.WriteString("# An agent that was stopped closes no probe of a healthy broker, for a while.\nFileDescriptorStorePreserve=yes\n")
+		b.WriteString("# An agent that was stopped closes no probe of a healthy broker, for a " +
+			"while.\nFileDescriptorStorePreserve=yes\n")
 		b.WriteString("ExecStopPost=-+/usr/bin/systemctl --no-block restart kpls-agent-expire.timer\n")
 		b.WriteString("ExecStartPost=-+/usr/bin/systemctl --no-block stop kpls-agent-expire.timer\n")
 	}
@@ -333,7 +343,8 @@ func readRecord(path string) (record, error) {
 			id, file, _ := strings.Cut(path, " ")
 			uid, err := strconv.ParseUint(id, 10, 32)
 			if err != nil {
-				return r, fmt.Errorf("%s: cannot read %q; delete the line, and give %s back to its owner by hand", path, line, file)
+				return r, fmt.Errorf("%s: cannot read %q; delete the line, and give %s back to its owner by hand",
+					path, line, file)
 			}
 			r.owners = append(r.owners, ownership{uint32(uid), file})
 			continue

@@ -39,7 +39,8 @@ type Account struct {
 func LookUp(name string) (Account, error) {
 	u, err := user.Lookup(name)
 	if err != nil {
-		return Account{}, fmt.Errorf("look up the service's user: %w; install the package, or type: systemd-sysusers kpls-agent.conf", err)
+		return Account{}, fmt.Errorf("look up the service's user: %w; install the package, or type: "+
+			"systemd-sysusers kpls-agent.conf", err)
 	}
 	uid, err := strconv.ParseUint(u.Uid, 10, 32)
 	if err != nil {
@@ -274,7 +275,8 @@ func (u *Setup) grant(g grant) error {
 	}
 	err = list.Grant(u.Who.uid, g.rights).Set(g.path)
 	if errors.Is(err, unix.ENOTSUP) {
-		return fmt.Errorf("the file system of %s has no access control lists; let the group %s %s it by its mode, and make %s a member of that group", g.path, u.Who.name, g.rights.Words(), u.Who.name)
+		return fmt.Errorf("the file system of %s has no access control lists; let the group %s %s it by its mode, "+
+			"and make %s a member of that group", g.path, u.Who.name, g.rights.Words(), u.Who.name)
 	}
 	return err
 }

@@ -114,7 +114,10 @@ func decode(value []byte) (List, bool) {
 	}
 	var list List
 	for e := value[4:]; len(e) > 0; e = e[8:] {
-		list = append(list, Entry{binary.LittleEndian.Uint16(e), Rights(binary.LittleEndian.Uint16(e[2:])), binary.LittleEndian.Uint32(e[4:])})
+		list = append(list, Entry{
+			binary.LittleEndian.Uint16(e), Rights(binary.LittleEndian.Uint16(e[2:])),
+			binary.LittleEndian.Uint32(e[4:]),
+		})
 	}
 	return list, true
 }
@@ -130,7 +133,10 @@ func (a List) encode() []byte {
 }
 
 func (a List) find(tag uint16, id uint32) int {
-	return slices.IndexFunc(a, func(e Entry) bool { return e.tag == tag && (e.id == id || tag != tagUser && tag != tagGroup) })
+	return slices.IndexFunc(a, func(e Entry) bool {
+		return e.tag == tag &&
+			(e.id == id || tag != tagUser && tag != tagGroup)
+	})
 }
 
 // mask is what named entries and the group have at most.
@@ -180,7 +186,10 @@ func (a List) Grant(uid uint32, r Rights) List {
 	} else {
 		out = append(out, Entry{tagMask, r | out[out.find(tagGroupObj, 0)].rights, nobody})
 	}
-	slices.SortStableFunc(out, func(a, b Entry) int { return cmp.Or(cmp.Compare(a.tag, b.tag), cmp.Compare(a.id, b.id)) })
+	slices.SortStableFunc(out, func(a, b Entry) int {
+		return cmp.Or(cmp.Compare(a.tag, b.tag),
+			cmp.Compare(a.id, b.id))
+	})
 	return out
 }
 
