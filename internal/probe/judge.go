@@ -211,7 +211,7 @@ func (j *judge) ask(ctx context.Context, ended <-chan struct{}) bool {
 		v.result = resultUnknown
 		j.say(v)
 	default:
-		v.why = oneLine(err.Error())
+		v.why = strings.Join(strings.Fields(err.Error()), " ") // on one line
 		j.failed(v)
 	}
 	return true
@@ -243,5 +243,3 @@ func (j *judge) settlePending() {
 		<-j.pending.done
 	}
 }
-
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
