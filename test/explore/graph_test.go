@@ -272,8 +272,8 @@ func (x *explorer) tell(w *world) string {
 // summary is one line for a configuration.
 func (g *graph) summary() string {
 	x := g.x
-	return fmt.Sprintf("%-44s %9d states, %9d edges, depth %3d, %6d good ends, %7d states of a VM, %8d decisions, %6s, %4.0f k states/s, deciding %2.0f %%, %3d MiB%s",
-		x.o.name, len(g.worlds), len(g.to), g.depth, len(g.goals), len(x.vms), x.decided, g.took.Round(time.Millisecond),
+	return fmt.Sprintf("%-44s %9d states, %9d edges, depth %3d, %6d good ends, %5d at rest, %7d states of a VM, %8d decisions, %6s, %4.0f k states/s, deciding %2.0f %%, %3d MiB%s",
+		x.o.name, len(g.worlds), len(g.to), g.depth, len(g.goals), x.rested, len(x.vms), x.decided, g.took.Round(time.Millisecond),
 		float64(len(g.worlds))/g.took.Seconds()/1000, 100*x.deciding.Seconds()/g.took.Seconds(), g.bytes()>>20,
 		map[bool]string{true: ", limit reached"}[g.full])
 }

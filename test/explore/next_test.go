@@ -93,6 +93,9 @@ func (x *explorer) next(w *world, yield func(e event, urgent bool, after *world,
 	for k, b := range x.o.budgets {
 		f := faultOf(b.fault)
 		for i := range x.o.n {
+			if x.o.only != 0 && x.o.only != i+1 {
+				continue
+			}
 			if w.left[k] > 0 && f.begin != nil {
 				c := *w
 				c.left[k]--
@@ -126,10 +129,46 @@ func (x *explorer) nextOfTime(w *world, quiet bool, give giver) {
 	give(passes, 0, false, &c, "")
 	x.pass(&d, long)
 	broken := ""
-	if x.settle(w, &d); quiet && d == *w {
+	if x.settle(w, &d); quiet && !x.good(w) && x.returns(w, d) {
+		x.rested++
 		broken = x.truth(w)
 	}
 	give(passes, 1, false, &d, broken)
+}
+
+// returns is true if a world comes again after a long while, when everybody has done what there is to do: nothing
+// will happen any more by itself.
+func (x *explorer) returns(w *world, c world) bool {
+	for k := range w.fresh {
+		if w.fresh[k] < old {
+			return false
+		}
+	}
+	for range 60 {
+		if c == *w {
+			return true
+		}
+		moved := false
+		see := func(_ eventKind, _ int, urgent bool, after *world, _ string) {
+			if urgent && !moved {
+				moved = true
+				x.settle(&c, after)
+				c = *after
+			}
+		}
+		for i := range x.o.n {
+			if x.nextOfBroker(&c, i, see); !moved {
+				x.nextOfAgent(&c, i, see)
+			}
+			if moved {
+				break
+			}
+		}
+		if !moved {
+			return false
+		}
+	}
+	return false
 }
 
 // settle names equal worlds alike.

@@ -145,9 +145,9 @@ func (x *explorer) falsehood(w *world, i int, m *vm) string {
 	case restart.CodeClusterUnknown:
 		return must(!b.has(ready) && !some(func(o *broker, _ int) bool { return o.has(ready) && !b.has(cutOff) }), "the cluster can be seen")
 	case restart.CodeGateBrokers:
-		return must(some(away), "no broker is down")
+		return must(some(away) || some(claims), "no broker is down")
 	case restart.CodeGatePartitions:
-		return must(some(short) || some(claims), "every partition has its replicas in sync")
+		return must(some(short) || some(claims) || b.any(blank|deaf), "every partition has its replicas in sync")
 	case restart.CodeGateQuorum:
 		lags := func(o *broker, n int) bool { return x.o.votes(n) && (o.has(late) || !o.has(ready)) }
 		return must(w.leader == noBroker || some(lags) || lags(b, i) || some(claims), "every voter is caught up")

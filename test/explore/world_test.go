@@ -141,6 +141,7 @@ type explorer struct {
 	nonce    string // the next one
 	deciding time.Duration
 	decided  int
+	rested   int // how often the reasons of a world at rest were judged
 	// watch is called for every decision that is computed; nil: nobody asks.
 	watch watcher
 	buf   []byte
