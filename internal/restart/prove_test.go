@@ -1,6 +1,7 @@
 package restart
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -154,6 +155,36 @@ func TestStartedWhileTheFileIsWritten(t *testing.T) {
 		if j := d.Do.Journal; d.Do.Kind != ActSave || j.Stage != want || !j.Unproven {
 			t.Errorf("seen stopped after the write %t: got %s %+v", seenStopped, d.Rule, j)
 		}
+	}
+}
+
+// The process that the agent's own restart starts reads the file that was written before: one that runs
+// something else is a failure, also where the unit was not asked between the write and the restart.
+func TestOwnRestartReadsTheNewFile(t *testing.T) {
+	f := claiming()
+	m := machine()
+	var did []ActionKind
+	for range 12 {
+		d := settle(m, &f)
+		did = append(did, d.Do.Kind)
+		switch d.Do.Kind {
+		case ActSave:
+			f.Journal = *d.Do.Journal
+		case ActApply:
+			f.Unit.At, f.Manifest.FileChanges = f.Now, false
+		case ActRestart:
+			f.after(3 * time.Second)
+			f.Unit.At, f.Unit.State, f.Unit.Invocation = f.Now, UnitRunning, "its own"
+			f.Running = RunningFacts{At: f.Now, Listeners: map[string]string{"EXTERNAL": "nonsense"}}
+		default:
+			f.after(10 * time.Millisecond)
+		}
+		if slices.Contains(did, ActRestart) && f.Journal.Stage != StageRestart && f.Journal.Stage != StageProve {
+			break
+		}
+	}
+	if !slices.Contains(did, ActApply) || f.Journal.Stage != StageRestore {
+		t.Errorf("after %v the stage is %q", did, f.Journal.Stage)
 	}
 }
 

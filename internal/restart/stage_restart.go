@@ -229,5 +229,6 @@ func (s *round) restart(p Phase, r *Reason, notAfter time.Time) *Decision {
 		return s.wait(p, because(CodeNoEffect, "the unit was restarted and its process is still %q; if `commands` are used, the status command must print another line for each process", s.f.Unit.Invocation), paceBlocked)
 	}
 	s.m.mem.stage.issued = s.f.Now
+	s.m.mem.wrote = time.Time{} // what this restart starts reads the file that was written before it
 	return s.do(p, r, Action{Kind: ActRestart, NotAfter: notAfter}, 0)
 }
