@@ -152,8 +152,7 @@ func (s *round) failedRight() *Decision {
 	if s.f.Unit.State != UnitFailed || s.f.Manifest.FileChanges || s.drift() != "" {
 		return nil
 	}
-	return s.drop(PhaseStopped, because(CodeStopped, "the broker has failed (%s) with the server.properties the manifest asks for; "+
-		"see its log, repair it and start it", s.f.Unit.Detail), paceRest)
+	return s.drop(PhaseStopped, s.vetoStopped(), paceRest)
 }
 
 // haltDropped halts the roll-out, once for each process, where Kafka has dropped dynamic settings

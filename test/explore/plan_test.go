@@ -25,7 +25,7 @@ func planAgrees(i int, after *vm, t agent.Turn) string {
 		code = ""
 	}
 	switch {
-	case !begins && p.Drift == "" && (t.Status.Phase != restart.PhaseRefused && t.Status.Phase != restart.PhaseStopped || f.Unit.State == restart.UnitFailed):
+	case !begins && p.Drift == "" && t.Status.Phase != restart.PhaseRefused && t.Status.Phase != restart.PhaseStopped:
 		return "" // nothing is to be done by the agent
 	case code == restart.CodeNoAnswer, len(f.Failed) > 0:
 		return "" // it asks again, or tries again: plan does neither
