@@ -94,8 +94,10 @@ type wireReason struct {
 
 // MarshalJSON writes the data and the sentence.
 func (r Reason) MarshalJSON() ([]byte, error) {
-	return json.Marshal(wireReason{r.Code, r.Text(), r.About})
+	return json.Marshal(r.wire())
 }
+
+func (r Reason) wire() wireReason { return wireReason{r.Code, r.Text(), r.About} }
 
 // UnmarshalJSON reads what MarshalJSON, or an agent of an earlier build, has written.
 func (r *Reason) UnmarshalJSON(b []byte) error {

@@ -205,30 +205,64 @@ func (v *View) Fold(r Record) {
 	v.Next, v.Clock = r.Offset+1, r.Time
 	delete(v.Foreign, r.Key)
 	delete(v.Ignored, r.Key)
-	for _, k := range kinds {
-		if rest, ok := strings.CutPrefix(r.Key, k.prefix); ok && (!k.whole || rest == "") {
-			k.fold(v, r, rest)
-			return
-		}
+	if k, rest := kindOf(r.Key); k != nil {
+		k.fold(v, r, rest)
+		return
 	}
 	if r.Value != nil {
 		v.unknown(r)
 	}
 }
 
-// kinds are the kinds of records, by their keys. rest is what follows the prefix; whole is a key without any.
-var kinds = []struct {
+// With returns a view with one more record. v stays as it is. The two share what the record does not change, so
+// neither must be folded into from then on.
+func (v *View) With(r Record) *View {
+	c := *v
+	c.Foreign, c.Ignored = cloned(v.Foreign), cloned(v.Ignored)
+	if k, _ := kindOf(r.Key); k != nil {
+		k.own(&c)
+	}
+	c.Fold(r)
+	return &c
+}
+
+// cloned copies a map, so that it can be changed. A map that is empty is made anew.
+func cloned[K comparable, V any](m map[K]V) map[K]V {
+	if len(m) == 0 {
+		return map[K]V{}
+	}
+	return maps.Clone(m)
+}
+
+// kind is one kind of record. rest is what follows the prefix of its key; whole is a key without any.
+type kind struct {
 	prefix string
 	whole  bool
 	fold   func(v *View, r Record, rest string)
-}{
-	{keyStatus, false, (*View).foldStatus},
-	{keyClaim, false, (*View).foldClaim},
-	{keyHalt, false, (*View).foldHalt},
-	{keyActive, false, (*View).foldActive},
-	{keyPause, true, (*View).foldPause},
-	{keyRequest, false, (*View).foldRequest},
-	{keyGuard, true, func(*View, Record, string) {}}, // a note for people; nothing is decided by it
+	// own makes what fold changes a copy, where v shares it with another view.
+	own func(v *View)
+}
+
+// kinds are the kinds of records, by their keys.
+var kinds = []kind{
+	{keyStatus, false, (*View).foldStatus, func(v *View) { v.Statuses = cloned(v.Statuses) }},
+	{keyClaim, false, (*View).foldClaim, func(v *View) { v.Claims = slices.Clone(v.Claims) }},
+	{keyHalt, false, (*View).foldHalt, func(v *View) { v.Halts = cloned(v.Halts) }},
+	{keyActive, false, (*View).foldActive, func(v *View) { v.Active = cloned(v.Active) }},
+	{keyPause, true, (*View).foldPause, func(*View) {}},
+	{keyRequest, false, (*View).foldRequest, func(v *View) { v.Requests = slices.Clone(v.Requests) }},
+	{keyGuard, true, func(*View, Record, string) {}, func(*View) {}}, // a note for people; nothing is decided by it
+}
+
+// kindOf returns the kind of a key and what follows its prefix, or nil for a key that this build does not know.
+func kindOf(key string) (k *kind, rest string) {
+	for i := range kinds {
+		k = &kinds[i]
+		if rest, ok := strings.CutPrefix(key, k.prefix); ok && (!k.whole || rest == "") {
+			return k, rest
+		}
+	}
+	return nil, ""
 }
 
 func (v *View) foldStatus(r Record, rest string) {
@@ -379,7 +413,11 @@ func (v *View) Request() *Request {
 // NewStatus makes the record by which an agent tells how it is.
 func NewStatus(s Status) Record {
 	s.Version = RecordVersion
-	return encode(keyStatus+strconv.Itoa(int(s.Broker)), s)
+	type plain Status
+	return encode(keyStatus+strconv.Itoa(int(s.Broker)), struct {
+		*plain
+		Reason wireReason `json:"reason"` // in place of the other one, which would be encoded apart and read once more
+	}{(*plain)(&s), s.Reason.wire()})
 }
 
 // NewClaim makes a claim; nonce must differ between any two claims of one broker.

@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -129,6 +130,28 @@ func TestRenamedCodes(t *testing.T) {
 		})
 		if got := v.Statuses[1].Reason.Code; got != now {
 			t.Errorf("%s is read as %q, want %s", old, got, now)
+		}
+	}
+}
+
+// With is Fold on a copy, for every kind of record before and after every other one.
+func TestViewWith(t *testing.T) {
+	for _, a := range records() {
+		for _, b := range records() {
+			v := NewView().With(a)
+			was, folded := v.Clone(), v.Clone()
+			b.Offset = 1
+			folded.Fold(b)
+			if got := v.With(b); !reflect.DeepEqual(got.Clone(), folded.Clone()) {
+				t.Errorf("%q after %q: %+v, want %+v", b.Key, a.Key, got, folded)
+			}
+			gone := v.With(Record{Key: b.Key, Offset: 2})
+			if !reflect.DeepEqual(v.Clone(), was) {
+				t.Errorf("%q after %q changed the view before it: %+v, was %+v", b.Key, a.Key, v, was)
+			}
+			if kept(gone, b.Key) {
+				t.Errorf("%q is deleted, and there is still %+v", b.Key, gone)
+			}
 		}
 	}
 }

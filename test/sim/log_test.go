@@ -2,6 +2,8 @@ package sim
 
 import (
 	"errors"
+	"maps"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +19,7 @@ type coordLog struct {
 	// views[n] is the log folded up to offset base+n. A view is never changed again.
 	views  []*restart.View
 	base   int
+	last   map[string][]byte // value of the last record of each key
 	leader int32
 	ready  time.Time // a new leader answers from then on
 	// uncertain lets some appends end with an error, whatever they did.
@@ -28,7 +31,7 @@ type coordLog struct {
 }
 
 func newCoordLog(c *cluster) *coordLog {
-	return &coordLog{cluster: c, views: []*restart.View{restart.NewView()}, leader: c.logPartition().isr[0]}
+	return &coordLog{cluster: c, views: []*restart.View{restart.NewView()}, last: map[string][]byte{}, leader: c.logPartition().isr[0]}
 }
 
 func (l *coordLog) now() *restart.View { return l.views[len(l.views)-1] }
@@ -132,9 +135,8 @@ func (l *coordLog) try(w write, until time.Time, done func(error)) {
 // commit appends the records. The leader's clock dates them.
 func (l *coordLog) commit(w write) {
 	for _, r := range w.records {
-		v := l.now().Clone()
 		r.Offset, r.Time = int64(l.end()), l.cluster.now.Add(l.clock(l.leader))
-		v.Fold(r)
+		v := l.fold(r)
 		if w.skew != 0 && strings.HasPrefix(r.Key, "claim/") {
 			for i := range v.Claims {
 				if v.Claims[i].Key == r.Key && v.Claims[i].Offset == r.Offset {
@@ -145,6 +147,26 @@ func (l *coordLog) commit(w write) {
 		l.views = append(l.views, v)
 		l.committed(r)
 	}
+}
+
+// fold returns the newest view with one more record. A heartbeat that says the same as the record of that key before
+// it is not decoded again: its status is heard once more. One such record in ten is decoded all the same.
+func (l *coordLog) fold(r restart.Record) *restart.View {
+	_, foreign := l.now().Foreign[r.Key]
+	same := r.Value != nil && !foreign && string(l.last[r.Key]) == string(r.Value)
+	l.last[r.Key] = r.Value
+	id, status := strings.CutPrefix(r.Key, "status/")
+	n, err := strconv.Atoi(id)
+	st, there := l.now().Statuses[int32(n)]
+	if !same || !status || err != nil || !there || r.Offset%10 == 0 {
+		return l.now().With(r)
+	}
+	v := *l.now()
+	st.Seen = r.Time
+	v.Statuses = maps.Clone(v.Statuses)
+	v.Statuses[st.Broker] = st
+	v.Clock, v.Next = r.Time, r.Offset+1
+	return &v
 }
 
 // as is the view up to an offset as a VM sees it whose clock is off: the
