@@ -48,16 +48,25 @@ var battery = slices.Concat([]config{
 	{name: "2 brokers, release and delay", n: 2, heavy: true, only: 1, budgets: []budget{{"release", 1}, {"delay", 1}}},
 	{name: "2 brokers, pause and delay", n: 2, heavy: true, budgets: []budget{{"pause", 1}, {"delay", 1}}},
 	{name: "2 brokers, two manifests, one by one", n: 2, versions: []version{first, second}, oneByOne: true},
-}, each("2 brokers, ", config{n: 2}), []config{
+	{name: "3 brokers, two together, both needed", n: 3, zones: "aab", most: 2, need: 2},
+	{name: "3 brokers, one is stopped from the start", n: 3, need: 1, only: 3, standing: true, budgets: []budget{{"stop by hand", 1}}},
+	{name: "3 brokers, one was killed before the start", n: 3, need: 1, only: 2, standing: true, budgets: []budget{{"kill", 1}}},
+	{name: "2 brokers, one votes, voter behind from the start", n: 2, voters: []int{1}, only: 1, standing: true, budgets: []budget{{"voter behind", 1}}},
+	{name: "3 brokers, two vote, voter behind from the start", n: 3, voters: []int{1, 2}, only: 2, standing: true, budgets: []budget{{"voter behind", 1}}},
+	{name: "3 brokers, a replica behind from the start", n: 3, only: 3, standing: true, budgets: []budget{{"replica behind", 1}}},
+}, each("2 brokers, ", config{n: 2}), each("2 brokers, from the start: ", config{n: 2, standing: true, only: 2}), []config{
 	{name: "2 brokers, crash and stale read", n: 2, budgets: []budget{{"crash", 1}, {"stale read", 1}}},
 })
 
-// each is a configuration for each fault.
+// each is a configuration for each fault; those that begin at the start are those that end.
 func each(name string, o config) []config {
 	var out []config
 	for _, f := range faults {
+		if o.standing && (f.begin == nil || f.end == nil) {
+			continue
+		}
 		c := o
-		c.name, c.budgets, c.heavy = name+f.name, []budget{{f.name, 1}}, f.name == "kill" || f.name == "stop by hand"
+		c.name, c.budgets, c.heavy = name+f.name, []budget{{f.name, 1}}, !o.standing && (f.name == "kill" || f.name == "stop by hand")
 		out = append(out, c)
 	}
 	return out

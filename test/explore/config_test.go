@@ -59,6 +59,7 @@ type config struct {
 	voters   []int
 	budgets  []budget
 	only     int  // faults befall this broker only; 0: any
+	standing bool // the faults are there from the start, on broker `only`, and may end
 	heavy    bool // left out with EXPLORE_QUICK
 	slow     bool // a restart of the unit takes time: its stop and its start are two events
 	silence  bool // the time of records counts: who is silent is noticed

@@ -25,5 +25,26 @@ func (x *explorer) begin() world {
 	if len(x.o.voters) > 0 {
 		w.leader = int8(x.o.voters[0] - 1)
 	}
+	if x.o.standing {
+		x.stand(&w)
+	}
 	return w
+}
+
+// stand lets the faults begin long before everything else.
+func (x *explorer) stand(w *world) {
+	for k, b := range x.o.budgets {
+		if f := faultOf(b.fault); f.begin(x, w, x.o.only-1) || f.begin(x, w, 0) {
+			w.left[k] = 0
+		}
+	}
+	for i := range x.o.n {
+		if b := &w.b[i]; b.has(listed) && !b.has(ready) {
+			x.leave(w, i)
+		}
+		w.b[i].gone = old
+	}
+	for k := range w.fresh {
+		w.fresh[k] = old
+	}
 }
