@@ -93,10 +93,7 @@ func (x *explorer) next(w *world, yield func(e event, urgent bool, after *world,
 	for k, b := range x.o.budgets {
 		f := faultOf(b.fault)
 		for i := range x.o.n {
-			if x.o.only != 0 && x.o.only != i+1 {
-				continue
-			}
-			if w.left[k] > 0 && f.begin != nil {
+			if befalls := x.o.only == 0 || x.o.only == i+1; befalls && w.left[k] > 0 && f.begin != nil {
 				c := *w
 				c.left[k]--
 				if f.begin(x, &c, i) {
