@@ -47,7 +47,7 @@ fmt: ## format all Go files
 vet:
 	$(GO) vet -race ./...
 	$(GO) vet -race -tags crashpoints ./cmd/...
-	$(GO) vet -tags soak ./test/sim
+	$(GO) vet -tags soak ./test/sim ./test/explore
 	$(GO) vet -race -tags shapes,matrix ./test/e2e
 
 # Built and then run, not by `go run`: a signal must reach the program itself.
@@ -82,9 +82,10 @@ e2e: setup deb ## as root: the package on three machines with systemd, and every
 # SEEDS and FUZZ say how many seeds, and how long each fuzz target.
 SEEDS ?= 100000
 FUZZ  ?= 3m
-soak: ## the simulation for an hour, every deliberate fault, and the fuzz targets
+soak: ## the simulation for an hour, the large explorations, every deliberate fault, and the fuzz targets
 	SIM_RUNS=$(SEEDS) $(GO) test -count=1 -timeout 6h -run '^TestSimulation$$' ./test/sim
-	$(GO) test -tags soak -count=1 -timeout 2h -run '^TestMutants$$' ./test/sim
+	cd test/explore && $(GO) test -tags soak -count=1 -timeout 2h -run '^TestLarge$$'
+	$(GO) test -tags soak -count=1 -timeout 3h -run '^TestMutants' ./test/sim
 	test/fuzz.sh $(FUZZ)
 
 # Tests of test/e2e with the build tag are named TestMatrix...; each writes its table.
@@ -121,4 +122,4 @@ fleet: ## roll out over hundreds of simulated brokers, and write the table of do
 	$(GO) test -tags soak -count=1 -timeout 2h -v -run '^TestLargeFleet$$' ./test/sim
 
 mutants: ## find every deliberate fault, and write the table of docs/simulation.md
-	SIM_WRITE=1 $(GO) test -tags soak -count=1 -timeout 2h -v -run '^TestMutants$$' ./test/sim
+	SIM_WRITE=1 $(GO) test -tags soak -count=1 -timeout 3h -v -run '^TestMutants' ./test/sim
