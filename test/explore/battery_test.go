@@ -45,8 +45,6 @@ var battery = slices.Concat([]config{
 	{name: "2 brokers, deaf broker and a replica behind", n: 2, heavy: true, budgets: []budget{{"deaf broker", 1}, {"replica behind", 1}}},
 	{name: "2 brokers, exits, stop by hand", n: 2, heavy: true, only: 2, versions: []version{first.which("exits")}, budgets: []budget{{"stop by hand", 1}}},
 	{name: "2 brokers, wrong, a replica behind", n: 2, only: 2, before: first, versions: []version{second.which("wrong")}, budgets: []budget{{"replica behind", 1}}},
-	{name: "2 brokers, release and delay", n: 2, heavy: true, only: 1, budgets: []budget{{"release", 1}, {"delay", 1}}},
-	{name: "2 brokers, pause and delay", n: 2, heavy: true, budgets: []budget{{"pause", 1}, {"delay", 1}}},
 	{name: "2 brokers, two manifests, one by one", n: 2, versions: []version{first, second}, oneByOne: true},
 	{name: "3 brokers, two together, both needed", n: 3, zones: "aab", most: 2, need: 2},
 	{name: "3 brokers, one is stopped from the start", n: 3, heavy: true, need: 1, only: 3, standing: true, budgets: []budget{{"stop by hand", 1}}},
