@@ -58,12 +58,13 @@ type config struct {
 	// voters are the brokers with a vote in the quorum, 1 and on; none: three nodes of their own.
 	voters   []int
 	budgets  []budget
-	only     int  // faults befall this broker only; 0: any
-	standing bool // the faults are there from the start, on broker `only`, and may end
-	heavy    bool // left out with EXPLORE_QUICK
-	slow     bool // a restart of the unit takes time: its stop and its start are two events
-	silence  bool // the time of records counts: who is silent is noticed
-	post     bool // a status is published later than it was decided: an event of its own
+	only     int   // faults befall this broker only; 0: any
+	standing bool  // the faults are there from the start, on broker `only`, and may end
+	at       []int // the broker of each of them, where they differ
+	heavy    bool  // left out with EXPLORE_QUICK
+	slow     bool  // a restart of the unit takes time: its stop and its start are two events
+	silence  bool  // the time of records counts: who is silent is noticed
+	post     bool  // a status is published later than it was decided: an event of its own
 	soak     time.Duration
 	closes   []string
 	drain    time.Duration

@@ -11,6 +11,9 @@ type fault struct {
 	end func(x *explorer, w *world, i int) bool
 }
 
+// strayKey is the key of a record of a later version.
+const strayKey = "lease/7"
+
 // faults is the list to add to. Those that are part of another event have no begin: see next.
 var faults = []fault{
 	{"delay", nil, nil},       // time passes although somebody could act
@@ -95,14 +98,14 @@ var faults = []fault{
 		if i > 0 || !x.logUp(w) {
 			return false
 		}
-		x.append(w, 'X', restart.Record{Key: "lease/7", Value: []byte(`{"version":2}`)})
+		x.append(w, 'X', restart.Record{Key: strayKey, Value: []byte(`{"version":2}`)})
 		w.fresh[newForeign] = 0
 		return true
 	}, func(x *explorer, w *world, i int) bool {
-		if i > 0 || !x.logUp(w) || len(x.views[w.log].Foreign)+len(x.views[w.log].Ignored) == 0 {
+		if i > 0 || !x.logUp(w) || !unreadable(x.views[w.log]) {
 			return false
 		}
-		x.append(w, 'Y', restart.Record{Key: "lease/7"})
+		x.append(w, 'Y', restart.Record{Key: strayKey})
 		return true
 	}},
 	{"unknown record", func(x *explorer, w *world, i int) bool {

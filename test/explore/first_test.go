@@ -34,7 +34,11 @@ func (x *explorer) begin() world {
 // stand lets the faults begin long before everything else.
 func (x *explorer) stand(w *world) {
 	for k, b := range x.o.budgets {
-		if f := faultOf(b.fault); f.begin(x, w, x.o.only-1) || f.begin(x, w, 0) {
+		at := x.o.only - 1
+		if len(x.o.at) > 0 {
+			at = x.o.at[k] - 1
+		}
+		if f := faultOf(b.fault); f.begin(x, w, at) || f.begin(x, w, 0) {
 			w.left[k] = 0
 		}
 	}

@@ -212,11 +212,14 @@ func (t takedown) notPaused() string {
 }
 
 func (t takedown) allRead() string {
-	if !t.undo && len(t.log.Foreign) > 0 && t.w.fresh[newForeign] == old {
+	if !t.undo && unreadable(t.log) && t.w.fresh[newForeign] == old {
 		return "the log has a record of a later version"
 	}
 	return ""
 }
+
+// unreadable is true while the record of a later version is in the log, whatever an agent makes of it.
+func unreadable(v *restart.View) bool { return v.Foreign[strayKey] != "" || v.Ignored[strayKey] != "" }
 
 func (t takedown) agreed() string {
 	for n := range t.o.n {

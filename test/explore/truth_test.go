@@ -124,7 +124,7 @@ func (x *explorer) falsehood(w *world, i int, m *vm) string {
 	case restart.CodePaused:
 		return must(v.Pause != nil, "nothing is paused")
 	case restart.CodeLogForeign:
-		return must(len(v.Foreign) > 0, "every record can be read, or stops nobody")
+		return must(unreadable(v), "every record can be read, or stops nobody")
 	case restart.CodeHalted:
 		_, halted := v.Halts[hash(m.manifest)]
 		return must(halted || !x.logUp(w), "nothing is halted")
@@ -141,6 +141,9 @@ func (x *explorer) falsehood(w *world, i int, m *vm) string {
 			return o.any(unfit) || x.version(max(0, x.vms[w.vm[n]].manifest)).refusedBy == n+1
 		}), "no broker refuses anything")
 	case restart.CodeTurn, restart.CodeQueue:
+		if x.o.silence && st.Reason.Broker != nil && x.silent(w, int(*st.Reason.Broker-1)) && x.logUp(w) {
+			return "that agent is silent, and the reason does not say so"
+		}
 		return must(some(func(o *broker, n int) bool { return !x.finished(w, n) || claims(o, n) }), "every other broker is done")
 	case restart.CodeClusterUnknown:
 		return must(!b.has(ready) && !some(func(o *broker, _ int) bool { return o.has(ready) && !b.has(cutOff) }), "the cluster can be seen")
@@ -171,6 +174,14 @@ func (x *explorer) falsehood(w *world, i int, m *vm) string {
 	default:
 		return "that is no reason to rest with"
 	}
+}
+
+// silent is true if nothing was heard of an agent for long, by the clock of the log, and it had not said that
+// its broker is done.
+func (x *explorer) silent(w *world, n int) bool {
+	v := x.views[w.log]
+	st := v.Statuses[int32(n+1)]
+	return x.dead(w, n) && v.Clock.Sub(st.Seen) > 2*long && st.Drift
 }
 
 // finished is true if a broker and its agent are done with the newest manifest.
