@@ -123,7 +123,11 @@ func (x *explorer) nextOfTime(w *world, quiet bool, give giver) {
 	}
 	d := c
 	x.pass(&c, short)
-	give(passes, 0, false, &c, "")
+	waits := ""
+	if quiet {
+		waits = x.waitsInVain(w)
+	}
+	give(passes, 0, false, &c, waits)
 	x.pass(&d, long)
 	broken := ""
 	if x.settle(w, &d); quiet && !x.good(w) && x.returns(w, d) {

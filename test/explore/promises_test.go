@@ -335,6 +335,18 @@ func (x *explorer) after(w, c *world, i int) string {
 	return ""
 }
 
+// waitsInVain judges a world in which everybody waits: a process that has ended, or keeps ending, is a failure at once.
+func (x *explorer) waitsInVain(w *world) string {
+	for i := range x.o.n {
+		v, b := x.vms[w.vm[i]], &w.b[i]
+		ended := b.has(failed) && !b.any(up|job) || b.ends == 7
+		if ended && !v.dead && v.disk.Stage == restart.StageProve && v.do.Kind == restart.ActNone && !b.any(full|blind) {
+			return fmt.Sprintf("promise 5, at once: the process of broker %d has ended, and its agent waits", i+1)
+		}
+	}
+	return ""
+}
+
 // troubled is true if anything has befallen a broker, so a failure need not be the manifest's.
 func (x *explorer) troubled(w *world) bool {
 	for i := range x.o.n {
