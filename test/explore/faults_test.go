@@ -99,12 +99,14 @@ var faults = []fault{
 			return false
 		}
 		x.append(w, 'X', restart.Record{Key: strayKey, Value: []byte(`{"version":2}`)})
+		w.b[0].set(stray)
 		w.fresh[newForeign] = 0
 		return true
 	}, func(x *explorer, w *world, i int) bool {
-		if i > 0 || !x.logUp(w) || !unreadable(x.views[w.log]) {
+		if i > 0 || !x.logUp(w) || !w.b[0].has(stray) {
 			return false
 		}
+		w.b[0].clear(stray)
 		x.append(w, 'Y', restart.Record{Key: strayKey})
 		return true
 	}},

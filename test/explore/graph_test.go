@@ -71,6 +71,12 @@ func (g *graph) grow() {
 func explore(o config, watch watcher) (*graph, string) {
 	g := newGraph(o)
 	g.x.watch = watch
+	return g, g.visit()
+}
+
+// visit visits every state.
+func (g *graph) visit() string {
+	o := g.x.o
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	began := cpu()
@@ -117,7 +123,7 @@ func explore(o config, watch watcher) (*graph, string) {
 	if wrong == "" && !g.full {
 		wrong = g.restless()
 	}
-	return g, wrong
+	return wrong
 }
 
 // stuck returns a state from which no good end can be reached, unless something goes wrong again.

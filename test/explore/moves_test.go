@@ -24,13 +24,19 @@ type step struct {
 	post int32 // a status to be appended; -1: none
 }
 
-// step lets an agent decide on what it sees.
+// step is what decide comes to, computed once.
 func (x *explorer) step(i int, id, view int32, l local) step {
 	k := stepKey{id, view, l, int8(i)}
 	if s, ok := x.stepped[k]; ok {
 		return s
 	}
-	v := *x.vms[id]
+	s := x.decide(i, *x.vms[id], view, l)
+	x.stepped[k] = s
+	return s
+}
+
+// decide lets an agent decide on what it sees.
+func (x *explorer) decide(i int, v vm, view int32, l local) step {
 	v.now = v.now.Add(instant)
 	v.a.Notice(agent.Stale{Unit: true, Files: true}) // as their signals say
 	if needs := v.a.Needs(v.now); needs.Unit && needs.Files {
@@ -75,7 +81,6 @@ func (x *explorer) step(i int, id, view int32, l local) step {
 		x.watch(i, &v, t)
 	}
 	s.vm = x.intern(&v)
-	x.stepped[k] = s
 	return s
 }
 

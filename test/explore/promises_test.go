@@ -212,14 +212,11 @@ func (t takedown) notPaused() string {
 }
 
 func (t takedown) allRead() string {
-	if !t.undo && unreadable(t.log) && t.w.fresh[newForeign] == old {
+	if !t.undo && t.w.b[0].has(stray) && t.w.fresh[newForeign] == old {
 		return "the log has a record of a later version"
 	}
 	return ""
 }
-
-// unreadable is true while the record of a later version is in the log, whatever an agent makes of it.
-func unreadable(v *restart.View) bool { return v.Foreign[strayKey] != "" || v.Ignored[strayKey] != "" }
 
 func (t takedown) agreed() string {
 	for n := range t.o.n {
@@ -265,9 +262,8 @@ func (t takedown) refusedBefore() string {
 }
 
 func (t takedown) harmless() string {
-	const harms = hazard | drops | edit | storage | dropped
-	if t.b.any(harms) && !t.undo && t.w.fresh[newHarm] == old && t.v.now.Sub(t.v.a.Facts().Running.At) > 10*time.Second {
-		return "a restart does harm beyond itself"
+	if known := t.v.running & (1<<6 | 1<<7); known != 0 && t.b.any(storage|dropped) && !t.undo {
+		return "a restart does harm beyond itself, and its broker has said so"
 	}
 	if t.b.any(hazard|drops|edit) && !t.undo && t.w.fresh[newHarm] == old {
 		return "a restart does harm beyond itself, and its VM knows"
@@ -340,7 +336,7 @@ func (x *explorer) waitsInVain(w *world) string {
 	for i := range x.o.n {
 		v, b := x.vms[w.vm[i]], &w.b[i]
 		ended := b.has(failed) && !b.any(up|job) || b.ends == 7
-		if ended && !v.dead && v.disk.Stage == restart.StageProve && v.do.Kind == restart.ActNone && !b.any(full|blind) {
+		if ended && !v.dead && v.disk.Stage == restart.StageProve && v.do.Kind == restart.ActNone && !b.any(full|blind) && len(v.a.Facts().Failed) == 0 {
 			return fmt.Sprintf("promise 5, at once: the process of broker %d has ended, and its agent waits", i+1)
 		}
 	}

@@ -124,7 +124,7 @@ func (x *explorer) falsehood(w *world, i int, m *vm) string {
 	case restart.CodePaused:
 		return must(v.Pause != nil, "nothing is paused")
 	case restart.CodeLogForeign:
-		return must(unreadable(v), "every record can be read, or stops nobody")
+		return must(w.b[0].has(stray), "every record can be read, or stops nobody")
 	case restart.CodeHalted:
 		_, halted := v.Halts[hash(m.manifest)]
 		return must(halted || !x.logUp(w), "nothing is halted")
@@ -133,7 +133,7 @@ func (x *explorer) falsehood(w *world, i int, m *vm) string {
 	case restart.CodeManifestDiffers:
 		return must(some(func(_ *broker, n int) bool {
 			o := x.vms[w.vm[n]]
-			return o.dead || o.manifest != m.manifest || x.silenced(w, n)
+			return o.dead || o.manifest != m.manifest || x.silenced(w, n) || v.Statuses[int32(n+1)].Target == ""
 		}) ||
 			!x.logUp(w), "all have the same, and could say so")
 	case restart.CodeRefusedElsewhere:
@@ -166,7 +166,7 @@ func (x *explorer) falsehood(w *world, i int, m *vm) string {
 	case restart.CodeRollingBack:
 		return must(b.has(blind) || short(b, i) || some(short), "all serve and are in sync")
 	case restart.CodeActionFailed:
-		return must(b.any(full|blind|denied) || m.good == none, "nothing is in the way of its steps")
+		return must(b.any(full|blind) || m.good == none, "nothing is in the way of its steps")
 	case restart.CodeLogUnreadable:
 		return must(!x.logUp(w), "the log can be read and written")
 	case restart.CodeProbesClosing:

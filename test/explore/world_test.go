@@ -62,6 +62,7 @@ const (
 	drops
 	edit
 	storage
+	stray  // of the first broker: the log has the record of a later version
 	cutOff // no other broker tells this agent what the cluster looks like
 )
 
@@ -144,7 +145,9 @@ type explorer struct {
 	rested   int // how often the reasons of a world at rest were judged
 	// watch is called for every decision that is computed; nil: nobody asks.
 	watch watcher
-	buf   []byte
+	// merged is shown each VM that is taken for one that was there already; nil: nobody asks.
+	merged func(id int32, v *vm)
+	buf    []byte
 }
 
 func newExplorer(o config) *explorer {
@@ -206,6 +209,9 @@ func (x *explorer) intern(v *vm) int32 {
 	x.buf = v.key(x.buf[:0], x.o.silence)
 	h := digest(x.buf)
 	if id, ok := x.vmIDs[h]; ok {
+		if x.merged != nil {
+			x.merged(id, v)
+		}
 		return id
 	}
 	id := int32(len(x.vms))
