@@ -66,13 +66,6 @@ func settle(m *Machine, f *Facts) *Decision {
 	return &Decision{}
 }
 
-func TestGoesWhenNothingIsInTheWay(t *testing.T) {
-	f := claiming()
-	if d := settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageApply || !d.Do.Journal.Unproven {
-		t.Errorf("got %+v", d)
-	}
-}
-
 func TestUnitThatCannotBeSeen(t *testing.T) {
 	for _, step := range []Stage{StageNone, StageApply, StageRestart, StageUndo} {
 		f := going(step)
@@ -141,32 +134,6 @@ func TestHiddenValueIsCarriedThrough(t *testing.T) {
 	p.Journal.Hidden = true
 	if d = settle(machine(), &p); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageNone || d.Do.Journal.Hidden {
 		t.Errorf("it is never done: %+v", d)
-	}
-}
-
-// A broker that is down gets its file, and whoever starts it starts a process
-// that has to prove itself.
-func TestStoppedBrokerMustProveItself(t *testing.T) {
-	f := claiming()
-	f.Log.View.Claims = nil
-	f.Unit.State, f.Unit.Invocation = UnitStopped, "i"
-	f.Running = RunningFacts{At: f.Now, Err: "connection refused", Listeners: f.Running.Listeners}
-	m := machine()
-	d := settle(m, &f)
-	if d.Do.Kind != ActSave || !d.Do.Journal.Unproven || d.Do.Journal.Stage != StageNone || d.Do.Journal.BeforeUnknown {
-		t.Fatalf("got %+v", d)
-	}
-	f.Journal = *d.Do.Journal
-	if d = settle(m, &f); d.Do.Kind != ActApply {
-		t.Fatalf("got %+v", d)
-	}
-	f.Manifest.FileChanges = false
-	if d = settle(m, &f); d.Do.Kind != ActNone || d.Status.Phase != PhaseStopped {
-		t.Fatalf("got %+v", d)
-	}
-	f.Unit.State, f.Unit.Invocation = UnitRunning, "j"
-	if d = settle(m, &f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageProve {
-		t.Errorf("got %+v", d)
 	}
 }
 
