@@ -174,7 +174,7 @@ func (g *graph) stuck() string {
 			last = n
 		}
 	}
-	return fmt.Sprintf("%d states from which no good end can be reached; the first one:\n%s%s\nthe last one:\n%s%s", stuck,
+	return fmt.Sprintf("%d states from which no good end can be reached: the first one:\n%s%s\nthe last one:\n%s%s", stuck,
 		g.trace(int32(first)), g.x.tell(&g.worlds[first]), g.trace(int32(last)), g.x.tell(&g.worlds[last]))
 }
 
