@@ -226,7 +226,7 @@ func (v *View) With(r Record) *View {
 	return &c
 }
 
-// cloned copies a map, so that it can be changed. A map that is empty is made anew.
+// cloned copies a map that is to be changed. For an empty one it makes a new map.
 func cloned[K comparable, V any](m map[K]V) map[K]V {
 	if len(m) == 0 {
 		return map[K]V{}
