@@ -185,6 +185,7 @@ type round struct {
 	f        *Facts
 	j        *Journal // of the facts: never changed
 	v        *View
+	vetoes   []veto // the list; a field, since what they do at rest may walk it again
 	target   string
 	rest     []int32        // what others returned
 	held     map[int32]bool // brokers with a claim
@@ -194,7 +195,7 @@ type round struct {
 }
 
 func newRound(m *Machine, f *Facts) *round {
-	s := &round{m: m, f: f, j: &f.Journal, v: f.Log.View, target: f.Manifest.Hash}
+	s := &round{m: m, f: f, j: &f.Journal, v: f.Log.View, vetoes: vetoes, target: f.Manifest.Hash}
 	if q := s.v.Request(); q != nil && s.target != "" {
 		s.target += "+" + q.ID
 	}
@@ -308,7 +309,7 @@ func (s *round) observe(p Phase, r *Reason, pace time.Duration) *Decision {
 func (s *round) status(p Phase, r Reason) Status {
 	st := Status{
 		Version: RecordVersion, Broker: s.m.opts.Self, Agent: s.m.opts.Agent,
-		Cluster: s.f.Manifest.Cluster, Manifest: s.f.Manifest.Hash, Target: s.judged(),
+		Cluster: s.f.Manifest.Cluster, Manifest: s.f.Manifest.Hash, Target: s.judged(p),
 		Phase: p, Since: s.m.mem.shown.since, Reason: r, Drift: s.drift() != "" || s.j.Stage != StageNone && s.j.Stage != StageProve,
 		Up: s.up(), Passed: s.j.Passed, Invocation: s.f.Unit.Invocation,
 		Zone: s.f.Manifest.Zones[s.m.opts.Self], ManifestFault: s.f.Manifest.Fault,
@@ -327,9 +328,16 @@ func (s *round) status(p Phase, r Reason) Status {
 }
 
 // judged is the target once it is known what it means for this broker: others
-// must not begin with it before, since what can be refused is refused first.
-func (s *round) judged() string {
-	if s.j.Stage == StageNone && s.up() && (s.m.mem.judged.target != s.target || s.f.Running.Err != "" || s.f.Running.At.Before(s.m.mem.judged.at)) {
+// must not begin with it before, since what can be refused is refused first. A decision that comes before
+// the vetoes in the list of rules, such as to note that the broker was seen running, names no target while one stands.
+func (s *round) judged(p Phase) string {
+	if s.j.Stage != StageNone || !s.up() {
+		return s.target
+	}
+	if s.m.mem.judged.target != s.target || s.f.Running.Err != "" || s.f.Running.At.Before(s.m.mem.judged.at) {
+		return ""
+	}
+	if p != PhaseRefused && (s.vetoed(judging|answered) != nil || s.drift() != "" && s.vetoed(checking) != nil) {
 		return ""
 	}
 	return s.target

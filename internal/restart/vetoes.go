@@ -109,8 +109,8 @@ func gateVetoes() []veto {
 
 // inTheWay returns the first veto that stands in a situation, and its reason; nil if none does.
 func (s *round) inTheWay(when situation) (*veto, *Reason) {
-	for i := range vetoes {
-		if v := &vetoes[i]; v.when&when != 0 {
+	for i := range s.vetoes {
+		if v := &s.vetoes[i]; v.when&when != 0 {
 			if r := v.check(s); r != nil {
 				return v, r
 			}

@@ -351,3 +351,40 @@ func TestClosingCannotBeWritten(t *testing.T) {
 		t.Errorf("got %+v", d.Status.Reason)
 	}
 }
+
+// The first decisions of an agent note things down. Others must not begin on such a status, before the vetoes of
+// this broker have been looked at: the port may be taken here.
+func TestNoTargetBeforeTheVetoes(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		set  func(*Facts)
+	}{
+		{"a port that another process has", func(f *Facts) { f.Running.PortTaken = "port 39092 is taken" }},
+		{"a dynamic configuration", func(f *Facts) { f.Running.Dynamic = []string{"listeners"} }},
+		{"a restart that would do harm", func(f *Facts) { f.Unit.Hazard = "its ExecStop= ends every Kafka process" }},
+	} {
+		f := unclaimed()
+		f.Journal.Served = false
+		c.set(&f)
+		m := machine()
+		asked := m.Decide(&f) // asks the process for the target
+		for range 5 {
+			if asked.Do.Kind == ActRunning {
+				f.Running.At = f.Now
+			}
+			if asked.Do.Kind == ActSave {
+				f.Journal = *asked.Do.Journal
+			}
+			if st := asked.Status; st.Phase != PhaseRefused && st.Target != "" {
+				t.Errorf("%s: %s (%s) with target %q", c.name, st.Phase, asked.Rule, st.Target)
+			}
+			if asked.Status.Phase == PhaseRefused {
+				break
+			}
+			asked = m.Decide(&f)
+		}
+		if asked.Status.Phase != PhaseRefused {
+			t.Errorf("%s: ends with %s (%s)", c.name, asked.Status.Phase, asked.Rule)
+		}
+	}
+}
