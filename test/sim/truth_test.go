@@ -158,7 +158,7 @@ func (j *judge) truth(a *agent) (on int32, wrong string) {
 		}
 		return other, j.notDone(a, other)
 	case restart.CodeGateBrokers:
-		return must(slices.ContainsFunc(j.brokers, func(o *broker) bool { return o != b && !o.alive }), "no broker is down")
+		return must(j.othersClaim(a) || slices.ContainsFunc(j.brokers, func(o *broker) bool { return o != b && !o.alive }), "no broker is down")
 	case restart.CodeGatePartitions:
 		return must(j.short() != "" || j.othersClaim(a), "every partition has its replicas in sync")
 	case restart.CodeGateQuorum:
@@ -202,9 +202,15 @@ func (j *judge) notDone(a *agent, id int32) string {
 	return fmt.Sprintf("broker %d is done", id)
 }
 
-// othersClaim is true if another broker has a claim, and so counts as away.
+// othersClaim is true if another broker counts as down: it has a claim, or is being rolled back without one.
 func (j *judge) othersClaim(a *agent) bool {
-	return slices.ContainsFunc(j.log.now().Claims, func(c restart.Claim) bool { return c.Broker != a.id })
+	v := j.log.now()
+	for id, st := range v.Statuses {
+		if id != a.id && st.Phase == restart.PhaseRollback {
+			return true
+		}
+	}
+	return slices.ContainsFunc(v.Claims, func(c restart.Claim) bool { return c.Broker != a.id })
 }
 
 // short names a partition that lacks an in-sync replica.
