@@ -15,7 +15,8 @@ type version struct {
 	absent    []string
 	// bad is what becomes of a process started with it: "", exits, loops, hangs, wrong.
 	bad       string
-	refusedBy int // the broker that cannot take it; 0 is none
+	refusedBy int  // the broker that cannot take it; 0 is none
+	portTaken bool // and it learns that only when it asks its process
 }
 
 // wants is true if a process of version v runs what version o asks for.

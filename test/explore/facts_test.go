@@ -65,7 +65,7 @@ func (x *explorer) manifest(i int, v *vm, l local) restart.ManifestFacts {
 	if b.has(edit) {
 		f.Pending = []restart.PendingEdit{{Name: "num.io.threads", Running: "8", File: "8 # tuned", Invalid: "no number"}}
 	}
-	if m.refusedBy == i+1 {
+	if m.refusedBy == i+1 && !m.portTaken {
 		f.Refusal = restart.NewReason(restart.CodeRefused, "another process holds port 39092")
 	}
 	return f
@@ -244,7 +244,9 @@ func (x *explorer) runningKey(w *world, i int) uint32 {
 	if !b.has(up | ready) {
 		return uint32(one(b.has(denied))) << 1
 	}
-	return 1 | uint32(one(b.has(denied)))<<1 | uint32(b.runs)<<2 | uint32(one(b.has(dynamic)))<<5 | uint32(one(b.has(dropped)))<<6 | uint32(one(b.has(storage)))<<7
+	m := x.version(max(0, x.vms[w.vm[i]].manifest))
+	taken := m.refusedBy == i+1 && m.portTaken
+	return uint32(one(taken))<<8 | 1 | uint32(one(b.has(denied)))<<1 | uint32(b.runs)<<2 | uint32(one(b.has(dynamic)))<<5 | uint32(one(b.has(dropped)))<<6 | uint32(one(b.has(storage)))<<7
 }
 
 func (x *explorer) askRunning(k uint32, at time.Time) (restart.RunningFacts, restart.RightFacts) {
@@ -265,6 +267,9 @@ func (x *explorer) askRunning(k uint32, at time.Time) (restart.RunningFacts, res
 	}
 	if k&(1<<7) != 0 {
 		f.LogDirs = []restart.LogDir{{Path: "/data", Fault: "log directory /data is offline"}}
+	}
+	if k&(1<<8) != 0 {
+		f.PortTaken = "port 39092 is taken"
 	}
 	return f, r
 }

@@ -255,6 +255,8 @@ func (t takedown) refusedBefore() string {
 	case t.undo || m == none:
 	case t.version(m).refusedBy == t.i+1:
 		return "it cannot take the manifest"
+	case t.version(m).refusedBy != 0 && t.w.b[t.version(m).refusedBy-1].has(ready):
+		return "another broker cannot take the manifest"
 	case t.b.has(dynamic) && t.w.fresh[newHarm] == old:
 		return "a dynamic configuration overrides what it gets"
 	}
