@@ -199,7 +199,7 @@ func (l *Loop) ended(ctx context.Context, o outcome) {
 		return
 	}
 	if failures == 1 {
-		l.o.Logger.Warn("step did not succeed", "step", o.point, "err", o.result.Err)
+		l.o.Logger.Warn("action did not succeed", "action", o.point, "err", o.result.Err)
 	}
 	l.o.Metrics.failed(o.do.Kind)
 }
@@ -210,7 +210,7 @@ func (l *Loop) carryOut(ctx context.Context, do restart.Action, facts restart.Fa
 	l.o.Crash(Point("before-" + o.point))
 	begun := time.Now()
 	o.result = l.effect(ctx, do, facts)
-	l.o.Logger.Debug("step done", "step", o.point, "took", time.Since(begun), "err", o.result.Err)
+	l.o.Logger.Debug("action done", "action", o.point, "took", time.Since(begun), "err", o.result.Err)
 	l.o.Crash(Point("after-" + o.point))
 	return o
 }
@@ -275,7 +275,7 @@ func (l *Loop) restart(ctx context.Context, do restart.Action, at restart.Stage)
 	if now := time.Now(); now.Round(0).After(do.NotAfter.Round(0)) {
 		return Result{Err: errTooLate}
 	}
-	l.o.Logger.Info("restarting the unit", "step", at)
+	l.o.Logger.Info("restarting the unit", "stage", at)
 	err := l.o.Unit.Restart(ctx)
 	f := l.askUnit(ctx)
 	return Result{Err: err, Unit: &f}

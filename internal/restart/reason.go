@@ -119,7 +119,7 @@ func (r *Reason) of(broker int32) *Reason {
 	return r
 }
 
-// ofPartition names an example, with how many replicas, probes or voters are needed and there.
+// ofPartition names an example: topic-number.
 func (r *Reason) ofPartition(partition string) *Reason {
 	r.Partition = partition
 	return r
