@@ -22,7 +22,8 @@ func (a *Agent) AppendKey(b []byte, now time.Time, heartbeats bool) []byte {
 }
 
 func (o *outbox) appendKey(b []byte, now time.Time, due bool) []byte {
-	b = append(b, bit(o.waiting)|bit(o.inFlight)<<1|bit(o.pause > 0)<<2|bit(due)<<3|bit(o.waiting && now.Before(o.next))<<4)
+	b = append(b,
+		bit(o.waiting)|bit(o.inFlight)<<1|bit(o.pause > 0)<<2|bit(due)<<3|bit(o.waiting && now.Before(o.next))<<4)
 	if o.waiting {
 		b = o.newest.AppendKey(b)
 	}

@@ -118,7 +118,9 @@ func (l *Loop) decide(ctx context.Context) Turn {
 		l.o.Probes.Set(t.Allowed)
 	}
 	if st := t.Status; t.Changed {
-		attrs := []any{"phase", st.Phase, "reason", st.Reason.Code, "text", st.Reason.Text(), "was", t.Was, "rule", t.Rule}
+		attrs := []any{
+			"phase", st.Phase, "reason", st.Reason.Code, "text", st.Reason.Text(), "was", t.Was, "rule", t.Rule,
+		}
 		if st.Reason.Broker != nil {
 			attrs = append(attrs, "about_broker", *st.Reason.Broker)
 		}

@@ -38,8 +38,21 @@ type Metrics struct {
 
 // phases in the order of a restart: each has a series from the start.
 var phases = []restart.Phase{
-	restart.PhaseUnknown, restart.PhaseIdle, restart.PhaseUnmanaged, restart.PhaseRefused, restart.PhaseWaiting, restart.PhaseClaimed, restart.PhaseApplying, restart.PhaseRestarting,
-	restart.PhaseStarting, restart.PhaseCatchingUp, restart.PhaseBalancer, restart.PhaseSoaking, restart.PhaseRollback, restart.PhaseFailed, restart.PhaseStopped,
+	restart.PhaseUnknown,
+	restart.PhaseIdle,
+	restart.PhaseUnmanaged,
+	restart.PhaseRefused,
+	restart.PhaseWaiting,
+	restart.PhaseClaimed,
+	restart.PhaseApplying,
+	restart.PhaseRestarting,
+	restart.PhaseStarting,
+	restart.PhaseCatchingUp,
+	restart.PhaseBalancer,
+	restart.PhaseSoaking,
+	restart.PhaseRollback,
+	restart.PhaseFailed,
+	restart.PhaseStopped,
 }
 
 // NewMetrics makes the collectors; names come without the kpls_agent_ prefix.
@@ -48,30 +61,80 @@ func NewMetrics() *Metrics {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 	}
 	m := &Metrics{
-		phase:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "phase", Help: "1 for the phase this agent is in, 0 for the others."}, []string{"phase"}),
-		since:    gauge("phase_start_timestamp_seconds", "When the phase was entered, in seconds since the epoch."),
-		blocked:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "reason", Help: "1 for the reason this agent gives for what it does or does not do; docs/operations.md says what each means."}, []string{"reason"}),
-		vetoes:   prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "veto", Help: "1 for each veto that stands in the way of a restart of this broker, whether it is to be restarted or not, 0 for the others; at most 5 s old. Gates that look at every partition are left out: the reason names them."}, []string{"veto"}),
-		waits:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "waiting_for_broker", Help: "1 for the other broker that the reason is about; no series where it is about none."}, []string{"broker"}),
-		up:       gauge("broker_up", "1 while the broker's process runs, as the service manager says; one that is being restarted counts."),
-		manifest: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "manifest_info", Help: "1, with the hash of the manifest in force, the first 12 digits; no series without a manifest."}, []string{"hash"}),
-		drift:    gauge("drift", "1 while the broker's process does not run what the manifest says."),
-		claims:   gauge("claims", "Live claims in the coordination log, of all brokers."),
-		claimed:  gauge("claimed", "1 while this broker has a claim in the coordination log."),
-		paused:   gauge("paused", "1 while roll-outs are paused."),
-		halted:   gauge("halted", "1 while the roll-out of the manifest in force is halted."),
-		pending:  gauge("pending_brokers", "Brokers whose process does not run what the manifest says, as their agents report."),
-		refused:  gauge("manifest_refused", "1 while a newer manifest is not in force because it is refused."),
-		unprot:   gauge("unprotected_topics", "Topics on this broker that no roll-out can protect, since they have no more replicas than min.insync.replicas; at most 10 are counted."),
-		logRead:  gauge("log_read_timestamp_seconds", "Everything appended to the coordination log before this time has been read, in seconds since the epoch."),
-		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "failed_actions_total", Help: "Actions that did not succeed and are repeated."}, []string{"action"}),
-		restarts: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "restarts_total", Help: "Restarts of the broker's unit that this agent asked for, by the service manager's answer."}, []string{"result"}),
-		duration: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "restart_duration_seconds", Help: "Time from asking for a restart of the unit to the service manager's answer; mostly Kafka's controlled shutdown.", Buckets: []float64{1, 2, 5, 10, 20, 30, 60, 120, 300, 600}}),
+		phase: prometheus.NewGaugeVec(
+			prometheus.GaugeOpts{Name: "phase", Help: "1 for the phase this agent is in, 0 for the others."},
+			[]string{"phase"}),
+		since: gauge("phase_start_timestamp_seconds", "When the phase was entered, in seconds since the epoch."),
+		blocked: prometheus.NewGaugeVec(
+			prometheus.GaugeOpts{
+				Name: "reason",
+				Help: "1 for the reason this agent gives for what it does or does not do; docs/operations.md says what each means.",
+			},
+			[]string{"reason"},
+		),
+		vetoes: prometheus.NewGaugeVec(
+			prometheus.GaugeOpts{
+				Name: "veto",
+				Help: "1 for each veto that stands in the way of a restart of this broker, whether it is to be restarted or not, 0 for the others; at most 5 s old. Gates that look at every partition are left out: the reason names them.",
+			},
+			[]string{"veto"},
+		),
+		waits: prometheus.NewGaugeVec(
+			prometheus.GaugeOpts{
+				Name: "waiting_for_broker",
+				Help: "1 for the other broker that the reason is about; no series where it is about none.",
+			},
+			[]string{"broker"},
+		),
+		up: gauge("broker_up",
+			"1 while the broker's process runs, as the service manager says; one that is being restarted counts."),
+		manifest: prometheus.NewGaugeVec(
+			prometheus.GaugeOpts{
+				Name: "manifest_info",
+				Help: "1, with the hash of the manifest in force, the first 12 digits; no series without a manifest.",
+			},
+			[]string{"hash"},
+		),
+		drift:   gauge("drift", "1 while the broker's process does not run what the manifest says."),
+		claims:  gauge("claims", "Live claims in the coordination log, of all brokers."),
+		claimed: gauge("claimed", "1 while this broker has a claim in the coordination log."),
+		paused:  gauge("paused", "1 while roll-outs are paused."),
+		halted:  gauge("halted", "1 while the roll-out of the manifest in force is halted."),
+		pending: gauge("pending_brokers",
+			"Brokers whose process does not run what the manifest says, as their agents report."),
+		refused: gauge("manifest_refused", "1 while a newer manifest is not in force because it is refused."),
+		unprot: gauge("unprotected_topics",
+			"Topics on this broker that no roll-out can protect, since they have no more replicas than min.insync.replicas; at most 10 are counted."),
+		logRead: gauge("log_read_timestamp_seconds",
+			"Everything appended to the coordination log before this time has been read, in seconds since the epoch."),
+		failures: prometheus.NewCounterVec(
+			prometheus.CounterOpts{
+				Name: "failed_actions_total",
+				Help: "Actions that did not succeed and are repeated.",
+			},
+			[]string{"action"},
+		),
+		restarts: prometheus.NewCounterVec(
+			prometheus.CounterOpts{
+				Name: "restarts_total",
+				Help: "Restarts of the broker's unit that this agent asked for, by the service manager's answer.",
+			},
+			[]string{"result"},
+		),
+		duration: prometheus.NewHistogram(
+			prometheus.HistogramOpts{
+				Name:    "restart_duration_seconds",
+				Help:    "Time from asking for a restart of the unit to the service manager's answer; mostly Kafka's controlled shutdown.",
+				Buckets: []float64{1, 2, 5, 10, 20, 30, 60, 120, 300, 600},
+			},
+		),
 	}
 	for _, p := range phases {
 		m.phase.WithLabelValues(string(p)).Set(0)
 	}
-	for _, k := range []restart.ActionKind{restart.ActAppend, restart.ActSave, restart.ActApply, restart.ActRestore, restart.ActRestart} {
+	for _, k := range []restart.ActionKind{
+		restart.ActAppend, restart.ActSave, restart.ActApply, restart.ActRestore, restart.ActRestart,
+	} {
 		m.failures.WithLabelValues(string(k))
 	}
 	m.restarts.WithLabelValues("done")
@@ -82,8 +145,25 @@ func NewMetrics() *Metrics {
 // Collectors returns what is to be registered.
 func (m *Metrics) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{
-		m.phase, m.since, m.blocked, m.vetoes, m.waits, m.up, m.manifest, m.drift, m.claims, m.claimed, m.paused, m.halted, m.pending, m.refused,
-		m.unprot, m.logRead, m.failures, m.restarts, m.duration,
+		m.phase,
+		m.since,
+		m.blocked,
+		m.vetoes,
+		m.waits,
+		m.up,
+		m.manifest,
+		m.drift,
+		m.claims,
+		m.claimed,
+		m.paused,
+		m.halted,
+		m.pending,
+		m.refused,
+		m.unprot,
+		m.logRead,
+		m.failures,
+		m.restarts,
+		m.duration,
 	}
 }
 

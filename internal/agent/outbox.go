@@ -90,6 +90,7 @@ func due(st, published *restart.Status, ago time.Duration, agents int) bool {
 func same(a, b *restart.Status) bool {
 	return a.Cluster == b.Cluster && a.Manifest == b.Manifest && a.Target == b.Target && a.Phase == b.Phase &&
 		a.Reason.Code == b.Reason.Code && a.Up == b.Up && a.Drift == b.Drift && a.Passed == b.Passed &&
-		slices.Equal(a.Serving, b.Serving) && slices.Equal(a.Open, b.Open) && slices.Equal(a.Unprotected, b.Unprotected) &&
+		slices.Equal(a.Serving,
+			b.Serving) && slices.Equal(a.Open, b.Open) && slices.Equal(a.Unprotected, b.Unprotected) &&
 		a.Invocation == b.Invocation && a.Storage == b.Storage && a.Zone == b.Zone && a.ManifestFault == b.ManifestFault
 }

@@ -48,8 +48,11 @@ func RollOutPoints() []Point {
 // RollBackPoints are the points of a rollback, in its order.
 func RollBackPoints() []Point {
 	return []Point{
-		BeforeSaveRestore, AfterSaveRestore, BeforeRestore, AfterRestore, BeforeSaveUndo, AfterSaveUndo, BeforeUndo, AfterUndo,
-		BeforeSaveProveOld, AfterSaveProveOld, BeforeSaveRest, AfterSaveRest,
+		BeforeSaveRestore, AfterSaveRestore, BeforeRestore, AfterRestore,
+		BeforeSaveUndo, AfterSaveUndo, BeforeUndo, AfterUndo, BeforeSaveProveOld,
+		AfterSaveProveOld,
+		BeforeSaveRest,
+		AfterSaveRest,
 	}
 }
 

@@ -33,8 +33,14 @@ const hiddenValue = "hidden"
 func (d Desired) Fingerprints() map[string]string {
 	out := map[string]string{}
 	for _, e := range d.Endpoints {
-		out[e.Name] = fingerprint(newListenerItem(e.Name, e.BindHost, e.BindPort),
-			[]listenerItem{newListenerItem(e.Name, e.AdvertisedHost, e.AdvertisedPort)}, e.SecurityProtocol, e.Properties)
+		out[e.Name] = fingerprint(
+			newListenerItem(e.Name, e.BindHost, e.BindPort),
+			[]listenerItem{
+				newListenerItem(e.Name, e.AdvertisedHost, e.AdvertisedPort),
+			},
+			e.SecurityProtocol,
+			e.Properties,
+		)
 	}
 	return out
 }
@@ -53,7 +59,8 @@ func fingerprint(bind listenerItem, advertised []listenerItem, protocol string, 
 		value := hiddenValue
 		if shownByBroker(key) {
 			value = trimJava(properties[key])
-			if value == "" || value == hiddenValue || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r == '"' || r > '~' }) {
+			if value == "" || value == hiddenValue ||
+				strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r == '"' || r > '~' }) {
 				value = strconv.Quote(value)
 			}
 		}
@@ -83,7 +90,8 @@ func RunningFingerprints(entries map[string]RunningValue) (map[string]string, er
 	for _, l := range c.listeners {
 		protocol, ok := lookupProtocol(c.protocols, l.name)
 		if !ok {
-			return nil, fmt.Errorf("understand the broker's running configuration: listener %s has no security protocol", l.name)
+			return nil, fmt.Errorf(
+				"understand the broker's running configuration: listener %s has no security protocol", l.name)
 		}
 		var advertised []listenerItem
 		if i := findItem(c.advertised, l.name); i >= 0 {

@@ -53,7 +53,11 @@ func Identity(path string, file []byte) (Node, error) {
 	name := c.interBroker()
 	i := slices.IndexFunc(n.Listeners, func(e Effective) bool { return e.Name == name })
 	if i < 0 || !n.Listeners[i].Advertised {
-		return Node{}, already(c.fault("R14", keyInterBroker, fmt.Sprintf("the inter-broker listener %s is not among %s and %s", name, keyListeners, keyAdvertised), "correct "+keyInterBroker+" or the lists"))
+		return Node{}, already(
+			c.fault("R14", keyInterBroker,
+				fmt.Sprintf("the inter-broker listener %s is not among %s and %s", name, keyListeners, keyAdvertised),
+				"correct "+keyInterBroker+" or the lists"),
+		)
 	}
 	n.InterBroker = n.Listeners[i]
 	for _, e := range n.Listeners {
@@ -79,12 +83,14 @@ func (n Node) Listener(name string) (Effective, error) {
 		case e.Controller:
 			return e, fmt.Errorf("listener %s is for controllers alone", name)
 		case !serves:
-			return e, fmt.Errorf("listener %s is not in %s, so nobody learns of other brokers where it is", name, keyAdvertised)
+			return e, fmt.Errorf("listener %s is not in %s, so nobody learns of other brokers where it is", name,
+				keyAdvertised)
 		default:
 			return e, nil
 		}
 	}
-	return Effective{}, fmt.Errorf("there is no listener %s among the %s of this broker, which has %s for clients", name, keyListeners, strings.Join(others, ", "))
+	return Effective{}, fmt.Errorf("there is no listener %s among the %s of this broker, which has %s for clients",
+		name, keyListeners, strings.Join(others, ", "))
 }
 
 // Address is host:port of an advertised listener as seen from the broker's own

@@ -39,14 +39,17 @@ func ParseJAAS(text string) (JAASModule, error) {
 		case key.kind == jaasEnd:
 			return m, errors.New("does not end with a semicolon")
 		case key.kind != jaasWord && key.kind != jaasQuoted:
-			return m, fmt.Errorf("has something else than the name of option %d; a value with other characters than letters and digits needs quotes", len(m.Options)+1)
+			return m, fmt.Errorf(
+				"has something else than the name of option %d; a value with other characters than letters and digits needs quotes",
+				len(m.Options)+1)
 		}
 		if equals := t.next(); equals.kind != jaasMark || equals.text != "=" {
 			return m, fmt.Errorf("has no = behind the name of option %d", len(m.Options)+1)
 		}
 		value := t.next()
 		if value.kind != jaasWord && value.kind != jaasQuoted {
-			return m, fmt.Errorf("has no value for option %d; a value that does not begin with a letter needs quotes", len(m.Options)+1)
+			return m, fmt.Errorf("has no value for option %d; a value that does not begin with a letter needs quotes",
+				len(m.Options)+1)
 		}
 		m.Options[key.text] = value.text
 	}

@@ -123,7 +123,9 @@ func parseListenerItem(text string) (listenerItem, *listFault) {
 		return listenerItem{}, &listFault{"S3", fmt.Sprintf("%q is not NAME://host:port", text)}
 	}
 	if !writtenListener.MatchString(m[1]) {
-		return listenerItem{}, &listFault{"S5", fmt.Sprintf("%q is not a listener name of letters, digits, '_', '-' and '.'", m[1])}
+		return listenerItem{}, &listFault{
+			"S5", fmt.Sprintf("%q is not a listener name of letters, digits, '_', '-' and '.'", m[1]),
+		}
 	}
 	port, err := strconv.ParseInt(m[3], 10, 32)
 	if err != nil || port < math.MinInt32 {
@@ -184,7 +186,9 @@ func parseProtocolMap(value string) ([]mapItem, *listFault) {
 		}
 		item := mapItem{name: trimJava(text[:i]), protocol: strings.ToUpper(trimJava(text[i+1:])), text: text}
 		if !writtenListener.MatchString(item.name) {
-			return nil, &listFault{"S5", fmt.Sprintf("%q is not a listener name of letters, digits, '_', '-' and '.'", item.name)}
+			return nil, &listFault{
+				"S5", fmt.Sprintf("%q is not a listener name of letters, digits, '_', '-' and '.'", item.name),
+			}
 		}
 		upper := strings.ToUpper(item.name)
 		for _, other := range items {
@@ -197,7 +201,9 @@ func parseProtocolMap(value string) ([]mapItem, *listFault) {
 	}
 	for _, item := range items {
 		if protocol, _ := lookupProtocol(items, item.name); !isProtocol(protocol) {
-			return nil, &listFault{"S7", fmt.Sprintf("the protocol of %s is none of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL", item.name)}
+			return nil, &listFault{
+				"S7", fmt.Sprintf("the protocol of %s is none of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL", item.name),
+			}
 		}
 	}
 	return items, nil

@@ -163,7 +163,8 @@ func (d *Document) Err() error {
 }
 
 func (d *Document) add(at mark, path, format string, args ...any) {
-	d.faults = append(d.faults, Fault{File: d.name, Line: at.line, Column: at.column, Path: path, Text: fmt.Sprintf(format, args...)})
+	d.faults = append(d.faults,
+		Fault{File: d.name, Line: at.line, Column: at.column, Path: path, Text: fmt.Sprintf(format, args...)})
 }
 
 // compose parses the bytes as far as YAML goes. nil without a fault is an empty file.
@@ -190,7 +191,8 @@ func (d *Document) compose(data []byte, shape *Shape) *yaml.Node {
 	}
 	switch err := loader.Load(&second); {
 	case err == nil:
-		d.add(mark{second.Line, second.Column}, "", "a second YAML document begins here; keep one document and delete the rest")
+		d.add(mark{second.Line, second.Column}, "",
+			"a second YAML document begins here; keep one document and delete the rest")
 	case !errors.Is(err, io.EOF):
 		d.syntax(err)
 	}

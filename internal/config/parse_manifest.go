@@ -37,49 +37,189 @@ func ManifestShape() *Shape {
 	listener := &Shape{Kind: KindObject, Fields: listenerFields()}
 	broker := &Shape{Kind: KindObject, Fields: brokerFields()}
 	return &Shape{Kind: KindObject, Fields: []Field{
-		{Name: "version", Required: true, Doc: "The version of this format.", Shape: Shape{Kind: KindInt, Min: 1, Max: 1, Want: "1, the version of the format that this agent knows"}},
-		{Name: "cluster", Required: true, Doc: "The cluster's name. An agent never accepts a manifest with another name than the first it accepted.", Shape: Shape{Kind: KindString, Pattern: regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`), Want: "a name of 1 to 100 letters, digits, `.`, `_` or `-`"}},
-		{Name: "listeners", Doc: "The managed listeners by name, in any case; Kafka's names are upper case. All other listeners of a broker are left alone.", Shape: Shape{Kind: KindMap, Key: listenerNameShape(), Elem: listener}},
-		{Name: "brokers", Doc: "The table of brokers by `node.id`. May be missing only where every listener does without it.", Shape: Shape{Kind: KindMap, Key: brokerIDShape(), Elem: broker}},
-		{Name: "absent", Doc: "Names of listeners to be removed wherever they still are. A listener is removed only by being moved here.", Shape: Shape{Kind: KindList, Elem: listenerNameShape()}},
-		{Name: "rollout", Doc: "How the cluster may be restarted.", Shape: Shape{Kind: KindObject, Fields: rolloutFields()}},
-		{Name: "load_balancer", Doc: "What the load balancer asks of a broker before it sends clients again.", Shape: Shape{Kind: KindObject, Fields: []Field{
-			{Name: "healthy_threshold", Default: "2", Doc: "Successful probes in a row that bring a broker back.", Shape: Shape{Kind: KindInt, Min: 1, Max: 100}},
-			{Name: "interval", Default: "5s", Doc: "Time between two probes.", Shape: Shape{Kind: KindDuration, Shortest: time.Second, Longest: 5 * time.Minute}},
-		}}},
+		{
+			Name:     "version",
+			Required: true,
+			Doc:      "The version of this format.",
+			Shape:    Shape{Kind: KindInt, Min: 1, Max: 1, Want: "1, the version of the format that this agent knows"},
+		},
+		{
+			Name:     "cluster",
+			Required: true,
+			Doc:      "The cluster's name. An agent never accepts a manifest with another name than the first it accepted.",
+			Shape: Shape{
+				Kind:    KindString,
+				Pattern: regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`),
+				Want:    "a name of 1 to 100 letters, digits, `.`, `_` or `-`",
+			},
+		},
+		{
+			Name:  "listeners",
+			Doc:   "The managed listeners by name, in any case; Kafka's names are upper case. All other listeners of a broker are left alone.",
+			Shape: Shape{Kind: KindMap, Key: listenerNameShape(), Elem: listener},
+		},
+		{
+			Name:  "brokers",
+			Doc:   "The table of brokers by `node.id`. May be missing only where every listener does without it.",
+			Shape: Shape{Kind: KindMap, Key: brokerIDShape(), Elem: broker},
+		},
+		{
+			Name:  "absent",
+			Doc:   "Names of listeners to be removed wherever they still are. A listener is removed only by being moved here.",
+			Shape: Shape{Kind: KindList, Elem: listenerNameShape()},
+		},
+		{
+			Name:  "rollout",
+			Doc:   "How the cluster may be restarted.",
+			Shape: Shape{Kind: KindObject, Fields: rolloutFields()},
+		},
+		{
+			Name: "load_balancer",
+			Doc:  "What the load balancer asks of a broker before it sends clients again.",
+			Shape: Shape{Kind: KindObject, Fields: []Field{
+				{
+					Name:    "healthy_threshold",
+					Default: "2",
+					Doc:     "Successful probes in a row that bring a broker back.",
+					Shape:   Shape{Kind: KindInt, Min: 1, Max: 100},
+				},
+				{
+					Name:    "interval",
+					Default: "5s",
+					Doc:     "Time between two probes.",
+					Shape:   Shape{Kind: KindDuration, Shortest: time.Second, Longest: 5 * time.Minute},
+				},
+			}},
+		},
 	}}
 }
 
 func listenerFields() []Field {
 	return []Field{
-		{Name: "bind", Required: true, Doc: "Where Kafka listens: `0.0.0.0:39092`, one IP address and a port, or `<host>:39092` for the broker's own `host`. Without an address, `\":39092\"`, all are meant, as by `0.0.0.0`; Kafka binds the same socket for both. " +
-			"An IPv6 address needs brackets and quotes: `\"[::]:39092\"`.", Shape: Shape{Kind: KindString, Want: "HOST:PORT", Check: func(s string) string { _, _, text := splitBind(s); return text }}},
-		{Name: "security_protocol", Required: true, Doc: "Kafka's security protocol of the listener, in any case.", Shape: Shape{Kind: KindString, Enum: []string{"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"}, Fold: true}},
-		{Name: "advertised", Unset: "`advertised_by_zone` is needed", Doc: "The address that clients connect to, as the console of the cloud service prints it: `<broker_id>` becomes `b` and the broker's id, `<port>` its port. A port written out is the same for all brokers.", Shape: patternShape()},
-		{Name: "advertised_by_zone", Unset: "`advertised` is needed", Doc: "Instead of `advertised`: one pattern for each zone, where the name has the zone in it (AWS).", Shape: Shape{Kind: KindMap, Key: zoneShape(), Elem: new(patternShape())}},
-		{Name: "port_base", Unset: "the table gives every broker a port", Doc: "The advertised port of a broker that the table gives none is this plus its id.", Shape: portShape()},
-		{Name: "probe_port", Required: true, Doc: "The port on which the agent answers the load balancer's TCP probe for this listener. It is bound on the address of `bind`.", Shape: portShape()},
-		{Name: "during_restart", Default: "hold", Doc: "`hold` keeps the probe open through a planned restart (a port that leads to one broker); `close` closes it first (a pool of several brokers), for `drain` and 10 minutes more at most: a restart that does not come keeps no healthy broker out.", Shape: Shape{Kind: KindString, Enum: []string{"hold", "close"}}},
-		{Name: "hold_limit", Default: "60s", Doc: "The longest time a held probe stays open while its broker is down.", Shape: Shape{Kind: KindDuration, Longest: 10 * time.Minute}},
-		{Name: "drain", Default: "10s", Doc: "How long a closed probe stays closed before its broker is stopped.", Shape: Shape{Kind: KindDuration, Longest: 10 * time.Minute}},
-		{Name: "properties", Doc: "Further Kafka properties of the listener, written as `listener.name.<listener>.<key>`. For secrets use Kafka's config providers (`${file:...}`).", Shape: Shape{Kind: KindMap, Key: propertyKeyShape(), Elem: &Shape{Kind: KindText, Check: checkPropertyValue}}},
+		{
+			Name:     "bind",
+			Required: true,
+			Doc: "Where Kafka listens: `0.0.0.0:39092`, one IP address and a port, or `<host>:39092` for the broker's own `host`. Without an address, `\":39092\"`, all are meant, as by `0.0.0.0`; Kafka binds the same socket for both. " +
+				"An IPv6 address needs brackets and quotes: `\"[::]:39092\"`.",
+			Shape: Shape{
+				Kind:  KindString,
+				Want:  "HOST:PORT",
+				Check: func(s string) string { _, _, text := splitBind(s); return text },
+			},
+		},
+		{
+			Name:     "security_protocol",
+			Required: true,
+			Doc:      "Kafka's security protocol of the listener, in any case.",
+			Shape: Shape{
+				Kind: KindString,
+				Enum: []string{"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"},
+				Fold: true,
+			},
+		},
+		{
+			Name:  "advertised",
+			Unset: "`advertised_by_zone` is needed",
+			Doc:   "The address that clients connect to, as the console of the cloud service prints it: `<broker_id>` becomes `b` and the broker's id, `<port>` its port. A port written out is the same for all brokers.",
+			Shape: patternShape(),
+		},
+		{
+			Name:  "advertised_by_zone",
+			Unset: "`advertised` is needed",
+			Doc:   "Instead of `advertised`: one pattern for each zone, where the name has the zone in it (AWS).",
+			Shape: Shape{Kind: KindMap, Key: zoneShape(), Elem: new(patternShape())},
+		},
+		{
+			Name:  "port_base",
+			Unset: "the table gives every broker a port",
+			Doc:   "The advertised port of a broker that the table gives none is this plus its id.",
+			Shape: portShape(),
+		},
+		{
+			Name:     "probe_port",
+			Required: true,
+			Doc:      "The port on which the agent answers the load balancer's TCP probe for this listener. It is bound on the address of `bind`.",
+			Shape:    portShape(),
+		},
+		{
+			Name:    "during_restart",
+			Default: "hold",
+			Doc:     "`hold` keeps the probe open through a planned restart (a port that leads to one broker); `close` closes it first (a pool of several brokers), for `drain` and 10 minutes more at most: a restart that does not come keeps no healthy broker out.",
+			Shape:   Shape{Kind: KindString, Enum: []string{"hold", "close"}},
+		},
+		{
+			Name:    "hold_limit",
+			Default: "60s",
+			Doc:     "The longest time a held probe stays open while its broker is down.",
+			Shape:   Shape{Kind: KindDuration, Longest: 10 * time.Minute},
+		},
+		{
+			Name:    "drain",
+			Default: "10s",
+			Doc:     "How long a closed probe stays closed before its broker is stopped.",
+			Shape:   Shape{Kind: KindDuration, Longest: 10 * time.Minute},
+		},
+		{
+			Name: "properties",
+			Doc:  "Further Kafka properties of the listener, written as `listener.name.<listener>.<key>`. For secrets use Kafka's config providers (`${file:...}`).",
+			Shape: Shape{
+				Kind: KindMap,
+				Key:  propertyKeyShape(),
+				Elem: &Shape{Kind: KindText, Check: checkPropertyValue},
+			},
+		},
 	}
 }
 
 func brokerFields() []Field {
 	return []Field{
-		{Name: "ports", Unset: "`port_base` or a fixed port is needed", Doc: "The broker's advertised port by listener. A port never moves to another broker.", Shape: Shape{Kind: KindMap, Key: listenerNameShape(), Elem: new(portShape())}},
-		{Name: "zone", Unset: "a zone of its own", Doc: "Brokers of one zone may be restarted together where `max_unavailable` is more than 1. A number needs quotes.", Shape: *zoneShape()},
-		{Name: "host", Unset: "no `bind` may say `<host>`", Doc: "The broker's own address, for `<host>` in `bind`. The probe binds there too.", Shape: Shape{Kind: KindString, Want: "a DNS name or an IP address", Check: checkHost}},
+		{
+			Name:  "ports",
+			Unset: "`port_base` or a fixed port is needed",
+			Doc:   "The broker's advertised port by listener. A port never moves to another broker.",
+			Shape: Shape{Kind: KindMap, Key: listenerNameShape(), Elem: new(portShape())},
+		},
+		{
+			Name:  "zone",
+			Unset: "a zone of its own",
+			Doc:   "Brokers of one zone may be restarted together where `max_unavailable` is more than 1. A number needs quotes.",
+			Shape: *zoneShape(),
+		},
+		{
+			Name:  "host",
+			Unset: "no `bind` may say `<host>`",
+			Doc:   "The broker's own address, for `<host>` in `bind`. The probe binds there too.",
+			Shape: Shape{Kind: KindString, Want: "a DNS name or an IP address", Check: checkHost},
+		},
 	}
 }
 
 func rolloutFields() []Field {
 	return []Field{
-		{Name: "max_unavailable", Default: "1", Doc: "How many brokers may be down at the same time; never more than the partitions' replicas allow. The first broker of a roll-out always goes alone, soak included.", Shape: Shape{Kind: KindInt, Min: 1, Max: 1000}},
-		{Name: "soak", Default: "60s", Doc: "How long a restarted broker must stay continuously healthy before the next may go. It gets shorter once two brokers have passed.", Shape: Shape{Kind: KindDuration, Longest: 24 * time.Hour}},
-		{Name: "unprotected_topics", Default: "proceed", Doc: "Topics that no roll-out can protect (replicas <= min.insync.replicas): `proceed` and list them, or `refuse` to restart.", Shape: Shape{Kind: KindString, Enum: []string{"proceed", "refuse"}}},
-		{Name: "pending_edits", Default: "refuse_invalid", Doc: "What to do about lines of server.properties that others have changed since the process was started, because a restart brings them into force: `refuse_invalid` lists them and refuses to restart with a value that Kafka would not start with, `refuse` refuses with any change, `proceed` with none.", Shape: Shape{Kind: KindString, Enum: []string{"refuse_invalid", "refuse", "proceed"}}},
+		{
+			Name:    "max_unavailable",
+			Default: "1",
+			Doc:     "How many brokers may be down at the same time; never more than the partitions' replicas allow. The first broker of a roll-out always goes alone, soak included.",
+			Shape:   Shape{Kind: KindInt, Min: 1, Max: 1000},
+		},
+		{
+			Name:    "soak",
+			Default: "60s",
+			Doc:     "How long a restarted broker must stay continuously healthy before the next may go. It gets shorter once two brokers have passed.",
+			Shape:   Shape{Kind: KindDuration, Longest: 24 * time.Hour},
+		},
+		{
+			Name:    "unprotected_topics",
+			Default: "proceed",
+			Doc:     "Topics that no roll-out can protect (replicas <= min.insync.replicas): `proceed` and list them, or `refuse` to restart.",
+			Shape:   Shape{Kind: KindString, Enum: []string{"proceed", "refuse"}},
+		},
+		{
+			Name:    "pending_edits",
+			Default: "refuse_invalid",
+			Doc:     "What to do about lines of server.properties that others have changed since the process was started, because a restart brings them into force: `refuse_invalid` lists them and refuses to restart with a value that Kafka would not start with, `refuse` refuses with any change, `proceed` with none.",
+			Shape:   Shape{Kind: KindString, Enum: []string{"refuse_invalid", "refuse", "proceed"}},
+		},
 	}
 }
 
@@ -87,18 +227,29 @@ func portShape() Shape    { return Shape{Kind: KindInt, Min: 1, Max: maxPort} }
 func patternShape() Shape { return Shape{Kind: KindString, Want: "HOST:PORT", Check: checkPattern} }
 
 func zoneShape() *Shape {
-	return &Shape{Kind: KindString, Pattern: regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`), Want: "a name of 1 to 100 letters, digits, `.`, `_` or `-`"}
+	return &Shape{
+		Kind:    KindString,
+		Pattern: regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`),
+		Want:    "a name of 1 to 100 letters, digits, `.`, `_` or `-`",
+	}
 }
 
 // listenerName is narrower than Kafka, which takes any name: a `.` or `,` in
 // one breaks listener.name.* and the lists.
 func listenerNameShape() *Shape {
-	return &Shape{Kind: KindString, Upper: true, Pattern: regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,99}$`), Want: "a listener name: a letter, then letters, digits, `_` or `-`"}
+	return &Shape{
+		Kind:    KindString,
+		Upper:   true,
+		Pattern: regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,99}$`),
+		Want:    "a listener name: a letter, then letters, digits, `_` or `-`",
+	}
 }
 
 func brokerIDShape() *Shape {
 	return &Shape{
-		Kind: KindString, Pattern: regexp.MustCompile(`^(0|[1-9][0-9]{0,9})$`), Want: "a broker's node.id, a number from 0 to 2147483647",
+		Kind:    KindString,
+		Pattern: regexp.MustCompile(`^(0|[1-9][0-9]{0,9})$`),
+		Want:    "a broker's node.id, a number from 0 to 2147483647",
 		Check: func(s string) string {
 			if n, err := strconv.ParseInt(s, 10, 64); err != nil || n > math.MaxInt32 {
 				return brokerIDShape().found(s)
@@ -110,7 +261,9 @@ func brokerIDShape() *Shape {
 
 func propertyKeyShape() *Shape {
 	return &Shape{
-		Kind: KindString, Pattern: regexp.MustCompile(`^[a-z0-9.-]+$`), Want: "a property key of lower-case letters, digits, `.` or `-`",
+		Kind:    KindString,
+		Pattern: regexp.MustCompile(`^[a-z0-9.-]+$`),
+		Want:    "a property key of lower-case letters, digits, `.` or `-`",
 		Check: func(s string) string {
 			if strings.HasPrefix(s, "listener.name.") {
 				return fmt.Sprintf("property %q repeats the prefix; write what follows listener.name.NAME.", s)
@@ -141,8 +294,11 @@ func buildManifest(doc *Document) *manifestBuilder {
 	rollout, lb := root.Get("rollout"), root.Get("load_balancer")
 	b := &manifestBuilder{doc: doc, listeners: map[string]*Value{}, brokers: map[int32]*Value{}}
 	b.m = &Manifest{
-		Cluster:      root.Get("cluster").text(),
-		Rollout:      Rollout{rollout.Get("max_unavailable").number(), rollout.Get("soak").duration(), rollout.Get("unprotected_topics").text() == "refuse", rollout.Get("pending_edits").text()},
+		Cluster: root.Get("cluster").text(),
+		Rollout: Rollout{
+			rollout.Get("max_unavailable").number(), rollout.Get("soak").duration(),
+			rollout.Get("unprotected_topics").text() == "refuse", rollout.Get("pending_edits").text(),
+		},
 		LoadBalancer: LoadBalancer{lb.Get("healthy_threshold").number(), lb.Get("interval").duration()},
 	}
 	for _, e := range root.Get("listeners").entries() {

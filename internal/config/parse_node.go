@@ -200,7 +200,9 @@ func (d *Document) mapping(n *yaml.Node, s *Shape, v *Value) {
 			continue
 		case twice:
 			v.Bad = true
-			d.add(at, path, "%q and %q (line %d) are the same, since upper and lower case make no difference here; delete one", name, was.key, was.line)
+			d.add(at, path,
+				"%q and %q (line %d) are the same, since upper and lower case make no difference here; delete one",
+				name, was.key, was.line)
 			continue
 		}
 		seen[key.Text] = first{name, at.line}

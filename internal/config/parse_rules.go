@@ -86,15 +86,21 @@ func (b *manifestBuilder) checkAdvertised(l *Listener) {
 	if one.Given {
 		patterns = append(patterns, l.Advertised)
 	}
-	if base.Given && !slices.ContainsFunc(patterns, func(p string) bool { return strings.Contains(p, placeholderPort) }) {
-		b.doc.Fault(base, "has no effect: the advertised address has a fixed port; write <port> there, or delete port_base")
+	if base.Given &&
+		!slices.ContainsFunc(patterns, func(p string) bool { return strings.Contains(p, placeholderPort) }) {
+		b.doc.Fault(base,
+			"has no effect: the advertised address has a fixed port; write <port> there, or delete port_base")
 	}
 	brokers := b.doc.Root.Get("brokers")
 	if need := l.needsRow(); need != "" && !brokers.Bad && len(b.m.Brokers) == 0 {
-		b.doc.FaultAtKey(v, "needs a table: no broker has a %s; list them under `brokers`%s", strings.TrimSuffix(need, "s"), map[string]string{"ports": ", or give the listener a port_base"}[need])
+		b.doc.FaultAtKey(v, "needs a table: no broker has a %s; list them under `brokers`%s",
+			strings.TrimSuffix(need, "s"), map[string]string{"ports": ", or give the listener a port_base"}[need])
 	}
-	if one.Given && !brokers.Bad && len(b.m.Brokers) != 1 && !strings.Contains(l.Advertised, placeholderID) && !strings.Contains(l.Advertised, placeholderPort) {
-		b.doc.Fault(one, "has neither <broker_id> nor <port>, so all brokers would have the address %s; expected an address for each", l.Advertised)
+	if one.Given && !brokers.Bad && len(b.m.Brokers) != 1 && !strings.Contains(l.Advertised, placeholderID) &&
+		!strings.Contains(l.Advertised, placeholderPort) {
+		b.doc.Fault(one,
+			"has neither <broker_id> nor <port>, so all brokers would have the address %s; expected an address for each",
+			l.Advertised)
 	}
 }
 
@@ -108,7 +114,8 @@ func (b *manifestBuilder) advertisedOnce(one, zones *Value) bool {
 		return false
 	case !one.Given && !zones.Given:
 		one.Bad = true
-		b.doc.FaultAtKey(one, "is missing: expected HOST:PORT, such as <broker_id>.example.com:<port>, or advertised_by_zone")
+		b.doc.FaultAtKey(one,
+			"is missing: expected HOST:PORT, such as <broker_id>.example.com:<port>, or advertised_by_zone")
 		return false
 	case zones.Given && len(zones.Entries) == 0:
 		b.doc.Fault(zones, "is empty; expected a pattern for each zone")
@@ -153,7 +160,8 @@ func (b *manifestBuilder) checkRows() {
 // unusable is true if a listener has faults that would show again at every broker.
 func (b *manifestBuilder) unusable(l *Listener) bool {
 	v := b.listeners[l.Name]
-	return slices.ContainsFunc([]string{"bind", "advertised", "advertised_by_zone", "port_base"}, func(name string) bool { return v.fields[name].Bad })
+	return slices.ContainsFunc([]string{"bind", "advertised", "advertised_by_zone", "port_base"},
+		func(name string) bool { return v.fields[name].Bad })
 }
 
 // report puts what resolve says where the file is to be changed.
@@ -209,7 +217,10 @@ func (b *manifestBuilder) checkPorts() {
 	var sockets []socket
 	for _, l := range b.m.Listeners {
 		v := b.listeners[l.Name]
-		for _, s := range []socket{{l.BindHost, l.BindPort, false, l.Name, v.Get("bind")}, {l.BindHost, l.ProbePort, true, l.Name, v.Get("probe_port")}} {
+		for _, s := range []socket{
+			{l.BindHost, l.BindPort, false, l.Name, v.Get("bind")},
+			{l.BindHost, l.ProbePort, true, l.Name, v.Get("probe_port")},
+		} {
 			if s.port == 0 || s.probe && v.Get("bind").Bad {
 				continue
 			}

@@ -87,7 +87,13 @@ func pendingEdit(name string, running RunningValue, p *propFile, v Version) (Pen
 
 // Hidden returns, by name, the lines of a file that --override on the command line hides: Running is
 // the override, File the line. The manifest's own properties are not among them.
-func Hidden(entries map[string]RunningValue, file *Properties, overrides map[string]string, desired Desired, v Version) []PendingEdit {
+func Hidden(
+	entries map[string]RunningValue,
+	file *Properties,
+	overrides map[string]string,
+	desired Desired,
+	v Version,
+) []PendingEdit {
 	var out []PendingEdit
 	for _, name := range slices.Sorted(maps.Keys(overrides)) {
 		line, inFile := file.Get(name)

@@ -45,16 +45,19 @@ func (p *propFile) crossCheck(matters func(key string) bool) error {
 	}
 	other, err := secondReading(p.data)
 	if err != nil {
-		return p.unreadable(0, "a second, independent reading of the file fails", "look for unusual escapes and continuation lines")
+		return p.unreadable(0, "a second, independent reading of the file fails",
+			"look for unusual escapes and continuation lines")
 	}
 	for i, e := range p.entries {
 		if p.last[e.key] == i && matters(e.key) && other[e.key] != replaceSurrogates(e.value) {
-			return p.unreadable(e.line, fmt.Sprintf("two independent readings of %q differ", e.key), "write it on one line, without continuation and escapes")
+			return p.unreadable(e.line, fmt.Sprintf("two independent readings of %q differ", e.key),
+				"write it on one line, without continuation and escapes")
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(other)) {
 		if _, ok := p.last[key]; !ok && matters(key) {
-			return p.unreadable(0, fmt.Sprintf("of two independent readings only one finds %q", key), "write it on one line, without continuation and escapes")
+			return p.unreadable(0, fmt.Sprintf("of two independent readings only one finds %q", key),
+				"write it on one line, without continuation and escapes")
 		}
 	}
 	return nil

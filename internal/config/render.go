@@ -63,7 +63,16 @@ func Render(in RenderInput) (*Rendered, error) {
 	if err != nil {
 		return nil, err
 	}
-	result, err := readBroker(RenderInput{Path: in.Path, File: out, BrokerID: in.BrokerID, Desired: in.Desired, Agents: in.Agents, Version: in.Version})
+	result, err := readBroker(
+		RenderInput{
+			Path:     in.Path,
+			File:     out,
+			BrokerID: in.BrokerID,
+			Desired:  in.Desired,
+			Agents:   in.Agents,
+			Version:  in.Version,
+		},
+	)
 	if err != nil {
 		return nil, fmt.Errorf("read the new server.properties: %w", err)
 	}
@@ -105,7 +114,8 @@ func readBroker(in RenderInput) (*brokerConfig, error) {
 		if !p.has(key) {
 			key = keyBrokerID
 		}
-		return nil, p.fault("ID", key, fmt.Sprintf("%s is %d, and this agent serves broker %d", key, id, in.BrokerID), "correct the one that is wrong")
+		return nil, p.fault("ID", key, fmt.Sprintf("%s is %d, and this agent serves broker %d", key, id, in.BrokerID),
+			"correct the one that is wrong")
 	}
 	if err := p.checkClash(in.Desired.names(), in.Agents); err != nil {
 		return nil, err
@@ -118,7 +128,8 @@ func ownReading(key string) bool {
 	switch key {
 	case keyListeners, keyAdvertised, keyProtocolMap, keyRoles, keyNodeID, keyBrokerID, keyControllerNames,
 		keyInterBroker, keyInterProtocol, keyControlPlane, keyEarlyStart, keyVoters, keyBootstrap, keyZooKeeper,
-		keyMigration, keyRemoteStorage, keyRemoteListener, keyInterMechanism, keyMechanisms, keyReservedID, keyGenerateID:
+		keyMigration, keyRemoteStorage, keyRemoteListener, keyInterMechanism, keyMechanisms, keyReservedID,
+		keyGenerateID:
 		return true
 	}
 	return strings.HasPrefix(key, prefixListener)
@@ -201,7 +212,8 @@ func (c *brokerConfig) plan(d Desired) []propEdit {
 func mergeItems(
 	items []listenerItem, d Desired, same func(a, b listenerItem) bool, wanted func(Endpoint) listenerItem,
 ) []listenerItem {
-	out := slices.DeleteFunc(slices.Clone(items), func(i listenerItem) bool { return slices.Contains(d.Absent, i.name) })
+	out := slices.DeleteFunc(slices.Clone(items),
+		func(i listenerItem) bool { return slices.Contains(d.Absent, i.name) })
 	for _, e := range d.Endpoints {
 		want := wanted(e)
 		switch i := findItem(out, e.Name); {
@@ -280,7 +292,8 @@ func (c *brokerConfig) planScoped(d Desired) []propEdit {
 
 // scopedKey is true for a property of a managed or absent listener.
 func (d Desired) scopedKey(key string) bool {
-	return slices.ContainsFunc(d.names(), func(name string) bool { return strings.HasPrefix(key, listenerPrefix(name)) })
+	return slices.ContainsFunc(d.names(),
+		func(name string) bool { return strings.HasPrefix(key, listenerPrefix(name)) })
 }
 
 // verify refuses an edit that did anything else than it was meant to: a
@@ -314,7 +327,8 @@ func hiddenChanges(old, result *brokerConfig, d Desired) bool {
 		for _, keys := range []map[string]int{old.last, result.last} {
 			for key := range keys {
 				name, ok := strings.CutPrefix(key, prefix)
-				if ok && !shownByBroker(name) && (old.has(key) != result.has(key) || old.text(key) != result.text(key)) {
+				if ok && !shownByBroker(name) &&
+					(old.has(key) != result.has(key) || old.text(key) != result.text(key)) {
 					return true
 				}
 			}

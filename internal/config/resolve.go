@@ -21,7 +21,9 @@ func (m *Manifest) For(id int32) (Desired, error) {
 	row, listed := m.Row(id)
 	if !listed {
 		if id < 0 || m.NeedsTable() {
-			return Desired{}, fmt.Errorf("%w: it lists %s, and not %d; check node.id in server.properties, or add a row `%d:` under `brokers`", ErrNotInManifest, m.ids(), id, id)
+			return Desired{}, fmt.Errorf(
+				"%w: it lists %s, and not %d; check node.id in server.properties, or add a row `%d:` under `brokers`",
+				ErrNotInManifest, m.ids(), id, id)
 		}
 		row = Broker{ID: id}
 	}
@@ -116,7 +118,10 @@ func (l *Listener) resolve(b Broker) (Endpoint, *unresolved) {
 	}
 	if l.BindHost == placeholderHost {
 		if b.Host == "" {
-			return e, &unresolved{"host", fmt.Sprintf("is missing: listener %s binds %s; give the broker's own address", l.Name, placeholderHost)}
+			return e, &unresolved{
+				"host",
+				fmt.Sprintf("is missing: listener %s binds %s; give the broker's own address", l.Name, placeholderHost),
+			}
 		}
 		e.BindHost = b.Host
 	}
@@ -150,9 +155,15 @@ func (l *Listener) patternFor(zone string) (string, *unresolved) {
 		}
 		zones := oneOf(known)
 		if zone == "" {
-			return "", &unresolved{"zone", fmt.Sprintf("is missing: listener %s advertises by zone; expected %s", l.Name, zones)}
+			return "", &unresolved{
+				"zone", fmt.Sprintf("is missing: listener %s advertises by zone; expected %s", l.Name, zones),
+			}
 		}
-		return "", &unresolved{"zone", fmt.Sprintf("listener %s has no name for zone %q under advertised_by_zone; expected %s", l.Name, zone, zones)}
+		return "", &unresolved{
+			"zone",
+			fmt.Sprintf("listener %s has no name for zone %q under advertised_by_zone; expected %s", l.Name, zone,
+				zones),
+		}
 	}
 	return pattern, nil
 }
@@ -163,15 +174,28 @@ func (l *Listener) portFor(b Broker, pattern string) (int, *unresolved) {
 	switch {
 	case !strings.Contains(pattern, placeholderPort):
 		if listed {
-			return 0, &unresolved{"ports", fmt.Sprintf("has no effect for listener %s: its advertised address has a fixed port; write %s there, or delete the port here", l.Name, placeholderPort)}
+			return 0, &unresolved{
+				"ports",
+				fmt.Sprintf(
+					"has no effect for listener %s: its advertised address has a fixed port; write %s there, or delete the port here",
+					l.Name, placeholderPort),
+			}
 		}
 		return 0, nil
 	case listed:
 		return port, nil
 	case l.PortBase == 0:
-		return 0, &unresolved{"ports", fmt.Sprintf("has no port for listener %s; add `%s: PORT`, or give the listener a port_base", l.Name, l.Name)}
+		return 0, &unresolved{
+			"ports",
+			fmt.Sprintf("has no port for listener %s; add `%s: PORT`, or give the listener a port_base", l.Name,
+				l.Name),
+		}
 	case int64(l.PortBase)+int64(b.ID) > maxPort:
-		return 0, &unresolved{"port_base", fmt.Sprintf("%d plus broker id %d is more than %d; list the broker's port under `brokers`", l.PortBase, b.ID, maxPort)}
+		return 0, &unresolved{
+			"port_base",
+			fmt.Sprintf("%d plus broker id %d is more than %d; list the broker's port under `brokers`", l.PortBase,
+				b.ID, maxPort),
+		}
 	}
 	return l.PortBase + int(b.ID), nil
 }
@@ -207,7 +231,8 @@ func placesOf(l *Listener) places {
 func (p places) add(b Broker, e Endpoint) string {
 	address := strings.ToLower(net.JoinHostPort(e.AdvertisedHost, strconv.Itoa(e.AdvertisedPort)))
 	if other, ok := p.addresses[address]; ok {
-		return fmt.Sprintf("brokers %d and %d would both be %s for clients; expected an address for each", other, b.ID, address)
+		return fmt.Sprintf("brokers %d and %d would both be %s for clients; expected an address for each", other, b.ID,
+			address)
 	}
 	p.addresses[address] = b.ID
 	pattern, _ := p.l.patternFor(b.Zone)
@@ -216,7 +241,9 @@ func (p places) add(b Broker, e Endpoint) string {
 	}
 	place := fmt.Sprintf("%s %d", pattern, e.AdvertisedPort)
 	if other, ok := p.ports[place]; ok {
-		return fmt.Sprintf("brokers %d and %d would both have port %d of listener %s, and the port is what leads to a broker; expected a port for each", other, b.ID, e.AdvertisedPort, p.l.Name)
+		return fmt.Sprintf(
+			"brokers %d and %d would both have port %d of listener %s, and the port is what leads to a broker; expected a port for each",
+			other, b.ID, e.AdvertisedPort, p.l.Name)
 	}
 	p.ports[place] = b.ID
 	return ""

@@ -24,7 +24,8 @@ var (
 
 // expand puts a broker into a pattern.
 func expand(pattern string, id int32, port int) string {
-	return strings.NewReplacer(placeholderID, "b"+strconv.Itoa(int(id)), placeholderPort, strconv.Itoa(port)).Replace(pattern)
+	return strings.NewReplacer(placeholderID, "b"+strconv.Itoa(int(id)), placeholderPort, strconv.Itoa(port)).
+		Replace(pattern)
 }
 
 // checkPattern says what is wrong with the pattern of an advertised address,
@@ -50,7 +51,8 @@ func splitAddress(s string) (host string, port int, text string) {
 	host, portText, err := net.SplitHostPort(s)
 	switch {
 	case err != nil:
-		return "", 0, fmt.Sprintf("expected HOST:PORT, such as %s.example.com:%s, found %s", placeholderID, placeholderPort, quoteShort(s))
+		return "", 0, fmt.Sprintf("expected HOST:PORT, such as %s.example.com:%s, found %s", placeholderID,
+			placeholderPort, quoteShort(s))
 	case host == "":
 		return "", 0, "the host is empty; expected the name that clients connect to before the colon"
 	}
@@ -77,9 +79,11 @@ func checkHost(host string) string {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		switch {
 		case ip.IsUnspecified():
-			return fmt.Sprintf("%s is every address and no client can connect to it; expected one name or address", host)
+			return fmt.Sprintf("%s is every address and no client can connect to it; expected one name or address",
+				host)
 		case ip.Zone() != "":
-			return fmt.Sprintf("%s has a zone that means nothing on another host; expected a plain address", quoteShort(host))
+			return fmt.Sprintf("%s has a zone that means nothing on another host; expected a plain address",
+				quoteShort(host))
 		}
 		return ""
 	}
@@ -98,11 +102,13 @@ func checkHost(host string) string {
 func splitBind(s string) (host string, port int, text string) {
 	host, portText, err := net.SplitHostPort(s)
 	if err != nil {
-		return "", 0, fmt.Sprintf("expected HOST:PORT, such as 0.0.0.0:39092 or %s:39092, found %s", placeholderHost, quoteShort(s))
+		return "", 0, fmt.Sprintf("expected HOST:PORT, such as 0.0.0.0:39092 or %s:39092, found %s", placeholderHost,
+			quoteShort(s))
 	}
 	ip, err := netip.ParseAddr(host)
 	if host != "" && host != placeholderHost && (err != nil || ip.Zone() != "") {
-		return "", 0, fmt.Sprintf("expected an IP address, %s or nothing before the port, found %s", placeholderHost, quoteShort(host))
+		return "", 0, fmt.Sprintf("expected an IP address, %s or nothing before the port, found %s", placeholderHost,
+			quoteShort(host))
 	}
 	port, text = parsePort(portText)
 	return host, port, text

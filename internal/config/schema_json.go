@@ -52,7 +52,9 @@ func (s *Shape) schema() map[string]any {
 		m["type"], m["minimum"], m["maximum"] = "integer", s.Min, s.Max
 	case KindDuration:
 		// The bounds hold for a bare number only, and 0 is the only one.
-		m["type"], m["pattern"], m["minimum"], m["maximum"] = []string{"string", "integer"}, `^0$|`+durationPattern, 0, 0
+		m["type"], m["pattern"], m["minimum"], m["maximum"] = []string{
+			"string", "integer",
+		}, `^0$|`+durationPattern, 0, 0
 	}
 	return m
 }

@@ -36,7 +36,8 @@ func (c *brokerConfig) checkListSyntax() error {
 	for _, key := range []string{keyListeners, keyAdvertised, keyControllerNames} {
 		items := splitList(c.text(key))
 		if c.has(key) && (len(items) == 0 && c.kraft() || slices.Contains(items, "")) {
-			return c.fault("S2", key, key+" has an empty item, which Kafka 4.2 and later refuse", "remove the spare comma, or the line")
+			return c.fault("S2", key, key+" has an empty item, which Kafka 4.2 and later refuse",
+				"remove the spare comma, or the line")
 		}
 	}
 	return nil
@@ -50,7 +51,8 @@ func (c *brokerConfig) checkNames() error {
 	}{{keyListeners, c.listeners}, {keyAdvertised, c.advertised}} {
 		for i, item := range list.items {
 			if findItem(list.items, item.name) != i {
-				return c.fault("R1", list.key, fmt.Sprintf("listener %s is there twice in %s", item.name, list.key), "keep one of them")
+				return c.fault("R1", list.key, fmt.Sprintf("listener %s is there twice in %s", item.name, list.key),
+					"keep one of them")
 			}
 		}
 	}
@@ -62,20 +64,24 @@ func (c *brokerConfig) checkNames() error {
 func (c *brokerConfig) checkPorts() error {
 	for i, a := range c.listeners {
 		if a.port < 0 || a.port > 65535 {
-			return c.fault("R26", keyListeners, fmt.Sprintf("listener %s cannot bind port %d", a.name, a.port), "choose a port from 1 to 65535")
+			return c.fault("R26", keyListeners, fmt.Sprintf("listener %s cannot bind port %d", a.name, a.port),
+				"choose a port from 1 to 65535")
 		}
 		for _, b := range c.listeners[:i] {
 			if a.port != b.port || a.port == 0 {
 				continue
 			}
 			if c.version.maybeBefore(3, 6) || !differentFamilies(a.host, b.host) || c.thirdOnPort(a.port) {
-				return c.fault("R2", keyListeners, fmt.Sprintf("listeners %s and %s bind the same port %d", b.name, a.name, a.port), "give each listener a port of its own")
+				return c.fault("R2", keyListeners,
+					fmt.Sprintf("listeners %s and %s bind the same port %d", b.name, a.name, a.port),
+					"give each listener a port of its own")
 			}
 		}
 	}
 	for _, a := range c.advertised {
 		if a.port < 0 || a.port > 65535 {
-			return c.fault("R9", keyAdvertised, fmt.Sprintf("listener %s cannot advertise port %d", a.name, a.port), "choose a port from 1 to 65535")
+			return c.fault("R9", keyAdvertised, fmt.Sprintf("listener %s cannot advertise port %d", a.name, a.port),
+				"choose a port from 1 to 65535")
 		}
 	}
 	return nil
@@ -102,7 +108,9 @@ func differentFamilies(a, b string) bool {
 func (c *brokerConfig) checkProtocols() error {
 	for _, item := range slices.Concat(c.listeners, c.advertised) {
 		if _, ok := lookupProtocol(c.protocols, item.name); !ok {
-			return c.fault("S9", keyProtocolMap, fmt.Sprintf("listener %s has no entry in %s", item.name, keyProtocolMap), "add "+item.name+":PROTOCOL to it")
+			return c.fault("S9", keyProtocolMap,
+				fmt.Sprintf("listener %s has no entry in %s", item.name, keyProtocolMap),
+				"add "+item.name+":PROTOCOL to it")
 		}
 	}
 	return nil
@@ -112,17 +120,20 @@ func (c *brokerConfig) checkProtocols() error {
 func (c *brokerConfig) checkMode() error {
 	if c.kraft() {
 		if c.version.maybeBefore(4, 0) && c.has(keyControlPlane) {
-			return c.fault("R21", keyControlPlane, keyControlPlane+" is not supported with "+keyRoles, "remove the line")
+			return c.fault("R21", keyControlPlane, keyControlPlane+" is not supported with "+keyRoles,
+				"remove the line")
 		}
 		return nil
 	}
 	switch {
 	case c.version.surelySince(4, 0):
-		return c.fault("R21", keyRoles, fmt.Sprintf("%s is not set, and Kafka %s has no ZooKeeper mode", keyRoles, c.version), "set "+keyRoles)
+		return c.fault("R21", keyRoles,
+			fmt.Sprintf("%s is not set, and Kafka %s has no ZooKeeper mode", keyRoles, c.version), "set "+keyRoles)
 	case !c.has(keyZooKeeper):
 		return c.fault("R21", keyZooKeeper, "neither "+keyRoles+" nor "+keyZooKeeper+" is set", "set one of them")
 	case len(c.controllers) > 0:
-		return c.fault("R21", keyControllerNames, keyControllerNames+" must be empty without "+keyRoles, "remove the line")
+		return c.fault("R21", keyControllerNames, keyControllerNames+" must be empty without "+keyRoles,
+			"remove the line")
 	}
 	return nil
 }
@@ -133,21 +144,27 @@ func (c *brokerConfig) checkControllers() error {
 		return nil
 	}
 	if len(c.controllers) == 0 {
-		return c.fault("R17", keyControllerNames, keyControllerNames+" is empty", "name the listener that the controllers use")
+		return c.fault("R17", keyControllerNames, keyControllerNames+" is empty",
+			"name the listener that the controllers use")
 	}
 	for _, name := range c.controllers {
 		bound := findItem(c.listeners, name) >= 0
 		if slices.Contains(c.roles, "controller") {
 			if !bound {
-				return c.fault("R17", keyControllerNames, fmt.Sprintf("controller listener %q is not in %s", name, keyListeners), "write it there in upper case, and without blanks in "+keyControllerNames)
+				return c.fault("R17", keyControllerNames,
+					fmt.Sprintf("controller listener %q is not in %s", name, keyListeners),
+					"write it there in upper case, and without blanks in "+keyControllerNames)
 			}
 			continue
 		}
 		if bound {
-			return c.fault("R18", keyListeners, fmt.Sprintf("controller listener %s is in %s of a node that is only a broker", name, keyListeners), "remove it there")
+			return c.fault("R18", keyListeners,
+				fmt.Sprintf("controller listener %s is in %s of a node that is only a broker", name, keyListeners),
+				"remove it there")
 		}
 		if _, ok := lookupProtocol(c.protocols, strings.ToUpper(name)); !ok {
-			return c.fault("R18", keyProtocolMap, fmt.Sprintf("controller listener %q has no entry in %s", name, keyProtocolMap), "add it there")
+			return c.fault("R18", keyProtocolMap,
+				fmt.Sprintf("controller listener %q has no entry in %s", name, keyProtocolMap), "add it there")
 		}
 	}
 	return nil
@@ -173,16 +190,19 @@ func (c *brokerConfig) checkVoters() error {
 	for _, voter := range voters {
 		m := voterPattern.FindStringSubmatch(voter)
 		if m == nil {
-			return c.fault("R20", keyVoters, fmt.Sprintf("%q in %s is not ID@host:port", voter, keyVoters), "correct it")
+			return c.fault("R20", keyVoters, fmt.Sprintf("%q in %s is not ID@host:port", voter, keyVoters),
+				"correct it")
 		}
 		id, err := strconv.ParseInt(m[1], 10, 32)
 		found = found || err == nil && int32(id) == self
 	}
 	switch isController := slices.Contains(c.roles, "controller"); {
 	case isController && !found:
-		return c.fault("R20", keyVoters, fmt.Sprintf("node %d is a controller and not in %s", self, keyVoters), "add it there")
+		return c.fault("R20", keyVoters, fmt.Sprintf("node %d is a controller and not in %s", self, keyVoters),
+			"add it there")
 	case !isController && found:
-		return c.fault("R18", keyVoters, fmt.Sprintf("node %d is only a broker and is in %s", self, keyVoters), "remove it there, or add the role controller")
+		return c.fault("R18", keyVoters, fmt.Sprintf("node %d is only a broker and is in %s", self, keyVoters),
+			"remove it there, or add the role controller")
 	}
 	return nil
 }
@@ -195,14 +215,17 @@ func (c *brokerConfig) checkAdvertised() error {
 		case !c.isController(a.name):
 			brokers++
 			if findItem(c.listeners, a.name) < 0 {
-				return c.fault("R5", keyAdvertised, fmt.Sprintf("listener %s is advertised and not in %s", a.name, keyListeners), "add it there, or remove it here")
+				return c.fault("R5", keyAdvertised,
+					fmt.Sprintf("listener %s is advertised and not in %s", a.name, keyListeners),
+					"add it there, or remove it here")
 			}
 		case c.version.maybeBefore(3, 9):
 			next := "remove it from " + keyAdvertised
 			if c.version.IsZero() {
 				next += ", or say which version this is if it is 3.9 or later"
 			}
-			return c.fault("R10", keyAdvertised, fmt.Sprintf("controller listener %s is advertised, which Kafka refuses before 3.9", a.name), next)
+			return c.fault("R10", keyAdvertised,
+				fmt.Sprintf("controller listener %s is advertised, which Kafka refuses before 3.9", a.name), next)
 		}
 	}
 	if brokers == 0 {
@@ -216,7 +239,9 @@ func (c *brokerConfig) checkAdvertised() error {
 func (c *brokerConfig) checkMetaAddress() error {
 	for _, a := range c.advertised {
 		if isUnspecified(a.host) {
-			return c.fault("R7", keyAdvertised, fmt.Sprintf("listener %s advertises %s, which is no address to connect to", a.name, a.host), "advertise a name or an address that clients reach")
+			return c.fault("R7", keyAdvertised,
+				fmt.Sprintf("listener %s advertises %s, which is no address to connect to", a.name, a.host),
+				"advertise a name or an address that clients reach")
 		}
 	}
 	if c.version != (Version{3, 9, 0}) {
@@ -228,7 +253,9 @@ func (c *brokerConfig) checkMetaAddress() error {
 			items = c.advertised
 		}
 		if i := findItem(items, name); i >= 0 && items[i].host == "0.0.0.0" {
-			return c.fault("R12", keyListeners, fmt.Sprintf("Kafka 3.9.0 refuses the controller listener %s on 0.0.0.0 (KAFKA-18281)", name), "upgrade to 3.9.1")
+			return c.fault("R12", keyListeners,
+				fmt.Sprintf("Kafka 3.9.0 refuses the controller listener %s on 0.0.0.0 (KAFKA-18281)", name),
+				"upgrade to 3.9.1")
 		}
 	}
 	return nil
@@ -237,18 +264,21 @@ func (c *brokerConfig) checkMetaAddress() error {
 // checkInterBroker is R13, R14, R15 and R23.
 func (c *brokerConfig) checkInterBroker() error {
 	if c.has(keyInterBroker) && c.has(keyInterProtocol) {
-		return c.fault("R13", keyInterProtocol, "both "+keyInterBroker+" and "+keyInterProtocol+" are set", "keep one of them")
+		return c.fault("R13", keyInterProtocol, "both "+keyInterBroker+" and "+keyInterProtocol+" are set",
+			"keep one of them")
 	}
 	name, key := c.interBroker(), keyInterBroker
 	if !c.has(keyInterBroker) {
 		key = keyInterProtocol
 		if !isProtocol(name) {
-			return c.fault("S7", key, fmt.Sprintf("%s is none of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL", key), "correct it")
+			return c.fault("S7", key, fmt.Sprintf("%s is none of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL", key),
+				"correct it")
 		}
 	}
 	protocol, ok := lookupProtocol(c.protocols, name)
 	if !ok && c.has(keyInterBroker) {
-		return c.fault("R14", key, fmt.Sprintf("the inter-broker listener %q has no entry in %s", name, keyProtocolMap), "correct "+key)
+		return c.fault("R14", key, fmt.Sprintf("the inter-broker listener %q has no entry in %s", name, keyProtocolMap),
+			"correct "+key)
 	}
 	if !c.has(keyInterBroker) {
 		protocol = name
@@ -258,11 +288,14 @@ func (c *brokerConfig) checkInterBroker() error {
 		if !c.has(keyInterBroker) {
 			rule = "R15"
 		}
-		return c.fault(rule, key, fmt.Sprintf("the inter-broker listener %s is not advertised", name), "add it to "+keyAdvertised+" or set "+keyInterBroker)
+		return c.fault(rule, key, fmt.Sprintf("the inter-broker listener %s is not advertised", name),
+			"add it to "+keyAdvertised+" or set "+keyInterBroker)
 	}
 	mechanism := c.textOr(keyInterMechanism, "GSSAPI")
 	if usesSASL(protocol) && !slices.Contains(splitList(c.scoped(name, keyMechanisms, "GSSAPI")), mechanism) {
-		return c.fault("R23", keyInterMechanism, fmt.Sprintf("%s is not among the %s of listener %s", keyInterMechanism, keyMechanisms, name), "add it there")
+		return c.fault("R23", keyInterMechanism,
+			fmt.Sprintf("%s is not among the %s of listener %s", keyInterMechanism, keyMechanisms, name),
+			"add it there")
 	}
 	return nil
 }
@@ -275,9 +308,11 @@ func (c *brokerConfig) checkControlPlane() error {
 	name := strings.ToUpper(c.text(keyControlPlane))
 	switch _, mapped := lookupProtocol(c.protocols, name); {
 	case !mapped || findItem(c.advertised, name) < 0:
-		return c.fault("R21", keyControlPlane, fmt.Sprintf("the control plane listener %q is not advertised", name), "add it to "+keyAdvertised)
+		return c.fault("R21", keyControlPlane, fmt.Sprintf("the control plane listener %q is not advertised", name),
+			"add it to "+keyAdvertised)
 	case name == c.interBroker():
-		return c.fault("R21", keyControlPlane, "the control plane listener is the inter-broker listener", "choose another one")
+		return c.fault("R21", keyControlPlane, "the control plane listener is the inter-broker listener",
+			"choose another one")
 	}
 	return nil
 }
@@ -286,12 +321,15 @@ func (c *brokerConfig) checkControlPlane() error {
 func (c *brokerConfig) checkOtherListenerProperties() error {
 	for _, name := range splitNonEmpty(c.text(keyEarlyStart)) {
 		if findItem(c.listeners, name) < 0 {
-			return c.fault("R22", keyEarlyStart, fmt.Sprintf("%s names %q, which is not in %s", keyEarlyStart, name, keyListeners), "write it in upper case, or remove it")
+			return c.fault("R22", keyEarlyStart,
+				fmt.Sprintf("%s names %q, which is not in %s", keyEarlyStart, name, keyListeners),
+				"write it in upper case, or remove it")
 		}
 	}
 	name := strings.ToUpper(c.text(keyRemoteListener))
 	if strings.EqualFold(c.text(keyRemoteStorage), "true") && name != "" && findItem(c.advertised, name) < 0 {
-		return c.fault("R22", keyRemoteListener, fmt.Sprintf("%s names %q, which is not advertised", keyRemoteListener, name), "name a listener that is")
+		return c.fault("R22", keyRemoteListener,
+			fmt.Sprintf("%s names %q, which is not advertised", keyRemoteListener, name), "name a listener that is")
 	}
 	return nil
 }

@@ -22,10 +22,12 @@ func (d Desired) check(path string) error {
 	seen := map[string]bool{}
 	for _, name := range d.names() {
 		if !managedName.MatchString(name) {
-			return valueRefusal(path, "NAME", fmt.Sprintf("%q is no name for a managed listener", name), "use upper-case letters, digits, '_' and '-'")
+			return valueRefusal(path, "NAME", fmt.Sprintf("%q is no name for a managed listener", name),
+				"use upper-case letters, digits, '_' and '-'")
 		}
 		if seen[name] {
-			return valueRefusal(path, "NAME", fmt.Sprintf("listener %s is named twice", name), "name it once in the manifest")
+			return valueRefusal(path, "NAME", fmt.Sprintf("listener %s is named twice", name),
+				"name it once in the manifest")
 		}
 		seen[name] = true
 	}
@@ -40,11 +42,17 @@ func (d Desired) check(path string) error {
 func (e Endpoint) check(path string) error {
 	switch {
 	case !isProtocol(e.SecurityProtocol):
-		return valueRefusal(path, "S7", fmt.Sprintf("listener %s: %q is no security protocol", e.Name, e.SecurityProtocol), "use PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
+		return valueRefusal(path, "S7",
+			fmt.Sprintf("listener %s: %q is no security protocol", e.Name, e.SecurityProtocol),
+			"use PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
 	case e.BindPort < 1 || e.BindPort > 65535 || !kafkaHost.MatchString(e.BindHost):
-		return valueRefusal(path, "S3", fmt.Sprintf("listener %s cannot bind %s:%d", e.Name, e.BindHost, e.BindPort), "correct `bind` in the manifest")
-	case e.AdvertisedPort < 1 || e.AdvertisedPort > 65535 || !kafkaHost.MatchString(e.AdvertisedHost) || e.AdvertisedHost == "" || isUnspecified(e.AdvertisedHost):
-		return valueRefusal(path, "R7", fmt.Sprintf("listener %s cannot advertise %q, port %d", e.Name, e.AdvertisedHost, e.AdvertisedPort), "correct `advertised` in the manifest")
+		return valueRefusal(path, "S3", fmt.Sprintf("listener %s cannot bind %s:%d", e.Name, e.BindHost, e.BindPort),
+			"correct `bind` in the manifest")
+	case e.AdvertisedPort < 1 || e.AdvertisedPort > 65535 || !kafkaHost.MatchString(e.AdvertisedHost) ||
+		e.AdvertisedHost == "" || isUnspecified(e.AdvertisedHost):
+		return valueRefusal(path, "R7",
+			fmt.Sprintf("listener %s cannot advertise %q, port %d", e.Name, e.AdvertisedHost, e.AdvertisedPort),
+			"correct `advertised` in the manifest")
 	}
 	for _, key := range slices.Sorted(maps.Keys(e.Properties)) {
 		if err := e.checkProperty(path, key, trimJava(e.Properties[key])); err != nil {
@@ -58,11 +66,15 @@ func (e Endpoint) checkProperty(path, key, value string) error {
 	where := fmt.Sprintf("listener %s, property %s", e.Name, key)
 	switch {
 	case !propertyName.MatchString(key):
-		return valueRefusal(path, "VALUE", fmt.Sprintf("listener %s: %q is no name of a property", e.Name, key), "use the names of Kafka's documentation, without listener.name")
+		return valueRefusal(path, "VALUE", fmt.Sprintf("listener %s: %q is no name of a property", e.Name, key),
+			"use the names of Kafka's documentation, without listener.name")
 	case key == "sasl.jaas.config":
-		return valueRefusal(path, "VALUE", where+": Kafka ignores it without a mechanism", "write MECHANISM.sasl.jaas.config, such as scram-sha-512.sasl.jaas.config")
+		return valueRefusal(path, "VALUE", where+": Kafka ignores it without a mechanism",
+			"write MECHANISM.sasl.jaas.config, such as scram-sha-512.sasl.jaas.config")
 	case shownByBroker(key) && strings.Contains(value, "${"):
-		return valueRefusal(path, "PLACEHOLDER", where+": the broker shows this value resolved, so it can never be compared with a placeholder", "write the value itself")
+		return valueRefusal(path, "PLACEHOLDER",
+			where+": the broker shows this value resolved, so it can never be compared with a placeholder",
+			"write the value itself")
 	}
 	if strings.Contains(value, "${") {
 		return nil
@@ -73,7 +85,8 @@ func (e Endpoint) checkProperty(path, key, value string) error {
 		}
 	}
 	if check, ok := propertyValues[baseProperty(key)]; ok && !check.ok(value) {
-		return valueRefusal(path, "VALUE", fmt.Sprintf("%s: %q is not %s", where, value, check.want), "correct it in the manifest")
+		return valueRefusal(path, "VALUE", fmt.Sprintf("%s: %q is not %s", where, value, check.want),
+			"correct it in the manifest")
 	}
 	return nil
 }
@@ -113,18 +126,40 @@ var propertyValues = map[string]propertyCheck{
 // supported version knows and does not keep secret: DescribeConfigs tells their
 // value. Of all others it tells at most the name.
 var shown = map[string]bool{
-	"ssl.protocol": true, "ssl.provider": true, "ssl.cipher.suites": true, "ssl.enabled.protocols": true,
-	"ssl.keystore.type": true, "ssl.keystore.location": true, "ssl.truststore.type": true, "ssl.truststore.location": true,
-	"ssl.keymanager.algorithm": true, "ssl.trustmanager.algorithm": true, "ssl.endpoint.identification.algorithm": true,
-	"ssl.secure.random.implementation": true, "ssl.client.auth": true, "ssl.principal.mapping.rules": true,
-	"ssl.engine.factory.class": true, "principal.builder.class": true, "connections.max.reauth.ms": true,
-	"sasl.enabled.mechanisms": true, "sasl.server.callback.handler.class": true, "sasl.login.class": true,
-	"sasl.login.callback.handler.class": true, "sasl.kerberos.service.name": true, "sasl.kerberos.kinit.cmd": true,
-	"sasl.kerberos.ticket.renew.window.factor": true, "sasl.kerberos.ticket.renew.jitter": true,
-	"sasl.kerberos.min.time.before.relogin": true, "sasl.kerberos.principal.to.local.rules": true,
-	"sasl.login.refresh.window.factor": true, "sasl.login.refresh.window.jitter": true,
-	"sasl.login.refresh.min.period.seconds": true, "sasl.login.refresh.buffer.seconds": true,
-	"max.connections": true, "max.connection.creation.rate": true, "num.network.threads": true,
+	"ssl.protocol":                             true,
+	"ssl.provider":                             true,
+	"ssl.cipher.suites":                        true,
+	"ssl.enabled.protocols":                    true,
+	"ssl.keystore.type":                        true,
+	"ssl.keystore.location":                    true,
+	"ssl.truststore.type":                      true,
+	"ssl.truststore.location":                  true,
+	"ssl.keymanager.algorithm":                 true,
+	"ssl.trustmanager.algorithm":               true,
+	"ssl.endpoint.identification.algorithm":    true,
+	"ssl.secure.random.implementation":         true,
+	"ssl.client.auth":                          true,
+	"ssl.principal.mapping.rules":              true,
+	"ssl.engine.factory.class":                 true,
+	"principal.builder.class":                  true,
+	"connections.max.reauth.ms":                true,
+	"sasl.enabled.mechanisms":                  true,
+	"sasl.server.callback.handler.class":       true,
+	"sasl.login.class":                         true,
+	"sasl.login.callback.handler.class":        true,
+	"sasl.kerberos.service.name":               true,
+	"sasl.kerberos.kinit.cmd":                  true,
+	"sasl.kerberos.ticket.renew.window.factor": true,
+	"sasl.kerberos.ticket.renew.jitter":        true,
+	"sasl.kerberos.min.time.before.relogin":    true,
+	"sasl.kerberos.principal.to.local.rules":   true,
+	"sasl.login.refresh.window.factor":         true,
+	"sasl.login.refresh.window.jitter":         true,
+	"sasl.login.refresh.min.period.seconds":    true,
+	"sasl.login.refresh.buffer.seconds":        true,
+	"max.connections":                          true,
+	"max.connection.creation.rate":             true,
+	"num.network.threads":                      true,
 }
 
 // hiddenButKnown are the others that Kafka knows; for a warning about names it does not know.

@@ -30,7 +30,8 @@ func (c *brokerConfig) checkReservedID() error {
 	}
 	for _, key := range []string{keyReservedID, keyGenerateID} {
 		if strings.Contains(c.text(key), "${") {
-			return c.fault("PLACEHOLDER", key, key+" holds a placeholder, which only Kafka can resolve", "write the value itself")
+			return c.fault("PLACEHOLDER", key, key+" holds a placeholder, which only Kafka can resolve",
+				"write the value itself")
 		}
 	}
 	reserved, err := strconv.ParseInt(c.textOr(keyReservedID, strconv.Itoa(defaultReservedID)), 10, 32)

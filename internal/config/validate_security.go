@@ -28,7 +28,12 @@ func (c *brokerConfig) checkSecurity(d Desired, exists func(string) bool) (warni
 		}
 		for _, key := range slices.Sorted(maps.Keys(e.Properties)) {
 			if base := baseProperty(key); !shown[base] && !hiddenButKnown[base] {
-				warnings = append(warnings, fmt.Sprintf("listener %s: Kafka has no property %s that a listener can have of its own; it is written and has no effect", e.Name, key))
+				warnings = append(
+					warnings,
+					fmt.Sprintf(
+						"listener %s: Kafka has no property %s that a listener can have of its own; it is written and has no effect",
+						e.Name, key),
+				)
 			}
 		}
 	}
@@ -44,16 +49,30 @@ var kafkaMechanisms = []string{"GSSAPI", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-51
 func (c *brokerConfig) checkSASL(name string) (warnings []string, err error) {
 	mechanisms := splitNonEmpty(c.scoped(name, keyMechanisms, "GSSAPI"))
 	if len(mechanisms) == 0 {
-		return nil, &Refusal{Rule: "R25", Path: c.path, Text: fmt.Sprintf("listener %s uses SASL and has no mechanism", name), Next: "add " + keyMechanisms + " to its properties in the manifest"}
+		return nil, &Refusal{
+			Rule: "R25",
+			Path: c.path,
+			Text: fmt.Sprintf("listener %s uses SASL and has no mechanism", name),
+			Next: "add " + keyMechanisms + " to its properties in the manifest",
+		}
 	}
 	for _, m := range mechanisms {
 		if !slices.Contains(kafkaMechanisms, m) {
-			warnings = append(warnings, fmt.Sprintf("listener %s: Kafka has no SASL mechanism %q of its own, only %s; if no class of yours brings it, the broker starts and nobody can log in",
-				name, m, strings.Join(kafkaMechanisms, ", ")))
+			warnings = append(
+				warnings,
+				fmt.Sprintf(
+					"listener %s: Kafka has no SASL mechanism %q of its own, only %s; if no class of yours brings it, the broker starts and nobody can log in",
+					name, m, strings.Join(kafkaMechanisms, ", ")),
+			)
 		}
 		key := strings.ToLower(m) + ".sasl.jaas.config"
 		if !c.has(listenerPrefix(name) + key) {
-			warnings = append(warnings, fmt.Sprintf("listener %s: no %s%s in the file; Kafka needs a section %s.KafkaServer or KafkaServer in its JAAS file then", name, listenerPrefix(name), key, strings.ToLower(name)))
+			warnings = append(
+				warnings,
+				fmt.Sprintf(
+					"listener %s: no %s%s in the file; Kafka needs a section %s.KafkaServer or KafkaServer in its JAAS file then",
+					name, listenerPrefix(name), key, strings.ToLower(name)),
+			)
 		}
 	}
 	return warnings, nil

@@ -36,7 +36,8 @@ func ParseVersion(s string) (Version, error) {
 	for i, part := range parts[:min(len(parts), 3)] {
 		n, err := strconv.ParseUint(part, 10, 16)
 		if err != nil {
-			return Version{}, fmt.Errorf("kafka version %q: expected MAJOR.MINOR or MAJOR.MINOR.PATCH, such as 3.7.1", s)
+			return Version{}, fmt.Errorf("kafka version %q: expected MAJOR.MINOR or MAJOR.MINOR.PATCH, such as 3.7.1",
+				s)
 		}
 		numbers[i] = int(n)
 	}

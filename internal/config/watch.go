@@ -58,7 +58,13 @@ func (r reading) equal(o reading) bool {
 
 // NewWatcher returns a watcher that has not looked yet. log must not be nil.
 func NewWatcher(path string, log *slog.Logger) *Watcher {
-	return &Watcher{path: path, log: log, poll: pollInterval, notify: fsnotify.NewWatcher, changed: make(chan struct{}, 1)}
+	return &Watcher{
+		path:    path,
+		log:     log,
+		poll:    pollInterval,
+		notify:  fsnotify.NewWatcher,
+		changed: make(chan struct{}, 1),
+	}
 }
 
 // Changed is signalled (capacity 1) after the first look, and whenever Read

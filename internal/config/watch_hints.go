@@ -98,7 +98,8 @@ func (h *hints) set() {
 	for dir := range folders {
 		if err := h.notify.Add(dir); err != nil && !errors.Is(err, os.ErrNotExist) && !h.failed {
 			h.failed = true
-			h.logger.Warn("a folder cannot be watched, so changes there are found by polling alone", "path", dir, "err", err)
+			h.logger.Warn("a folder cannot be watched, so changes there are found by polling alone", "path", dir, "err",
+				err)
 		}
 	}
 }

@@ -58,7 +58,8 @@ func advice(dir, op string, err error) string {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return "; free some space on the file system of " + dir + unchanged(op)
 	case errors.Is(err, fs.ErrPermission):
-		return "; the agent's user must be able to write the directory " + dir + ", since a file is replaced by renaming another over it" + unchanged(op)
+		return "; the agent's user must be able to write the directory " + dir +
+			", since a file is replaced by renaming another over it" + unchanged(op)
 	case errors.Is(err, fs.ErrNotExist) && op == opCreate:
 		return "; create the directory " + dir
 	}

@@ -57,7 +57,8 @@ func judgeOwner(was, now ids, perm fs.FileMode, groupErr, ownerErr error) error 
 		return fmt.Errorf("%w: group %d would lose access: %w", ErrAccessLost, was.gid, groupErr)
 	}
 	if ownerErr != nil && was.uid != 0 && (group|other)&4 == 0 {
-		return fmt.Errorf("%w: the file belongs to user %d alone and would belong to user %d: %w", ErrAccessLost, was.uid, now.uid, ownerErr)
+		return fmt.Errorf("%w: the file belongs to user %d alone and would belong to user %d: %w", ErrAccessLost,
+			was.uid, now.uid, ownerErr)
 	}
 	return nil
 }

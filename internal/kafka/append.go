@@ -108,7 +108,8 @@ func (l *Log) send(ctx context.Context, mark string, records []restart.Record) e
 			return err
 		}
 	}
-	resp, err := to[*kmsg.ProduceResponse](once, l.c.kgo, p.leader, produceRequest(l.topic, p.id, 0, encode(l.producer, mark, records)))
+	resp, err := to[*kmsg.ProduceResponse](once, l.c.kgo, p.leader,
+		produceRequest(l.topic, p.id, 0, encode(l.producer, mark, records)))
 	if err != nil {
 		if ctx.Err() == nil {
 			l.lost(p) // do not wait until the reading side notices it too
@@ -192,11 +193,12 @@ func encode(p producer, mark string, records []restart.Record) []byte {
 		if i == len(records)-1 {
 			rec.Headers = []kmsg.Header{{Key: markHeader, Value: []byte(mark)}}
 		}
-		rec.Length = int32(len(rec.AppendTo(nil)) - 1) //nolint:gosec // less than a request; 1 is the length of a zero length
+		// Less than a request; 1 is the length of a zero length.
+		rec.Length = int32(len(rec.AppendTo(nil)) - 1) //nolint:gosec // see above
 		batch.Records = rec.AppendTo(batch.Records)
 	}
 	raw := batch.AppendTo(nil)
-	const beforeLength, beforeCRC = 12, 21                             // bytes before what the length and the checksum cover
+	const beforeLength, beforeCRC = 12, 21                             // bytes before what each covers
 	binary.BigEndian.PutUint32(raw[8:], uint32(len(raw)-beforeLength)) //nolint:gosec // less than a request
 	binary.BigEndian.PutUint32(raw[17:], crc32.Checksum(raw[beforeCRC:], crc32.MakeTable(crc32.Castagnoli)))
 	return raw

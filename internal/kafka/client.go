@@ -95,13 +95,16 @@ func Open(opts Options) (*Client, error) {
 		addresses: map[int32]string{},
 		scouts:    scouts{out: map[int32]*scout{}},
 	}
-	c.kgo, err = kgo.NewClient(append(common(pinned(c.remember(dial)), mech), kgo.SeedBrokers(opts.Seeds...), kgo.WithHooks(opts.Metrics, logins{mech != nil}), kgo.MaxDecompressBatchBytes(pollBytes))...)
+	c.kgo, err = kgo.NewClient(
+		append(common(pinned(c.remember(dial)), mech), kgo.SeedBrokers(opts.Seeds...),
+			kgo.WithHooks(opts.Metrics, logins{mech != nil}), kgo.MaxDecompressBatchBytes(pollBytes))...)
 	if err != nil {
 		return nil, fmt.Errorf("make a Kafka client: %w", err)
 	}
 	c.unpack, _ = c.kgo.OptValue(kgo.WithDecompressor).(kgo.Decompressor)
 	c.log = newLog(c)
-	c.life, c.end = context.WithCancel(context.Background()) //nolint:forbidigo // scouts outlive the question that sent them
+	c.life, c.end = context.WithCancel(
+		context.Background()) //nolint:forbidigo // scouts outlive the question that sent them
 	return c, nil
 }
 
@@ -224,7 +227,9 @@ func (c *Client) remember(dial DialFunc) DialFunc {
 }
 
 // millis is a duration as requests carry it.
-func millis(d time.Duration) int32 { return int32(d.Milliseconds()) } //nolint:gosec // only constants of seconds come here
+func millis(d time.Duration) int32 {
+	return int32(d.Milliseconds()) //nolint:gosec // only constants of seconds come here
+}
 
 // twice asks again where the connection has ended instead of an answer. It may have
 // been of an earlier process of the broker; and a broker that has forwarded a request

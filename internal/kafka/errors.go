@@ -33,7 +33,8 @@ func denied(err error) bool {
 // moved is true for the answers of a broker that is not the leader that the
 // cluster's metadata named: it is another one, or one of another epoch.
 func moved(err error) bool {
-	return errors.Is(err, kerr.NotLeaderForPartition) || errors.Is(err, kerr.FencedLeaderEpoch) || errors.Is(err, kerr.UnknownLeaderEpoch)
+	return errors.Is(err, kerr.NotLeaderForPartition) || errors.Is(err, kerr.FencedLeaderEpoch) ||
+		errors.Is(err, kerr.UnknownLeaderEpoch)
 }
 
 // needs says which ACL a request needs, if that is why it failed.

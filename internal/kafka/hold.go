@@ -63,7 +63,8 @@ type heldError struct {
 
 // Error implements error. The cause is text only: nobody is to take this for one more refusal.
 func (e *heldError) Error() string {
-	return fmt.Sprintf("the login at %s was refused, and the agent holds the next one back until %s, so the account is not locked (a change of the login in the settings or in their files, or a restart of the agent, ends that at once): %s",
+	return fmt.Sprintf(
+		"the login at %s was refused, and the agent holds the next one back until %s, so the account is not locked (a change of the login in the settings or in their files, or a restart of the agent, ends that at once): %s",
 		e.addr, e.until.UTC().Format(time.TimeOnly+"Z"), explain(e.why))
 }
 
@@ -197,7 +198,9 @@ func (t *attempt) settle(err error) {
 // isRefusal is true for an answer that Kafka counts as a failed authentication, and for
 // what it says where it expects another security protocol.
 func isRefusal(err error) bool {
-	for _, k := range []error{kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism, kerr.IllegalSaslState, errSpeaksTLS} {
+	for _, k := range []error{
+		kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism, kerr.IllegalSaslState, errSpeaksTLS,
+	} {
 		if errors.Is(err, k) {
 			return true
 		}
@@ -217,7 +220,8 @@ func isRefusal(err error) bool {
 func isBroken(err error) bool {
 	_, is := errors.AsType[*handshakeError](err)
 	late, timed := errors.AsType[net.Error](err)
-	return is && (!timed || !late.Timeout()) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled)
+	return is && (!timed || !late.Timeout()) && !errors.Is(err, context.DeadlineExceeded) &&
+		!errors.Is(err, context.Canceled)
 }
 
 // unopened is a connection that was not made.
@@ -266,7 +270,8 @@ func (t *attempt) ended(err error) {
 	t.mu.Unlock()
 	if isRefusal(err) {
 		t.settle(err)
-	} else if early && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)) {
+	} else if early &&
+		(errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)) {
 		t.settle(&endedError{err})
 	}
 }

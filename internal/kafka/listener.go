@@ -55,7 +55,9 @@ type CertificateError struct {
 // Error implements error.
 func (e *CertificateError) Error() string {
 	next := cmp.Or(certificateAdvice(e.Err, "the client"), "correct the agent's settings")
-	return fmt.Sprintf("the certificate that the listener at %s shows is in doubt for %s: %v; clients that verify it will refuse the broker: %s", e.Addr, e.Name, e.Err, next)
+	return fmt.Sprintf(
+		"the certificate that the listener at %s shows is in doubt for %s: %v; clients that verify it will refuse the broker: %s",
+		e.Addr, e.Name, e.Err, next)
 }
 
 // Unwrap returns what is wrong with the certificate.
@@ -239,7 +241,9 @@ func (c *Checker) askAnew(ctx context.Context) error {
 	err = c.question(ctx)
 	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
 		// It has just answered, and ends the connection at the first request after that.
-		err = &otherProtocolError{fmt.Errorf("it ends the connection at a request that needs no login in %s: %w", c.check.Protocol, err)}
+		err = &otherProtocolError{
+			fmt.Errorf("it ends the connection at a request that needs no login in %s: %w", c.check.Protocol, err),
+		}
 	}
 	return err
 }
@@ -265,9 +269,11 @@ func (c *Checker) mechanism() (mech sasl.Mechanism, mute error) {
 	case c.login.lasts():
 		return nil, fmt.Errorf("it refused the agent's login: %w", explain(c.login.why))
 	case login.Mechanism != "" && c.check.Failures.soon():
-		return nil, errors.New("less than a minute ago it logged a failed authentication of the agent; the login is tried again then")
+		return nil, errors.New(
+			"less than a minute ago it logged a failed authentication of the agent; the login is tried again then")
 	case login.Mechanism == "":
-		return nil, errors.New("it asks for a login, and the agent has none: give it one that this listener knows (kafka.sasl in its settings, or kafka.client_properties)")
+		return nil, errors.New(
+			"it asks for a login, and the agent has none: give it one that this listener knows (kafka.sasl in its settings, or kafka.client_properties)")
 	}
 	mech, err := login.mechanism()
 	return mech, err
@@ -279,9 +285,11 @@ func (c *Checker) noIdentity() error {
 	cert, err := c.credentials().clientCertificate(nil)
 	switch {
 	case !c.identity.lasts():
-		return errors.New("it asks for a certificate (ssl.client.auth), and less than a minute ago it logged a failed authentication of the agent; it is shown one then")
+		return errors.New(
+			"it asks for a certificate (ssl.client.auth), and less than a minute ago it logged a failed authentication of the agent; it is shown one then")
 	case err != nil:
-		return fmt.Errorf("it asks for a certificate (ssl.client.auth), and the agent's cannot be used: %w", explain(err))
+		return fmt.Errorf("it asks for a certificate (ssl.client.auth), and the agent's cannot be used: %w",
+			explain(err))
 	case len(cert.Certificate) == 0:
 		return errors.New("it asks for a certificate (ssl.client.auth), and the agent has none: " + give)
 	}
@@ -398,5 +406,7 @@ func (c *Checker) named(resp *kmsg.MetadataResponse) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("its metadata does not name broker %d: the broker is not registered with this listener, or is fenced", c.check.Broker)
+	return fmt.Errorf(
+		"its metadata does not name broker %d: the broker is not registered with this listener, or is fenced",
+		c.check.Broker)
 }

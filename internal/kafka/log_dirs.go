@@ -38,7 +38,8 @@ func (c *Client) LogDirs(ctx context.Context) ([]LogDir, error) {
 		dirs = logDirs(resp)
 		return nil
 	})
-	if err == nil && len(dirs) == 0 { // what brokers before 3.2 answer to a user without the right to Describe the cluster
+	if err == nil &&
+		len(dirs) == 0 { // what brokers before 3.2 answer to a user without the right to Describe the cluster
 		err = &deniedError{errors.New("the answer names none"), seesCluster}
 	}
 	if err != nil {

@@ -71,12 +71,17 @@ func (l Login) check() error {
 // tlsConfig is for a connection to a host; nil for a protocol without TLS.
 func (l Login) tlsConfig(host string) (*tls.Config, error) {
 	if !slices.Contains([]string{"", "PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"}, l.Protocol) {
-		return nil, fmt.Errorf("security protocol %q is unknown; use PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL", l.Protocol)
+		return nil, fmt.Errorf("security protocol %q is unknown; use PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL",
+			l.Protocol)
 	}
 	if !l.usesTLS() {
 		return nil, nil //nolint:nilnil // nil is the configuration of a listener without TLS
 	}
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cmp.Or(l.ServerName, host), GetClientCertificate: l.clientCertificate}
+	cfg := &tls.Config{
+		MinVersion:           tls.VersionTLS12,
+		ServerName:           cmp.Or(l.ServerName, host),
+		GetClientCertificate: l.clientCertificate,
+	}
 	var err error
 	if cfg.RootCAs, err = l.roots(); err != nil {
 		return nil, err
@@ -137,7 +142,8 @@ func (l Login) clientCertificate(*tls.CertificateRequestInfo) (*tls.Certificate,
 type expiredError struct{ cert *x509.Certificate }
 
 func (e *expiredError) Error() string {
-	return fmt.Sprintf("the agent's own certificate (%s) has expired at %s", e.cert.Subject, e.cert.NotAfter.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("the agent's own certificate (%s) has expired at %s", e.cert.Subject,
+		e.cert.NotAfter.UTC().Format(time.RFC3339))
 }
 
 // mechanism returns nil for a protocol without SASL.
@@ -151,7 +157,8 @@ func (l Login) mechanism() (sasl.Mechanism, error) {
 	case l.Mechanism == oauthBearer && l.Token != nil:
 		return tokenMechanism{oauth.Oauth(l.tokenAuth)}, nil
 	case l.User == nil || l.Mechanism == oauthBearer:
-		return nil, fmt.Errorf("security protocol %s with %s needs who logs in, and nobody is set", l.Protocol, l.Mechanism)
+		return nil, fmt.Errorf("security protocol %s with %s needs who logs in, and nobody is set", l.Protocol,
+			l.Mechanism)
 	}
 	switch l.Mechanism {
 	case "PLAIN":
@@ -164,7 +171,8 @@ func (l Login) mechanism() (sasl.Mechanism, error) {
 	case "SCRAM-SHA-512":
 		return scram.Sha512(l.scramAuth), nil
 	}
-	return nil, fmt.Errorf("SASL mechanism %q is not supported; use PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER", l.Mechanism)
+	return nil, fmt.Errorf("SASL mechanism %q is not supported; use PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",
+		l.Mechanism)
 }
 
 // oauthBearer is the mechanism of RFC 7628.

@@ -16,7 +16,8 @@ var _ kgo.HookBrokerWrite = (*Metrics)(nil)
 // NewMetrics makes the collectors; names come without the kpls_agent_ prefix.
 func NewMetrics() *Metrics {
 	return &Metrics{prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "kafka_requests_total", Help: "Requests sent to Kafka brokers, also those of the probe's checks, by Kafka's name of the API.",
+		Name: "kafka_requests_total",
+		Help: "Requests sent to Kafka brokers, also those of the probe's checks, by Kafka's name of the API.",
 	}, []string{"api"})}
 }
 

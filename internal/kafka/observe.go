@@ -95,14 +95,19 @@ func (c *Client) seesAll(ctx context.Context, view restart.BrokerView) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	hidden, err := c.hiddenBeside(ctx, func(name string) bool {
-		_, ok := slices.BinarySearchFunc(view.Topics, name, func(t restart.Topic, name string) int { return strings.Compare(t.Name, name) })
+		_, ok := slices.BinarySearchFunc(view.Topics, name,
+			func(t restart.Topic, name string) int { return strings.Compare(t.Name, name) })
 		return ok
 	})
 	if err != nil {
 		return fmt.Errorf("compare the topics of the own broker with those that the agent's user may see: %w", err)
 	}
 	if len(hidden) > 0 {
-		return &deniedError{fmt.Errorf("%d topics with replicas on this broker are hidden from the agent's user, such as %s", len(hidden), hidden[0]), seesTopics}
+		return &deniedError{
+			fmt.Errorf("%d topics with replicas on this broker are hidden from the agent's user, such as %s",
+				len(hidden), hidden[0]),
+			seesTopics,
+		}
 	}
 	return nil
 }
@@ -137,7 +142,11 @@ func (c *Client) order(brokers []kmsg.MetadataResponseBroker) []int32 {
 }
 
 // view asks one broker for everything it knows; lacks is a *noListenerError, if it says so.
-func (c *Client) view(ctx context.Context, broker int32, others []restart.BrokerView) (v restart.BrokerView, lacks, err error) {
+func (c *Client) view(
+	ctx context.Context,
+	broker int32,
+	others []restart.BrokerView,
+) (v restart.BrokerView, lacks, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	req := kmsg.NewPtrMetadataRequest() // no topics named: all
@@ -159,7 +168,11 @@ func (c *Client) view(ctx context.Context, broker int32, others []restart.Broker
 // memory: the views of a healthy cluster are all the same, and its partitions
 // are hundreds of thousands.
 func brokerView(broker int32, resp *kmsg.MetadataResponse, like []restart.Topic) (restart.BrokerView, error) {
-	v := restart.BrokerView{Broker: broker, Controller: resp.ControllerID, Topics: make([]restart.Topic, 0, len(resp.Topics))}
+	v := restart.BrokerView{
+		Broker:     broker,
+		Controller: resp.ControllerID,
+		Topics:     make([]restart.Topic, 0, len(resp.Topics)),
+	}
 	for _, b := range resp.Brokers {
 		v.Alive = append(v.Alive, b.NodeID)
 	}
@@ -173,11 +186,15 @@ func brokerView(broker int32, resp *kmsg.MetadataResponse, like []restart.Topic)
 			return v, fmt.Errorf("topic %s: %w", *t.Topic, err)
 		}
 	}
-	slices.SortFunc(resp.Topics, func(a, b kmsg.MetadataResponseTopic) int { return strings.Compare(*a.Topic, *b.Topic) })
+	slices.SortFunc(resp.Topics,
+		func(a, b kmsg.MetadataResponseTopic) int { return strings.Compare(*a.Topic, *b.Topic) })
 	for i := range resp.Topics {
 		t := &resp.Topics[i]
-		slices.SortFunc(t.Partitions, func(a, b kmsg.MetadataResponseTopicPartition) int { return cmp.Compare(a.Partition, b.Partition) })
-		if at, ok := slices.BinarySearchFunc(like, *t.Topic, func(l restart.Topic, name string) int { return strings.Compare(l.Name, name) }); ok && same(like[at].Partitions, t.Partitions) {
+		slices.SortFunc(t.Partitions,
+			func(a, b kmsg.MetadataResponseTopicPartition) int { return cmp.Compare(a.Partition, b.Partition) })
+		if at, ok := slices.BinarySearchFunc(like, *t.Topic,
+			func(l restart.Topic, name string) int { return strings.Compare(l.Name, name) }); ok &&
+			same(like[at].Partitions, t.Partitions) {
 			v.Topics = append(v.Topics, like[at])
 			continue
 		}
@@ -207,12 +224,15 @@ func lacksListener(resp *kmsg.MetadataResponse) error {
 }
 
 func (e *noListenerError) Error() string {
-	return fmt.Sprintf("the leader of partition %s-%d, one of the brokers %v, does not have the listener that the agents use", e.topic, e.partition, e.replicas)
+	return fmt.Sprintf(
+		"the leader of partition %s-%d, one of the brokers %v, does not have the listener that the agents use", e.topic,
+		e.partition, e.replicas)
 }
 
 func same(have []restart.Partition, got []kmsg.MetadataResponseTopicPartition) bool {
 	return slices.EqualFunc(have, got, func(h restart.Partition, g kmsg.MetadataResponseTopicPartition) bool {
-		return h.ID == g.Partition && h.Leader == g.Leader && slices.Equal(h.Replicas, g.Replicas) && slices.Equal(h.ISR, g.ISR)
+		return h.ID == g.Partition && h.Leader == g.Leader && slices.Equal(h.Replicas, g.Replicas) &&
+			slices.Equal(h.ISR, g.ISR)
 	})
 }
 

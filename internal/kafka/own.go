@@ -197,7 +197,8 @@ func entry(cfg kmsg.DescribeConfigsResponseResourceConfig) Entry {
 	}
 	source(cfg.Source)
 	for _, s := range cfg.ConfigSynonyms {
-		e.Synonyms = append(e.Synonyms, Synonym{Name: s.Name, Value: deref(s.Value), Null: s.Value == nil, Source: sourceOf(s.Source)})
+		e.Synonyms = append(e.Synonyms,
+			Synonym{Name: s.Name, Value: deref(s.Value), Null: s.Value == nil, Source: sourceOf(s.Source)})
 		if s.Name == cfg.Name { // other names are what Kafka would fall back on
 			source(s.Source)
 		}
@@ -246,7 +247,9 @@ func (c *Client) Version(ctx context.Context) (string, error) {
 		return "", explain(fmt.Errorf("ask the broker at %s for its version: %w", c.opts.OwnAddress, err))
 	}
 	if version == "" {
-		return "", fmt.Errorf("the broker at %s supports what no known release of Kafka does; name its version in the agent's settings", c.opts.OwnAddress)
+		return "", fmt.Errorf(
+			"the broker at %s supports what no known release of Kafka does; name its version in the agent's settings",
+			c.opts.OwnAddress)
 	}
 	return version, nil
 }

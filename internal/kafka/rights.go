@@ -27,8 +27,10 @@ type Rights struct {
 
 // What the agent does: DescribeConfigs of the broker, DescribeQuorum, and all it does with its own topic.
 var (
-	clusterNeeds = []operation{{kmsg.ACLOperationDescribe, "Describe"}, {kmsg.ACLOperationDescribeConfigs, "DescribeConfigs"}}
-	topicNeeds   = []operation{
+	clusterNeeds = []operation{
+		{kmsg.ACLOperationDescribe, "Describe"}, {kmsg.ACLOperationDescribeConfigs, "DescribeConfigs"},
+	}
+	topicNeeds = []operation{
 		{kmsg.ACLOperationDescribe, "Describe"},
 		{kmsg.ACLOperationDescribeConfigs, "DescribeConfigs"},
 		{kmsg.ACLOperationRead, "Read"},
@@ -114,7 +116,8 @@ func (c *Client) topicRights(ctx context.Context, r *Rights, onCluster int32) er
 // hidden returns the topics that have a replica on the own broker and that
 // Metadata leaves out, since the user has no right to Describe them.
 func (c *Client) hidden(ctx context.Context) ([]string, error) {
-	resp, err := to[*kmsg.MetadataResponse](ctx, c.kgo, c.opts.Self, kmsg.NewPtrMetadataRequest()) // no topics named: all
+	resp, err := to[*kmsg.MetadataResponse](ctx, c.kgo, c.opts.Self,
+		kmsg.NewPtrMetadataRequest()) // no topics named: all
 	if err != nil {
 		return nil, err
 	}

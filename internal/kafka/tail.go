@@ -173,15 +173,20 @@ func (l *Log) poll(ctx context.Context, p place) error {
 	if errors.Is(kerr.ErrorForCode(part.ErrorCode), kerr.OffsetOutOfRange) {
 		if epoch := l.reached(); p.epoch < epoch {
 			// A deposed leader that does not know it yet may have less than was read.
-			return fmt.Errorf("it answers as the leader of epoch %d, and has less than that of epoch %d had: metadata that is older than an election named it; looking for the leader again", p.epoch, epoch)
+			return fmt.Errorf(
+				"it answers as the leader of epoch %d, and has less than that of epoch %d had: metadata that is older than an election named it; looking for the leader again",
+				p.epoch, epoch)
 		}
 		l.beginAt(p, max(part.LogStartOffset, 0))
 		return errAnew
 	}
-	got, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Offset: from, Topic: l.topic}, part, l.c.unpack, nil)
+	got, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Offset: from, Topic: l.topic}, part,
+		l.c.unpack, nil)
 	switch {
 	case errors.Is(got.Err, kgo.ErrMaxDecompress):
-		return fmt.Errorf("the batch at offset %d is more than %d MiB when it is unpacked, and no agent writes such: see who may write to the topic, and delete the key with a tombstone; Kafka's compaction removes the batch within about 10 minutes (%w)", from, pollBytes>>20, kgo.ErrMaxDecompress)
+		return fmt.Errorf(
+			"the batch at offset %d is more than %d MiB when it is unpacked, and no agent writes such: see who may write to the topic, and delete the key with a tombstone; Kafka's compaction removes the batch within about 10 minutes (%w)",
+			from, pollBytes>>20, kgo.ErrMaxDecompress)
 	case got.Err != nil:
 		return fmt.Errorf("at offset %d: %w", from, needs(got.Err, "Read on topic "+l.topic))
 	case len(part.RecordBatches) > 0 && next <= from:

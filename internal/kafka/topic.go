@@ -32,23 +32,33 @@ func (l *Log) locate(ctx context.Context) (place, error) {
 		return place{}, fmt.Errorf("find the coordination topic %s: %w", l.topic, explain(err))
 	}
 	if len(resp.Topics) != 1 {
-		return place{}, fmt.Errorf("find the coordination topic %s: the answer is about %d topics", l.topic, len(resp.Topics))
+		return place{}, fmt.Errorf("find the coordination topic %s: the answer is about %d topics", l.topic,
+			len(resp.Topics))
 	}
 	t := resp.Topics[0]
 	switch err := kerr.ErrorForCode(t.ErrorCode); {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return place{}, l.create(ctx, len(resp.Brokers), resp.ControllerID)
 	case err != nil:
-		return place{}, fmt.Errorf("find the coordination topic %s: %w", l.topic, explain(needs(err, "Read on topic "+l.topic)))
+		return place{}, fmt.Errorf("find the coordination topic %s: %w", l.topic,
+			explain(needs(err, "Read on topic "+l.topic)))
 	case len(t.Partitions) != 1:
-		return place{}, fmt.Errorf("the coordination topic %s has %d partitions and must have one; delete it, and an agent makes it again", l.topic, len(t.Partitions))
+		return place{}, fmt.Errorf(
+			"the coordination topic %s has %d partitions and must have one; delete it, and an agent makes it again",
+			l.topic, len(t.Partitions))
 	}
 	p := t.Partitions[0]
 	if p.Leader < 0 {
-		return place{}, fmt.Errorf("the coordination topic %s has no leader: its replicas are on brokers %v, and none of those in sync is up", l.topic, p.Replicas)
+		return place{}, fmt.Errorf(
+			"the coordination topic %s has no leader: its replicas are on brokers %v, and none of those in sync is up",
+			l.topic, p.Replicas)
 	}
 	if want := min(replicasWanted, len(resp.Brokers)); len(p.Replicas) < want {
-		l.note(fmt.Sprintf("the coordination topic %s has %d of the %d replicas it could have; add some with kafka-reassign-partitions, or nothing can be coordinated while broker %v is down", l.topic, len(p.Replicas), want, p.Replicas))
+		l.note(
+			fmt.Sprintf(
+				"the coordination topic %s has %d of the %d replicas it could have; add some with kafka-reassign-partitions, or nothing can be coordinated while broker %v is down",
+				l.topic, len(p.Replicas), want, p.Replicas),
+		)
 	}
 	return place{leader: p.Leader, epoch: p.LeaderEpoch, id: t.TopicID}, nil
 }
@@ -62,7 +72,8 @@ func (l *Log) create(ctx context.Context, alive int, controller int32) error {
 		need = min(replicasWanted, l.c.opts.Expect())
 	}
 	if alive < need {
-		return fmt.Errorf("create the coordination topic %s: %d of the %d brokers it needs are up", l.topic, alive, need)
+		return fmt.Errorf("create the coordination topic %s: %d of the %d brokers it needs are up", l.topic, alive,
+			need)
 	}
 	replicas := min(replicasWanted, alive)
 	topic := kmsg.NewCreateTopicsRequestTopic()
@@ -78,7 +89,9 @@ func (l *Log) create(ctx context.Context, alive int, controller int32) error {
 	req.TimeoutMillis = millis(answerTimeout / 2)
 
 	if controller < 0 {
-		return fmt.Errorf("create the coordination topic %s: no controller is active; in ZooKeeper mode see that ZooKeeper runs", l.topic)
+		return fmt.Errorf(
+			"create the coordination topic %s: no controller is active; in ZooKeeper mode see that ZooKeeper runs",
+			l.topic)
 	}
 	dry := *req
 	dry.ValidateOnly = true
@@ -95,7 +108,8 @@ func (l *Log) create(ctx context.Context, alive int, controller int32) error {
 	case errors.Is(err, kerr.TopicAlreadyExists):
 		return errAgain
 	case err != nil:
-		return fmt.Errorf("create the coordination topic %s: %w", l.topic, explain(needs(err, "Create on topic "+l.topic)))
+		return fmt.Errorf("create the coordination topic %s: %w", l.topic,
+			explain(needs(err, "Create on topic "+l.topic)))
 	}
 	l.c.opts.Logger.Info("created the coordination topic", "topic", l.topic, "replicas", replicas)
 	return errAgain
@@ -137,7 +151,9 @@ func (l *Log) verify(ctx context.Context, broker int32) error {
 		return fmt.Errorf("check the coordination topic %s: %w", l.topic, explain(err))
 	}
 	if got := values[l.topic].value; got != "compact" {
-		return fmt.Errorf("the coordination topic %s has cleanup.policy=%s and must have compact, or claims would be forgotten; delete it, and an agent makes it again", l.topic, got)
+		return fmt.Errorf(
+			"the coordination topic %s has cleanup.policy=%s and must have compact, or claims would be forgotten; delete it, and an agent makes it again",
+			l.topic, got)
 	}
 	return nil
 }

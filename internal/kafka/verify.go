@@ -151,7 +151,8 @@ func (v *verifier) bootstrap(ctx context.Context) error {
 	for _, b := range resp.Brokers {
 		got[b.NodeID] = net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
 		if _, ok := v.o.Want[b.NodeID]; !ok {
-			v.rows = append(v.rows, VerifyRow{Broker: b.NodeID, Got: got[b.NodeID], Fault: "the broker is not in the manifest"})
+			v.rows = append(v.rows,
+				VerifyRow{Broker: b.NodeID, Got: got[b.NodeID], Fault: "the broker is not in the manifest"})
 		}
 	}
 	for id, want := range v.o.Want {
@@ -257,7 +258,8 @@ func (v *verifier) roundTrip(ctx context.Context, r *VerifyRow, id [16]byte, par
 	}
 	r.Produced = took
 	took, err = v.attempt(ctx, func() error {
-		resp, err := to[*kmsg.FetchResponse](ctx, v.kgo, r.Broker, fetchRequest(v.o.Topic, id, partition, offset, time.Second))
+		resp, err := to[*kmsg.FetchResponse](ctx, v.kgo, r.Broker,
+			fetchRequest(v.o.Topic, id, partition, offset, time.Second))
 		if err != nil {
 			return err
 		}
@@ -265,8 +267,10 @@ func (v *verifier) roundTrip(ctx context.Context, r *VerifyRow, id [16]byte, par
 		if err != nil {
 			return err
 		}
-		got, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Offset: offset}, part, kgo.DefaultDecompressor(), nil)
-		if got.Err == nil && !slices.ContainsFunc(got.Records, func(g *kgo.Record) bool { return bytes.Equal(g.Value, record.Value) }) {
+		got, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Offset: offset}, part,
+			kgo.DefaultDecompressor(), nil)
+		if got.Err == nil &&
+			!slices.ContainsFunc(got.Records, func(g *kgo.Record) bool { return bytes.Equal(g.Value, record.Value) }) {
 			return kerr.OffsetNotAvailable // not replicated yet
 		}
 		return got.Err
@@ -281,7 +285,9 @@ func (v *verifier) roundTrip(ctx context.Context, r *VerifyRow, id [16]byte, par
 // notIt says what an answer of the wrong broker means.
 func notIt(err error) error {
 	if errors.Is(err, kerr.NotLeaderForPartition) {
-		return fmt.Errorf("%w; what answers at this address is another broker, or the broker is fenced: check the load balancer's rules", err)
+		return fmt.Errorf(
+			"%w; what answers at this address is another broker, or the broker is fenced: check the load balancer's rules",
+			err)
 	}
 	return err
 }

@@ -46,11 +46,14 @@ func (v *verifier) create(ctx context.Context, brokers []int32) (id [16]byte, ma
 	case errors.Is(err, kerr.TopicAlreadyExists):
 		return id, false, fmt.Errorf("make the topic %s: it exists already; remove it, or name another one", v.o.Topic)
 	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
-		return id, false, fmt.Errorf("make the topic %s: %w; give the customer's user Create, Describe, Write, Read and Delete on it, or take the addresses and connections for the whole result", v.o.Topic, err)
+		return id, false, fmt.Errorf(
+			"make the topic %s: %w; give the customer's user Create, Describe, Write, Read and Delete on it, or take the addresses and connections for the whole result",
+			v.o.Topic, err)
 	case errors.Is(err, kerr.PolicyViolation), errors.Is(err, kerr.InvalidTopicException):
 		return id, false, fmt.Errorf("make the topic %s: %w; name another one", v.o.Topic, err)
 	case errors.Is(err, kerr.NotController):
-		return id, false, fmt.Errorf("make the topic %s: %w; the controller cannot be reached over this listener", v.o.Topic, err)
+		return id, false, fmt.Errorf("make the topic %s: %w; the controller cannot be reached over this listener",
+			v.o.Topic, err)
 	}
 	return id, true, fmt.Errorf("make the topic %s: %w", v.o.Topic, explain(err))
 }
@@ -79,14 +82,20 @@ func (v *verifier) remove(ctx context.Context, brokers []int32) error {
 	if err == nil || errors.Is(err, kerr.UnknownTopicOrPartition) {
 		return nil
 	}
-	return fmt.Errorf("remove the topic %s: %w; it may still be there: remove it with kafka-topics --delete --topic %s", v.o.Topic, err, v.o.Topic)
+	return fmt.Errorf("remove the topic %s: %w; it may still be there: remove it with kafka-topics --delete --topic %s",
+		v.o.Topic, err, v.o.Topic)
 }
 
 // admin asks one broker after another while they say that another one must be
 // asked: in ZooKeeper mode only the controller takes such requests, and in
 // KRaft any broker forwards them. With `harmless` it goes on also after a
 // failure that leaves the outcome open.
-func (v *verifier) admin(ctx context.Context, brokers []int32, harmless bool, f func(context.Context, int32) error) error {
+func (v *verifier) admin(
+	ctx context.Context,
+	brokers []int32,
+	harmless bool,
+	f func(context.Context, int32) error,
+) error {
 	var err error
 	for _, b := range brokers {
 		once, cancel := context.WithTimeout(ctx, answerTimeout)

@@ -216,7 +216,11 @@ func (w *wire) exchange(ctx context.Context, req kmsg.Request) ([]byte, error) {
 	}
 	size := binary.BigEndian.Uint32(head[:4])
 	if size < 4 || size > answerLimit {
-		return nil, &otherProtocolError{fmt.Errorf("an answer of %d bytes is announced: this is not a Kafka listener, or not one of this security protocol", size)}
+		return nil, &otherProtocolError{
+			fmt.Errorf(
+				"an answer of %d bytes is announced: this is not a Kafka listener, or not one of this security protocol",
+				size),
+		}
 	}
 	if int32(binary.BigEndian.Uint32(head[4:])) != w.next { //nolint:gosec // two's complement is meant
 		return nil, errors.New("the answer belongs to another question: this is not a Kafka listener")

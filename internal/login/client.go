@@ -101,7 +101,8 @@ func (f *file) token(c *Client) error {
 	}
 	if err == nil && s.file != "" {
 		if _, err = os.ReadFile(s.file); err != nil {
-			err = f.fault(keyEndpoint, "names a file that cannot be read: "+err.Error(), "correct the path, or let the agent's user read it")
+			err = f.fault(keyEndpoint, "names a file that cannot be read: "+err.Error(),
+				"correct the path, or let the agent's user read it")
 		}
 	}
 	return err
@@ -153,21 +154,25 @@ func read(path string) (*file, error) {
 	}
 	f := &file{path, p}
 	for _, key := range []string{
-		keyBootstrap, keyProtocol, keyMechanism, keyJAAS, keyAnyName, keyTrust, keyTrustPassword, keyTrustType, keyTrustText,
+		keyBootstrap, keyProtocol, keyMechanism, keyJAAS, keyAnyName,
+		keyTrust, keyTrustPassword, keyTrustType, keyTrustText,
 		keyStore, keyStorePassword, keyStoreType, keyStoreKey, keyStoreChain, keyKeyPassword,
 		keyHandler, keyRetriever, keyEndpoint, keyClientID, keyClientKey, keyScope, keyURLEncode,
 	} {
 		if placeholder.MatchString(f.get(key)) {
-			return nil, f.fault(key, "has a placeholder ${...}, which only Kafka's config providers fill in", "write a file with the value itself for the agent, which only the agent's user can read")
+			return nil, f.fault(key, "has a placeholder ${...}, which only Kafka's config providers fill in",
+				"write a file with the value itself for the agent, which only the agent's user can read")
 		}
 	}
 	for _, key := range foreign {
 		if f.get(key) != "" {
-			return nil, f.fault(key, "names a Java class, which the agent cannot run", "write a file without it for the agent")
+			return nil, f.fault(key, "names a Java class, which the agent cannot run",
+				"write a file without it for the agent")
 		}
 	}
 	if handler := f.get(keyHandler); handler != "" && f.get(keyMechanism) != OAuthBearer {
-		return nil, f.fault(keyHandler, "names a Java class, which the agent cannot run", "write a file without it for the agent")
+		return nil, f.fault(keyHandler, "names a Java class, which the agent cannot run",
+			"write a file without it for the agent")
 	}
 	return f, nil
 }
@@ -203,14 +208,16 @@ func (f *file) fill(c *Client) error {
 		c.Protocol = "PLAINTEXT" // Kafka's default
 	case "PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL":
 	default:
-		return f.fault(keyProtocol, fmt.Sprintf("is %q", f.get(keyProtocol)), "use PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
+		return f.fault(keyProtocol, fmt.Sprintf("is %q", f.get(keyProtocol)),
+			"use PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
 	}
 	if strings.HasPrefix(c.Protocol, "SASL_") {
 		c.Mechanism = f.get(keyMechanism)
 		switch c.Mechanism {
 		case "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", OAuthBearer:
 		case "":
-			return f.fault(keyMechanism, "is not set, which means GSSAPI (Kerberos) to Kafka, and that is not supported", instead)
+			return f.fault(keyMechanism,
+				"is not set, which means GSSAPI (Kerberos) to Kafka, and that is not supported", instead)
 		default:
 			return f.fault(keyMechanism, fmt.Sprintf("is %s, which is not supported", c.Mechanism), instead)
 		}
@@ -230,7 +237,8 @@ func (f *file) fill(c *Client) error {
 	if _, there := f.Get(keyAnyName); there && f.get(keyAnyName) == "" {
 		c.AnyName = true
 	} else if there && !strings.EqualFold(f.get(keyAnyName), "https") {
-		return f.fault(keyAnyName, fmt.Sprintf("is %q", f.get(keyAnyName)), "write https, or nothing behind the = for no check of the name")
+		return f.fault(keyAnyName, fmt.Sprintf("is %q", f.get(keyAnyName)),
+			"write https, or nothing behind the = for no check of the name")
 	}
 	for _, key := range []string{keyTrust, keyStore} {
 		switch path := f.get(key); {
@@ -267,7 +275,8 @@ func (f *file) certificate() (*tls.Certificate, error) {
 	key, chain := f.get(keyStoreKey), f.get(keyStoreChain)
 	switch {
 	case (key == "") != (chain == ""):
-		return nil, f.fault(f.given(keyStoreKey, keyStoreChain), "needs "+keyStoreKey+" and "+keyStoreChain+" together", "write both")
+		return nil, f.fault(f.given(keyStoreKey, keyStoreChain), "needs "+keyStoreKey+" and "+keyStoreChain+" together",
+			"write both")
 	case key != "" && f.get(keyStore) != "":
 		return nil, f.fault(keyStoreKey, "is given together with "+keyStore, "keep one of the two")
 	case key != "":
@@ -323,20 +332,25 @@ var modules = []string{
 
 func (f *file) user() (name, password string, err error) {
 	if f.get(keyJAAS) == "" {
-		return "", "", f.fault(keyJAAS, "is missing", "write the user's login module there; a JAAS file of the JVM is not read")
+		return "", "", f.fault(keyJAAS, "is missing",
+			"write the user's login module there; a JAAS file of the JVM is not read")
 	}
 	m, err := config.ParseJAAS(f.get(keyJAAS))
 	if err != nil {
-		return "", "", f.wrap(keyJAAS, "", fmt.Errorf("%w; write %s required username=\"...\" password=\"...\";", err, modules[1]))
+		return "", "", f.wrap(keyJAAS, "",
+			fmt.Errorf("%w; write %s required username=\"...\" password=\"...\";", err, modules[1]))
 	}
 	if !slices.Contains(modules, m.Class) {
-		return "", "", f.fault(keyJAAS, fmt.Sprintf("has the login module %s, which is not supported", m.Class), "use ScramLoginModule or PlainLoginModule")
+		return "", "", f.fault(keyJAAS, fmt.Sprintf("has the login module %s, which is not supported", m.Class),
+			"use ScramLoginModule or PlainLoginModule")
 	}
 	if strings.EqualFold(m.Options["tokenauth"], "true") {
-		return "", "", f.fault(keyJAAS, "logs in with a delegation token, which is not supported and would expire", "give the agent a user with a password")
+		return "", "", f.fault(keyJAAS, "logs in with a delegation token, which is not supported and would expire",
+			"give the agent a user with a password")
 	}
 	if m.Options["username"] == "" || m.Options["password"] == "" {
-		return "", "", f.wrap(keyJAAS, "", errors.New(`has no username or no password; write username="..." password="..." in it`))
+		return "", "", f.wrap(keyJAAS, "",
+			errors.New(`has no username or no password; write username="..." password="..." in it`))
 	}
 	return m.Options["username"], m.Options["password"], nil
 }

@@ -28,13 +28,15 @@ func open(data []byte, p passwords) (store, error) {
 	case bytes.HasPrefix(data, []byte{0xfe, 0xed, 0xfe, 0xed}):
 		return openJKS(data, p)
 	case bytes.HasPrefix(data, []byte{0xce, 0xce, 0xce, 0xce}):
-		return nil, errors.New("is a JCEKS store, which is not supported; convert it with keytool -importkeystore -deststoretype PKCS12")
+		return nil, errors.New(
+			"is a JCEKS store, which is not supported; convert it with keytool -importkeystore -deststoretype PKCS12")
 	case bytes.HasPrefix(data, []byte{0x30}): // a DER sequence
 		return pkcs12Store{data, p.store}, nil
 	case bytes.Contains(data, []byte("-----BEGIN ")):
 		return pemStore{data, p.key}, nil
 	}
-	return nil, errors.New("is none of PEM, JKS and PKCS12; convert it with keytool -importkeystore -deststoretype PKCS12")
+	return nil, errors.New(
+		"is none of PEM, JKS and PKCS12; convert it with keytool -importkeystore -deststoretype PKCS12")
 }
 
 // roots makes a pool of what a store trusts.
@@ -48,7 +50,8 @@ func roots(data []byte, p passwords) (*x509.CertPool, error) {
 		return nil, err
 	}
 	if len(certs) == 0 {
-		return nil, errors.New("holds no trusted certificate; import the one that signs the brokers' with keytool -importcert")
+		return nil, errors.New(
+			"holds no trusted certificate; import the one that signs the brokers' with keytool -importcert")
 	}
 	pool := x509.NewCertPool()
 	for _, c := range certs {

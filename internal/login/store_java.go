@@ -51,7 +51,8 @@ func (s jksStore) pair() (crypto.PrivateKey, []*x509.Certificate, error) {
 		}
 	}
 	if len(entries) != 1 {
-		return nil, nil, fmt.Errorf("holds %d keys and must hold one; make a store with the client's key alone", len(entries))
+		return nil, nil, fmt.Errorf("holds %d keys and must hold one; make a store with the client's key alone",
+			len(entries))
 	}
 	e, err := s.store.GetPrivateKeyEntry(entries[0], []byte(s.keyPassword))
 	if err != nil {
@@ -89,7 +90,8 @@ func (s pkcs12Store) trusted() ([]*x509.Certificate, error) {
 	case errors.Is(err, pkcs12.ErrIncorrectPassword), errors.Is(err, pkcs12.ErrDecryption):
 		return nil, errWrongPassword
 	case err != nil:
-		return nil, fmt.Errorf("is no PKCS12 trust store (%w); Java trusts only what keytool -importcert put there", err)
+		return nil, fmt.Errorf("is no PKCS12 trust store (%w); Java trusts only what keytool -importcert put there",
+			err)
 	}
 	return certs, nil
 }
@@ -100,7 +102,8 @@ func (s pkcs12Store) pair() (crypto.PrivateKey, []*x509.Certificate, error) {
 	case errors.Is(err, pkcs12.ErrIncorrectPassword), errors.Is(err, pkcs12.ErrDecryption):
 		return nil, nil, errWrongPassword
 	case err != nil:
-		return nil, nil, fmt.Errorf("is no PKCS12 store with one key and its certificate (%w); make one with the client's key alone", err)
+		return nil, nil, fmt.Errorf(
+			"is no PKCS12 store with one key and its certificate (%w); make one with the client's key alone", err)
 	}
 	return key, append(more, cert), nil
 }

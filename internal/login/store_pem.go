@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/youmark/pkcs8"
 )
@@ -58,7 +59,7 @@ func (s pemStore) blocks(withKey bool) (key crypto.PrivateKey, certs []*x509.Cer
 				return nil, nil, fmt.Errorf("holds a certificate that cannot be read (%w); make it again", err)
 			}
 			certs = append(certs, c)
-		case withKey && key == nil && len(b.Type) >= len(privateKey) && b.Type[len(b.Type)-len(privateKey):] == privateKey:
+		case withKey && key == nil && strings.HasSuffix(b.Type, privateKey):
 			if key, err = s.key(b); err != nil {
 				return nil, nil, err
 			}
@@ -71,13 +72,16 @@ const privateKey = "PRIVATE KEY"
 func (s pemStore) key(b *pem.Block) (key crypto.PrivateKey, err error) {
 	switch {
 	case b.Headers["DEK-Info"] != "":
-		return nil, errors.New("holds a key in OpenSSL's old encryption, which nobody should use; convert it with openssl pkcs8 -topk8")
+		return nil, errors.New(
+			"holds a key in OpenSSL's old encryption, which nobody should use; convert it with openssl pkcs8 -topk8")
 	case b.Type == "ENCRYPTED "+privateKey && s.password == "":
-		return nil, errors.New("holds an encrypted key; give its password as ssl.key.password, or a key that is not encrypted")
+		return nil, errors.New(
+			"holds an encrypted key; give its password as ssl.key.password, or a key that is not encrypted")
 	case b.Type == "ENCRYPTED "+privateKey:
 		key, _, err = pkcs8.ParsePrivateKey(b.Bytes, []byte(s.password))
 		if err != nil { // the library's words may be about what a wrong password made of the key
-			return nil, errors.New("holds an encrypted key that its password does not open; correct the password, or encrypt the key with openssl pkcs8 -topk8")
+			return nil, errors.New(
+				"holds an encrypted key that its password does not open; correct the password, or encrypt the key with openssl pkcs8 -topk8")
 		}
 		return key, nil
 	case b.Type == "RSA "+privateKey:

@@ -92,7 +92,8 @@ func (f *file) source() (*tokenSource, error) {
 	for _, name := range slices.Sorted(maps.Keys(m.Options)) {
 		if key, is := strings.CutPrefix(name, extensionPrefix); is {
 			if !isExtension(key) || strings.ContainsAny(m.Options[name], "\x00\x01") {
-				return nil, f.fault(keyJAAS, "has the extension "+key+", whose name or value RFC 7628 does not allow", "use letters for the name, and not `auth`")
+				return nil, f.fault(keyJAAS, "has the extension "+key+", whose name or value RFC 7628 does not allow",
+					"use letters for the name, and not `auth`")
 			}
 			s.extensions[key] = m.Options[name]
 		}
@@ -100,9 +101,13 @@ func (f *file) source() (*tokenSource, error) {
 	at, err := url.Parse(f.get(keyEndpoint))
 	switch {
 	case f.get(keyEndpoint) == "":
-		return nil, f.fault(keyEndpoint, "is missing", "write the URL of the token endpoint there, or file:///PATH of a file with a token")
-	case err != nil, at.Scheme != "file" && at.Host == "", !slices.Contains([]string{"file", "http", "https"}, at.Scheme):
-		return nil, f.fault(keyEndpoint, "is no URL with https, http or file", "write https://HOST/PATH, or file:///PATH of a file with a token")
+		return nil, f.fault(keyEndpoint, "is missing",
+			"write the URL of the token endpoint there, or file:///PATH of a file with a token")
+	case err != nil,
+		at.Scheme != "file" && at.Host == "",
+		!slices.Contains([]string{"file", "http", "https"}, at.Scheme):
+		return nil, f.fault(keyEndpoint, "is no URL with https, http or file",
+			"write https://HOST/PATH, or file:///PATH of a file with a token")
 	case at.Scheme == "file" && (at.Host != "" || !filepath.IsAbs(at.Path)):
 		return nil, f.fault(keyEndpoint, "names no file of this machine by its whole path", "write file:///PATH")
 	case at.Scheme == "file":
@@ -116,9 +121,11 @@ func (f *file) source() (*tokenSource, error) {
 		}
 		return strings.TrimSpace(m.Options[option])
 	}
-	s.id, s.secret, s.scope = first(keyClientID, "clientId"), first(keyClientKey, "clientSecret"), first(keyScope, "scope")
+	s.id, s.secret, s.scope = first(keyClientID, "clientId"), first(keyClientKey,
+		"clientSecret"), first(keyScope, "scope")
 	if s.id == "" || s.secret == "" {
-		return nil, f.fault(keyJAAS, "has no clientId or no clientSecret", `write clientId="..." clientSecret="..." in it`)
+		return nil, f.fault(keyJAAS, "has no clientId or no clientSecret",
+			`write clientId="..." clientSecret="..." in it`)
 	}
 	if at.Scheme == "https" {
 		return s, f.endpointTLS(s, m.Options)
@@ -130,12 +137,15 @@ func (f *file) source() (*tokenSource, error) {
 func (f *file) tokenClasses() error {
 	switch handler := f.get(keyHandler); {
 	case handler == "":
-		return f.fault(keyHandler, "is missing, with which Kafka's clients make an unsecured token of their own", "write "+tokenHandler)
+		return f.fault(keyHandler, "is missing, with which Kafka's clients make an unsecured token of their own",
+			"write "+tokenHandler)
 	case !slices.Contains(handlers, handler):
-		return f.fault(keyHandler, "names a Java class, which the agent cannot run", "use "+tokenHandler+", or name another listener of the brokers as kafka.listener")
+		return f.fault(keyHandler, "names a Java class, which the agent cannot run",
+			"use "+tokenHandler+", or name another listener of the brokers as kafka.listener")
 	}
 	if class := f.get(keyRetriever); class != "" && !slices.Contains(retrievers, class) {
-		return f.fault(keyRetriever, "names a Java class, which the agent cannot run", "use "+retrievers[1]+" or "+retrievers[2])
+		return f.fault(keyRetriever, "names a Java class, which the agent cannot run",
+			"use "+retrievers[1]+" or "+retrievers[2])
 	}
 	return nil
 }
@@ -143,14 +153,17 @@ func (f *file) tokenClasses() error {
 // tokenModule returns the login module, with no options where the properties alone say all (Kafka 4.1).
 func (f *file) tokenModule() (config.JAASModule, error) {
 	if f.get(keyJAAS) == "" {
-		return config.JAASModule{}, f.fault(keyJAAS, "is missing", "write "+tokenModule+" required; a JAAS file of the JVM is not read")
+		return config.JAASModule{}, f.fault(keyJAAS, "is missing",
+			"write "+tokenModule+" required; a JAAS file of the JVM is not read")
 	}
 	m, err := config.ParseJAAS(f.get(keyJAAS))
 	if err != nil {
-		return m, f.wrap(keyJAAS, "", fmt.Errorf("%w; write %s required clientId=\"...\" clientSecret=\"...\";", err, tokenModule))
+		return m, f.wrap(keyJAAS, "",
+			fmt.Errorf("%w; write %s required clientId=\"...\" clientSecret=\"...\";", err, tokenModule))
 	}
 	if m.Class != tokenModule {
-		return m, f.fault(keyJAAS, fmt.Sprintf("has the login module %s, which does not go with %s", m.Class, OAuthBearer), "use "+tokenModule)
+		return m, f.fault(keyJAAS,
+			fmt.Sprintf("has the login module %s, which does not go with %s", m.Class, OAuthBearer), "use "+tokenModule)
 	}
 	return m, nil
 }
@@ -161,7 +174,8 @@ func (f *file) endpointTLS(s *tokenSource, options map[string]string) error {
 	s.tls = &tls.Config{MinVersion: tls.VersionTLS12}
 	for _, key := range []string{keyStore, keyStoreKey, "ssl.engine.factory.class"} {
 		if options[key] != "" {
-			return f.fault(keyJAAS, "has the option "+key+", which is not supported", "remove it: only whom to trust can be said there")
+			return f.fault(keyJAAS, "has the option "+key+", which is not supported",
+				"remove it: only whom to trust can be said there")
 		}
 	}
 	if text := options[keyTrustText]; text != "" {
@@ -174,11 +188,13 @@ func (f *file) endpointTLS(s *tokenSource, options map[string]string) error {
 	case s.roots == "":
 		return nil
 	case !filepath.IsAbs(s.roots):
-		return f.fault(keyJAAS, "has the option "+keyTrust+", which is relative to wherever a program is started", "write the whole path")
+		return f.fault(keyJAAS, "has the option "+keyTrust+", which is relative to wherever a program is started",
+			"write the whole path")
 	}
 	data, err := os.ReadFile(s.roots)
 	if err != nil {
-		return f.fault(keyJAAS, "has the option "+keyTrust+", which cannot be read: "+err.Error(), "correct the path, or let the agent's user read it")
+		return f.fault(keyJAAS, "has the option "+keyTrust+", which cannot be read: "+err.Error(),
+			"correct the path, or let the agent's user read it")
 	}
 	s.tls.RootCAs, err = roots(data, passwords{store: options[keyTrustPassword]})
 	return f.wrap(keyJAAS, s.roots, err)
@@ -186,7 +202,8 @@ func (f *file) endpointTLS(s *tokenSource, options map[string]string) error {
 
 // isExtension is true for the name of a SASL extension (OAuthBearerClientInitialResponse).
 func isExtension(name string) bool {
-	return name != "" && name != "auth" && !strings.ContainsFunc(name, func(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') })
+	return name != "" && name != "auth" &&
+		!strings.ContainsFunc(name, func(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') })
 }
 
 // Tokens gives the token of a client.properties. What the file says is read again
@@ -276,7 +293,9 @@ func (s *tokenSource) fromFile(now time.Time) (string, error) {
 	case token == "":
 		return "", fmt.Errorf("read the token: %s is empty; write a token into it", s.file)
 	case !until.IsZero() && !now.Before(until):
-		return "", fmt.Errorf("the token in %s has expired at %s; see to what renews it: it is read again for each connection", s.file, until.UTC().Format(time.RFC3339))
+		return "", fmt.Errorf(
+			"the token in %s has expired at %s; see to what renews it: it is read again for each connection", s.file,
+			until.UTC().Format(time.RFC3339))
 	}
 	return token, nil
 }
@@ -326,13 +345,18 @@ func (s *tokenSource) ask(ctx context.Context, now time.Time) (keptToken, error)
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	transport := &http.Transport{TLSClientConfig: s.tls, DisableKeepAlives: true}
-	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	client := &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	resp, err := client.Do(req)
 	if err != nil {
 		if e, is := errors.AsType[*url.Error](err); is { // it repeats the URL
 			err = e.Err
 		}
-		return keptToken{}, fmt.Errorf("%w; see that the token endpoint can be reached from here, and whom sasl.jaas.config trusts (ssl.truststore.location)", err)
+		return keptToken{}, fmt.Errorf(
+			"%w; see that the token endpoint can be reached from here, and whom sasl.jaas.config trusts (ssl.truststore.location)",
+			err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, tokenLimit))
@@ -356,10 +380,12 @@ func readToken(status int, body []byte, now time.Time) (keptToken, error) {
 		if text != "" {
 			text = " (" + text + ")"
 		}
-		return keptToken{}, fmt.Errorf("it answers %d%s; correct the client's id, secret and scope, or the URL", status, text)
+		return keptToken{}, fmt.Errorf("it answers %d%s; correct the client's id, secret and scope, or the URL", status,
+			text)
 	}
 	if err != nil || answer.Token == "" {
-		return keptToken{}, errors.New("its answer has no access_token; correct the URL: it must be that of the token endpoint")
+		return keptToken{}, errors.New(
+			"its answer has no access_token; correct the URL: it must be that of the token endpoint")
 	}
 	k := keptToken{text: answer.Token, until: now.Add(time.Duration(answer.ExpiresIn * float64(time.Second)))}
 	begin := now

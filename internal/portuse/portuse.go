@@ -48,7 +48,8 @@ func seeOwners(proc string) Owners {
 		}
 		dir := filepath.Dir(filepath.Dir(link))
 		if name, err := os.ReadFile(filepath.Join(dir, "comm")); err == nil {
-			owners[strings.TrimSuffix(inode, "]")] = fmt.Sprintf("%s (%s)", filepath.Base(dir), strings.TrimSpace(string(name)))
+			owners[strings.TrimSuffix(inode, "]")] = fmt.Sprintf("%s (%s)", filepath.Base(dir),
+				strings.TrimSpace(string(name)))
 		}
 	}
 	return owners
@@ -87,14 +88,23 @@ func (o Owners) advice(proc string, port int) string {
 		if process, seen := o[listens.inode]; seen {
 			return fmt.Sprintf("process %s of user %s listens on it: end that", process, userName(listens.uid))
 		}
-		return fmt.Sprintf("a process of user %s listens on it: see `ss -ltnp sport = :%d` as root, end that", userName(listens.uid), port)
+		return fmt.Sprintf("a process of user %s listens on it: see `ss -ltnp sport = :%d` as root, end that",
+			userName(listens.uid), port)
 	case other != nil:
-		return fmt.Sprintf("nobody listens on it, an outgoing connection of user %s has it as its own port: see `ss -tanp sport = :%d` as root, "+
-			"end that, and keep such connections away by net.ipv4.ip_local_reserved_ports", userName(other.uid), port)
+		return fmt.Sprintf(
+			"nobody listens on it, an outgoing connection of user %s has it as its own port: see `ss -tanp sport = :%d` as root, "+
+				"end that, and keep such connections away by net.ipv4.ip_local_reserved_ports",
+			userName(other.uid),
+			port,
+		)
 	case waits != nil:
-		return fmt.Sprintf("nobody listens on it, a connection that has ended keeps it (TIME-WAIT): it is free again within 61 s, see `ss -tan sport = :%d`", port)
+		return fmt.Sprintf(
+			"nobody listens on it, a connection that has ended keeps it (TIME-WAIT): it is free again within 61 s, see `ss -tan sport = :%d`",
+			port)
 	}
-	return fmt.Sprintf("see `ss -tanp sport = :%d` as root: end what listens there; a connection in TIME-WAIT leaves it within 61 s", port)
+	return fmt.Sprintf(
+		"see `ss -tanp sport = :%d` as root: end what listens there; a connection in TIME-WAIT leaves it within 61 s",
+		port)
 }
 
 // sockets are those of a table whose own port is this one. What cannot be read is left

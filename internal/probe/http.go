@@ -65,7 +65,8 @@ func (p *Prober) allReady() (int, string) {
 
 // names lists the listeners that have a target.
 func (p *Prober) names() []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(p.listeners)), func(name string) bool { return !p.listeners[name].hasTarget })
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(p.listeners)),
+		func(name string) bool { return !p.listeners[name].hasTarget })
 }
 
 func write(w http.ResponseWriter, status int, text string) {

@@ -234,7 +234,8 @@ func (l *listener) facts() restart.ProbeFacts {
 	case l.bindErr != nil:
 		f.Why = l.bindErr.Error()
 	case l.sock == nil && (l.serving || l.presumed()) && !now.Before(l.standsUntil()):
-		f.Why = fmt.Sprintf("could not be judged for %s; the agent's log says why", now.Sub(l.standsUntil().Add(-l.prober.o.StandFor)).Round(time.Second))
+		f.Why = fmt.Sprintf("could not be judged for %s; the agent's log says why",
+			now.Sub(l.standsUntil().Add(-l.prober.o.StandFor)).Round(time.Second))
 	case l.serving:
 	case l.at.IsZero():
 		f.Why = "not judged yet"

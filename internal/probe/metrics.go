@@ -34,18 +34,22 @@ func newMetrics() *metrics {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, []string{"listener"})
 	}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"listener"}, labels...))
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help},
+			append([]string{"listener"}, labels...))
 	}
 	return &metrics{
-		allowed:    gauge("probe_allowed", "1 while the listener is activated on all brokers, so its probe port may be open."),
-		open:       gauge("probe_open", "1 while the listener's probe port is open."),
-		serving:    gauge("probe_serving", "1 while this broker is judged to serve the listener."),
-		bindFailed: gauge("probe_bind_failed", "1 while the probe port should be open and cannot be, such as when another process holds it."),
-		answered:   counter("probe_answered_total", "Probes answered, over TCP and HTTP."),
+		allowed: gauge("probe_allowed",
+			"1 while the listener is activated on all brokers, so its probe port may be open."),
+		open:    gauge("probe_open", "1 while the listener's probe port is open."),
+		serving: gauge("probe_serving", "1 while this broker is judged to serve the listener."),
+		bindFailed: gauge("probe_bind_failed",
+			"1 while the probe port should be open and cannot be, such as when another process holds it."),
+		answered: counter("probe_answered_total", "Probes answered, over TCP and HTTP."),
 		lastAnswered: gauge("probe_last_answered_timestamp_seconds",
 			"When the last probe was answered, over TCP or HTTP, in seconds since the epoch; 0 while this agent process has answered none."),
-		transitions: counter("probe_transitions_total", "Changes of the probe port (open, close) and of the judgement behind it (up, down).", "to"),
-		checks:      counter("probe_checks_total", "Judgements of the listener, by result.", "result"),
+		transitions: counter("probe_transitions_total",
+			"Changes of the probe port (open, close) and of the judgement behind it (up, down).", "to"),
+		checks: counter("probe_checks_total", "Judgements of the listener, by result.", "result"),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "probe_check_duration_seconds", Help: "Time the checks of the listener took.",
 			Buckets: []float64{.001, .003, .01, .03, .1, .3, 1},
@@ -56,7 +60,9 @@ func newMetrics() *metrics {
 // Collectors returns what the Prober measures, without a prefix.
 func (p *Prober) Collectors() []prometheus.Collector {
 	m := p.metrics
-	return []prometheus.Collector{m.allowed, m.open, m.serving, m.bindFailed, m.answered, m.lastAnswered, m.transitions, m.checks, m.duration}
+	return []prometheus.Collector{
+		m.allowed, m.open, m.serving, m.bindFailed, m.answered, m.lastAnswered, m.transitions, m.checks, m.duration,
+	}
 }
 
 // introduce makes every series of a listener exist.

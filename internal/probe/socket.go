@@ -73,17 +73,22 @@ func listen(host string, port int) (*net.TCPListener, error) {
 	var ip net.IP
 	if host != "" {
 		if ip = net.ParseIP(host); ip == nil {
-			return nil, fmt.Errorf("the probe's address %q is no IP address; correct the broker's `host` in the manifest", host)
+			return nil, fmt.Errorf(
+				"the probe's address %q is no IP address; correct the broker's `host` in the manifest", host)
 		}
 	}
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: ip, Port: port})
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("the probe port %d is taken; %s, or choose another probe_port (%w)", port, portuse.Advice(port), err)
+		return nil, fmt.Errorf("the probe port %d is taken; %s, or choose another probe_port (%w)", port,
+			portuse.Advice(port), err)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return nil, fmt.Errorf("the probe's address %s is none of this machine's; correct the broker's `host` in the manifest (%w)", host, err)
+		return nil, fmt.Errorf(
+			"the probe's address %s is none of this machine's; correct the broker's `host` in the manifest (%w)", host,
+			err)
 	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("the agent has no right to open the probe port %d; choose one above 1023 (%w)", port, err)
+		return nil, fmt.Errorf("the agent has no right to open the probe port %d; choose one above 1023 (%w)", port,
+			err)
 	case err != nil:
 		return nil, fmt.Errorf("open the probe port %d: %w", port, err)
 	}

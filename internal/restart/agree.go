@@ -14,12 +14,14 @@ import (
 func (s *round) agreed() *Reason {
 	others, known := s.others()
 	if !known {
-		return because(CodeClusterUnknown, "the brokers of the cluster are not known yet: the manifest has no table of them and no broker has answered")
+		return because(CodeClusterUnknown,
+			"the brokers of the cluster are not known yet: the manifest has no table of them and no broker has answered")
 	}
 	if s.f.Manifest.Table {
 		for _, id := range slices.Concat(others, []int32{s.m.opts.Self}) {
 			if _, ok := s.f.Manifest.Zones[id]; !ok {
-				return because(CodeNotInManifest, "broker %d belongs to the cluster and is not in the manifest; add it to `brokers`", id).of(id)
+				return because(CodeNotInManifest,
+					"broker %d belongs to the cluster and is not in the manifest; add it to `brokers`", id).of(id)
 			}
 		}
 	}
@@ -39,14 +41,24 @@ func (s *round) heardOf(id int32) *Reason {
 	st, ok := s.v.Statuses[id]
 	switch {
 	case !ok:
-		return because(CodeAgentMissing, "nothing was ever heard of the agent of broker %d; install and start kpls-agent there, "+
-			"or take the broker out of the manifest", id).of(id)
+		return because(
+			CodeAgentMissing,
+			"nothing was ever heard of the agent of broker %d; install and start kpls-agent there, "+
+				"or take the broker out of the manifest",
+			id,
+		).of(id)
 	case !s.finished(st) && s.quiet(st) && s.deafFor() >= deaf:
-		return because(CodeLogUnreadable, "the coordination log cannot be used for %s (%s), so nothing is heard of the agent of broker %d",
+		return because(CodeLogUnreadable,
+			"the coordination log cannot be used for %s (%s), so nothing is heard of the agent of broker %d",
 			s.deafFor().Round(time.Second), s.f.Log.Err, id).of(id)
 	case !s.finished(st) && s.quiet(st):
-		return because(CodeAgentSilent, "nothing was heard of the agent of broker %d for %s, and its broker is not done; see there whether "+
-			"kpls-agent runs (`systemctl status kpls-agent`) and can write to Kafka (`kpls-agent check`)", id, s.silence(st).Round(time.Second)).of(id)
+		return because(
+			CodeAgentSilent,
+			"nothing was heard of the agent of broker %d for %s, and its broker is not done; see there whether "+
+				"kpls-agent runs (`systemctl status kpls-agent`) and can write to Kafka (`kpls-agent check`)",
+			id,
+			s.silence(st).Round(time.Second),
+		).of(id)
 	}
 	return nil
 }
@@ -56,17 +68,26 @@ func (s *round) sameManifest(id int32, st Status) *Reason {
 	m := &s.f.Manifest
 	switch {
 	case st.Cluster != m.Cluster && st.Cluster != "":
-		return because(CodeManifestDiffers, "the agent of broker %d serves cluster %q, this one %q; one of the manifests belongs to "+
-			"another cluster", id, st.Cluster, m.Cluster).of(id)
+		return because(
+			CodeManifestDiffers,
+			"the agent of broker %d serves cluster %q, this one %q; one of the manifests belongs to "+
+				"another cluster",
+			id,
+			st.Cluster,
+			m.Cluster,
+		).of(id)
 	case st.Manifest != m.Hash && st.ManifestFault != "":
-		return because(CodeManifestDiffers, "broker %d does not accept its newest manifest (%s); correct it there", id, st.ManifestFault).of(id)
+		return because(CodeManifestDiffers, "broker %d does not accept its newest manifest (%s); correct it there", id,
+			st.ManifestFault).of(id)
 	case st.Manifest == "":
-		return because(CodeManifestDiffers, "broker %d has no manifest yet; copy this one (%s) there", id, Short(m.Hash)).of(id)
+		return because(CodeManifestDiffers, "broker %d has no manifest yet; copy this one (%s) there", id,
+			Short(m.Hash)).of(id)
 	case st.Manifest != m.Hash:
 		return because(CodeManifestDiffers, "broker %d has manifest %s, this broker has %s; put the same file on both",
 			id, Short(st.Manifest), Short(m.Hash)).of(id)
 	case st.Phase == PhaseRefused:
-		return because(CodeRefusedElsewhere, "broker %d cannot be restarted for the manifest: %s", id, st.Reason.Text()).of(id)
+		return because(CodeRefusedElsewhere, "broker %d cannot be restarted for the manifest: %s", id,
+			st.Reason.Text()).of(id)
 	case st.Target == "":
 		return because(CodeManifestDiffers, "broker %d has yet to see what the manifest means for it (it is %s: %s)",
 			id, st.Phase, st.Reason.Text()).of(id)
@@ -146,7 +167,8 @@ func (s *round) turn() *Reason {
 	}
 	st := s.v.Statuses[ahead[0]]
 	why := string(st.Phase)
-	if c := st.Reason.Code; !c.Queueing() && c != CodeManifestDiffers { // these are of a third broker, and this one says the same if they stay
+	if c := st.Reason.Code; !c.Queueing() &&
+		c != CodeManifestDiffers { // these are of a third broker, and this one says the same if they stay
 		why += ": " + st.Reason.Text()
 	}
 	return because(CodeTurn, "broker %d goes first (it is %s)%s", ahead[0], why, s.why(ahead[0])).of(ahead[0])
@@ -216,11 +238,13 @@ func (s *round) queue() *Reason {
 			break
 		}
 		if !s.together(c.Broker) {
-			return because(CodeQueue, "broker %d holds the claim (it is %s)", c.Broker, s.v.Statuses[c.Broker].Phase).of(c.Broker)
+			return because(CodeQueue, "broker %d holds the claim (it is %s)", c.Broker,
+				s.v.Statuses[c.Broker].Phase).of(c.Broker)
 		}
 		if ahead++; ahead >= s.maxUnavailable() {
 			first := s.v.Claims[0].Broker
-			return because(CodeQueue, "broker %d holds the first of %d claims (it is %s), and max_unavailable is %d", first, ahead, s.v.Statuses[first].Phase, s.maxUnavailable()).of(first)
+			return because(CodeQueue, "broker %d holds the first of %d claims (it is %s), and max_unavailable is %d",
+				first, ahead, s.v.Statuses[first].Phase, s.maxUnavailable()).of(first)
 		}
 	}
 	return nil

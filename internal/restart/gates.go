@@ -31,7 +31,8 @@ func (s *round) gateViews([]away) *Reason {
 	}
 	switch {
 	case len(c.Views) < need:
-		return because(CodeGateViews, "%d of the %d brokers needed for a judgement answered%s", len(c.Views), need, detail(c.Err)).counting(need, len(c.Views))
+		return because(CodeGateViews, "%d of the %d brokers needed for a judgement answered%s", len(c.Views), need,
+			detail(c.Err)).counting(need, len(c.Views))
 	case !other:
 		return because(CodeGateViews, "only this broker itself answered")
 	}
@@ -52,10 +53,12 @@ func (s *round) gateBrokers(counted []away) *Reason {
 		return nil // a broker that is down already removes nothing
 	}
 	if len(down) > 0 {
-		return because(CodeGateBrokers, "broker %s is down; nothing is restarted until it is back%s", ids(down), s.why(down[0])).of(down[0])
+		return because(CodeGateBrokers, "broker %s is down; nothing is restarted until it is back%s", ids(down),
+			s.why(down[0])).of(down[0])
 	}
 	if len(counted) > 0 {
-		return because(CodeGateBrokers, "broker %s and counts as down, and max_unavailable is %d", awayText(counted), s.maxUnavailable()).of(counted[0].id)
+		return because(CodeGateBrokers, "broker %s and counts as down, and max_unavailable is %d", awayText(counted),
+			s.maxUnavailable()).of(counted[0].id)
 	}
 	return nil
 }
@@ -97,8 +100,9 @@ func (s *round) inAny(id int32) bool {
 
 // gatePartitions: no partition that this broker keeps in sync may come below
 // its min.insync.replicas, nor below the highest that a broker's file or a dynamic setting
-// asks for (Kafka drops dynamic settings at a start, and tells the controller's number to none), counting every claimed broker and every one that does
-// not answer as away, as every view shows it. A topic that can never pass is gateUnprotected's.
+// asks for (Kafka drops dynamic settings at a start, and tells the controller's
+// number to none). Every claimed broker and every one that does not answer counts
+// as down, in every view. A topic that can never pass is gateUnprotected's.
 func (s *round) gatePartitions(counted []away) *Reason {
 	for _, v := range s.f.Cluster.Views {
 		n, worst := 0, shortage{}
@@ -120,7 +124,8 @@ func (s *round) gatePartitions(counted []away) *Reason {
 		if len(counted) > 0 {
 			also = fmt.Sprintf("; broker %s and counts as down", awayText(counted))
 		}
-		r := because(CodeGatePartitions, "%s would come below min.insync.replicas without this broker: %s%s%s", partitions(n), worst, s.storageOf(worst.Partition), also)
+		r := because(CodeGatePartitions, "%s would come below min.insync.replicas without this broker: %s%s%s",
+			partitions(n), worst, s.storageOf(worst.Partition), also)
 		if len(counted) > 0 {
 			r.of(counted[0].id)
 		}
@@ -141,9 +146,11 @@ func (x shortage) name() string { return x.topic + "-" + strconv.Itoa(int(x.ID))
 
 // String says what is there and what is needed.
 func (x shortage) String() string {
-	text := fmt.Sprintf("%s has %d in-sync replicas (%s) and needs %d without this broker", x.name(), len(x.ISR), ids(x.ISR), x.strict)
+	text := fmt.Sprintf("%s has %d in-sync replicas (%s) and needs %d without this broker", x.name(), len(x.ISR),
+		ids(x.ISR), x.strict)
 	if x.strict > x.need {
-		text += fmt.Sprintf(" (its own setting is %d, and a file or a dynamic setting of a broker says %d)", x.need, x.strict)
+		text += fmt.Sprintf(" (its own setting is %d, and a file or a dynamic setting of a broker says %d)", x.need,
+			x.strict)
 	}
 	return text
 }
@@ -204,7 +211,9 @@ func (s *round) unprotected() []string {
 // be written while any of them is down; the manifest says whether that is accepted.
 func (s *round) gateUnprotected([]away) *Reason {
 	if list := s.unprotected(); s.f.Manifest.RefuseUnprotected && len(list) > 0 {
-		return because(CodeGateUnprotected, "topic %s has no more replicas than min.insync.replicas, so no restart can protect it; give it more, or set rollout.unprotected_topics: proceed", list[0])
+		return because(CodeGateUnprotected,
+			"topic %s has no more replicas than min.insync.replicas, so no restart can protect it; give it more, or set rollout.unprotected_topics: proceed",
+			list[0])
 	}
 	return nil
 }
@@ -218,7 +227,8 @@ func (s *round) gateQuorum(counted []away) *Reason {
 	case q == nil || len(q.Voters) == 0 && !q.ZooKeeper:
 		return because(CodeGateQuorum, "the KRaft quorum cannot be seen: %s", orNot(s.f.Cluster.QuorumErr, "no answer"))
 	case q.Leader < 0 && q.ZooKeeper:
-		return because(CodeGateQuorum, "no controller is active, or the brokers do not agree on one; see that ZooKeeper runs and that they reach it")
+		return because(CodeGateQuorum,
+			"no controller is active, or the brokers do not agree on one; see that ZooKeeper runs and that they reach it")
 	case q.Leader < 0:
 		return because(CodeGateQuorum, "the KRaft quorum has no leader")
 	case q.ZooKeeper:
@@ -242,7 +252,8 @@ func (s *round) gateQuorum(counted []away) *Reason {
 		need = len(q.Voters) - 1 // one or two voters can never keep a majority; all others must be caught up
 	}
 	if remain < need {
-		return because(CodeGateQuorum, "%d caught-up voters would remain and %d are needed%s", remain, need, behindText(behind)).counting(need, remain)
+		return because(CodeGateQuorum, "%d caught-up voters would remain and %d are needed%s", remain, need,
+			behindText(behind)).counting(need, remain)
 	}
 	return nil
 }

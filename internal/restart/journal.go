@@ -59,7 +59,8 @@ type Origin struct {
 
 // Followed is the process that a restart is about.
 type Followed struct {
-	// Invocation is the process that is to go (StageRestart, StageUndo), or the one that has come (StageProve, StageProveUndo).
+	// Invocation is the process that is to go (StageRestart, StageUndo),
+	// or the one that has come (StageProve, StageProveUndo).
 	Invocation string `json:"invocation,omitempty"`
 	// Started is when the stage began: for a while after it a new agent process still lets the probes hold their ports.
 	Started time.Time `json:"started,omitzero"`

@@ -17,7 +17,8 @@ import (
 func (m *Machine) AppendKey(b []byte, f *Facts) []byte {
 	mem := &m.mem
 	p, c, g := &mem.process, &mem.claim, &mem.stage
-	b = appendText(b, string(mem.shown.phase), mem.judged.target, p.invocation, c.key, string(g.stage), g.moving, mem.nonce)
+	b = appendText(b, string(mem.shown.phase), mem.judged.target, p.invocation, c.key, string(g.stage), g.moving,
+		mem.nonce)
 	b = appendFlags(b, g.haltTried, g.kept, g.issued.IsZero(), p.stoppedAt.IsZero(), c.at.IsZero(), p.at.IsZero(),
 		p.mayBeOld, mem.wrote.IsZero())
 	seen, asked := f.Cluster.At, f.Running.At
@@ -56,8 +57,10 @@ func (m *Machine) AppendKey(b []byte, f *Facts) []byte {
 
 // AppendKey appends the key of a journal at an instant.
 func (j *Journal) AppendKey(b []byte, now time.Time) []byte {
-	b = appendText(b, string(j.Stage), j.Target, j.RequestID, j.Edits, j.DropNoted, j.Invocation, j.Failed, j.Passed, j.Request)
-	b = appendFlags(b, j.BeforeUnknown, j.Hidden, j.Unproven, j.Halted, j.Served, j.Planned(now), j.Why != "", j.Prior != nil)
+	b = appendText(b, string(j.Stage), j.Target, j.RequestID, j.Edits, j.DropNoted, j.Invocation, j.Failed, j.Passed,
+		j.Request)
+	b = appendFlags(b, j.BeforeUnknown, j.Hidden, j.Unproven, j.Halted, j.Served, j.Planned(now), j.Why != "",
+		j.Prior != nil)
 	b = appendInts(b, j.Version, min(j.Starts, maxStarts+1), j.Restarts)
 	b = appendMap(appendMap(b, j.Listeners), j.Before)
 	b = append(appendText(append(appendText(b, j.Absent...), '.'), j.Active...), '.')
@@ -69,8 +72,8 @@ func (j *Journal) AppendKey(b []byte, now time.Time) []byte {
 
 // AppendKey appends the key of a status: what others decide by.
 func (s *Status) AppendKey(b []byte) []byte {
-	b = appendText(binary.AppendVarint(b, int64(s.Broker)), s.Cluster, s.Manifest, s.Target, string(s.Phase), string(s.Reason.Code),
-		s.Passed, s.Invocation, s.Zone, s.ManifestFault, s.Storage)
+	b = appendText(binary.AppendVarint(b, int64(s.Broker)), s.Cluster, s.Manifest, s.Target, string(s.Phase),
+		string(s.Reason.Code), s.Passed, s.Invocation, s.Zone, s.ManifestFault, s.Storage)
 	b = appendFlags(b, s.Up, s.Drift)
 	for _, list := range [][]string{s.Serving, s.Open, s.Unprotected} {
 		b = append(appendText(b, list...), '.')

@@ -92,7 +92,8 @@ type processMemory struct {
 	at         time.Time // when this agent process first saw it
 	// stoppedAt is when it was first seen stopped; zero: it is not.
 	stoppedAt time.Time
-	// mayBeOld is true where it was started while this agent process wrote server.properties: it may run the file before.
+	// mayBeOld is true where it was started while this agent process wrote
+	// server.properties: it may run the file before.
 	mayBeOld bool
 }
 
@@ -162,7 +163,12 @@ func (m *Machine) Decide(f *Facts) *Decision {
 // follow begins again what belongs to a process or a stage that is another one now.
 func (m *memory) follow(f *Facts) {
 	if f.Unit.Invocation != m.process.invocation {
-		m.process = processMemory{invocation: f.Unit.Invocation, at: f.Now, stoppedAt: m.process.stoppedAt, mayBeOld: !m.wrote.IsZero()}
+		m.process = processMemory{
+			invocation: f.Unit.Invocation,
+			at:         f.Now,
+			stoppedAt:  m.process.stoppedAt,
+			mayBeOld:   !m.wrote.IsZero(),
+		}
 		m.stage.healthy = time.Time{}
 	}
 	if f.Unit.At.After(m.wrote) {
@@ -266,7 +272,9 @@ func (s *round) do(p Phase, r *Reason, a Action, wake time.Duration) *Decision {
 	if s.m.mem.shown.phase != p {
 		s.m.mem.shown.phase, s.m.mem.shown.since = p, s.f.Now
 		// After a restart of the agent the phase is older than this agent process.
-		if old, ok := s.v.Statuses[s.m.opts.Self]; ok && s.m.mem.process.invocation == old.Invocation && old.Phase == p && old.Since.Before(s.f.Now) {
+		if old, ok := s.v.Statuses[s.m.opts.Self]; ok && s.m.mem.process.invocation == old.Invocation &&
+			old.Phase == p &&
+			old.Since.Before(s.f.Now) {
 			s.m.mem.shown.since = old.Since
 		}
 	}
@@ -308,11 +316,21 @@ func (s *round) observe(p Phase, r *Reason, pace time.Duration) *Decision {
 
 func (s *round) status(p Phase, r Reason) Status {
 	st := Status{
-		Version: RecordVersion, Broker: s.m.opts.Self, Agent: s.m.opts.Agent,
-		Cluster: s.f.Manifest.Cluster, Manifest: s.f.Manifest.Hash, Target: s.judged(p),
-		Phase: p, Since: s.m.mem.shown.since, Reason: r, Drift: s.drift() != "" || s.j.Stage != StageNone && s.j.Stage != StageProve,
-		Up: s.up(), Passed: s.j.Passed, Invocation: s.f.Unit.Invocation,
-		Zone: s.f.Manifest.Zones[s.m.opts.Self], ManifestFault: s.f.Manifest.Fault,
+		Version:       RecordVersion,
+		Broker:        s.m.opts.Self,
+		Agent:         s.m.opts.Agent,
+		Cluster:       s.f.Manifest.Cluster,
+		Manifest:      s.f.Manifest.Hash,
+		Target:        s.judged(p),
+		Phase:         p,
+		Since:         s.m.mem.shown.since,
+		Reason:        r,
+		Drift:         s.drift() != "" || s.j.Stage != StageNone && s.j.Stage != StageProve,
+		Up:            s.up(),
+		Passed:        s.j.Passed,
+		Invocation:    s.f.Unit.Invocation,
+		Zone:          s.f.Manifest.Zones[s.m.opts.Self],
+		ManifestFault: s.f.Manifest.Fault,
 	}
 	for _, name := range sortedKeys(s.f.Probes, make([]string, 0, few)) {
 		p := s.f.Probes[name]

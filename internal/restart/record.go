@@ -355,8 +355,12 @@ func (v *View) unknown(r Record) {
 	err := json.Unmarshal(r.Value, &said)
 	switch {
 	case err == nil && said.Version > RecordVersion:
-		v.foreign(r, fmt.Sprintf("its key is unknown to this agent, its version is %v and this agent reads version %d; upgrade this agent",
-			said.Version, RecordVersion))
+		v.foreign(
+			r,
+			fmt.Sprintf(
+				"its key is unknown to this agent, its version is %v and this agent reads version %d; upgrade this agent",
+				said.Version, RecordVersion),
+		)
 	case err == nil && said.Version == RecordVersion:
 		v.Ignored[r.Key] = fmt.Sprintf("%s is ignored: a later version of kpls-agent has written it", named(r))
 	default:
@@ -373,7 +377,11 @@ func (v *View) decode(r Record, into any, check func() (version int, consistent 
 	version, consistent := check()
 	switch {
 	case version != RecordVersion:
-		v.foreign(r, fmt.Sprintf("its version is %d and this agent reads version %d; upgrade this agent", version, RecordVersion))
+		v.foreign(
+			r,
+			fmt.Sprintf("its version is %d and this agent reads version %d; upgrade this agent", version,
+				RecordVersion),
+		)
 	case !consistent:
 		v.foreign(r, "its key and its value contradict each other")
 	default:

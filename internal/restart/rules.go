@@ -163,8 +163,12 @@ func rulesOf(stage Stage) []rule {
 func (s *round) decide() *Decision {
 	list := rulesOf(s.j.Stage)
 	if list == nil {
-		return s.wait(PhaseUnknown, because(CodeNeedsOperator, "the journal names step %q, which this agent does not know; "+
-			"install the agent version that wrote it", s.j.Stage), 0)
+		return s.wait(
+			PhaseUnknown,
+			because(CodeNeedsOperator, "the journal names step %q, which this agent does not know; "+
+				"install the agent version that wrote it", s.j.Stage),
+			0,
+		)
 	}
 	return s.apply(list)
 }

@@ -47,7 +47,8 @@ func (s *round) gatesClaimed() *Decision {
 		return nil
 	}
 	if _, place, _ := s.v.Claim(s.m.opts.Self); place > 0 || len(s.undoing()) > 0 {
-		return s.drop(PhaseWaiting, b, paceRest) // the first, or one on its way back, must not wait for one that waits for it
+		return s.drop(PhaseWaiting, b,
+			paceRest) // the first, or one on its way back, must not wait for one that waits for it
 	}
 	return s.observe(PhaseClaimed, b, paceBlocked)
 }
@@ -156,7 +157,9 @@ func (s *round) closeFirst(r *Reason) *Decision {
 		}
 	}
 	if e, failed := s.f.Failed[ActAppend]; failed && len(records) > 0 {
-		r = because(CodeLogUnreadable, "the probes of %s close before it is removed, and that cannot be written to the coordination log: %s", s.f.Manifest.Absent[0], e.Err)
+		r = because(CodeLogUnreadable,
+			"the probes of %s close before it is removed, and that cannot be written to the coordination log: %s",
+			s.f.Manifest.Absent[0], e.Err)
 	}
 	if len(records) == 0 || s.tooSoon(ActAppend) {
 		return s.wait(PhaseWaiting, r, paceBlocked)
@@ -171,10 +174,13 @@ func (s *round) takeover() *Decision {
 	for _, c := range s.v.Claims {
 		st, ok := s.v.Statuses[c.Broker]
 		long := max(s.m.opts.Takeover, s.silent())
-		if c.Broker == s.m.opts.Self || !ok || !s.finished(st) || s.silence(st) < long || s.f.Now.Sub(s.m.mem.log.heard[c.Broker].at) < long || !s.recent(s.f.Log.At, s.silent()) {
+		if c.Broker == s.m.opts.Self || !ok || !s.finished(st) || s.silence(st) < long ||
+			s.f.Now.Sub(s.m.mem.log.heard[c.Broker].at) < long ||
+			!s.recent(s.f.Log.At, s.silent()) {
 			continue
 		}
-		r := because(CodeQueue, "the agent of broker %d has been silent for %s; removing its claim", c.Broker, s.silence(st).Round(time.Second)).of(c.Broker)
+		r := because(CodeQueue, "the agent of broker %d has been silent for %s; removing its claim", c.Broker,
+			s.silence(st).Round(time.Second)).of(c.Broker)
 		if !s.recent(s.f.Cluster.At, fresh) {
 			return s.observe(PhaseWaiting, r, 0)
 		}
@@ -182,7 +188,8 @@ func (s *round) takeover() *Decision {
 			continue
 		}
 		by := "broker " + strconv.Itoa(int(s.m.opts.Self))
-		return s.do(PhaseWaiting, r, Action{Kind: ActAppend, Records: []Record{NewTakeover(by, c, r.Text(), s.f.Now), NewRelease(c.Key)}}, 0)
+		return s.do(PhaseWaiting, r,
+			Action{Kind: ActAppend, Records: []Record{NewTakeover(by, c, r.Text(), s.f.Now), NewRelease(c.Key)}}, 0)
 	}
 	return nil
 }

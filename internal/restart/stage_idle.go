@@ -45,7 +45,8 @@ func (s *round) writeFileOnly() *Decision {
 	if s.tooSoon(ActApply) {
 		return s.drop(PhaseIdle, s.failed(ActApply), paceRest)
 	}
-	return s.do(PhaseIdle, because(CodeApplying, "the process is right and server.properties is not: writing it"), Action{Kind: ActApply}, 0)
+	return s.do(PhaseIdle, because(CodeApplying, "the process is right and server.properties is not: writing it"),
+		Action{Kind: ActApply}, 0)
 }
 
 func (s *round) noteProved() *Decision {
@@ -101,7 +102,8 @@ func (s *round) activate() *Decision {
 		if s.v.Active[name] || !s.f.Probes[name].Serving {
 			continue
 		}
-		if !slices.ContainsFunc(others, func(id int32) bool { return !slices.Contains(s.v.Statuses[id].Serving, name) }) {
+		if !slices.ContainsFunc(others,
+			func(id int32) bool { return !slices.Contains(s.v.Statuses[id].Serving, name) }) {
 			records = append(records, NewActive(name))
 		}
 	}

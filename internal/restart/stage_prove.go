@@ -53,7 +53,8 @@ func (s *round) proveOld() *Decision {
 	if !p.differs || !s.m.mem.process.mayBeOld {
 		return nil
 	}
-	return s.giveUp(PhaseWaiting, because(CodeClaiming, "the broker was started while server.properties was written, and runs the one before"))
+	return s.giveUp(PhaseWaiting,
+		because(CodeClaiming, "the broker was started while server.properties was written, and runs the one before"))
 }
 
 func (s *round) proveFailed() *Decision {
@@ -219,7 +220,8 @@ func (s *round) examine(want map[string]string, absent []string) proof {
 	case s.keepsEnding():
 		return fail("the process keeps ending and being started again (%s)", orNot(u.Detail, "no detail"))
 	case u.State == UnitStopped:
-		return hold(PhaseStopped, ActNone, because(CodeStopped, "somebody stopped the broker in the middle of its restart; start it"))
+		return hold(PhaseStopped, ActNone,
+			because(CodeStopped, "somebody stopped the broker in the middle of its restart; start it"))
 	case u.State == UnitUnknown:
 		return hold(PhaseStarting, ActNone, because(CodeUnitUnknown, "the broker's unit cannot be seen: %s", u.Detail))
 	}
@@ -298,10 +300,13 @@ func (s *round) rejoined(p proof) proof {
 		s.m.mem.stage.moving, s.m.mem.stage.movedAt = now, f.Now
 	}
 	if stuck := f.Now.Sub(s.m.mem.stage.movedAt); s.m.opts.ProgressTimeout > 0 && stuck > s.m.opts.ProgressTimeout {
-		p.waiting = because(CodeStalled, "%s not in sync on this broker, and none came in sync for %s (%s); see its server.log and disks", partitions(n), stuck.Round(time.Second), s.example(s.m.opts.Self)).counting(0, n)
+		p.waiting = because(CodeStalled,
+			"%s not in sync on this broker, and none came in sync for %s (%s); see its server.log and disks",
+			partitions(n), stuck.Round(time.Second), s.example(s.m.opts.Self)).counting(0, n)
 		return p
 	}
-	p.waiting = because(CodeCatchingUp, "%s not in sync on this broker yet (%s)", partitions(n), s.example(s.m.opts.Self)).counting(0, n)
+	p.waiting = because(CodeCatchingUp, "%s not in sync on this broker yet (%s)", partitions(n),
+		s.example(s.m.opts.Self)).counting(0, n)
 	return p
 }
 
@@ -343,7 +348,8 @@ func (s *round) balancer() *Reason {
 			continue
 		}
 		if p.Balancer && p.Gap && p.Open && p.Answered < s.f.Manifest.HealthyThreshold {
-			return because(CodeBalancer, "the load balancer has seen %s up %d times of %d since it was closed", name, p.Answered, s.f.Manifest.HealthyThreshold).
+			return because(CodeBalancer, "the load balancer has seen %s up %d times of %d since it was closed", name,
+				p.Answered, s.f.Manifest.HealthyThreshold).
 				counting(s.f.Manifest.HealthyThreshold, p.Answered)
 		}
 	}

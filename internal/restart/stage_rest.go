@@ -29,12 +29,17 @@ func (s *round) proveHandStart() *Decision {
 			j.Unproven, j.Hidden = false, false
 		})
 	}
-	return s.saveStage(StageProve, PhaseStarting, because(CodeStarting, "the broker was started on the new server.properties"), func(j *Journal) {
-		s.follow(j, f.Unit.Restarts)
-		if p := j.Prior; notWritten {
-			j.Intent, j.Prior = *p, nil
-		}
-	})
+	return s.saveStage(
+		StageProve,
+		PhaseStarting,
+		because(CodeStarting, "the broker was started on the new server.properties"),
+		func(j *Journal) {
+			s.follow(j, f.Unit.Restarts)
+			if p := j.Prior; notWritten {
+				j.Intent, j.Prior = *p, nil
+			}
+		},
+	)
 }
 
 // follow begins a proof of the process that runs now. restarts is the service manager's count that is no failure
@@ -84,7 +89,8 @@ func (s *round) noteHalt() *Decision {
 		h := s.newHalt(s.j.Failed)
 		p, r := PhaseFailed, because(CodeHalted, "telling everyone that the manifest failed here: %s", s.j.Why)
 		if e, failed := s.f.Failed[ActAppend]; failed {
-			p, r = s.phaseNow(), because(CodeLogUnreadable, "the manifest failed here (%s), and the halt cannot be written: %s", s.j.Why, e.Err)
+			p, r = s.phaseNow(), because(CodeLogUnreadable,
+				"the manifest failed here (%s), and the halt cannot be written: %s", s.j.Why, e.Err)
 		}
 		return s.do(p, r, Action{Kind: ActAppend, Records: []Record{NewHalt(h)}}, 0)
 	}
@@ -95,7 +101,8 @@ func (s *round) noManifest() *Decision {
 	if s.f.Manifest.Hash != "" || s.f.Unit.State == UnitUnknown {
 		return nil
 	}
-	return s.drop(PhaseUnmanaged, because(CodeNoManifest, "there is no manifest yet%s", detail(s.f.Manifest.Fault)), paceRest)
+	return s.drop(PhaseUnmanaged, because(CodeNoManifest, "there is no manifest yet%s", detail(s.f.Manifest.Fault)),
+		paceRest)
 }
 
 func (s *round) whenStopped() *Decision {
@@ -120,7 +127,8 @@ func (s *round) noteServed() *Decision {
 	if s.f.Unit.State == UnitFailed || s.j.Served {
 		return nil
 	}
-	return s.save(s.phaseNow(), because(CodeInSync, "the broker was seen running"), func(j *Journal) { j.Served = true })
+	return s.save(s.phaseNow(), because(CodeInSync, "the broker was seen running"),
+		func(j *Journal) { j.Served = true })
 }
 
 // askForTarget: what the process runs may have got a dynamic value since it was last asked.
@@ -158,14 +166,16 @@ func (s *round) failedRight() *Decision {
 // haltDropped halts the roll-out, once for each process, where Kafka has dropped dynamic settings
 // at its start: the next broker would lose them too. No file is bad, so nothing is rolled back.
 func (s *round) haltDropped(p Phase) *Decision {
-	if len(s.f.Running.Dropped) == 0 || s.j.DropNoted == s.f.Unit.Invocation || s.f.Log.At.IsZero() || s.f.Running.At.Before(s.m.mem.process.at) {
+	if len(s.f.Running.Dropped) == 0 || s.j.DropNoted == s.f.Unit.Invocation || s.f.Log.At.IsZero() ||
+		s.f.Running.At.Before(s.m.mem.process.at) {
 		return nil
 	}
 	r := s.vetoDropped()
 	if r == nil {
 		return nil
 	}
-	if s.j.Stage == StageNone && !s.recent(s.f.Running.At, paceWaiting) { // a proof has asked this process, and would begin again
+	if s.j.Stage == StageNone &&
+		!s.recent(s.f.Running.At, paceWaiting) { // a proof has asked this process, and would begin again
 		return s.do(p, r, Action{Kind: ActRunning}, 0) // they may have been set again
 	}
 	if _, ok := s.v.Halts[s.f.Manifest.Hash]; ok {
@@ -175,7 +185,11 @@ func (s *round) haltDropped(p Phase) *Decision {
 		return nil
 	}
 	h := Halt{
-		Broker: s.m.opts.Self, Manifest: s.f.Manifest.Hash, At: s.f.Now, Cause: CauseSettings, Why: droppedText(s.f.Running.Dropped),
+		Broker:   s.m.opts.Self,
+		Manifest: s.f.Manifest.Hash,
+		At:       s.f.Now,
+		Cause:    CauseSettings,
+		Why:      droppedText(s.f.Running.Dropped),
 	}
 	return s.do(p, r, Action{Kind: ActAppend, Records: []Record{NewHalt(h)}}, 0)
 }

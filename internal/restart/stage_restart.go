@@ -22,7 +22,8 @@ func (s *round) wasRestarted() *Decision {
 	if !another && (!s.ended() || s.m.mem.stage.issued.IsZero()) {
 		return nil
 	}
-	return s.saveStage(StageProve, PhaseStarting, because(CodeStarting, "the process was restarted"), func(j *Journal) { s.follow(j, 0) })
+	return s.saveStage(StageProve, PhaseStarting, because(CodeStarting, "the process was restarted"),
+		func(j *Journal) { s.follow(j, 0) })
 }
 
 func (s *round) restartUnderWay() *Decision {
@@ -106,7 +107,8 @@ func (s *round) lastAsk() *Decision {
 	case !s.recent(s.f.Running.At, paceWaiting):
 		return s.do(s.lastPhase(), onceMore(), Action{Kind: ActRunning}, 0)
 	case s.f.Running.Err != "":
-		return s.giveUp(PhaseClaimed, because(CodeNoAnswer, "the broker does not tell its configuration: %s", s.f.Running.Err))
+		return s.giveUp(PhaseClaimed,
+			because(CodeNoAnswer, "the broker does not tell its configuration: %s", s.f.Running.Err))
 	}
 	return nil
 }
@@ -117,7 +119,8 @@ func (s *round) lastAppend() *Decision {
 		return nil
 	}
 	if s.tooSoon(ActAppend) {
-		return s.giveUp(PhaseClaimed, because(CodeLogUnreadable, "the coordination log cannot be written: %v", s.f.Failed[ActAppend].Err))
+		return s.giveUp(PhaseClaimed,
+			because(CodeLogUnreadable, "the coordination log cannot be written: %v", s.f.Failed[ActAppend].Err))
 	}
 	d := s.do(s.lastPhase(), onceMore(), Action{Kind: ActAppend}, 0)
 	d.Do.Records = []Record{NewStatus(d.Status)}
@@ -155,7 +158,8 @@ func (s *round) drain() *Decision {
 	if !s.up() || len(s.f.Manifest.Close) == 0 || left <= 0 || !s.watched() {
 		return nil
 	}
-	r := because(CodeDraining, "the probes of %v are closed; the load balancer moves its clients away", s.f.Manifest.Close).
+	r := because(CodeDraining, "the probes of %v are closed; the load balancer moves its clients away",
+		s.f.Manifest.Close).
 		lasting(s.f.Now.Add(left))
 	return s.wait(s.lastPhase(), r, left)
 }
@@ -164,9 +168,14 @@ func (s *round) noteRestart() *Decision {
 	if s.j.Stage != StageApply {
 		return nil
 	}
-	return s.saveStage(StageRestart, PhaseRestarting, because(CodeRestarting, "restarting the broker"), func(j *Journal) {
-		j.Invocation = s.f.Unit.Invocation
-	})
+	return s.saveStage(
+		StageRestart,
+		PhaseRestarting,
+		because(CodeRestarting, "restarting the broker"),
+		func(j *Journal) {
+			j.Invocation = s.f.Unit.Invocation
+		},
+	)
 }
 
 func (s *round) restartNow() *Decision {
@@ -187,7 +196,8 @@ func earlier(a, b time.Time) time.Time {
 // sameAgain is true if the restart changes nothing and the last good copy is of
 // an earlier change: the file as it is must become the last good one.
 func (s *round) sameAgain() bool {
-	return s.j.Stage == StageApply && !s.m.mem.stage.kept && !s.f.LastGood && maps.Equal(s.j.Before, s.j.Listeners) && s.up()
+	return s.j.Stage == StageApply && !s.m.mem.stage.kept && !s.f.LastGood && maps.Equal(s.j.Before, s.j.Listeners) &&
+		s.up()
 }
 
 // ended is true if the process is gone for good as far as the service manager is concerned.
@@ -226,7 +236,13 @@ func (s *round) restart(p Phase, r *Reason, notAfter time.Time) *Decision {
 		}
 	}
 	if !s.m.mem.stage.issued.IsZero() {
-		return s.wait(p, because(CodeNoEffect, "the unit was restarted and its process is still %q; if `commands` are used, the status command must print another line for each process", s.f.Unit.Invocation), paceBlocked)
+		return s.wait(
+			p,
+			because(CodeNoEffect,
+				"the unit was restarted and its process is still %q; if `commands` are used, the status command must print another line for each process",
+				s.f.Unit.Invocation),
+			paceBlocked,
+		)
 	}
 	s.m.mem.stage.issued = s.f.Now
 	s.m.mem.wrote = time.Time{} // what this restart starts reads the file that was written before it

@@ -10,7 +10,8 @@ func (s *round) stoppedReason() *Reason {
 	if s.f.Unit.Queued { // at boot it may wait for this agent: the file is made right all the same
 		return because(CodeStopped, "the service manager is about to start the broker (%s)", s.f.Unit.Detail)
 	}
-	return because(CodeStopped, "the broker is stopped (%s); server.properties is as the manifest says, start it when you are done",
+	return because(CodeStopped,
+		"the broker is stopped (%s); server.properties is as the manifest says, start it when you are done",
 		orNot(s.f.Unit.Detail, "by somebody, or never started"))
 }
 
@@ -44,7 +45,8 @@ func (s *round) stoppedVetoed() *Decision {
 	if b == nil {
 		return nil
 	}
-	return s.drop(PhaseStopped, because(CodeStopped, "the broker is stopped, and its file is left as it is: %s", b.Text()), paceRest)
+	return s.drop(PhaseStopped,
+		because(CodeStopped, "the broker is stopped, and its file is left as it is: %s", b.Text()), paceRest)
 }
 
 func (s *round) stoppedWrite() *Decision {

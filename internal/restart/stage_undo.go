@@ -10,7 +10,8 @@ func (s *round) noteHalted() *Decision {
 	if !s.halted() || s.j.Halted {
 		return nil
 	}
-	return s.save(s.phaseNow(), s.rollingBack("writing down that the halt is in the log"), func(j *Journal) { j.Halted = true })
+	return s.save(s.phaseNow(), s.rollingBack("writing down that the halt is in the log"),
+		func(j *Journal) { j.Halted = true })
 }
 
 func (s *round) rollingBack(doing string) *Reason {
@@ -38,12 +39,19 @@ func (s *round) haltText(h Halt) string {
 		return fmt.Sprintf("broker %d did not come back from a restart that changed nothing in server.properties: %s; "+
 			"correct the cause on that broker, then %s", h.Broker, h.Why, again)
 	case CauseEdits:
-		return fmt.Sprintf("broker %d failed with edits of server.properties that are not the manifest's%s: %s; correct them there, then %s", h.Broker, back, h.Why, again)
+		return fmt.Sprintf(
+			"broker %d failed with edits of server.properties that are not the manifest's%s: %s; correct them there, then %s",
+			h.Broker, back, h.Why, again)
 	case CauseSettings:
-		return fmt.Sprintf("broker %d serves, and Kafka dropped dynamic settings at its start: %s; set them again there, see on every broker that "+
-			"`kpls-agent plan` finds none that would be dropped, then `kpls-agent resume`", h.Broker, h.Why)
+		return fmt.Sprintf(
+			"broker %d serves, and Kafka dropped dynamic settings at its start: %s; set them again there, see on every broker that "+
+				"`kpls-agent plan` finds none that would be dropped, then `kpls-agent resume`",
+			h.Broker,
+			h.Why,
+		)
 	default:
-		return fmt.Sprintf("broker %d failed with this manifest%s: %s; correct the manifest, or %s", h.Broker, back, h.Why, again)
+		return fmt.Sprintf("broker %d failed with this manifest%s: %s; correct the manifest, or %s", h.Broker, back,
+			h.Why, again)
 	}
 }
 
@@ -93,7 +101,8 @@ func (s *round) undoNeedless() *Decision {
 }
 
 func (s *round) noteUndo() *Decision {
-	return s.saveStage(StageUndo, PhaseRollback, s.undoReason(), func(j *Journal) { j.Invocation = s.f.Unit.Invocation })
+	return s.saveStage(StageUndo, PhaseRollback, s.undoReason(),
+		func(j *Journal) { j.Invocation = s.f.Unit.Invocation })
 }
 
 func (s *round) undoReason() *Reason {
@@ -112,8 +121,11 @@ func (s *round) editsText() string {
 // nothing that it does not show was to change, and no dynamic configuration covers its file.
 func (s *round) runsBefore() bool {
 	r := s.f.Running
-	return !s.j.Hidden && !s.j.BeforeUnknown && !s.j.unchanged() && s.j.Edits == "" && r.Err == "" && r.Listeners != nil && len(r.Dynamic) == 0 &&
-		!r.At.Before(s.m.mem.process.at) && differs(r.Listeners, s.j.Before, s.gone()) == ""
+	return !s.j.Hidden && !s.j.BeforeUnknown && !s.j.unchanged() && s.j.Edits == "" && r.Err == "" &&
+		r.Listeners != nil &&
+		len(r.Dynamic) == 0 &&
+		!r.At.Before(s.m.mem.process.at) &&
+		differs(r.Listeners, s.j.Before, s.gone()) == ""
 }
 
 // undone: the service manager may have started the process on the last good file itself.
@@ -122,7 +134,8 @@ func (s *round) undone() *Decision {
 	if !another && (!s.ended() || s.m.mem.stage.issued.IsZero() || s.f.Failed[ActRestart].Count > 0) {
 		return nil
 	}
-	return s.saveStage(StageProveUndo, PhaseRollback, s.undoReason(), func(j *Journal) { s.follow(j, s.f.Unit.Restarts) })
+	return s.saveStage(StageProveUndo, PhaseRollback, s.undoReason(),
+		func(j *Journal) { s.follow(j, s.f.Unit.Restarts) })
 }
 
 func (s *round) undoQueued() *Decision {
@@ -167,7 +180,8 @@ func (s *round) needed() *Reason {
 		return because(CodeGateViews, "the cluster cannot be seen: %s", orNot(s.f.Cluster.Err, "no broker answers"))
 	}
 	if !s.inAny(s.m.opts.Self) {
-		if q := s.f.Cluster.Quorum; q != nil && q.Leader >= 0 && slices.ContainsFunc(q.Voters, func(v Voter) bool { return v.ID == s.m.opts.Self && v.caughtUp() }) {
+		if q := s.f.Cluster.Quorum; q != nil && q.Leader >= 0 &&
+			slices.ContainsFunc(q.Voters, func(v Voter) bool { return v.ID == s.m.opts.Self && v.caughtUp() }) {
 			return s.gateQuorum(s.down(nil))
 		}
 		return nil
@@ -217,7 +231,8 @@ func (s *round) undoFailed() *Decision {
 	if p.failure == "" {
 		return nil
 	}
-	r := because(CodeNeedsOperator, "%s; the last good server.properties was restored and does not start either: %s", s.j.Why, p.failure)
+	r := because(CodeNeedsOperator, "%s; the last good server.properties was restored and does not start either: %s",
+		s.j.Why, p.failure)
 	return s.saveStage(StageNeedsOperator, PhaseFailed, r, func(*Journal) {})
 }
 
@@ -254,8 +269,15 @@ func (s *round) operatorReason() *Reason {
 	if s.j.Halted && !s.halted() && !s.f.Log.At.IsZero() {
 		resumed = "; `kpls-agent resume` was heard: the restart is tried again once it serves"
 	}
-	return because(CodeNeedsOperator, "%s; server.properties is as it was before, and the broker does not serve with that either (%s)%s: "+
-		"see its log, repair it and start it%s", s.j.Why, orNot(s.f.Unit.Detail, string(s.f.Unit.State)), s.editsText(), resumed)
+	return because(
+		CodeNeedsOperator,
+		"%s; server.properties is as it was before, and the broker does not serve with that either (%s)%s: "+
+			"see its log, repair it and start it%s",
+		s.j.Why,
+		orNot(s.f.Unit.Detail, string(s.f.Unit.State)),
+		s.editsText(),
+		resumed,
+	)
 }
 
 func (s *round) operatorHalt() *Decision {

@@ -102,7 +102,11 @@ var gates = []gate{
 func gateVetoes() []veto {
 	out := make([]veto, len(gates))
 	for i, g := range gates {
-		out[i] = veto{name: g.name, when: lastLook | planning, check: func(s *round) *Reason { return g.check(s, s.down(nil)) }}
+		out[i] = veto{
+			name:  g.name,
+			when:  lastLook | planning,
+			check: func(s *round) *Reason { return g.check(s, s.down(nil)) },
+		}
 	}
 	return out
 }
@@ -163,14 +167,19 @@ func (s *round) vetoStopped() *Reason {
 	if s.f.Running.Err == "" && !s.f.Running.At.IsZero() {
 		return s.outside()
 	}
-	return because(CodeStopped, "the broker is stopped (%s); start it when you are done", orNot(s.f.Unit.Detail, "by somebody, or never started"))
+	return because(CodeStopped, "the broker is stopped (%s); start it when you are done",
+		orNot(s.f.Unit.Detail, "by somebody, or never started"))
 }
 
 // outside: the unit is stopped and its broker answers.
 func (s *round) outside() *Reason {
-	return because(CodeOutsideUnit, "broker %d answers and its unit is stopped (%s): it was started outside of the unit, "+
-		"so that the agent cannot restart it; stop it (kafka-server-stop.sh) and start the unit",
-		s.m.opts.Self, orNot(s.f.Unit.Detail, "no detail"))
+	return because(
+		CodeOutsideUnit,
+		"broker %d answers and its unit is stopped (%s): it was started outside of the unit, "+
+			"so that the agent cannot restart it; stop it (kafka-server-stop.sh) and start the unit",
+		s.m.opts.Self,
+		orNot(s.f.Unit.Detail, "no detail"),
+	)
 }
 
 func (s *round) vetoRefused() *Reason { return s.f.Manifest.Refusal }
@@ -188,8 +197,14 @@ func (s *round) vetoDynamic() *Reason {
 		return nil
 	}
 	name := s.f.Running.Dynamic[0]
-	return because(CodeDynamicConfig, "a dynamic configuration overrides %s on this broker, so server.properties decides nothing; "+
-		"delete it with kafka-configs --alter --entity-type brokers --entity-name %d --delete-config %s", name, s.m.opts.Self, name)
+	return because(
+		CodeDynamicConfig,
+		"a dynamic configuration overrides %s on this broker, so server.properties decides nothing; "+
+			"delete it with kafka-configs --alter --entity-type brokers --entity-name %d --delete-config %s",
+		name,
+		s.m.opts.Self,
+		name,
+	)
 }
 
 func (s *round) vetoHazard() *Reason {
@@ -203,7 +218,8 @@ func (s *round) vetoDenied() *Reason {
 	if s.f.Right.Denied == "" {
 		return nil
 	}
-	return because(CodeRestartDenied, "the service manager would refuse the restart, so nothing is begun: %s", s.f.Right.Denied)
+	return because(CodeRestartDenied, "the service manager would refuse the restart, so nothing is begun: %s",
+		s.f.Right.Denied)
 }
 
 // vetoDropped: Kafka has refused the dynamic settings of a level at the start of this process.
@@ -211,9 +227,13 @@ func (s *round) vetoDropped() *Reason {
 	if len(s.f.Running.Dropped) == 0 || !s.up() {
 		return nil
 	}
-	return because(CodeSettingsDropped, "Kafka dropped dynamic settings when broker %d started: %s; see `Dynamic thread count update validation failed` "+
-		"in its server.log, put the thread count into server.properties or delete its dynamic value, then set the others again with kafka-configs",
-		s.m.opts.Self, droppedText(s.f.Running.Dropped))
+	return because(
+		CodeSettingsDropped,
+		"Kafka dropped dynamic settings when broker %d started: %s; see `Dynamic thread count update validation failed` "+
+			"in its server.log, put the thread count into server.properties or delete its dynamic value, then set the others again with kafka-configs",
+		s.m.opts.Self,
+		droppedText(s.f.Running.Dropped),
+	)
 }
 
 func droppedText(list []Dropped) string {
@@ -232,9 +252,17 @@ func (s *round) vetoDrops() *Reason {
 		return nil
 	}
 	d := s.f.Manifest.Drops[0]
-	return because(CodeSettingsWouldDrop, "a restart of broker %d would drop every dynamic setting of level %s: %s is %s dynamically and %s in server.properties, "+
-		"and at its start Kafka takes at most twice and at least half of that; put `%s` into server.properties",
-		s.m.opts.Self, d.Level, d.Name, d.Dynamic, d.File, d.Fix)
+	return because(
+		CodeSettingsWouldDrop,
+		"a restart of broker %d would drop every dynamic setting of level %s: %s is %s dynamically and %s in server.properties, "+
+			"and at its start Kafka takes at most twice and at least half of that; put `%s` into server.properties",
+		s.m.opts.Self,
+		d.Level,
+		d.Name,
+		d.Dynamic,
+		d.File,
+		d.Fix,
+	)
 }
 
 // vetoPending: edits of others that the process was not started with.
@@ -260,10 +288,17 @@ func (s *round) vetoPending() *Reason {
 	}
 	e := list[0]
 	if e.Invalid != "" {
-		return because(CodePendingEdits, "server.properties has an edit that Kafka would refuse at its start: %s: %s; correct that line%s", editText(e), e.Invalid, andMore(list))
+		return because(CodePendingEdits,
+			"server.properties has an edit that Kafka would refuse at its start: %s: %s; correct that line%s",
+			editText(e), e.Invalid, andMore(list))
 	}
-	return because(CodePendingEdits, "a restart would bring an edit of server.properties that the process was not started with: %s; "+
-		"restart the broker by hand, take the edit back, or set rollout.pending_edits: refuse_invalid%s", editText(e), andMore(list))
+	return because(
+		CodePendingEdits,
+		"a restart would bring an edit of server.properties that the process was not started with: %s; "+
+			"restart the broker by hand, take the edit back, or set rollout.pending_edits: refuse_invalid%s",
+		editText(e),
+		andMore(list),
+	)
 }
 
 func editText(e PendingEdit) string {
@@ -298,7 +333,8 @@ func (s *round) vetoStorage() *Reason {
 		return nil
 	}
 	if s.f.Running.LogDirsErr != "" {
-		return because(CodeGateStorage, "the broker does not tell the state of its log directories: %s", s.f.Running.LogDirsErr)
+		return because(CodeGateStorage, "the broker does not tell the state of its log directories: %s",
+			s.f.Running.LogDirsErr)
 	}
 	if f := s.storage(); f != "" {
 		return because(CodeGateStorage, "%s; repair it, and restart the broker by hand if the directory is offline", f)
@@ -319,7 +355,8 @@ func (s *round) vetoLogAway() *Reason {
 	if !s.up() || s.j.Failed == s.f.Manifest.Hash && s.j.Failed != "" || s.deafFor() < deaf {
 		return nil
 	}
-	return because(CodeLogUnreadable, "the coordination log cannot be used for %s: %s", s.deafFor().Round(time.Second), s.f.Log.Err)
+	return because(CodeLogUnreadable, "the coordination log cannot be used for %s: %s", s.deafFor().Round(time.Second),
+		s.f.Log.Err)
 }
 
 // deafFor is how long the log has not been reached; 0 if it is.
@@ -340,7 +377,8 @@ func (s *round) vetoLog() *Reason {
 	}
 	if len(s.v.Foreign) > 0 {
 		first := slices.Min(slices.Collect(maps.Keys(s.v.Foreign)))
-		return because(CodeLogForeign, "the coordination log has what this agent must not ignore: %s", s.v.Foreign[first])
+		return because(CodeLogForeign, "the coordination log has what this agent must not ignore: %s",
+			s.v.Foreign[first])
 	}
 	return nil
 }

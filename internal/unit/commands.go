@@ -132,7 +132,9 @@ func (c *Commands) ask(ctx context.Context) restart.UnitFacts {
 	case ctx.Err() != nil:
 		f.Detail = fmt.Sprintf("%s did not answer within %s", c.o.Status[0], c.o.StatusTimeout)
 	case err == nil && line == "":
-		f.Detail = fmt.Sprintf("%s says that the process runs and does not name it; it must print one line that is another one for each process", c.o.Status[0])
+		f.Detail = fmt.Sprintf(
+			"%s says that the process runs and does not name it; it must print one line that is another one for each process",
+			c.o.Status[0])
 	case err == nil:
 		f.State, f.Invocation, f.Detail = restart.UnitRunning, line, line
 	case errors.As(err, &exit) && exit.ExitCode() == notRunning:

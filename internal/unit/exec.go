@@ -20,7 +20,9 @@ type Exec struct {
 }
 
 // execSettings are a service's command lines in the order in which they are run.
-var execSettings = []string{"ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost", "ExecReload", "ExecStop", "ExecStopPost"}
+var execSettings = []string{
+	"ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost", "ExecReload", "ExecStop", "ExecStopPost",
+}
 
 func execs(p map[string]any) []Exec {
 	var out []Exec
@@ -127,7 +129,8 @@ func (e unitEnvironment) inside(arg string) word {
 			rest = after
 			continue
 		}
-		if name, after, ok := strings.Cut(strings.TrimPrefix(rest, "{"), "}"); ok && strings.HasPrefix(rest, "{") && isName(name) {
+		if name, after, ok := strings.Cut(strings.TrimPrefix(rest, "{"), "}"); ok && strings.HasPrefix(rest, "{") &&
+			isName(name) {
 			value, known := e.lookUp(name)
 			if !known {
 				w.known = false

@@ -173,19 +173,26 @@ func (p Picture) judgeCommand(b Broker) []Verdict {
 			key, value = strings.TrimSpace(key), strings.TrimSpace(value)
 			switch {
 			case b.Managed != nil && b.Managed(key):
-				say(Fault, "--override %s beats server.properties, so the manifest has no effect; remove it from %s (%s), and put what is not the manifest's into server.properties", key, s.where, p.edit())
+				say(Fault,
+					"--override %s beats server.properties, so the manifest has no effect; remove it from %s (%s), and put what is not the manifest's into server.properties",
+					key, s.where, p.edit())
 			case (key == "node.id" || key == "broker.id") && value != b.ID && b.ID != "":
-				say(Fault, "%s says that this broker is %s, and --override %s=%s makes it another one; put %s=%s into %s and remove the override from %s (%s)",
+				say(Fault,
+					"%s says that this broker is %s, and --override %s=%s makes it another one; put %s=%s into %s and remove the override from %s (%s)",
 					b.Properties, b.ID, key, value, key, value, b.Properties, s.where, p.edit())
 			}
 		}
 		// Its own view of the files: names lead elsewhere.
-		mounted := p.RootDirectory != "" || slices.ContainsFunc(p.Bound, func(m string) bool { return below(s.file, m) })
+		mounted := p.RootDirectory != "" ||
+			slices.ContainsFunc(p.Bound, func(m string) bool { return below(s.file, m) })
 		switch {
 		case s.file == "" || !s.seen || mounted && !sameFile(s.file, b.Properties):
-			say(Warning, "with which file the broker is started cannot be seen (%s%s); settings: %s", or(s.file, "no name"), p.environment().why(), b.Properties)
+			say(Warning, "with which file the broker is started cannot be seen (%s%s); settings: %s",
+				or(s.file, "no name"), p.environment().why(), b.Properties)
 		case !sameFile(s.file, b.Properties):
-			say(Fault, "the broker is started with %s, and the settings name %s; correct `server_properties` in the settings, or %s (%s)", s.file, b.Properties, s.where, p.edit())
+			say(Fault,
+				"the broker is started with %s, and the settings name %s; correct `server_properties` in the settings, or %s (%s)",
+				s.file, b.Properties, s.where, p.edit())
 		}
 	}
 	if len(started) == 0 {

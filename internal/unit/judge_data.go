@@ -15,18 +15,35 @@ func (u Setup) passing() []passing {
 	var out []passing
 	if u.PrivateTmp {
 		for _, dir := range []string{"/tmp", "/var/tmp"} {
-			out = append(out, passing{dir, "PrivateTmp=yes gives the unit a " + dir + " of its own, which systemd removes at each stop", "PrivateTmp="})
+			out = append(
+				out,
+				passing{
+					dir, "PrivateTmp=yes gives the unit a " + dir + " of its own, which systemd removes at each stop",
+					"PrivateTmp=",
+				},
+			)
 		}
 	}
 	if u.RuntimePreserve == "no" || u.RuntimePreserve == "" {
 		for _, name := range u.RuntimeDirectory {
 			for _, run := range []string{"/run", "/var/run"} {
-				out = append(out, passing{filepath.Join(run, name), "RuntimeDirectory=" + name + " is removed by systemd at each stop", "RuntimeDirectory="})
+				out = append(
+					out,
+					passing{
+						filepath.Join(run, name), "RuntimeDirectory=" + name + " is removed by systemd at each stop",
+						"RuntimeDirectory=",
+					},
+				)
 			}
 		}
 	}
 	for _, dir := range u.TemporaryFileSystem {
-		out = append(out, passing{filepath.Clean(dir), "TemporaryFileSystem=" + dir + " is empty at each start", "TemporaryFileSystem="})
+		out = append(
+			out,
+			passing{
+				filepath.Clean(dir), "TemporaryFileSystem=" + dir + " is empty at each start", "TemporaryFileSystem=",
+			},
+		)
 	}
 	if u.ProtectHome == "tmpfs" {
 		for _, dir := range []string{"/home", "/root", "/run/user"} {
@@ -47,10 +64,17 @@ func (p Picture) judgeData(b Broker) []Verdict {
 	dirs := p.logDirs(b)
 	for _, f := range p.passing() {
 		for _, dir := range dirs {
-			lasting := slices.ContainsFunc(p.Bound, func(m string) bool { return below(m, f.dir) && below(filepath.Clean(dir), m) })
+			lasting := slices.ContainsFunc(p.Bound,
+				func(m string) bool { return below(m, f.dir) && below(filepath.Clean(dir), m) })
 			if below(filepath.Clean(dir), f.dir) && !lasting {
-				out = append(out, Verdict{Level: Hazard, Text: fmt.Sprintf("%s, and %s of this broker is in it: a restart deletes its data. "+
-					"Only by hand: see that all its partitions have in-sync replicas elsewhere, set log.dirs=/var/lib/kafka/data in %s, then restart it", f.because, dir, b.Properties)})
+				out = append(
+					out,
+					Verdict{
+						Level: Hazard,
+						Text: fmt.Sprintf("%s, and %s of this broker is in it: a restart deletes its data. "+
+							"Only by hand: see that all its partitions have in-sync replicas elsewhere, set log.dirs=/var/lib/kafka/data in %s, then restart it", f.because, dir, b.Properties),
+					},
+				)
 			}
 		}
 	}
@@ -77,11 +101,20 @@ func (p Picture) judgeRemoves(c command, dirs []string) (Verdict, bool) {
 	for _, w := range targets {
 		target, seen := c.path(w)
 		if !seen {
-			return Verdict{Level: Warning, Text: fmt.Sprintf("what %s removes cannot be seen%s; see that it is nothing in %s", c, p.environment().why(), strings.Join(dirs, ", "))}, true
+			return Verdict{
+				Level: Warning,
+				Text: fmt.Sprintf("what %s removes cannot be seen%s; see that it is nothing in %s", c,
+					p.environment().why(), strings.Join(dirs, ", ")),
+			}, true
 		}
 		for _, dir := range dirs {
 			if reaches(target, filepath.Clean(dir), recursive) {
-				return Verdict{Level: Hazard, Text: fmt.Sprintf("%s removes data of this broker in %s at each %s; remove that command (%s)", c, dir, map[bool]string{true: "stop", false: "start"}[strings.HasPrefix(c.setting, "ExecStop")], p.edit())}, true
+				return Verdict{
+					Level: Hazard,
+					Text: fmt.Sprintf("%s removes data of this broker in %s at each %s; remove that command (%s)", c,
+						dir, map[bool]string{true: "stop", false: "start"}[strings.HasPrefix(c.setting, "ExecStop")],
+						p.edit()),
+				}, true
 			}
 		}
 	}
@@ -107,7 +140,8 @@ func (c command) removes() (targets []word, recursive, removes bool) {
 		return nil, false, false
 	}
 	recursive = c.name() != "rm" || slices.ContainsFunc(args, func(w word) bool {
-		return w.text == "--recursive" || strings.HasPrefix(w.text, "-") && !strings.HasPrefix(w.text, "--") && strings.ContainsAny(w.text, "rR")
+		return w.text == "--recursive" ||
+			strings.HasPrefix(w.text, "-") && !strings.HasPrefix(w.text, "--") && strings.ContainsAny(w.text, "rR")
 	})
 	for _, w := range args {
 		if !w.known || !strings.HasPrefix(w.text, "-") {
@@ -164,7 +198,8 @@ func (c command) outputs() []word {
 	args := c.words[1:]
 	last := args[len(args)-1]
 	edits := slices.ContainsFunc(args, func(w word) bool {
-		return strings.HasPrefix(w.text, "-i") || strings.HasPrefix(w.text, "-pi") || strings.HasPrefix(w.text, "--in-place")
+		return strings.HasPrefix(w.text, "-i") || strings.HasPrefix(w.text, "-pi") ||
+			strings.HasPrefix(w.text, "--in-place")
 	})
 	switch name := c.name(); {
 	case slices.Contains(writers, name):
@@ -213,12 +248,26 @@ func (p Picture) judgeWriters(b Broker) []Verdict {
 			target, seen := c.path(w)
 			return seen && sameFile(target, b.Properties)
 		}) {
-			out = append(out, Verdict{Level: Warning, Text: fmt.Sprintf("%s writes %s at each start, over what the agent wrote; put the listeners of the manifest into what it writes (`kpls-agent plan --offline` makes them), or remove it (%s)", c, b.Properties, p.edit())})
+			out = append(
+				out,
+				Verdict{
+					Level: Warning,
+					Text: fmt.Sprintf(
+						"%s writes %s at each start, over what the agent wrote; put the listeners of the manifest into what it writes (`kpls-agent plan --offline` makes them), or remove it (%s)",
+						c, b.Properties, p.edit()),
+				},
+			)
 		}
 	}
 	for _, c := range p.run {
 		if len(out) == 0 && strings.HasPrefix(c.setting, "ExecStart") && c.unseen != "" {
-			out = append(out, Verdict{Level: Warning, Text: fmt.Sprintf("whether %s writes %s cannot be seen (%s)", c, b.Properties, c.unseen)})
+			out = append(
+				out,
+				Verdict{
+					Level: Warning,
+					Text:  fmt.Sprintf("whether %s writes %s cannot be seen (%s)", c, b.Properties, c.unseen),
+				},
+			)
 		}
 	}
 	return out

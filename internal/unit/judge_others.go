@@ -19,14 +19,21 @@ func (b Broker) roles(p Process) (roles string, isBroker, known bool) {
 	if err != nil {
 		return "", false, false
 	}
-	isBroker = roles == "" || slices.ContainsFunc(strings.Split(roles, ","), func(r string) bool { return strings.TrimSpace(r) == "broker" })
+	isBroker = roles == "" ||
+		slices.ContainsFunc(strings.Split(roles, ","), func(r string) bool { return strings.TrimSpace(r) == "broker" })
 	return roles, isBroker, true
 }
 
 // judgeOthers asks what Kafka there is on this machine in addition to the unit's.
 func (p Picture) judgeOthers(b Broker) []Verdict {
 	if p.Blind != nil {
-		return []Verdict{{Level: Warning, Text: fmt.Sprintf("cannot be seen (%v); see `ps ax | grep 'kafka[.]Kafka'`: one VM has one broker", p.Blind)}}
+		return []Verdict{
+			{
+				Level: Warning,
+				Text: fmt.Sprintf("cannot be seen (%v); see `ps ax | grep 'kafka[.]Kafka'`: one VM has one broker",
+					p.Blind),
+			},
+		}
 	}
 	if o, found := p.outside(b); found {
 		return []Verdict{{Level: Fault, Text: p.startedOutside(o)}}
@@ -36,9 +43,25 @@ func (p Picture) judgeOthers(b Broker) []Verdict {
 		roles, isBroker, known := b.roles(o)
 		switch {
 		case !known:
-			out = append(out, Verdict{Level: Warning, Text: fmt.Sprintf("%s runs on this machine; whether it is a broker cannot be seen. One VM has one broker: move a second one to a VM of its own", o)})
+			out = append(
+				out,
+				Verdict{
+					Level: Warning,
+					Text: fmt.Sprintf(
+						"%s runs on this machine; whether it is a broker cannot be seen. One VM has one broker: move a second one to a VM of its own",
+						o),
+				},
+			)
 		case isBroker:
-			out = append(out, Verdict{Level: Fault, Text: fmt.Sprintf("%s is another broker on this machine, which is not supported: one VM is one broker; move it to a VM of its own", o)})
+			out = append(
+				out,
+				Verdict{
+					Level: Fault,
+					Text: fmt.Sprintf(
+						"%s is another broker on this machine, which is not supported: one VM is one broker; move it to a VM of its own",
+						o),
+				},
+			)
 		default:
 			out = append(out, Verdict{Level: OK, Text: fmt.Sprintf("%s (%s)", o, roles)})
 		}
@@ -48,12 +71,18 @@ func (p Picture) judgeOthers(b Broker) []Verdict {
 
 func (p Picture) startedOutside(o Process) string {
 	if id := o.userManager(); id != "" {
-		return fmt.Sprintf("%s runs under the service manager of user %s (`systemctl --user`), which the agent cannot reach, and %s is %s; make it a unit of the system, or use `commands` in the settings", o, id, p.ID, p.State)
+		return fmt.Sprintf(
+			"%s runs under the service manager of user %s (`systemctl --user`), which the agent cannot reach, and %s is %s; make it a unit of the system, or use `commands` in the settings",
+			o, id, p.ID, p.State)
 	}
 	if u := o.unit(); strings.HasSuffix(u, ".service") {
-		return fmt.Sprintf("%s runs and %s is %s; if %s is the broker's unit, name it as `unit` in the settings; else stop the process there, wait until it has ended, then `systemctl start %s`", o, p.ID, p.State, u, p.ID)
+		return fmt.Sprintf(
+			"%s runs and %s is %s; if %s is the broker's unit, name it as `unit` in the settings; else stop the process there, wait until it has ended, then `systemctl start %s`",
+			o, p.ID, p.State, u, p.ID)
 	}
-	return fmt.Sprintf("%s runs and %s is %s: it was started outside of the unit; stop it (`kill %d`), wait until it has ended, then `systemctl start %s`", o, p.ID, p.State, o.PID, p.ID)
+	return fmt.Sprintf(
+		"%s runs and %s is %s: it was started outside of the unit; stop it (`kill %d`), wait until it has ended, then `systemctl start %s`",
+		o, p.ID, p.State, o.PID, p.ID)
 }
 
 // judgeReach asks what a stop or a start of the unit does to other processes.
@@ -63,7 +92,15 @@ func (p Picture) judgeReach(b Broker) []Verdict {
 	for _, c := range p.run {
 		if c.setting == "ExecReload=" {
 			if c.hangsUp() {
-				out = append(out, Verdict{Level: Warning, Text: fmt.Sprintf("%s: Kafka ends at SIGHUP, so `systemctl reload %s` takes the broker down; remove ExecReload= (%s)", c, p.ID, p.edit())})
+				out = append(
+					out,
+					Verdict{
+						Level: Warning,
+						Text: fmt.Sprintf(
+							"%s: Kafka ends at SIGHUP, so `systemctl reload %s` takes the broker down; remove ExecReload= (%s)",
+							c, p.ID, p.edit()),
+					},
+				)
 			}
 			continue
 		}
@@ -74,10 +111,26 @@ func (p Picture) judgeReach(b Broker) []Verdict {
 	for _, d := range p.Dependents {
 		i := slices.IndexFunc(others, func(o Process) bool { return o.unit() == d })
 		if i < 0 {
-			out = append(out, Verdict{Level: Warning, Text: fmt.Sprintf("systemd stops and restarts %s with every restart of this unit (its Requires=, BindsTo= or PartOf=); use Wants= and After= there if it can do without", d)})
+			out = append(
+				out,
+				Verdict{
+					Level: Warning,
+					Text: fmt.Sprintf(
+						"systemd stops and restarts %s with every restart of this unit (its Requires=, BindsTo= or PartOf=); use Wants= and After= there if it can do without",
+						d),
+				},
+			)
 			continue
 		}
-		out = append(out, Verdict{Level: Hazard, Text: fmt.Sprintf("a restart of %s takes %s with it, because of Requires=, BindsTo= or PartOf= in %s; remove it there (`systemctl edit --full %s`), then `systemctl daemon-reload`", p.ID, others[i], d, d)})
+		out = append(
+			out,
+			Verdict{
+				Level: Hazard,
+				Text: fmt.Sprintf(
+					"a restart of %s takes %s with it, because of Requires=, BindsTo= or PartOf= in %s; remove it there (`systemctl edit --full %s`), then `systemctl daemon-reload`",
+					p.ID, others[i], d, d),
+			},
+		)
 	}
 	return append(out, p.judgeSignals(b)...)
 }
@@ -89,19 +142,33 @@ var enders = []string{"kafka-server-stop", "pkill", "killall", "kill", "systemct
 func (p Picture) judgeEnds(c command, others []Process, b Broker) (Verdict, bool) {
 	switch name := c.name(); {
 	case (name == "su" || name == "runuser") && c.setting == "ExecStart=" && c.via == "":
-		return Verdict{Level: Fault, Text: fmt.Sprintf("%s: at a stop %s sends SIGTERM and 2 s later SIGKILL, long before Kafka has shut down; "+
-			"use User= in the unit (%s)", c, name, p.edit())}, true
+		return Verdict{
+			Level: Fault,
+			Text: fmt.Sprintf("%s: at a stop %s sends SIGTERM and 2 s later SIGKILL, long before Kafka has shut down; "+
+				"use User= in the unit (%s)", c, name, p.edit()),
+		}, true
 	case name == "kill" && c.kills() && c.stops():
-		return Verdict{Level: Fault, Text: fmt.Sprintf("%s: at SIGKILL Kafka makes no controlled shutdown; remove %s (%s)", c, c.setting, p.edit())}, true
+		return Verdict{
+			Level: Fault,
+			Text: fmt.Sprintf("%s: at SIGKILL Kafka makes no controlled shutdown; remove %s (%s)", c, c.setting,
+				p.edit()),
+		}, true
 	}
 	hit, what, fix := p.ends(c, others, b)
 	switch {
 	case what == "":
 		return Verdict{}, false
 	case len(hit) > 0:
-		return Verdict{Level: Hazard, Text: fmt.Sprintf("%s %s, %s too; %s (%s), or move that to another VM", c, what, names(hit), fix, p.edit())}, true
+		return Verdict{
+			Level: Hazard,
+			Text: fmt.Sprintf("%s %s, %s too; %s (%s), or move that to another VM",
+				c, what, names(hit), fix, p.edit()),
+		}, true
 	case p.Blind != nil:
-		return Verdict{Level: Warning, Text: fmt.Sprintf("%s %s, and which there are cannot be seen; %s (%s)", c, what, fix, p.edit())}, true
+		return Verdict{
+			Level: Warning,
+			Text:  fmt.Sprintf("%s %s, and which there are cannot be seen; %s (%s)", c, what, fix, p.edit()),
+		}, true
 	}
 	return Verdict{Level: Warning, Text: fmt.Sprintf("%s %s; %s (%s)", c, what, fix, p.edit())}, true
 }
@@ -109,7 +176,8 @@ func (p Picture) judgeEnds(c command, others []Process, b Broker) (Verdict, bool
 // stops is true for a command of the unit's stop.
 func (c command) stops() bool { return c.setting == "ExecStop=" || c.setting == "ExecStopPost=" }
 
-// ends says what a command ends, which of the other processes it hits, and what to do; what is empty for one that ends none.
+// ends says what a command ends, which of the other processes it hits, and
+// what to do; what is empty for one that ends none.
 func (p Picture) ends(c command, others []Process, b Broker) (hit []Process, what, fix string) {
 	switch name := strings.TrimSuffix(c.name(), ".sh"); name {
 	case "kafka-server-stop":
@@ -130,7 +198,8 @@ func (p Picture) ends(c command, others []Process, b Broker) (hit []Process, wha
 	case "su", "runuser":
 	case "kill":
 		if !c.byNumber() {
-			what, fix = "ends processes that cannot be seen here", "remove "+c.setting+" (SIGTERM is all that Kafka needs)"
+			what = "ends processes that cannot be seen here"
+			fix = "remove " + c.setting + " (SIGTERM is all that Kafka needs)"
 		}
 	case "systemctl", "service":
 		if c.otherUnits(p.Names) {
@@ -249,7 +318,8 @@ func hupWord(words []word) bool {
 // otherUnits is true for a systemctl that stops or restarts what is not this unit.
 func (c command) otherUnits(own []string) bool {
 	verb := slices.ContainsFunc(c.words, func(w word) bool {
-		return slices.Contains([]string{"stop", "restart", "kill", "isolate", "reboot", "poweroff", "try-restart"}, w.text)
+		return slices.Contains([]string{"stop", "restart", "kill", "isolate", "reboot", "poweroff", "try-restart"},
+			w.text)
 	})
 	return verb && !slices.ContainsFunc(c.words, func(w word) bool {
 		return slices.Contains(own, w.text) || slices.Contains(own, w.text+".service")
@@ -265,19 +335,50 @@ func (p Picture) judgeSignals(b Broker) []Verdict {
 		}
 		switch p.KillMode {
 		case "process":
-			out = append(out, Verdict{Level: Fault, Text: fmt.Sprintf("with KillMode=process a stop ends the shell and leaves the broker (process %d), whose ports and files the next one needs; put `exec` before the command in ExecStart=, or remove KillMode= (%s)", process.PID, p.edit())})
+			out = append(
+				out,
+				Verdict{
+					Level: Fault,
+					Text: fmt.Sprintf(
+						"with KillMode=process a stop ends the shell and leaves the broker (process %d), whose ports and files the next one needs; put `exec` before the command in ExecStart=, or remove KillMode= (%s)",
+						process.PID, p.edit()),
+				},
+			)
 		case "mixed":
-			out = append(out, Verdict{Level: Fault, Text: fmt.Sprintf("with KillMode=mixed SIGTERM goes to the shell alone, and the broker (process %d) is killed as soon as the shell has ended; put `exec` before the command in ExecStart=, or remove KillMode= (%s)", process.PID, p.edit())})
+			out = append(
+				out,
+				Verdict{
+					Level: Fault,
+					Text: fmt.Sprintf(
+						"with KillMode=mixed SIGTERM goes to the shell alone, and the broker (process %d) is killed as soon as the shell has ended; put `exec` before the command in ExecStart=, or remove KillMode= (%s)",
+						process.PID, p.edit()),
+				},
+			)
 		}
 	}
 	const bySIGTERM = 143 // exit status of a JVM
 	harmless := func(action string) bool { return action == "" || action == "none" }
 	clean := slices.Contains(p.SuccessExitStatus, bySIGTERM)
 	if !harmless(p.FailureAction) && !clean {
-		out = append(out, Verdict{Level: Hazard, Text: fmt.Sprintf("a broker that was stopped exits with 143, which systemd takes for a failure, and FailureAction=%s follows each restart; set SuccessExitStatus=143 (`systemctl edit %s`), or remove FailureAction=", p.FailureAction, p.ID)})
+		out = append(
+			out,
+			Verdict{
+				Level: Hazard,
+				Text: fmt.Sprintf(
+					"a broker that was stopped exits with 143, which systemd takes for a failure, and FailureAction=%s follows each restart; set SuccessExitStatus=143 (`systemctl edit %s`), or remove FailureAction=",
+					p.FailureAction, p.ID),
+			},
+		)
 	}
 	if !harmless(p.SuccessAction) && clean {
-		out = append(out, Verdict{Level: Hazard, Text: fmt.Sprintf("SuccessAction=%s follows each stop of the broker, a restart too; remove it (%s)", p.SuccessAction, p.edit())})
+		out = append(
+			out,
+			Verdict{
+				Level: Hazard,
+				Text: fmt.Sprintf("SuccessAction=%s follows each stop of the broker, a restart too; remove it (%s)",
+					p.SuccessAction, p.edit()),
+			},
+		)
 	}
 	return out
 }

@@ -104,11 +104,15 @@ func ownFirst(id string, names []string) []string {
 // unit asks for all properties of a unit in one interface.
 func (m *Manager) unit(ctx context.Context, name, iface string) (map[string]dbus.Variant, error) {
 	var path dbus.ObjectPath
-	if err := m.object().CallWithContext(ctx, "org.freedesktop.systemd1.Manager.LoadUnit", 0, name).Store(&path); err != nil {
+	if err := m.object().
+		CallWithContext(ctx, "org.freedesktop.systemd1.Manager.LoadUnit", 0, name).
+		Store(&path); err != nil {
 		return nil, err
 	}
 	all := map[string]dbus.Variant{}
-	err := m.conn.Object("org.freedesktop.systemd1", path).CallWithContext(ctx, "org.freedesktop.DBus.Properties.GetAll", 0, iface).Store(&all)
+	err := m.conn.Object("org.freedesktop.systemd1", path).
+		CallWithContext(ctx, "org.freedesktop.DBus.Properties.GetAll", 0, iface).
+		Store(&all)
 	return all, err
 }
 
@@ -122,7 +126,8 @@ type Account struct {
 func (m *Manager) Account(ctx context.Context, service string) (Account, error) {
 	all, err := m.unit(ctx, service, "org.freedesktop.systemd1.Service")
 	if err != nil {
-		return Account{}, fmt.Errorf("ask systemd whom %s runs as: %w; see `systemctl status %s`", service, err, service)
+		return Account{}, fmt.Errorf("ask systemd whom %s runs as: %w; see `systemctl status %s`", service, err,
+			service)
 	}
 	groups, _ := all["SupplementaryGroups"].Value().([]string)
 	return Account{text(all["User"].Value()), text(all["Group"].Value()), groups}, nil

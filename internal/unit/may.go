@@ -31,12 +31,18 @@ func (s *Systemd) MayRestart(ctx context.Context) error {
 	e, answered := errors.AsType[dbus.Error](err)
 	switch {
 	case err == nil:
-		return fmt.Errorf("ask for the right to restart %s: systemd took a question for an order; see `systemctl status %s`, "+
-			"and report this with `systemctl --version`", s.o.Unit, s.o.Unit)
-	case answered && (e.Name == "org.freedesktop.DBus.Error.InvalidArgs" || e.Name == "org.freedesktop.systemd1.NoIsolation"):
+		return fmt.Errorf(
+			"ask for the right to restart %s: systemd took a question for an order; see `systemctl status %s`, "+
+				"and report this with `systemctl --version`",
+			s.o.Unit,
+			s.o.Unit,
+		)
+	case answered && (e.Name == "org.freedesktop.DBus.Error.InvalidArgs" ||
+		e.Name == "org.freedesktop.systemd1.NoIsolation"):
 		return s.startable(ctx, b)
 	case asking.Err() != nil && ctx.Err() == nil:
-		return fmt.Errorf("ask for the right to restart %s: no answer within %s; see `systemctl status polkit`", s.o.Unit, mayPatience)
+		return fmt.Errorf("ask for the right to restart %s: no answer within %s; see `systemctl status polkit`",
+			s.o.Unit, mayPatience)
 	default:
 		return s.refusal(err)
 	}
@@ -79,5 +85,7 @@ func loads(unit, other, state string) error {
 	if what == "" {
 		what = "its unit file"
 	}
-	return fmt.Errorf("restart %s: systemd would refuse it, since %s is %s; see `systemctl status %s`, and correct it before the broker is to be started again", unit, what, state, unit)
+	return fmt.Errorf(
+		"restart %s: systemd would refuse it, since %s is %s; see `systemctl status %s`, and correct it before the broker is to be started again",
+		unit, what, state, unit)
 }

@@ -152,7 +152,8 @@ func (p Picture) outside(b Broker) (Process, bool) {
 	for _, o := range p.others(b) {
 		path, seen := o.properties()
 		// One with a name of its own such as kafka-controller.service is not this broker, whatever its file.
-		ofItsOwn := strings.HasSuffix(o.unit(), ".service") && strings.Contains(o.unit(), "kafka") && o.userManager() == ""
+		ofItsOwn := strings.HasSuffix(o.unit(), ".service") && strings.Contains(o.unit(), "kafka") &&
+			o.userManager() == ""
 		if seen && sameFile(path, b.Properties) || !seen && !ofItsOwn {
 			return o, true
 		}

@@ -36,7 +36,8 @@ func (s *Systemd) processes(ctx context.Context) ([]Process, error) {
 		Line  string
 	}
 	manager := b.signals.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
-	if err := manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.GetUnitProcesses", 0, "-.slice").Store(&list); err != nil {
+	if err := manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.GetUnitProcesses", 0, "-.slice").
+		Store(&list); err != nil {
 		return nil, fmt.Errorf("ask systemd for the processes of this machine: %w", err)
 	}
 	var out []Process

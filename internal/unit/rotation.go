@@ -43,14 +43,26 @@ func (p Picture) judgeHangup(path string) Verdict {
 		p.Restart == "on-success" && slices.Contains(p.SuccessExitStatus, byHUP)
 	const fix = "remove that command: Kafka's own appenders rotate, and copytruncate does for other files"
 	if again {
-		return Verdict{WhatRotation, Warning, fmt.Sprintf("%s sends SIGHUP, at which Kafka ends and Restart=%s starts it again, past the agent; %s", path, p.Restart, fix)}
+		return Verdict{
+			WhatRotation,
+			Warning,
+			fmt.Sprintf("%s sends SIGHUP, at which Kafka ends and Restart=%s starts it again, past the agent; %s", path,
+				p.Restart, fix),
+		}
 	}
-	return Verdict{WhatRotation, Fault, fmt.Sprintf("%s sends SIGHUP, at which Kafka ends with status %d, and with Restart=%s it stays down; %s", path, byHUP, or(p.Restart, "no"), fix)}
+	return Verdict{
+		WhatRotation,
+		Fault,
+		fmt.Sprintf("%s sends SIGHUP, at which Kafka ends with status %d, and with Restart=%s it stays down; %s", path,
+			byHUP, or(p.Restart, "no"), fix),
+	}
 }
 
 // rotationHangsUp is true for a configuration that is about Kafka and has a script with a SIGHUP.
 func (p Picture) rotationHangsUp(text string) bool {
-	if !strings.Contains(text, "kafka") && !slices.ContainsFunc(p.Names, func(n string) bool { return strings.Contains(text, strings.TrimSuffix(n, ".service")) }) {
+	if !strings.Contains(text, "kafka") &&
+		!slices.ContainsFunc(p.Names,
+			func(n string) bool { return strings.Contains(text, strings.TrimSuffix(n, ".service")) }) {
 		return false
 	}
 	var script strings.Builder
@@ -67,9 +79,12 @@ func (p Picture) rotationHangsUp(text string) bool {
 	}
 	for _, c := range lookInto("", known("sh", "-c", script.String()), word{"/", true}, nil).found {
 		ofUnit := slices.ContainsFunc(c.words, func(w word) bool {
-			return strings.Contains(w.text, "kafka") || slices.Contains(p.Names, w.text) || slices.Contains(p.Names, w.text+".service")
+			return strings.Contains(w.text, "kafka") || slices.Contains(p.Names, w.text) ||
+				slices.Contains(p.Names, w.text+".service")
 		})
-		reload := c.name() == "systemctl" && ofUnit && slices.ContainsFunc(c.words, func(w word) bool { return w.text == "reload" }) && p.reloadHangsUp()
+		reload := c.name() == "systemctl" && ofUnit &&
+			slices.ContainsFunc(c.words, func(w word) bool { return w.text == "reload" }) &&
+			p.reloadHangsUp()
 		signal := c.name() == "systemctl" && ofUnit && hupWord(c.words)
 		if reload || signal || c.hangsUp() {
 			return true

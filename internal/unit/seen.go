@@ -32,7 +32,8 @@ type seenWord struct {
 
 // Shape names the unit's command lines and what they depend on, as systemd has them loaded.
 func (u Setup) Shape() string {
-	text, _ := json.Marshal([]any{u.Execs, u.Environment, u.EnvironmentFiles, u.WorkingDirectory, u.RootDirectory, u.User}) // strings can always be written
+	parts := []any{u.Execs, u.Environment, u.EnvironmentFiles, u.WorkingDirectory, u.RootDirectory, u.User}
+	text, _ := json.Marshal(parts) // strings can always be written
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
 }
@@ -56,7 +57,13 @@ func (u Setup) Write(hidden func(path string) bool) *Seen {
 
 // essence is what Judge goes by; false for a command that it does not look at.
 func (c command) essence() (seenCommand, bool) {
-	out := seenCommand{Setting: c.setting, Via: c.via, Dir: write(c.dir)[0], Unseen: c.unseen, Writes: write(c.writes...)}
+	out := seenCommand{
+		Setting: c.setting,
+		Via:     c.via,
+		Dir:     write(c.dir)[0],
+		Unseen:  c.unseen,
+		Writes:  write(c.writes...),
+	}
 	_, _, removes := c.removes()
 	switch args := c.startsKafka(); {
 	case len(args) > 0:
@@ -65,7 +72,8 @@ func (c command) essence() (seenCommand, bool) {
 		out.Words = append(out.Words, seenWord{Text: "kafka-server-start.sh"}, write(args[0])[0])
 		for _, w := range args[1:] {
 			key, _, isOverride := strings.Cut(strings.TrimPrefix(w.text, "--override="), "=")
-			if isOverride && !slices.Contains([]string{"node.id", "broker.id", "log.dirs", "log.dir", "metadata.log.dir"}, key) {
+			if isOverride &&
+				!slices.Contains([]string{"node.id", "broker.id", "log.dirs", "log.dir", "metadata.log.dir"}, key) {
 				w.text = w.text[:strings.LastIndex(w.text, key)+len(key)] + "=" + hiddenValue
 			}
 			if w.text == "--override" || isOverride {
@@ -113,7 +121,17 @@ func (p Picture) seen() []command {
 func (s *Seen) commands() []command {
 	var run []command
 	for _, c := range s.Commands {
-		run = append(run, command{setting: c.Setting, via: c.Via, words: read(c.Words...), dir: read(c.Dir)[0], writes: read(c.Writes...), unseen: c.Unseen})
+		run = append(
+			run,
+			command{
+				setting: c.Setting,
+				via:     c.Via,
+				words:   read(c.Words...),
+				dir:     read(c.Dir)[0],
+				writes:  read(c.Writes...),
+				unseen:  c.Unseen,
+			},
+		)
 	}
 	return run
 }

@@ -80,12 +80,21 @@ func (s *Systemd) Setup(ctx context.Context) (Setup, error) {
 
 func setup(p map[string]any) Setup {
 	u := Setup{
-		LoadState: text(p["LoadState"]), UnitFileState: text(p["UnitFileState"]), Fragment: text(p["FragmentPath"]),
-		Type: text(p["Type"]), Restart: text(p["Restart"]), KillMode: text(p["KillMode"]), KillSignal: number(p["KillSignal"]),
-		RemainAfterExit: p["RemainAfterExit"] == true, NeedDaemonReload: p["NeedDaemonReload"] == true,
-		RefuseManual: p["RefuseManualStart"] == true || p["RefuseManualStop"] == true,
-		TimeoutStop:  span(p["TimeoutStopUSec"]), RestartDelay: span(p["RestartUSec"]),
-		StartLimitInterval: span(p["StartLimitIntervalUSec"]), StartLimitBurst: number(p["StartLimitBurst"]), StartLimitAction: text(p["StartLimitAction"]),
+		LoadState:          text(p["LoadState"]),
+		UnitFileState:      text(p["UnitFileState"]),
+		Fragment:           text(p["FragmentPath"]),
+		Type:               text(p["Type"]),
+		Restart:            text(p["Restart"]),
+		KillMode:           text(p["KillMode"]),
+		KillSignal:         number(p["KillSignal"]),
+		RemainAfterExit:    p["RemainAfterExit"] == true,
+		NeedDaemonReload:   p["NeedDaemonReload"] == true,
+		RefuseManual:       p["RefuseManualStart"] == true || p["RefuseManualStop"] == true,
+		TimeoutStop:        span(p["TimeoutStopUSec"]),
+		RestartDelay:       span(p["RestartUSec"]),
+		StartLimitInterval: span(p["StartLimitIntervalUSec"]),
+		StartLimitBurst:    number(p["StartLimitBurst"]),
+		StartLimitAction:   text(p["StartLimitAction"]),
 	}
 	if e, ok := p["LoadError"].([]any); ok && len(e) == 2 { // (name, message)
 		u.LoadError = text(e[1])
@@ -118,7 +127,8 @@ func (u *Setup) describe(p map[string]any) {
 		}
 	}
 	u.NoSIGKILL = p["SendSIGKILL"] == false
-	u.OnFailure, u.FailureAction, u.SuccessAction = list("OnFailure"), text(p["FailureAction"]), text(p["SuccessAction"])
+	u.OnFailure, u.FailureAction, u.SuccessAction = list("OnFailure"), text(
+		p["FailureAction"]), text(p["SuccessAction"])
 	for _, by := range []string{"RequiredBy", "BoundBy", "ConsistsOf", "PropagatesStopTo"} {
 		for _, d := range list(by) {
 			if strings.HasSuffix(d, ".service") && !slices.Contains(u.Dependents, d) {
@@ -159,7 +169,8 @@ func (s *Systemd) ClockSynchronized(ctx context.Context) (bool, error) {
 	var v dbus.Variant
 	const iface = "org.freedesktop.timedate1"
 	clock := b.signals.Object(iface, "/org/freedesktop/timedate1")
-	if err := clock.CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, iface, "NTPSynchronized").Store(&v); err != nil {
+	if err := clock.CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, iface, "NTPSynchronized").
+		Store(&v); err != nil {
 		return false, fmt.Errorf("ask systemd whether the clock is synchronized: %w", err)
 	}
 	synchronized, ok := v.Value().(bool)

@@ -102,8 +102,27 @@ type interpreter struct {
 
 // prefixes are programs whose arguments are a command that they run.
 var prefixes = []string{
-	"exec", "command", "builtin", "nohup", "env", "sudo", "nice", "ionice", "setsid", "time", "timeout", "chronic", "stdbuf", "numactl",
-	"taskset", "prlimit", "setpriv", "gosu", "su-exec", "chpst", "eval",
+	"exec",
+	"command",
+	"builtin",
+	"nohup",
+	"env",
+	"sudo",
+	"nice",
+	"ionice",
+	"setsid",
+	"time",
+	"timeout",
+	"chronic",
+	"stdbuf",
+	"numactl",
+	"taskset",
+	"prlimit",
+	"setpriv",
+	"gosu",
+	"su-exec",
+	"chpst",
+	"eval",
 }
 
 var shells = []string{"sh", "bash", "dash", "ksh", "zsh", "ash"}
@@ -158,7 +177,8 @@ func bare(words []word) []word {
 func (i *interpreter) shell(words []word, dir word, env map[string]string, via string, depth int) (unseen string) {
 	args := words[1:]
 	for n, w := range args {
-		if strings.HasPrefix(w.text, "-") && !strings.HasPrefix(w.text, "--") && strings.Contains(w.text, "c") || w.text == "--command" {
+		if strings.HasPrefix(w.text, "-") && !strings.HasPrefix(w.text, "--") && strings.Contains(w.text, "c") ||
+			w.text == "--command" {
 			if n+1 >= len(args) {
 				return ""
 			}
@@ -179,7 +199,14 @@ func (i *interpreter) shell(words []word, dir word, env map[string]string, via s
 }
 
 // script looks into a file if it is a shell script.
-func (i *interpreter) script(path string, words []word, dir word, env map[string]string, depth int, shell bool) (unseen string) {
+func (i *interpreter) script(
+	path string,
+	words []word,
+	dir word,
+	env map[string]string,
+	depth int,
+	shell bool,
+) (unseen string) {
 	if depth >= maxDepth || len(i.found) >= maxFound {
 		return "scripts run scripts too deep to be looked into"
 	}
@@ -229,7 +256,14 @@ func reason(err error) string {
 }
 
 // parse goes through a script from top to bottom. Every branch counts: what may be run is listed.
-func (i *interpreter) parse(text string, args []word, dir word, env map[string]string, via string, depth int) (unseen string) {
+func (i *interpreter) parse(
+	text string,
+	args []word,
+	dir word,
+	env map[string]string,
+	via string,
+	depth int,
+) (unseen string) {
 	defer func() {
 		if problem := recover(); problem != nil { // the library gives up on it
 			unseen = fmt.Sprintf("it cannot be understood (%v)", problem)

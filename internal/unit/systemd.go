@@ -115,7 +115,9 @@ func (s *Systemd) State(ctx context.Context) restart.UnitFacts {
 	f.At = now
 	seen := s.sight(ctx, props, pictureAge)
 	f.Hazard = seen.hazard
-	if down := f.State == restart.UnitStopped || f.State == restart.UnitFailed; seen.outside != "" && down && !f.Queued {
+	if down := f.State == restart.UnitStopped ||
+		f.State == restart.UnitFailed; seen.outside != "" && down &&
+		!f.Queued {
 		f.State, f.Detail = restart.UnitUnknown, seen.outside
 	}
 	s.mu.Lock()
@@ -272,13 +274,21 @@ func (s *Systemd) refusal(err error) error {
 	if e, ok := errors.AsType[dbus.Error](err); ok {
 		switch e.Name {
 		case "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", "org.freedesktop.DBus.Error.AccessDenied":
-			return fmt.Errorf("restart %s: not permitted (%w); run `kpls-agent setup` as root, which permits it to the user of the service (this process runs as user %d), and see that polkit runs", s.o.Unit, err, os.Getuid())
+			return fmt.Errorf(
+				"restart %s: not permitted (%w); run `kpls-agent setup` as root, which permits it to the user of the service (this process runs as user %d), and see that polkit runs",
+				s.o.Unit, err, os.Getuid())
 		case "org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.systemd1.LoadFailed":
-			return fmt.Errorf("restart %s: %w; name the broker's unit in the settings, or `commands` where it is one of a user's own service manager", s.o.Unit, err)
+			return fmt.Errorf(
+				"restart %s: %w; name the broker's unit in the settings, or `commands` where it is one of a user's own service manager",
+				s.o.Unit, err)
 		case "org.freedesktop.DBus.Error.NoReply":
-			return fmt.Errorf("restart %s: polkit does not answer (%w), and nothing was restarted; see `systemctl status polkit`", s.o.Unit, err)
+			return fmt.Errorf(
+				"restart %s: polkit does not answer (%w), and nothing was restarted; see `systemctl status polkit`",
+				s.o.Unit, err)
 		case "org.freedesktop.systemd1.TransactionIsDestructive":
-			return fmt.Errorf("restart %s: %w; a shutdown or another job of systemd is under way, see `systemctl list-jobs`", s.o.Unit, err)
+			return fmt.Errorf(
+				"restart %s: %w; a shutdown or another job of systemd is under way, see `systemctl list-jobs`",
+				s.o.Unit, err)
 		}
 	}
 	return fmt.Errorf("restart %s: %w", s.o.Unit, err)
@@ -360,7 +370,8 @@ func (s *Systemd) follow(ctx context.Context, connected func()) error {
 func (s *Systemd) subscribe(ctx context.Context, b *bus) (dbus.ObjectPath, error) {
 	path := objectPath(s.ID())
 	if err := b.signals.AddMatchSignalContext(ctx, dbus.WithMatchObjectPath(path),
-		dbus.WithMatchInterface("org.freedesktop.DBus.Properties"), dbus.WithMatchMember("PropertiesChanged")); err != nil {
+		dbus.WithMatchInterface("org.freedesktop.DBus.Properties"),
+		dbus.WithMatchMember("PropertiesChanged")); err != nil {
 		return "", fmt.Errorf("subscribe to %s: %w", s.o.Unit, err)
 	}
 	return path, nil
@@ -383,7 +394,9 @@ func (s *Systemd) connection(ctx context.Context) (*bus, error) {
 		return b.signals, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("connect to systemd over D-Bus: %w; is the system bus (dbus.service) there? without systemd set two commands instead of a unit", err)
+		return nil, fmt.Errorf(
+			"connect to systemd over D-Bus: %w; is the system bus (dbus.service) there? without systemd set two commands instead of a unit",
+			err)
 	}
 	b.Conn = conn
 	s.bus = b

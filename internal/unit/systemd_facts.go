@@ -90,11 +90,13 @@ const cldExited, cldKilled, cldDumped = 1, 2, 3
 
 func detail(unit string, p map[string]any) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s is %s (%s)", unit, or(text(p["ActiveState"]), "in no known state"), or(text(p["SubState"]), "unknown"))
+	fmt.Fprintf(&b, "%s is %s (%s)", unit, or(text(p["ActiveState"]), "in no known state"),
+		or(text(p["SubState"]), "unknown"))
 	if load := text(p["LoadState"]); load != "loaded" && load != "" {
 		fmt.Fprintf(&b, ", %s", load)
 		if load == "not-found" {
-			b.WriteString("; name the broker's unit in the settings, or `commands` where it is one of a user's own service manager")
+			b.WriteString(
+				"; name the broker's unit in the settings, or `commands` where it is one of a user's own service manager")
 			return b.String()
 		}
 	}
@@ -111,7 +113,8 @@ func detail(unit string, p map[string]any) string {
 		fmt.Fprintf(&b, ", automatic restarts: %d", n)
 	}
 	if text(p["SubState"]) == "exited" {
-		b.WriteString("; systemd does not see the broker's process, so the unit must run it in the foreground (Type=simple)")
+		b.WriteString(
+			"; systemd does not see the broker's process, so the unit must run it in the foreground (Type=simple)")
 	}
 	return b.String()
 }

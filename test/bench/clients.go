@@ -79,7 +79,8 @@ func (b *bench) feel(ctx context.Context, rounds int) ([]felt, error) {
 		return nil, fmt.Errorf("%s: %w\n%s", build, err, out)
 	}
 	for _, topic := range clientTopics {
-		if err := b.CreateTopic(ctx, topic, clientPartitions, 3, map[string]string{"min.insync.replicas": "2"}); err != nil {
+		if err := b.CreateTopic(ctx, topic, clientPartitions, 3,
+			map[string]string{"min.insync.replicas": "2"}); err != nil {
 			return nil, err
 		}
 	}
@@ -100,7 +101,12 @@ func (b *bench) feel(ctx context.Context, rounds int) ([]felt, error) {
 // clients are those of one roll-out. The group reads what the franz-go producers send.
 func (b *bench) clients(ctx context.Context) (producers []client, group client) {
 	options := func(topic string) sandbox.LoadOptions {
-		return sandbox.LoadOptions{Bootstrap: b.Bootstrap(), Topic: topic, Partitions: clientPartitions, Rate: clientRate}
+		return sandbox.LoadOptions{
+			Bootstrap:  b.Bootstrap(),
+			Topic:      topic,
+			Partitions: clientPartitions,
+			Rate:       clientRate,
+		}
 	}
 	java := b.Tool(ctx, filepath.Join("test", "clients", "java", "Producer.java"))
 	producers = []client{
@@ -228,7 +234,8 @@ func (b *bench) underAll(ctx context.Context, do func() error) ([]clientReport, 
 	stopReading()
 	groupDone()
 	for i, r := range reports {
-		b.logf("  %-27s sent %d, failed %d, lost %d, duplicated %d, late %d, p50 %.3f s, p99 %.3f s, longest %.3f s %s", all[i].name, r.Sent, r.Failed, r.Lost, r.Duplicated, r.Late, r.P50, r.P99, r.Longest, r.LastError)
+		b.logf("  %-27s sent %d, failed %d, lost %d, duplicated %d, late %d, p50 %.3f s, p99 %.3f s, longest %.3f s %s",
+			all[i].name, r.Sent, r.Failed, r.Lost, r.Duplicated, r.Late, r.P50, r.P99, r.Longest, r.LastError)
 	}
 	return reports, errors.Join(err, errors.Join(errs...))
 }

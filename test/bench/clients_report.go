@@ -72,8 +72,10 @@ func (r *clientsReport) write(root string) error {
 // table is two tables in Markdown, of the methods and of the clients by method, and the picture.
 func (r *clientsReport) table() string {
 	var b strings.Builder
-	b.WriteString("| roll-out of 3 brokers by | seconds | leader moves | records sent | failed | lost | duplicated | later than 0.5 s | longest stall |\n" +
-		"| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
+	b.WriteString(
+		"| roll-out of 3 brokers by | seconds | leader moves | records sent | failed | lost | duplicated | later than 0.5 s | longest stall |\n" +
+			"| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+	)
 	for _, m := range methods {
 		rolls := r.by(m)
 		var sum clientReport
@@ -86,8 +88,9 @@ func (r *clientsReport) table() string {
 			sum.Longest = max(sum.Longest, c.Longest)
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %d | %d | %d | %d | %.0f a roll-out | %.2f s |\n", m.name,
-			span(rolls, "%.1f", func(f felt) float64 { return f.Seconds }), span(rolls, "%.0f", func(f felt) float64 { return float64(f.Moves) }),
-			sum.Sent, sum.Failed, sum.Lost, sum.Duplicated, float64(sum.Late)/float64(len(rolls)), sum.Longest)
+			span(rolls, "%.1f", func(f felt) float64 { return f.Seconds }),
+			span(rolls, "%.0f", func(f felt) float64 { return float64(f.Moves) }), sum.Sent, sum.Failed, sum.Lost,
+			sum.Duplicated, float64(sum.Late)/float64(len(rolls)), sum.Longest)
 	}
 	b.WriteString("\n| stalls: p50 / p99 / longest, in seconds |")
 	for _, m := range methods {
@@ -102,7 +105,8 @@ func (r *clientsReport) table() string {
 		}
 		b.WriteString("\n")
 	}
-	fmt.Fprintf(&b, "\nRoll-outs by each: %d; of p50 and p99 the median is given, of the longest the longest. %s", r.Rounds, r.Conditions)
+	fmt.Fprintf(&b, "\nRoll-outs by each: %d; of p50 and p99 the median is given, of the longest the longest. %s",
+		r.Rounds, r.Conditions)
 	b.WriteString("\n![The stalls of each client by each method](clients.svg)\n")
 	return b.String()
 }
@@ -156,7 +160,8 @@ func (r *clientsReport) clientNames() []string {
 // summarize is the median of quantiles and the longest of the longest stalls.
 func summarize(all []clientReport) clientReport {
 	median := func(of func(clientReport) float64) float64 {
-		sorted := slices.SortedFunc(slices.Values(all), func(a, b clientReport) int { return cmp.Compare(of(a), of(b)) })
+		sorted := slices.SortedFunc(slices.Values(all),
+			func(a, b clientReport) int { return cmp.Compare(of(a), of(b)) })
 		return of(sorted[len(sorted)/2])
 	}
 	longest := func(c clientReport) float64 { return c.Longest }

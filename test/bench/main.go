@@ -66,7 +66,13 @@ func benchAgent(ctx context.Context, out, progress io.Writer) (bool, error) {
 	if _, err := fmt.Fprintf(out, "\n%s", report.Table()); err != nil {
 		return false, err
 	}
-	return os.Getenv("STRICT") != "1" || !report.FarOff(), report.Write(".", "bench", "README.md", "docs/performance.md")
+	return os.Getenv("STRICT") != "1" ||
+			!report.FarOff(), report.Write(
+			".",
+			"bench",
+			"README.md",
+			"docs/performance.md",
+		)
 }
 
 // bench is one run on one cluster.
@@ -103,7 +109,12 @@ func measure(ctx context.Context, r *figures.Report, progress io.Writer) error {
 }
 
 // onBrokers does something on three brokers with agents that are not started yet.
-func onBrokers(ctx context.Context, progress io.Writer, properties map[string]string, do func(*bench) error) (err error) {
+func onBrokers(
+	ctx context.Context,
+	progress io.Writer,
+	properties map[string]string,
+	do func(*bench) error,
+) (err error) {
 	b := &bench{progress: progress}
 	dir, err := os.MkdirTemp("", "kpls-bench-")
 	if err != nil {

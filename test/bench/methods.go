@@ -96,7 +96,8 @@ func (b *bench) rollOut(ctx context.Context, m method) (w whole, err error) {
 		}
 		w.end = restarts[n].Synced
 		if n > 0 && m.election == afterEach && !elected[n-1].Before(restarts[n].Requested) {
-			return w, fmt.Errorf("broker %d went before the election after broker %d was over", restarts[n].Broker, restarts[n-1].Broker)
+			return w, fmt.Errorf("broker %d went before the election after broker %d was over", restarts[n].Broker,
+				restarts[n-1].Broker)
 		}
 		if m.election == afterEach || m.election == atTheEnd && n == len(b.Brokers)-1 {
 			if err := b.ElectAllPreferred(ctx); err != nil {
@@ -127,7 +128,8 @@ func failed(rolled chan error, err *error) bool {
 // underReplicated waits as a script does.
 func (b *bench) underReplicated(ctx context.Context) error {
 	empty := func(out string) bool { return strings.TrimSpace(out) == "" }
-	return b.tool(ctx, empty, "org.apache.kafka.tools.TopicCommand", "--bootstrap-server", strings.Join(b.Bootstrap(), ","), "--describe", "--under-replicated-partitions")
+	return b.tool(ctx, empty, "org.apache.kafka.tools.TopicCommand", "--bootstrap-server",
+		strings.Join(b.Bootstrap(), ","), "--describe", "--under-replicated-partitions")
 }
 
 // moves counts how often a partition got another leader.

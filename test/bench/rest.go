@@ -36,7 +36,8 @@ const (
 // rest measures agents that have nothing to do but to be probed.
 func (b *bench) rest(ctx context.Context) error {
 	_, err := b.fleet.Wait(ctx, "the agents are at rest", func(r fleet.Report) bool {
-		return r.State == "idle" && r.All(len(b.Brokers), func(row fleet.Row) bool { return row.Phase == "idle" && !row.Drift })
+		return r.State == "idle" &&
+			r.All(len(b.Brokers), func(row fleet.Row) bool { return row.Phase == "idle" && !row.Drift })
 	})
 	if err != nil {
 		return err
@@ -71,9 +72,27 @@ func (b *bench) rest(ctx context.Context) error {
 	}
 	most := slices.MaxFunc(after, func(a, b usage) int { return cmp.Compare(a.resident, b.resident) })
 	b.report.Add(
-		figures.Figure{Name: "agent at rest, resident memory", Unit: "MiB", Goal: new(25.0), Value: most.resident, Note: fmt.Sprintf("the largest of three; %.1f MiB of it are file pages", most.file)},
-		figures.Figure{Name: "agent at rest, CPU", Unit: "% of a core", Goal: new(0.2), Value: cpu, Note: "the busiest of three, over 60 s"},
-		figures.Figure{Name: "agent at rest, Kafka requests", Unit: "/s", Goal: new(1.0), Value: float64(requests) / seconds / float64(len(after)), Note: "counted in the brokers' request logs, mean of three"},
+		figures.Figure{
+			Name:  "agent at rest, resident memory",
+			Unit:  "MiB",
+			Goal:  new(25.0),
+			Value: most.resident,
+			Note:  fmt.Sprintf("the largest of three; %.1f MiB of it are file pages", most.file),
+		},
+		figures.Figure{
+			Name:  "agent at rest, CPU",
+			Unit:  "% of a core",
+			Goal:  new(0.2),
+			Value: cpu,
+			Note:  "the busiest of three, over 60 s",
+		},
+		figures.Figure{
+			Name:  "agent at rest, Kafka requests",
+			Unit:  "/s",
+			Goal:  new(1.0),
+			Value: float64(requests) / seconds / float64(len(after)),
+			Note:  "counted in the brokers' request logs, mean of three",
+		},
 	)
 	return b.logRequests(ctx, "INFO")
 }
@@ -119,7 +138,8 @@ func (b *bench) logRequests(ctx context.Context, level string) error {
 		if err != nil {
 			return fmt.Errorf("set the request log of broker %d: %w", br.ID, err)
 		}
-		for _, r := range response.(*kmsg.IncrementalAlterConfigsResponse).Resources { //nolint:errcheck // the response of that request
+		answer := response.(*kmsg.IncrementalAlterConfigsResponse) //nolint:errcheck // the response of that request
+		for _, r := range answer.Resources {
 			if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
 				return fmt.Errorf("set the request log of broker %d: %w", br.ID, err)
 			}
@@ -152,7 +172,8 @@ func (b *bench) requestsSince(sizes map[int32]int64) (int, error) {
 		total += n
 	}
 	if total == 0 {
-		return 0, errors.New("count the agents' requests: the brokers' request log names none; is kafka.request.logger still its name?")
+		return 0, errors.New(
+			"count the agents' requests: the brokers' request log names none; is kafka.request.logger still its name?")
 	}
 	b.logf("the agents' requests: %v", counts)
 	return total, nil
@@ -227,14 +248,19 @@ func (b *bench) kills(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("kill broker %d: %w", br.ID, err)
 		}
-		b.logf("broker %d killed: exited after %.3f s, probe refused after %.3f s", br.ID, exit.Seconds(), wait.Seconds())
+		b.logf("broker %d killed: exited after %.3f s, probe refused after %.3f s", br.ID, exit.Seconds(),
+			wait.Seconds())
 		waits, exits = append(waits, wait), append(exits, exit)
 	}
 	slices.Sort(waits)
 	slices.Sort(exits)
 	b.report.Add(figures.Figure{
-		Name: "broker killed to probe refused", Unit: "s", Goal: new(0.1), Value: waits[killCount-1].Seconds(),
-		Note: fmt.Sprintf("worst of %d; median %.3f s, of the process's exit %.3f s", killCount, waits[killCount/2].Seconds(), exits[killCount/2].Seconds()),
+		Name:  "broker killed to probe refused",
+		Unit:  "s",
+		Goal:  new(0.1),
+		Value: waits[killCount-1].Seconds(),
+		Note: fmt.Sprintf("worst of %d; median %.3f s, of the process's exit %.3f s", killCount,
+			waits[killCount/2].Seconds(), exits[killCount/2].Seconds()),
 	})
 	return nil
 }
@@ -262,7 +288,8 @@ func (b *bench) kill(ctx context.Context, br *sandbox.Broker) (probe, exit time.
 		return 0, 0, err
 	}
 	n := len(events)
-	if n < 2 || events[n-2].Kind != supervise.KillRequested || events[n-1].Kind != supervise.Exited || refused.Before(events[n-2].At) {
+	if n < 2 || events[n-2].Kind != supervise.KillRequested || events[n-1].Kind != supervise.Exited ||
+		refused.Before(events[n-2].At) {
 		return 0, 0, fmt.Errorf("the probe was refused at %s, but not for a kill: %v", refused, events)
 	}
 	probe, exit = refused.Sub(events[n-2].At), events[n-1].At.Sub(events[n-2].At)

@@ -76,7 +76,8 @@ func (b *bench) rolls(ctx context.Context) error {
 func (b *bench) tell(who string, r roll) {
 	before := r.begin
 	for _, x := range r.restarts {
-		b.logf("  broker %d: %.2f s until stopped, stop %.2f s, start %.2f s, catch-up %.2f s", x.Broker, x.Requested.Sub(before).Seconds(), x.Stop().Seconds(), x.Start().Seconds(), x.CatchUp().Seconds())
+		b.logf("  broker %d: %.2f s until stopped, stop %.2f s, start %.2f s, catch-up %.2f s", x.Broker,
+			x.Requested.Sub(before).Seconds(), x.Stop().Seconds(), x.Start().Seconds(), x.CatchUp().Seconds())
 		before = x.Synced
 	}
 	b.logf("%s: %.1f s, of which the brokers' own %.1f s; %s", who, r.seconds(), r.own().Seconds(), r.load)
@@ -91,20 +92,62 @@ func (b *bench) compare(script, agents roll) {
 	}
 	whole := last.Synced.Sub(agents.begin)
 	b.report.Add(
-		figures.Figure{Name: "roll-out of 3 brokers, manifest written to last in sync, by the brokers' own stop + start + catch-up", Unit: "x", Goal: new(1.05), Value: whole.Seconds() / agents.own().Seconds(), Note: fmt.Sprintf("%.1f s / %.1f s", whole.Seconds(), agents.own().Seconds())},
-		figures.Figure{Name: "hand-over, one broker in sync to the next one's stop", Unit: "s", Goal: new(0.5), Value: handOver.Seconds(), Note: "worst pair; an upper bound, as the release comes after the sync"},
-		figures.Figure{Name: "manifest written to first stop", Unit: "s", Goal: new(1.0), Value: first.Requested.Sub(agents.begin).Seconds()},
-		figures.Figure{Name: "documented procedure as a script", Unit: "s", Value: script.seconds(), Note: fmt.Sprintf("the brokers' own part: %.1f s", script.own().Seconds())},
-		figures.Figure{Name: "the agents, manifest written to all probes open", Unit: "s", Goal: new(script.seconds()), Value: agents.seconds(), Note: "goal: the script's"},
+		figures.Figure{
+			Name:  "roll-out of 3 brokers, manifest written to last in sync, by the brokers' own stop + start + catch-up",
+			Unit:  "x",
+			Goal:  new(1.05),
+			Value: whole.Seconds() / agents.own().Seconds(),
+			Note:  fmt.Sprintf("%.1f s / %.1f s", whole.Seconds(), agents.own().Seconds()),
+		},
+		figures.Figure{
+			Name:  "hand-over, one broker in sync to the next one's stop",
+			Unit:  "s",
+			Goal:  new(0.5),
+			Value: handOver.Seconds(),
+			Note:  "worst pair; an upper bound, as the release comes after the sync",
+		},
+		figures.Figure{
+			Name:  "manifest written to first stop",
+			Unit:  "s",
+			Goal:  new(1.0),
+			Value: first.Requested.Sub(agents.begin).Seconds(),
+		},
+		figures.Figure{
+			Name:  "documented procedure as a script",
+			Unit:  "s",
+			Value: script.seconds(),
+			Note:  fmt.Sprintf("the brokers' own part: %.1f s", script.own().Seconds()),
+		},
+		figures.Figure{
+			Name:  "the agents, manifest written to all probes open",
+			Unit:  "s",
+			Goal:  new(script.seconds()),
+			Value: agents.seconds(),
+			Note:  "goal: the script's",
+		},
 		figures.Figure{Name: "longest client stall, script", Unit: "s", Value: script.load.LongestStall.Seconds()},
-		figures.Figure{Name: "longest client stall, agents", Unit: "s", Goal: new(script.load.LongestStall.Seconds()), Value: agents.load.LongestStall.Seconds(), Note: "goal: the script's"},
-		figures.Figure{Name: "records lost or failed, agents", Goal: new(0.0), Value: float64(agents.load.Lost + agents.load.Failed), Note: fmt.Sprintf("of %d", agents.load.Sent)},
+		figures.Figure{
+			Name:  "longest client stall, agents",
+			Unit:  "s",
+			Goal:  new(script.load.LongestStall.Seconds()),
+			Value: agents.load.LongestStall.Seconds(),
+			Note:  "goal: the script's",
+		},
+		figures.Figure{
+			Name:  "records lost or failed, agents",
+			Goal:  new(0.0),
+			Value: float64(agents.load.Lost + agents.load.Failed),
+			Note:  fmt.Sprintf("of %d", agents.load.Sent),
+		},
 	)
 }
 
 // underLoad rolls while a producer and a consumer run. A load before it warms
 // the brokers, so what is measured is the roll.
-func (b *bench) underLoad(ctx context.Context, do func(context.Context) (begin, end time.Time, err error)) (roll, error) {
+func (b *bench) underLoad(
+	ctx context.Context,
+	do func(context.Context) (begin, end time.Time, err error),
+) (roll, error) {
 	if _, err := b.withLoad(ctx, func() error { return nil }); err != nil {
 		return roll{}, err
 	}
@@ -147,7 +190,8 @@ func since(restarts []sandbox.Restart, t time.Time) []sandbox.Restart {
 func (b *bench) withLoad(ctx context.Context, do func() error) (sandbox.Figures, error) {
 	loadCtx, stop := context.WithCancel(ctx)
 	defer stop()
-	load := sandbox.NewLoad(sandbox.LoadOptions{Bootstrap: b.Bootstrap(), Topic: topic, Partitions: partitions, Rate: rate})
+	load := sandbox.NewLoad(
+		sandbox.LoadOptions{Bootstrap: b.Bootstrap(), Topic: topic, Partitions: partitions, Rate: rate})
 	var figures sandbox.Figures
 	var loadErr error
 	var running sync.WaitGroup
@@ -212,7 +256,8 @@ func (b *bench) script(ctx context.Context) (begin, end time.Time, err error) {
 		answers := func(out string) bool {
 			return strings.Contains(out, br.Internal()+" (id: ") && !strings.Contains(out, "ERROR")
 		}
-		if err := b.tool(ctx, answers, "kafka.admin.BrokerApiVersionsCommand", "--bootstrap-server", br.Internal()); err != nil {
+		if err := b.tool(ctx, answers, "kafka.admin.BrokerApiVersionsCommand", "--bootstrap-server",
+			br.Internal()); err != nil {
 			return begin, end, err
 		}
 		if err := b.underReplicated(ctx); err != nil {
@@ -234,7 +279,8 @@ func (b *bench) tool(ctx context.Context, wanted func(stdout string) bool, class
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("run %s: %w; it says last:\n%s%s", class, errors.Join(ctx.Err(), err), out.String(), errOut.String())
+			return fmt.Errorf("run %s: %w; it says last:\n%s%s", class, errors.Join(ctx.Err(), err), out.String(),
+				errOut.String())
 		}
 	}
 }

@@ -208,8 +208,11 @@ func (d *demo) manifests(ctx context.Context, dir string) (report string, verifi
 		return "", nil, err
 	}
 	addr := net.JoinHostPort(d.host, strconv.Itoa(firstPort))
-	d.say("as a customer sees it, through the load balancer: kpls-agent verify --listener %s --bootstrap %s --map '*.%s=%s'", listener, addr, fleet.Domain, d.host)
-	out, errOut, code := d.fleet.Agents[0].Command(ctx, "verify", "--listener", listener, "--bootstrap", addr, "--map", "*."+fleet.Domain+"="+d.host)
+	d.say(
+		"as a customer sees it, through the load balancer: kpls-agent verify --listener %s --bootstrap %s --map '*.%s=%s'",
+		listener, addr, fleet.Domain, d.host)
+	out, errOut, code := d.fleet.Agents[0].Command(ctx, "verify", "--listener", listener, "--bootstrap", addr, "--map",
+		"*."+fleet.Domain+"="+d.host)
 	d.print(out + errOut)
 	if code != 0 {
 		verified = fmt.Errorf("verify exited with %d", code)
@@ -221,7 +224,9 @@ func (d *demo) fronts() []sandbox.Front {
 	var fronts []sandbox.Front
 	for i, b := range d.cluster.Brokers {
 		fronts = append(fronts, sandbox.Front{
-			Listen: net.JoinHostPort(d.host, strconv.Itoa(firstPort+i)), Backend: b.Addr(sandbox.ExternalPort), Probe: b.Addr(fleet.ProbePort),
+			Listen:  net.JoinHostPort(d.host, strconv.Itoa(firstPort+i)),
+			Backend: b.Addr(sandbox.ExternalPort),
+			Probe:   b.Addr(fleet.ProbePort),
 		})
 	}
 	return fronts
@@ -230,8 +235,11 @@ func (d *demo) fronts() []sandbox.Front {
 // badManifest is one that only the restart proves wrong.
 func (d *demo) badManifest(dir string) (string, error) {
 	file := filepath.Join(dir, "keystore.jks")
-	extra := fmt.Sprintf("    properties: {ssl.keystore.location: %s, ssl.keystore.password: x, ssl.key.password: x}\n", file)
-	return d.fleet.Manifest(fleet.ManifestOptions{Soak: soak.String(), Protocol: "SSL", Extra: extra}), os.WriteFile(file, []byte("no key store"), 0o600)
+	extra := fmt.Sprintf("    properties: {ssl.keystore.location: %s, ssl.keystore.password: x, ssl.key.password: x}\n",
+		file)
+	return d.fleet.Manifest(
+		fleet.ManifestOptions{Soak: soak.String(), Protocol: "SSL", Extra: extra},
+	), os.WriteFile(file, []byte("no key store"), 0o600)
 }
 
 // give writes a manifest and shows what comes of it until ok holds.

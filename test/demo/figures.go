@@ -28,11 +28,13 @@ func rollOutTable(restarts []sandbox.Restart, written, released time.Time) (stri
 			end = restarts[i+1].Requested
 		}
 		agent := end.Sub(r.Requested) - r.Own() - soakOf(i)
-		fmt.Fprintf(t, "broker %d\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t\n", r.Broker, r.Stop().Seconds(), r.Start().Seconds(), r.CatchUp().Seconds(), soakOf(i).Seconds(), agent.Seconds())
+		fmt.Fprintf(t, "broker %d\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t\n", r.Broker, r.Stop().Seconds(), r.Start().Seconds(),
+			r.CatchUp().Seconds(), soakOf(i).Seconds(), agent.Seconds())
 		own, soaks, overhead = own+r.Own(), soaks+soakOf(i), overhead+agent
 	}
 	_ = t.Flush() // a Builder takes everything
-	fmt.Fprintf(&b, "roll-out %.2f s = brokers' own %.2f s + soak %.2f s + agents' overhead %.2f s\n", released.Sub(written).Seconds(), own.Seconds(), soaks.Seconds(), overhead.Seconds())
+	fmt.Fprintf(&b, "roll-out %.2f s = brokers' own %.2f s + soak %.2f s + agents' overhead %.2f s\n",
+		released.Sub(written).Seconds(), own.Seconds(), soaks.Seconds(), overhead.Seconds())
 	return b.String(), nil
 }
 
@@ -45,7 +47,8 @@ func soakOf(i int) time.Duration {
 }
 
 func loadTable(f sandbox.Figures) string {
-	return fmt.Sprintf("records sent %d, lost %d, failed %d; longest stall %.2f s\n", f.Sent, f.Lost, f.Failed, f.LongestStall.Seconds())
+	return fmt.Sprintf("records sent %d, lost %d, failed %d; longest stall %.2f s\n", f.Sent, f.Lost, f.Failed,
+		f.LongestStall.Seconds())
 }
 
 // judge is nil if every record that was sent is acknowledged and read.

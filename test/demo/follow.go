@@ -30,7 +30,10 @@ func (d *demo) follow(ctx context.Context, title string, ok func(fleet.Report) b
 			if out, _, code := d.fleet.Agents[0].Command(ctx, "status"); code == 0 {
 				table = out
 			}
-			d.draw(fmt.Sprintf("\n%s, %.0f s\n\n%s\n%s\n%s\n\n", title, time.Since(begin).Seconds(), table, d.clients(), d.balance()))
+			d.draw(
+				fmt.Sprintf("\n%s, %.0f s\n\n%s\n%s\n%s\n\n", title, time.Since(begin).Seconds(), table, d.clients(),
+					d.balance()),
+			)
 		} else if err == nil {
 			d.change(last, d.clients())
 		}
@@ -61,7 +64,8 @@ func summary(r fleet.Report) string {
 // clients is what the producer saw so far.
 func (d *demo) clients() string {
 	f := d.load.Figures()
-	return fmt.Sprintf("producer: sent %d, waiting %d, failed %d, longest stall %.2f s", f.Sent, f.Sent-f.Acked-f.Failed, f.Failed, f.LongestStall.Seconds())
+	return fmt.Sprintf("producer: sent %d, waiting %d, failed %d, longest stall %.2f s", f.Sent,
+		f.Sent-f.Acked-f.Failed, f.Failed, f.LongestStall.Seconds())
 }
 
 // balance says to which brokers the load balancer sends clients.

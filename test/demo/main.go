@@ -21,7 +21,8 @@ func main() { os.Exit(run()) }
 // run returns the exit code.
 func run() int {
 	// A closed terminal or pipe must not keep us from cleaning up, so these are caught, too.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP,
+		syscall.SIGPIPE)
 	defer stop()
 	s := newScreen(os.Stdout)
 	err := show(ctx, s)

@@ -60,8 +60,13 @@ func New(now time.Time, kafka string) (Report, error) {
 		return Report{}, err
 	}
 	return Report{
-		Date: now.UTC().Format(time.DateOnly), Cores: runtime.NumCPU(), Kernel: unix.ByteSliceToString(name.Release[:]), Go: runtime.Version(),
-		Kafka: kafka, Load: strings.Join(strings.Fields(string(load))[:3], " "),
+		Date: now.UTC().
+			Format(time.DateOnly),
+		Cores:  runtime.NumCPU(),
+		Kernel: unix.ByteSliceToString(name.Release[:]),
+		Go:     runtime.Version(),
+		Kafka:  kafka,
+		Load:   strings.Join(strings.Fields(string(load))[:3], " "),
 	}, nil
 }
 
@@ -95,7 +100,8 @@ func (r *Report) Table() string {
 
 // Conditions is the line below a table: where and when the figures are from.
 func (r *Report) Conditions() string {
-	return fmt.Sprintf("Kafka %s, %d cores, Linux %s, %s, %s; load average before: %s.\n", r.Kafka, r.Cores, r.Kernel, r.Go, r.Date, r.Load)
+	return fmt.Sprintf("Kafka %s, %d cores, Linux %s, %s, %s; load average before: %s.\n", r.Kafka, r.Cores, r.Kernel,
+		r.Go, r.Date, r.Load)
 }
 
 func (f Figure) amount(v float64) string {

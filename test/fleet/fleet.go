@@ -32,7 +32,8 @@ const Domain = "abc.eastus.azure.3199745.tidbcloud.com"
 // Build compiles the agent; tags may name build tags. The caller owns dir.
 func Build(ctx context.Context, dir string, tags ...string) (string, error) {
 	bin := filepath.Join(dir, "kpls-agent")
-	cmd := exec.CommandContext(ctx, "go", "build", "-tags", strings.Join(tags, ","), "-o", bin, "example.com/kpls-agent/cmd/kpls-agent")
+	cmd := exec.CommandContext(ctx, "go", "build", "-tags", strings.Join(tags, ","), "-o", bin,
+		"example.com/kpls-agent/cmd/kpls-agent")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the agent: %w\n%s", err, out)
 	}
@@ -145,7 +146,9 @@ func (f *Fleet) Manifest(o ManifestOptions) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "version: 1\ncluster: %s\nlisteners:\n", def(o.Cluster, "sandbox"))
 	listener := func(name string, bind, probe int, extra string) {
-		fmt.Fprintf(&b, "  %s:\n    bind: <host>:%d\n    security_protocol: %s\n    advertised: <broker_id>.%s:<port>\n    probe_port: %d\n%s", name, bind, def(o.Protocol, "PLAINTEXT"), Domain, probe, extra)
+		fmt.Fprintf(&b,
+			"  %s:\n    bind: <host>:%d\n    security_protocol: %s\n    advertised: <broker_id>.%s:<port>\n    probe_port: %d\n%s",
+			name, bind, def(o.Protocol, "PLAINTEXT"), Domain, probe, extra)
 	}
 	listener("EXTERNAL", o.BindPort, ProbePort, o.Extra)
 	if o.External2 {

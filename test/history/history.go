@@ -119,13 +119,15 @@ func cached(commit, name string, create func(into string) error) (string, error)
 // missing says what a clone lacks.
 func missing(ctx context.Context, root, commit string, out []byte, err error) error {
 	if shallow, e := run(ctx, root, "git", "rev-parse", "--is-shallow-repository"); e != nil {
-		return fmt.Errorf("the history of this repository is needed for commit %s, and %s is no git clone that git can read: %w: %s",
+		return fmt.Errorf(
+			"the history of this repository is needed for commit %s, and %s is no git clone that git can read: %w: %s",
 			commit, root, err, out)
 	} else if strings.TrimSpace(string(shallow)) == "true" {
 		return fmt.Errorf("commit %s is not in this shallow clone; `git fetch --unshallow` fetches the whole history",
 			commit)
 	}
-	return fmt.Errorf("commit %s is not in this clone; fetch the whole history of the repository: %w: %s", commit, err, out)
+	return fmt.Errorf("commit %s is not in this clone; fetch the whole history of the repository: %w: %s", commit, err,
+		out)
 }
 
 func run(ctx context.Context, dir, name string, args ...string) ([]byte, error) {

@@ -131,7 +131,11 @@ func (b *Bed) listening(ctx context.Context, l *Balancer) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return errors.Join(errors.New("haproxy does not listen; see what it says by: haproxy -c -f "+filepath.Join(dir, "haproxy.cfg")), l.Close())
+			return errors.Join(
+				errors.New(
+					"haproxy does not listen; see what it says by: haproxy -c -f "+filepath.Join(dir, "haproxy.cfg")),
+				l.Close(),
+			)
 		}
 	}
 }

@@ -76,7 +76,14 @@ func New(ctx context.Context, o Options) (_ *Bed, err error) {
 	}
 	for i := range Brokers {
 		name := "b" + strconv.Itoa(i+1)
-		m := &Machine{Host: b.hosts[name], ID: int32(i + 1), dir: filepath.Join(dir, name), image: root, libs: libs, group: group(name)}
+		m := &Machine{
+			Host:  b.hosts[name],
+			ID:    int32(i + 1),
+			dir:   filepath.Join(dir, name),
+			image: root,
+			libs:  libs,
+			group: group(name),
+		}
 		files, err := m.seed()
 		if err != nil {
 			return nil, err
@@ -149,7 +156,8 @@ func (b *Bed) sweep() error {
 	err = errors.Join(err, unmountBelow(dir), removeNetns(switchNS))
 	for _, h := range b.hosts {
 		err = errors.Join(err, removeNetns(h.netns()), os.RemoveAll(h.etc()))
-		_ = os.Remove(filepath.Join("/run/systemd/nspawn/propagate", prefix+h.Name)) // nspawn makes it for machines only
+		_ = os.Remove(
+			filepath.Join("/run/systemd/nspawn/propagate", prefix+h.Name)) // nspawn makes it for machines only
 	}
 	_ = os.Remove("/etc/netns") // unless somebody else has something there
 	if err != nil {

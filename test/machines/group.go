@@ -53,7 +53,8 @@ func (g group) end() error {
 	err := errors.Join(g.control("cgroup.freeze", "0"), g.control("cgroup.kill", "1"))
 	for deadline := time.Now().Add(30 * time.Second); !g.empty(); pause() {
 		if time.Now().After(deadline) {
-			return errors.Join(err, fmt.Errorf("processes stay in %s although they were killed; see their state with ps", g.dirs()[0]))
+			return errors.Join(err,
+				fmt.Errorf("processes stay in %s although they were killed; see their state with ps", g.dirs()[0]))
 		}
 	}
 	for _, dir := range g.dirs() {
@@ -66,12 +67,15 @@ func (g group) end() error {
 func removeGroup(dir string) error {
 	for deadline := time.Now().Add(10 * time.Second); ; pause() {
 		var dirs []string
-		_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error { // what is not there needs no removal
-			if err == nil && d.IsDir() {
-				dirs = append(dirs, path)
-			}
-			return nil
-		})
+		_ = filepath.WalkDir(
+			dir,
+			func(path string, d fs.DirEntry, err error) error { // what is not there needs no removal
+				if err == nil && d.IsDir() {
+					dirs = append(dirs, path)
+				}
+				return nil
+			},
+		)
 		if len(dirs) == 0 {
 			return nil
 		}

@@ -58,7 +58,8 @@ func image(ctx context.Context, logf func(string, ...any)) (string, error) {
 	}
 	logf("machines: making the image, %s with %d packages", suite, len(imagePackages))
 	part := dir + ".part"
-	build := exec.CommandContext(ctx, "mmdebstrap", "--quiet", "--variant=apt", "--include="+strings.Join(imagePackages, ","), suite, part)
+	build := exec.CommandContext(ctx, "mmdebstrap", "--quiet", "--variant=apt",
+		"--include="+strings.Join(imagePackages, ","), suite, part)
 	build.Cancel = func() error { return build.Process.Signal(unix.SIGTERM) } // it takes its mounts back
 	build.WaitDelay = 30 * time.Second
 	err = run(build)

@@ -19,8 +19,9 @@ type Entry struct {
 
 // Journal reads what a unit said, and what systemd said of it, also when the machine is off.
 func (m *Machine) Journal(ctx context.Context, since time.Time, unit string) ([]Entry, error) {
-	cmd := exec.CommandContext(ctx, "journalctl", "--directory="+filepath.Join(m.Root(), "var/log/journal"), "--output=json",
-		"--output-fields=MESSAGE", "--no-pager", "--quiet", "--unit="+unit, "--since=@"+strconv.FormatInt(since.Unix(), 10))
+	cmd := exec.CommandContext(ctx, "journalctl", "--directory="+filepath.Join(m.Root(), "var/log/journal"),
+		"--output=json", "--output-fields=MESSAGE", "--no-pager", "--quiet", "--unit="+unit,
+		"--since=@"+strconv.FormatInt(since.Unix(), 10))
 	out, err := cmd.Output()
 	if err != nil {
 		return nil, fmt.Errorf("read the journal of %s: %w", m.Name, err)

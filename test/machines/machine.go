@@ -45,7 +45,8 @@ func (m *Machine) prepare(files map[string]string) error {
 	}
 	for path, text := range files {
 		full := filepath.Join(m.dir, "upper", path)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(full), 0o755), os.WriteFile(full, []byte(text), 0o644)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(full), 0o755),
+			os.WriteFile(full, []byte(text), 0o644)); err != nil {
 			return err
 		}
 	}
@@ -178,7 +179,10 @@ func (m *Machine) Path(path string) (string, error) {
 // capabilities: what a service may do is for a unit to show.
 func (m *Machine) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	leader, err := m.leader()
-	cmd := exec.CommandContext(ctx, "nsenter", append([]string{"--target", strconv.Itoa(leader), "--all", "--", name}, args...)...)
+	cmd := exec.CommandContext(
+		ctx,
+		"nsenter",
+		append([]string{"--target", strconv.Itoa(leader), "--all", "--", name}, args...)...)
 	if err != nil {
 		cmd.Err = err
 	}
@@ -193,7 +197,8 @@ func (m *Machine) Output(ctx context.Context, name string, args ...string) (stri
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		err = fmt.Errorf("%s: %s: %w: %s%s", m.Name, strings.Join(append([]string{name}, args...), " "), err, out, stderr.String())
+		err = fmt.Errorf("%s: %s: %w: %s%s", m.Name, strings.Join(append([]string{name}, args...), " "), err, out,
+			stderr.String())
 	}
 	return string(out), err
 }
@@ -202,7 +207,8 @@ func (m *Machine) Output(ctx context.Context, name string, args ...string) (stri
 func (m *Machine) WaitUp(ctx context.Context) error {
 	for {
 		out, err := m.Output(ctx, "systemctl", "is-system-running")
-		if state := strings.TrimSpace(out); state == "running" || state == "degraded" || strings.Contains(fmt.Sprint(err), "degraded") {
+		if state := strings.TrimSpace(out); state == "running" || state == "degraded" ||
+			strings.Contains(fmt.Sprint(err), "degraded") {
 			return nil
 		}
 		select {

@@ -52,7 +52,8 @@ func connect(ctx context.Context, all map[string]*Host) error {
 	fmt.Fprintf(&inside, "link set lo up\nlink add br0 type bridge\nlink set br0 up\n")
 	for _, h := range all {
 		fmt.Fprintf(&global, "netns add %s\n", h.netns())
-		fmt.Fprintf(&inside, "link add %s type veth peer name eth0 netns %s\nlink set %s master br0 up\n", h.Name, h.netns(), h.Name)
+		fmt.Fprintf(&inside, "link add %s type veth peer name eth0 netns %s\nlink set %s master br0 up\n", h.Name,
+			h.netns(), h.Name)
 	}
 	if err := ip(ctx, global.String()); err != nil {
 		return err

@@ -40,7 +40,8 @@ scrape_configs:
 	}
 	defer log.Close() // the process has its own copy
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	cmd := b.Mon.Command(ctx, "prometheus", "--config.file="+path, "--storage.tsdb.path="+data, "--web.listen-address="+PrometheusAddr)
+	cmd := b.Mon.Command(ctx, "prometheus", "--config.file="+path, "--storage.tsdb.path="+data,
+		"--web.listen-address="+PrometheusAddr)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {

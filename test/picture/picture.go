@@ -20,19 +20,25 @@ const (
 // Draw returns the picture in SVG.
 func Draw() string {
 	var p picture
-	fmt.Fprintf(&p, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="13">`+"\n", width, height)
-	p.WriteString(`<title>Customers reach each Kafka broker through a port of the load balancer; one kpls-agent runs next to each broker</title>
+	fmt.Fprintf(&p,
+		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="13">`+"\n",
+		width, height)
+	p.WriteString(
+		`<title>Customers reach each Kafka broker through a port of the load balancer; one kpls-agent runs next to each broker</title>
 <defs><marker id="to" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto-start-reverse"><path d="M0,0 L8,4 L0,8 z" fill="#333"/></marker></defs>
 <rect width="100%" height="100%" fill="white"/>
-`)
-	p.box(vmLeft, 16, width-2*vmLeft, 48, theirs, "Kafka clients in the customer's network", "TiDB Cloud changefeeds, for example")
+`,
+	)
+	p.box(vmLeft, 16, width-2*vmLeft, 48, theirs, "Kafka clients in the customer's network",
+		"TiDB Cloud changefeeds, for example")
 	p.arrow(width/2, 64, width/2, vmTop-88, false)
 	p.label(width/2+8, 82, "start", "private link")
 	p.box(vmLeft, vmTop-88, width-2*vmLeft, 48, theirs, "load balancer", "one port for each broker")
 	for broker := 1; broker <= 3; broker++ {
 		p.vm(broker)
 	}
-	p.box(vmLeft, vmTop+230, width-2*vmLeft, 48, theirs, "topic __kpls_agent in the same Kafka cluster", "coordination log of the agents: statuses, claims, halts")
+	p.box(vmLeft, vmTop+230, width-2*vmLeft, 48, theirs, "topic __kpls_agent in the same Kafka cluster",
+		"coordination log of the agents: statuses, claims, halts")
 	p.WriteString("</svg>\n")
 	return p.String()
 }
@@ -42,7 +48,9 @@ type picture struct{ strings.Builder }
 // vm draws the VM of one broker. Only the first one has its arrows named.
 func (p *picture) vm(broker int) {
 	x := vmLeft + (broker-1)*(vmWidth+12)
-	fmt.Fprintf(p, `<rect x="%d" y="%d" width="%d" height="200" rx="6" fill="none" stroke="%s" stroke-dasharray="5 3"/>`+"\n", x, vmTop, vmWidth, frame)
+	fmt.Fprintf(p,
+		`<rect x="%d" y="%d" width="%d" height="200" rx="6" fill="none" stroke="%s" stroke-dasharray="5 3"/>`+"\n", x,
+		vmTop, vmWidth, frame)
 	p.label(x+10, vmTop+192, "start", fmt.Sprintf("VM of broker %d", broker))
 	kafka, agent, top, files := x+10, x+194, vmTop+18, vmTop+112
 	p.box(kafka, top, 128, 50, theirs, "Kafka broker", "systemd unit")
@@ -75,7 +83,8 @@ func (p *picture) box(x, y, w, h int, fill, name, line string) {
 		middle -= 8
 		p.label(x+w/2, middle+17, "middle", line)
 	}
-	fmt.Fprintf(p, `<text x="%d" y="%d" text-anchor="middle" font-weight="bold">%s</text>`+"\n", x+w/2, middle, html.EscapeString(name))
+	fmt.Fprintf(p, `<text x="%d" y="%d" text-anchor="middle" font-weight="bold">%s</text>`+"\n", x+w/2, middle,
+		html.EscapeString(name))
 }
 
 // arrow draws a line with a head at its end; dashed for a probe.
@@ -84,10 +93,12 @@ func (p *picture) arrow(x1, y1, x2, y2 int, dashed bool) {
 	if dashed {
 		style = ` stroke-dasharray="4 3"`
 	}
-	fmt.Fprintf(p, `<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="#333"%s marker-end="url(#to)"/>`+"\n", x1, y1, x2, y2, style)
+	fmt.Fprintf(p, `<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="#333"%s marker-end="url(#to)"/>`+"\n", x1, y1, x2, y2,
+		style)
 }
 
 // label writes text; anchor is start, middle or end.
 func (p *picture) label(x, y int, anchor, text string) {
-	fmt.Fprintf(p, `<text x="%d" y="%d" text-anchor="%s" font-size="12">%s</text>`+"\n", x, y, anchor, html.EscapeString(text))
+	fmt.Fprintf(p, `<text x="%d" y="%d" text-anchor="%s" font-size="12">%s</text>`+"\n", x, y, anchor,
+		html.EscapeString(text))
 }

@@ -108,7 +108,8 @@ func (c *Changefeed) waitAcked(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for the last acknowledgements: %w; %d of %d records are before the checkpoint", ctx.Err(), checkpoint, size)
+			return fmt.Errorf("wait for the last acknowledgements: %w; %d of %d records are before the checkpoint",
+				ctx.Err(), checkpoint, size)
 		case <-tick.C:
 		}
 	}
@@ -203,7 +204,9 @@ func (c *Changefeed) inspect() error {
 	}
 	//nolint:staticcheck // what the changefeed itself calls
 	_, err = admin.DescribeConfig(sarama.ConfigResource{
-		Type: sarama.BrokerResource, Name: fmt.Sprint(controller), ConfigNames: []string{"message.max.bytes", "min.insync.replicas"},
+		Type:        sarama.BrokerResource,
+		Name:        fmt.Sprint(controller),
+		ConfigNames: []string{"message.max.bytes", "min.insync.replicas"},
 	})
 	if err != nil {
 		return err

@@ -16,7 +16,12 @@ import (
 // jvmFlags spare the time of the optimising compiler and the memory of a parallel
 // collector. What the JVM has to say goes to standard error.
 var jvmFlags = []string{
-	"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true", "-Xlog:disable", "-Xlog:all=warning:stderr",
+	"-XX:TieredStopAtLevel=1",
+	"-XX:+UseSerialGC",
+	"-XX:+ExitOnOutOfMemoryError",
+	"-Djava.awt.headless=true",
+	"-Xlog:disable",
+	"-Xlog:all=warning:stderr",
 }
 
 // release is a version of Kafka on this machine: what Libs and classArchive returned.
@@ -86,7 +91,10 @@ log.dirs=%[3]s
 	if err != nil {
 		return err
 	}
-	format := exec.CommandContext(ctx, "java", append(jvm("128m", release{libs: libs}), "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", file)...)
+	format := exec.CommandContext(
+		ctx,
+		"java",
+		append(jvm("128m", release{libs: libs}), "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", file)...)
 	if out, err := format.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}

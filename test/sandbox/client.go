@@ -43,7 +43,13 @@ func (c *Cluster) NewClient(opts ...kgo.Opt) (*kgo.Client, error) {
 }
 
 // CreateTopic creates a topic; configs are its own configuration and may be nil.
-func (c *Cluster) CreateTopic(ctx context.Context, name string, partitions int32, replicas int16, configs map[string]string) error {
+func (c *Cluster) CreateTopic(
+	ctx context.Context,
+	name string,
+	partitions int32,
+	replicas int16,
+	configs map[string]string,
+) error {
 	pointers := make(map[string]*string, len(configs))
 	for k, v := range configs {
 		pointers[k] = &v
@@ -143,7 +149,8 @@ func (c *Cluster) Leaders(ctx context.Context, topics ...string) (map[string]map
 
 // SetTopic sets a topic's own configuration.
 func (c *Cluster) SetTopic(ctx context.Context, topic, key, value string) error {
-	responses, err := kadm.NewClient(c.client).AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: key, Value: &value}}, topic)
+	responses, err := kadm.NewClient(c.client).
+		AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: key, Value: &value}}, topic)
 	if err == nil && len(responses) == 1 {
 		err = responses[0].Err
 	}
@@ -255,7 +262,8 @@ func (c *Cluster) wait(ctx context.Context, what string, holds func(context.Cont
 		if away == nil {
 			complete = time.Now()
 		} else if time.Since(complete) > 2*time.Second {
-			return fmt.Errorf("wait until %s: node %d does not run (%w); its log ends:\n%s", what, away.ID, err, away.LogTail(2000))
+			return fmt.Errorf("wait until %s: node %d does not run (%w); its log ends:\n%s", what, away.ID, err,
+				away.LogTail(2000))
 		}
 		select {
 		case <-ctx.Done():

@@ -151,7 +151,14 @@ func (c *Cluster) layOut(ctx context.Context, ctl supervise.Controller) error {
 		if err != nil {
 			return nil, err
 		}
-		b := &Broker{ID: id, Host: c.net.host(host), Dir: filepath.Join(c.Dir, fmt.Sprintf("node-%d", id)), Role: role, release: release, ctl: ctl}
+		b := &Broker{
+			ID:      id,
+			Host:    c.net.host(host),
+			Dir:     filepath.Join(c.Dir, fmt.Sprintf("node-%d", id)),
+			Role:    role,
+			release: release,
+			ctl:     ctl,
+		}
 		c.Nodes = append(c.Nodes, b)
 		return b, nil
 	}
@@ -289,7 +296,8 @@ func (c *Cluster) Close() error {
 	if c.client != nil {
 		c.client.Close()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) //nolint:forbidigo // the caller's may have ended
+	background := context.Background() //nolint:forbidigo // the caller's may have ended
+	ctx, cancel := context.WithTimeout(background, time.Minute)
 	defer cancel()
 	var errs []error
 	for _, b := range c.Nodes {

@@ -31,8 +31,10 @@ const lateAfter = 500 * time.Millisecond
 
 // String is one line.
 func (f Figures) String() string {
-	s := fmt.Sprintf("sent %d, acked %d, failed %d, lost %d, duplicated %d, rebuilt %d, longest stall %.2f s, p50 %.3f s, p99 %.3f s",
-		f.Sent, f.Acked, f.Failed, f.Lost, f.Duplicated, f.Rebuilt, f.LongestStall.Seconds(), f.P50.Seconds(), f.P99.Seconds())
+	s := fmt.Sprintf(
+		"sent %d, acked %d, failed %d, lost %d, duplicated %d, rebuilt %d, longest stall %.2f s, p50 %.3f s, p99 %.3f s",
+		f.Sent, f.Acked, f.Failed, f.Lost, f.Duplicated, f.Rebuilt, f.LongestStall.Seconds(), f.P50.Seconds(),
+		f.P99.Seconds())
 	if f.LastError != "" {
 		s += ", last error: " + f.LastError
 	}

@@ -121,7 +121,8 @@ func ModuleRoot() (string, error) {
 			return dir, nil
 		}
 		if dir == filepath.Dir(dir) {
-			return "", fmt.Errorf("find the cache directory: no go.mod above %s; run inside the module or set KPLS_CACHE", wd)
+			return "", fmt.Errorf(
+				"find the cache directory: no go.mod above %s; run inside the module or set KPLS_CACHE", wd)
 		}
 	}
 }
@@ -136,7 +137,9 @@ func haveLibs(dir, version string) bool {
 func fetchLibs(ctx context.Context, dir, version string) error {
 	for _, tool := range []string{"java", "mvn"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			return fmt.Errorf("%s is not installed; Debian and Ubuntu have both tools: apt-get install default-jdk-headless maven", tool)
+			return fmt.Errorf(
+				"%s is not installed; Debian and Ubuntu have both tools: apt-get install default-jdk-headless maven",
+				tool)
 		}
 	}
 	backend, logName, logConfig := log4j1Deps, "log4j.properties", log4j1Config
@@ -163,7 +166,8 @@ func fetchLibs(ctx context.Context, dir, version string) error {
 	mvn := exec.CommandContext(ctx, "mvn", "-q", "-B", "-C", "-f", pom, "dependency:copy-dependencies",
 		"-DincludeScope=runtime", "-DoutputDirectory="+part)
 	if out, err := mvn.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w; Maven must reach Maven Central, or hold the jars in its local repository\n%s", mvn, err, out)
+		return fmt.Errorf("%s: %w; Maven must reach Maven Central, or hold the jars in its local repository\n%s", mvn,
+			err, out)
 	}
 	if !haveLibs(part, version) {
 		return fmt.Errorf("%s: no kafka_2.13-%s.jar came", mvn, version)

@@ -70,7 +70,10 @@ func (p *Program) Run(ctx context.Context) (Figures, error) {
 // for their answers as every client has.
 func (p *Program) produce(ctx, rest context.Context) error {
 	args := slices.Concat(p.argv[1:], []string{
-		strings.Join(p.opts.Bootstrap, ","), p.opts.Topic, strconv.Itoa(int(p.opts.Partitions)), strconv.FormatUint(p.run, 10),
+		strings.Join(p.opts.Bootstrap, ","),
+		p.opts.Topic,
+		strconv.Itoa(int(p.opts.Partitions)),
+		strconv.FormatUint(p.run, 10),
 	})
 	rest, cancel := context.WithCancel(rest)
 	defer cancel()

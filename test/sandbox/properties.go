@@ -28,7 +28,8 @@ func (c *Cluster) properties(b *Broker) string {
 	if advertised != "" {
 		lines = append(lines, "advertised.listeners="+advertised)
 	}
-	lines = append(lines,
+	lines = append(
+		lines,
 		"listener.security.protocol.map=INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL",
 		"log.dirs=./data",
 		"# What follows is not in the procedure: it suits a small cluster of short life",
@@ -52,7 +53,11 @@ func (c *Cluster) mode(b *Broker) []string {
 			return fmt.Sprintf("%d@%s", v.ID, v.Addr(ControllerPort))
 		}), ","))
 	}
-	return append(lines, "controller.quorum.bootstrap.servers="+strings.Join(c.voters(func(v *Broker) string { return v.Addr(ControllerPort) }), ","))
+	return append(
+		lines,
+		"controller.quorum.bootstrap.servers="+strings.Join(
+			c.voters(func(v *Broker) string { return v.Addr(ControllerPort) }), ","),
+	)
 }
 
 // quorumArgs tell the command that formats a node's storage who the first voters
@@ -84,7 +89,9 @@ func (c *Cluster) voters(written func(*Broker) string) []string {
 
 // zooKeeperConfig is the configuration of a single ZooKeeper server.
 func (c *Cluster) zooKeeperConfig(b *Broker) string {
-	return fmt.Sprintf("dataDir=./data\nclientPort=%d\nclientPortAddress=%s\nadmin.enableServer=false\nmaxClientCnxns=0\n", zooKeeperPort, b.Host)
+	return fmt.Sprintf(
+		"dataDir=./data\nclientPort=%d\nclientPortAddress=%s\nadmin.enableServer=false\nmaxClientCnxns=0\n",
+		zooKeeperPort, b.Host)
 }
 
 // extra is what the sandbox and its caller add to the procedure's properties.

@@ -39,7 +39,8 @@ func (t *Transactions) Measure() { t.book.measure() }
 func (t *Transactions) Run(ctx context.Context) (Figures, error) {
 	committed := t.opts
 	// The mark of a transaction's end is the last record of a partition.
-	committed.Client = slices.Concat(committed.Client, []kgo.Opt{kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords()})
+	committed.Client = slices.Concat(committed.Client,
+		[]kgo.Opt{kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords()})
 	consumer, err := newReader(committed, t.run)
 	if err != nil {
 		return Figures{}, err
@@ -118,7 +119,8 @@ func (t *Transactions) transact(ctx context.Context, producer *kgo.Client, batch
 	if usable {
 		var records []*kgo.Record
 		for _, n := range batch {
-			records = append(records, &kgo.Record{Topic: t.opts.Topic, Partition: int32(n) % t.opts.Partitions, Value: encode(t.run, n)})
+			records = append(records,
+				&kgo.Record{Topic: t.opts.Topic, Partition: int32(n) % t.opts.Partitions, Value: encode(t.run, n)})
 		}
 		if err = produce(ctx, producer, records); err == nil {
 			err = producer.EndTransaction(ctx, kgo.TryCommit)

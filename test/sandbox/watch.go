@@ -201,7 +201,8 @@ func outOfSync(ctx context.Context, addr string, dial DialFunc, brokers []int32,
 	}
 	var away []int32
 	for _, id := range brokers {
-		listed := slices.ContainsFunc(response.Brokers, func(m kmsg.MetadataResponseBroker) bool { return m.NodeID == id })
+		listed := slices.ContainsFunc(response.Brokers,
+			func(m kmsg.MetadataResponseBroker) bool { return m.NodeID == id })
 		if !listed || missing(response, id) {
 			away = append(away, id)
 		}

@@ -33,7 +33,9 @@ func Hold(path, name, text string, write bool) error {
 		return err
 	}
 	if diff := cmp.Diff(old, text); diff != "" {
-		return fmt.Errorf("%s differs between the lines of %q; the first of them tells what writes it (-is +should be):\n%s", path, name, diff)
+		return fmt.Errorf(
+			"%s differs between the lines of %q; the first of them tells what writes it (-is +should be):\n%s", path,
+			name, diff)
 	}
 	return nil
 }
@@ -63,7 +65,9 @@ func cut(path, name string) (before, between, after string, err error) {
 	begins := regexp.MustCompile(`(?m)^<!-- `+quoted+`(:.*)? -->\n`).FindAllIndex(doc, -1)
 	ends := regexp.MustCompile(`(?m)^<!-- /`+quoted+` -->$`).FindAllIndex(doc, -1)
 	if len(begins) != 1 || len(ends) != 1 || begins[0][1] > ends[0][0] {
-		return "", "", "", fmt.Errorf("%s needs one line `<!-- %s -->` and then one line `<!-- /%s -->`: it has %d and %d", path, name, name, len(begins), len(ends))
+		return "", "", "", fmt.Errorf(
+			"%s needs one line `<!-- %s -->` and then one line `<!-- /%s -->`: it has %d and %d", path, name, name,
+			len(begins), len(ends))
 	}
 	return string(doc[:begins[0][1]]), string(doc[begins[0][1]:ends[0][0]]), string(doc[ends[0][0]:]), nil
 }

@@ -33,7 +33,8 @@ func run(args []string) error {
 	if err := errors.Join(errPartitions, errRun); err != nil {
 		return err
 	}
-	producer, err := kafka.NewProducer(&kafka.ConfigMap{"bootstrap.servers": args[0], "acks": "all", "client.id": "librdkafka"})
+	producer, err := kafka.NewProducer(
+		&kafka.ConfigMap{"bootstrap.servers": args[0], "acks": "all", "client.id": "librdkafka"})
 	if err != nil {
 		return err
 	}
@@ -62,7 +63,12 @@ func run(args []string) error {
 		binary.BigEndian.PutUint64(value, run)
 		binary.BigEndian.PutUint64(value[8:], uint64(n))
 		err = producer.Produce(&kafka.Message{
-			TopicPartition: kafka.TopicPartition{Topic: &topic, Partition: int32(n % partitions)}, Value: value, Opaque: n,
+			TopicPartition: kafka.TopicPartition{
+				Topic:     &topic,
+				Partition: int32(n % partitions),
+			},
+			Value:  value,
+			Opaque: n,
 		}, nil)
 		if err != nil {
 			fmt.Fprintf(out, "failed %d %v\n", n, err)

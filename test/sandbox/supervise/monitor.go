@@ -46,7 +46,8 @@ func launch(dir string) (Spec, *exec.Cmd, error) {
 		return spec, nil, err
 	}
 	defer out.Close()
-	cmd := exec.Command(spec.Argv[0], spec.Argv[1:]...) //nolint:noctx // the owner says what to run, and its life is watched below
+	// The owner says what to run, and watches its process below.
+	cmd := exec.Command(spec.Argv[0], spec.Argv[1:]...) //nolint:noctx // see above
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, spec.Env, out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {

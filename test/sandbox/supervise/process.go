@@ -57,7 +57,8 @@ func (p Process) wait(ctx context.Context) error {
 			return fmt.Errorf("wait for %s to exit: %w", p, err)
 		}
 		// A pidfd is readable from the exit on; the time-out only bounds how late ctx is looked at.
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int((100 * time.Millisecond).Milliseconds()))
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}},
+			int((100 * time.Millisecond).Milliseconds()))
 		if n > 0 {
 			return nil
 		}
