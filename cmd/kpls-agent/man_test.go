@@ -45,6 +45,7 @@ is what the service kpls-agent.service does; the other commands look or ask.
 	}
 	b.WriteString(".SH FLAGS OF ALL COMMANDS\n")
 	manFlags(&b, root.PersistentFlags())
+	b.WriteString(".TP\n\\fB\\-\\-version\\fR\nthe version, instead of a command\n")
 	b.WriteString(`.SH EXIT STATUS
 .TP
 .B 0

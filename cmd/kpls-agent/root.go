@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"example.com/kpls-agent/internal/settings"
 )
@@ -51,49 +54,99 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitDone
 	}
-	var e *exitError
-	if !errors.As(err, &e) {
-		// What cobra itself says (an unknown command, a missing argument) is usage.
-		e = &exitError{exitUsage, err}
-		if started(root, args) {
-			e.code = exitFailed
+	if e, ok := errors.AsType[*exitError](err); ok {
+		if e.err != nil {
+			fmt.Fprintf(stderr, "kpls-agent: %v\n", e.err)
 		}
+		return e.code
 	}
-	if e.err != nil {
-		fmt.Fprintf(stderr, "kpls-agent: %v\n", e.err)
-	}
-	return e.code
+	// No command has begun: an unknown command or flag, a missing one, a value that cannot be read.
+	fmt.Fprintf(stderr, "kpls-agent: %v; see `%s --help`\n", err, cmd.CommandPath())
+	return exitUsage
 }
 
 // newRoot is the tree of all commands.
 func newRoot(s *shared) *cobra.Command {
 	root := &cobra.Command{
-		Use:           "kpls-agent",
-		Short:         "Keeps a Kafka broker's listeners equal to one manifest, one safe restart at a time",
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Use:                        "kpls-agent",
+		Short:                      "Keeps a Kafka broker's listeners equal to one manifest, one safe restart at a time",
+		Version:                    version,
+		SilenceUsage:               true,
+		SilenceErrors:              true,
+		SuggestionsMinimumDistance: 2,
 	}
+	root.SetVersionTemplate("kpls-agent {{.Version}}\n")
 	root.PersistentFlags().StringVar(&s.settingsPath, "settings", settings.DefaultPath, "this VM's settings `file`")
 	root.AddCommand(
 		newRun(s), newCheck(s), newPlan(s), newStatus(s), newPause(s), newResume(s), newRestart(s), newRelease(s),
 		newVerify(s), newSetup(s), newVersion(s),
 	)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return invalid(err) })
+	// The commands that only hold others run, too, to say which word is unknown: that is no way to use them.
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}",
+		"{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		var value *pflag.InvalidValueError
+		var number *strconv.NumError
+		if errors.As(err, &value) && errors.As(err, &number) {
+			return fmt.Errorf("--%s %q is no whole number, or is out of range", value.GetFlag().Name, value.GetValue())
+		}
+		return err
+	})
+	root.InitDefaultVersionFlag()
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	tell(root)
 	return root
 }
 
-// started is true if the arguments name a command that takes them.
-func started(root *cobra.Command, args []string) bool {
-	cmd, rest, err := root.Find(args)
-	if err != nil || cmd == root {
-		return false
+// tell has each command say what went wrong: what it returns itself is a failure unless it says otherwise, and a
+// word that is none of its commands is an error. cobra alone would print the help and succeed.
+func tell(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		tell(sub)
 	}
-	return cmd.ValidateArgs(cmd.Flags().Args()) == nil || len(rest) == 0
+	switch {
+	case c.Name() == "help":
+		c.Run, c.RunE = nil, func(help *cobra.Command, words []string) error {
+			about, rest, err := help.Root().Find(words)
+			if err == nil {
+				err = unknown(about, rest)
+			}
+			if err != nil {
+				return invalid(err)
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		}
+	case !c.Runnable():
+		c.Args, c.RunE = unknown, func(c *cobra.Command, _ []string) error { return c.Help() }
+	case c.RunE != nil:
+		run := c.RunE
+		c.RunE = func(c *cobra.Command, args []string) error {
+			err := run(c, args)
+			var e *exitError
+			if err == nil || errors.As(err, &e) {
+				return err
+			}
+			return &exitError{exitFailed, err}
+		}
+	}
+}
+
+// unknown is an error for the first word of args, if there is one, with the commands that are spelled nearly so.
+func unknown(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("unknown command %q", args[0])
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		text += "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return errors.New(text)
 }
 
 func newVersion(s *shared) *cobra.Command {

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+// TestUsage: whatever is mistyped is an error that says what is meant, exits with 2 and prints nothing else.
+func TestUsage(t *testing.T) {
+	for _, c := range []struct{ args, says string }{
+		{"resum", `unknown command "resum"; did you mean resume?; see ` + "`kpls-agent --help`"},
+		{"statsu", `unknown command "statsu"; did you mean status?; see ` + "`kpls-agent --help`"},
+		{"xyz", `unknown command "xyz"; see ` + "`kpls-agent --help`"},
+		{"--settings /x resum", `unknown command "resum"; did you mean resume?`},
+		{"help statsu", `unknown command "statsu"; did you mean status?`},
+		{"help status x", `unknown command "x"`},
+		{"completion bsh", `unknown command "bsh"`},
+		{"status now", `unknown command "now" for "kpls-agent status"`},
+		{"status --watsh", "unknown flag: --watsh; see `kpls-agent status --help`"},
+		{"release", `required flag(s) "broker" not set; see ` + "`kpls-agent release --help`"},
+		{"release --broker one", `--broker "one" is no whole number, or is out of range`},
+		{"release --broker", "flag needs an argument: --broker"},
+		{"verify", `required flag(s) "bootstrap" not set`},
+		{"plan --broker-id 1", "belong to --offline"},
+	} {
+		var out, errOut bytes.Buffer
+		code := execute(t.Context(), strings.Fields(c.args), strings.NewReader(""), &out, &errOut)
+		if code != exitUsage || !strings.Contains(errOut.String(), c.says) || strings.Count(errOut.String(), "\n") != 1 ||
+			out.Len() > 0 {
+			t.Errorf("%s: exit %d: %s%s", c.args, code, out.String(), errOut.String())
+		}
+	}
+}
+
+// TestHelp: whoever asks for help or the version gets it, and it is no error.
+func TestHelp(t *testing.T) {
+	for _, c := range []struct{ args, says string }{
+		{"", "Available Commands:"},
+		{"--help", "kpls-agent [command]"},
+		{"help", "Available Commands:"},
+		{"help status", "kpls-agent status [flags]"},
+		{"status --help", "kpls-agent status [flags]"},
+		{"completion", "Available Commands:"},
+		{"--version", "kpls-agent " + version},
+		{"version", "kpls-agent " + version},
+	} {
+		var out, errOut bytes.Buffer
+		code := execute(t.Context(), strings.Fields(c.args), strings.NewReader(""), &out, &errOut)
+		if code != exitDone || !strings.Contains(out.String(), c.says) || errOut.Len() > 0 {
+			t.Errorf("%q: exit %d: %s%s", c.args, code, out.String(), errOut.String())
+		}
+	}
+	if got, want := said(t, "--version"), said(t, "version"); got != want {
+		t.Errorf("--version says %q, version says %q", got, want)
+	}
+}
+
+// said is what a command prints that succeeds.
+func said(t *testing.T, args ...string) string {
+	t.Helper()
+	var out, errOut bytes.Buffer
+	if code := execute(t.Context(), args, strings.NewReader(""), &out, &errOut); code != exitDone {
+		t.Fatalf("%v: exit %d: %s", args, code, errOut.String())
+	}
+	return out.String()
+}
