@@ -52,72 +52,75 @@ func claimOf(f *Facts, broker int32) {
 	f.Log.View.Fold(r)
 }
 
+// spoiledGates has one thing in the way of broker 1 that the gates see, or nothing.
+var spoiledGates = []struct {
+	name  string
+	spoil func(*Facts)
+	code  Code
+	text  string
+}{
+	{"healthy", func(*Facts) {}, "", ""},
+	{"nobody asked", func(f *Facts) { f.Cluster = ClusterFacts{} }, CodeGateViews, "no broker was asked yet"},
+	{"nobody answers", func(f *Facts) { f.Cluster.Views, f.Cluster.Err = nil, "connection refused" }, CodeGateViews, "connection refused"},
+	{"one view", func(f *Facts) { f.Cluster.Views = f.Cluster.Views[:1] }, CodeGateViews, "1 of the 2 brokers needed"},
+	{"own view only counts with another", func(f *Facts) { f.Cluster.Views[0].Broker, f.Cluster.Views[1].Broker = 1, 1 }, CodeGateViews, "only this broker itself"},
+	{"empty metadata", func(f *Facts) { f.Cluster.Views[1].Alive = nil }, CodeGateViews, "broker 3 answered with empty metadata"},
+	{"no topics at all", func(f *Facts) { f.Cluster.Views[1].Topics = nil }, CodeGateViews, "empty metadata"},
+	{"another broker down in one view", func(f *Facts) { f.Cluster.Views[0].Alive = []int32{1, 2} }, CodeGateBrokers, "broker 3 is down"},
+	{"another broker down, two may be down", func(f *Facts) {
+		f.Cluster.Views[0].Alive, f.Cluster.Views[1].Alive = []int32{1, 2}, []int32{1, 2}
+		f.Manifest.MaxUnavailable = 2
+	}, "", ""},
+	{"a broker of the table that never was", func(f *Facts) { f.Manifest.Zones[4] = "b" }, CodeGateBrokers, "broker 4 is down"},
+	{"a broker that is said to be alive and does not answer", func(f *Facts) { f.Cluster.NoAnswer = []int32{3} }, CodeGateBrokers, "broker 3 is down; nothing is restarted until it is back (it is registered, and does not answer)"},
+	{"does not answer, two may be down", func(f *Facts) {
+		f.Cluster.NoAnswer, f.Manifest.MaxUnavailable = []int32{3}, 2
+	}, CodeGatePartitions, "orders-0 has 3 in-sync replicas"},
+	{"does not answer, two may be down, nothing is kept", func(f *Facts) {
+		f.Cluster.NoAnswer, f.Manifest.MaxUnavailable = []int32{3}, 2
+		for i := range f.Cluster.Views {
+			f.Cluster.Views[i].Topics = f.Cluster.Views[i].Topics[1:]
+		}
+	}, CodeGateQuorum, "not caught up: 3"},
+	{"this broker is down already", func(f *Facts) {
+		for i := range f.Cluster.Views {
+			f.Cluster.Views[i].Alive = []int32{2}
+			for k := range 2 {
+				f.Cluster.Views[i].Topics[0].Partitions[k].ISR = []int32{2}
+			}
+		}
+		f.Cluster.Quorum.Voters[2].Behind = 0
+	}, "", ""},
+	{"a partition at its minimum", func(f *Facts) { f.Cluster.Views[1].Topics[0].Partitions[1].ISR = []int32{1, 2} }, CodeGatePartitions, "1 partition would come below min.insync.replicas without this broker: orders-1 has 2 in-sync replicas (1, 2) and needs 2"},
+	{"a partition below its minimum that we hold", func(f *Facts) { f.Cluster.Views[1].Topics[0].Partitions[1].ISR = []int32{1} }, CodeGatePartitions, "orders-1"},
+	{"a partition at its minimum that we are not in", func(f *Facts) { f.Cluster.Views[1].Topics[0].Partitions[1].ISR = []int32{2, 3} }, "", ""},
+	{"a claimed broker counts as away", func(f *Facts) { claimOf(f, 3); f.Manifest.MaxUnavailable = 2 }, CodeGatePartitions, "orders-0 has 3 in-sync replicas"},
+	{"minimum not known", func(f *Facts) { delete(f.Cluster.MinISR, "orders") }, CodeGatePartitions, "min.insync.replicas of topic orders is not known"},
+	{"unprotected topic refused", func(f *Facts) { f.Manifest.RefuseUnprotected = true }, CodeGateUnprotected, "topic lonely"},
+	{"no quorum answer", func(f *Facts) { f.Cluster.Quorum, f.Cluster.QuorumErr = nil, "timed out" }, CodeGateQuorum, "timed out"},
+	{"no leader", func(f *Facts) { f.Cluster.Quorum.Leader = -1 }, CodeGateQuorum, "has no leader"},
+	{"a voter behind", func(f *Facts) { f.Cluster.Quorum.Voters[2].Behind = 3 * time.Second }, CodeGateQuorum, "1 caught-up voters would remain and 2 are needed; not caught up: 3"},
+	{"a voter not known", func(f *Facts) { f.Cluster.Quorum.Voters[2].Behind = -1 }, CodeGateQuorum, "not caught up: 3"},
+	{"not a voter ourselves", func(f *Facts) {
+		f.Cluster.Quorum.Voters = []Voter{{7, 0}, {8, 5 * time.Second}, {9, 0}}
+	}, "", ""},
+	{"one voter", func(f *Facts) { f.Cluster.Quorum.Voters = []Voter{{1, 0}} }, "", ""},
+	{"two voters, the other behind", func(f *Facts) { f.Cluster.Quorum.Voters = []Voter{{1, 0}, {2, time.Minute}} }, CodeGateQuorum, "0 caught-up voters"},
+	{"not a voter ourselves, and no majority", func(f *Facts) {
+		f.Cluster.Quorum.Voters = []Voter{{7, 0}, {8, 5 * time.Second}, {9, -1}}
+	}, CodeGateQuorum, "1 caught-up voters would remain and 2 are needed; not caught up: 8, 9"},
+	{"one voter, not ourselves", func(f *Facts) { f.Cluster.Quorum = &Quorum{Leader: 7, Voters: []Voter{{7, 0}}} }, "", ""},
+	{"two voters, not ourselves, one behind", func(f *Facts) {
+		f.Cluster.Quorum = &Quorum{Leader: 7, Voters: []Voter{{7, 0}, {8, time.Minute}}}
+	}, CodeGateQuorum, "1 caught-up voters would remain and 2 are needed"},
+	{"ZooKeeper", func(f *Facts) { f.Cluster.Quorum = &Quorum{Leader: 3, ZooKeeper: true} }, "", ""},
+	{"ZooKeeper, ourselves the controller", func(f *Facts) { f.Cluster.Quorum = &Quorum{Leader: 1, ZooKeeper: true} }, "", ""},
+	{"ZooKeeper without a controller", func(f *Facts) { f.Cluster.Quorum = &Quorum{Leader: -1, ZooKeeper: true} }, CodeGateQuorum, "no controller is active"},
+	{"no voters, which no quorum has", func(f *Facts) { f.Cluster.Quorum.Voters = nil }, CodeGateQuorum, "cannot be seen"},
+}
+
 func TestGates(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		spoil func(*Facts)
-		code  Code
-		text  string
-	}{
-		{"healthy", func(*Facts) {}, "", ""},
-		{"nobody asked", func(f *Facts) { f.Cluster = ClusterFacts{} }, CodeGateViews, "no broker was asked yet"},
-		{"nobody answers", func(f *Facts) { f.Cluster.Views, f.Cluster.Err = nil, "connection refused" }, CodeGateViews, "connection refused"},
-		{"one view", func(f *Facts) { f.Cluster.Views = f.Cluster.Views[:1] }, CodeGateViews, "1 of the 2 brokers needed"},
-		{"own view only counts with another", func(f *Facts) { f.Cluster.Views[0].Broker, f.Cluster.Views[1].Broker = 1, 1 }, CodeGateViews, "only this broker itself"},
-		{"empty metadata", func(f *Facts) { f.Cluster.Views[1].Alive = nil }, CodeGateViews, "broker 3 answered with empty metadata"},
-		{"no topics at all", func(f *Facts) { f.Cluster.Views[1].Topics = nil }, CodeGateViews, "empty metadata"},
-		{"another broker down in one view", func(f *Facts) { f.Cluster.Views[0].Alive = []int32{1, 2} }, CodeGateBrokers, "broker 3 is down"},
-		{"another broker down, two may be down", func(f *Facts) {
-			f.Cluster.Views[0].Alive, f.Cluster.Views[1].Alive = []int32{1, 2}, []int32{1, 2}
-			f.Manifest.MaxUnavailable = 2
-		}, "", ""},
-		{"a broker of the table that never was", func(f *Facts) { f.Manifest.Zones[4] = "b" }, CodeGateBrokers, "broker 4 is down"},
-		{"a broker that is said to be alive and does not answer", func(f *Facts) { f.Cluster.NoAnswer = []int32{3} }, CodeGateBrokers, "broker 3 is down; nothing is restarted until it is back (it is registered, and does not answer)"},
-		{"does not answer, two may be down", func(f *Facts) {
-			f.Cluster.NoAnswer, f.Manifest.MaxUnavailable = []int32{3}, 2
-		}, CodeGatePartitions, "orders-0 has 3 in-sync replicas"},
-		{"does not answer, two may be down, nothing is kept", func(f *Facts) {
-			f.Cluster.NoAnswer, f.Manifest.MaxUnavailable = []int32{3}, 2
-			for i := range f.Cluster.Views {
-				f.Cluster.Views[i].Topics = f.Cluster.Views[i].Topics[1:]
-			}
-		}, CodeGateQuorum, "not caught up: 3"},
-		{"this broker is down already", func(f *Facts) {
-			for i := range f.Cluster.Views {
-				f.Cluster.Views[i].Alive = []int32{2}
-				for k := range 2 {
-					f.Cluster.Views[i].Topics[0].Partitions[k].ISR = []int32{2}
-				}
-			}
-			f.Cluster.Quorum.Voters[2].Behind = 0
-		}, "", ""},
-		{"a partition at its minimum", func(f *Facts) { f.Cluster.Views[1].Topics[0].Partitions[1].ISR = []int32{1, 2} }, CodeGatePartitions, "1 partition would come below min.insync.replicas without this broker: orders-1 has 2 in-sync replicas (1, 2) and needs 2"},
-		{"a partition below its minimum that we hold", func(f *Facts) { f.Cluster.Views[1].Topics[0].Partitions[1].ISR = []int32{1} }, CodeGatePartitions, "orders-1"},
-		{"a partition at its minimum that we are not in", func(f *Facts) { f.Cluster.Views[1].Topics[0].Partitions[1].ISR = []int32{2, 3} }, "", ""},
-		{"a claimed broker counts as away", func(f *Facts) { claimOf(f, 3); f.Manifest.MaxUnavailable = 2 }, CodeGatePartitions, "orders-0 has 3 in-sync replicas"},
-		{"minimum not known", func(f *Facts) { delete(f.Cluster.MinISR, "orders") }, CodeGatePartitions, "min.insync.replicas of topic orders is not known"},
-		{"unprotected topic refused", func(f *Facts) { f.Manifest.RefuseUnprotected = true }, CodeGateUnprotected, "topic lonely"},
-		{"no quorum answer", func(f *Facts) { f.Cluster.Quorum, f.Cluster.QuorumErr = nil, "timed out" }, CodeGateQuorum, "timed out"},
-		{"no leader", func(f *Facts) { f.Cluster.Quorum.Leader = -1 }, CodeGateQuorum, "has no leader"},
-		{"a voter behind", func(f *Facts) { f.Cluster.Quorum.Voters[2].Behind = 3 * time.Second }, CodeGateQuorum, "1 caught-up voters would remain and 2 are needed; not caught up: 3"},
-		{"a voter not known", func(f *Facts) { f.Cluster.Quorum.Voters[2].Behind = -1 }, CodeGateQuorum, "not caught up: 3"},
-		{"not a voter ourselves", func(f *Facts) {
-			f.Cluster.Quorum.Voters = []Voter{{7, 0}, {8, 5 * time.Second}, {9, 0}}
-		}, "", ""},
-		{"one voter", func(f *Facts) { f.Cluster.Quorum.Voters = []Voter{{1, 0}} }, "", ""},
-		{"two voters, the other behind", func(f *Facts) { f.Cluster.Quorum.Voters = []Voter{{1, 0}, {2, time.Minute}} }, CodeGateQuorum, "0 caught-up voters"},
-		{"not a voter ourselves, and no majority", func(f *Facts) {
-			f.Cluster.Quorum.Voters = []Voter{{7, 0}, {8, 5 * time.Second}, {9, -1}}
-		}, CodeGateQuorum, "1 caught-up voters would remain and 2 are needed; not caught up: 8, 9"},
-		{"one voter, not ourselves", func(f *Facts) { f.Cluster.Quorum = &Quorum{Leader: 7, Voters: []Voter{{7, 0}}} }, "", ""},
-		{"two voters, not ourselves, one behind", func(f *Facts) {
-			f.Cluster.Quorum = &Quorum{Leader: 7, Voters: []Voter{{7, 0}, {8, time.Minute}}}
-		}, CodeGateQuorum, "1 caught-up voters would remain and 2 are needed"},
-		{"ZooKeeper", func(f *Facts) { f.Cluster.Quorum = &Quorum{Leader: 3, ZooKeeper: true} }, "", ""},
-		{"ZooKeeper, ourselves the controller", func(f *Facts) { f.Cluster.Quorum = &Quorum{Leader: 1, ZooKeeper: true} }, "", ""},
-		{"ZooKeeper without a controller", func(f *Facts) { f.Cluster.Quorum = &Quorum{Leader: -1, ZooKeeper: true} }, CodeGateQuorum, "no controller is active"},
-		{"no voters, which no quorum has", func(f *Facts) { f.Cluster.Quorum.Voters = nil }, CodeGateQuorum, "cannot be seen"},
-	} {
+	for _, c := range spoiledGates {
 		t.Run(c.name, func(t *testing.T) {
 			f := cluster3()
 			c.spoil(&f)

@@ -135,6 +135,37 @@ func TestVetoesUnderWay(t *testing.T) {
 	}
 }
 
+// Every veto that `plan` looks at stands in one case at least: of spoiled, or of the gates.
+func TestEveryVetoHasItsCase(t *testing.T) {
+	stood := map[string]bool{}
+	look := func(f Facts) {
+		s := planned(1, &f)
+		for i := range vetoes {
+			if v := &vetoes[i]; v.when&planning != 0 && v.check(s) != nil {
+				stood[v.name] = true
+			}
+		}
+	}
+	for _, c := range spoiled {
+		f := unclaimed()
+		c.spoil(&f)
+		look(f)
+	}
+	for _, c := range spoiledGates {
+		f := cluster3()
+		c.spoil(&f)
+		look(f)
+	}
+	deaf := unclaimed() // an agent says so after half a minute
+	deaf.Log.Err = "no leader"
+	look(deaf)
+	for _, v := range vetoes {
+		if v.when&planning != 0 && !stood[v.name] {
+			t.Errorf("%s stands in no case of spoiled (vetoes_test.go) or spoiledGates (gates_test.go)", v.name)
+		}
+	}
+}
+
 // Each name stands once, and every situation has its vetoes.
 func TestVetoesAreNamed(t *testing.T) {
 	seen, situations := map[string]bool{}, situation(0)
