@@ -21,6 +21,9 @@ type Options struct {
 	restart.Options
 	// Nonce returns a string that no earlier call by any agent of this broker has returned.
 	Nonce func() string
+	// Room is where decisions are worked out, and each is valid until the next one there. Agents that never decide at
+	// the same time may share it. With nil, each decision gets memory of its own.
+	Room *restart.Room
 }
 
 // Agent is one agent process without its I/O. Whoever drives it refreshes the facts
@@ -29,6 +32,7 @@ type Options struct {
 type Agent struct {
 	machine restart.Machine
 	nonce   func() string
+	room    *restart.Room
 	facts   restart.Facts
 	doing   restart.ActionKind
 	since   time.Time // when that action began
@@ -67,7 +71,7 @@ type Result struct {
 // before they judge a broker that is down as planned.
 func New(o Options, j restart.Journal, now time.Time) (a Agent, planned bool) {
 	a = Agent{
-		machine: restart.NewMachine(o.Options), nonce: o.Nonce, stale: Stale{Unit: true, Files: true},
+		machine: restart.NewMachine(o.Options), nonce: o.Nonce, room: o.Room, stale: Stale{Unit: true, Files: true},
 		facts: restart.Facts{Journal: j, Log: restart.LogFacts{View: restart.NewView()}, Nonce: o.Nonce()},
 	}
 	if planned = j.Planned(now); planned {
@@ -114,7 +118,11 @@ func (a *Agent) SawFiles(f restart.ManifestFacts, lastGood bool, at time.Time) {
 // back runs, and Decide must not be called.
 func (a *Agent) Decide(now time.Time, log restart.LogFacts, probes map[string]restart.ProbeFacts) Turn {
 	a.facts.Now, a.facts.Log, a.facts.Probes = now, log, probes
-	d := a.machine.Decide(&a.facts)
+	room := a.room
+	if room == nil {
+		room = new(restart.Room)
+	}
+	d := a.machine.DecideIn(room, &a.facts)
 	a.doing, a.since = d.Do.Kind, now
 	t := Turn{Decision: d, Was: a.status.Phase}
 	t.Changed = d.Status.Phase != a.status.Phase || d.Status.Reason.Code != a.status.Reason.Code

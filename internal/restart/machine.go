@@ -144,13 +144,21 @@ func NewMachine(opts Options) Machine { return Machine{opts: opts} }
 // was in the middle of it.
 func (m *Machine) Announced(at time.Time) { m.mem.begun = at }
 
+// Room is the memory in which a decision is worked out. Each decision needs some, and whoever decides thousands of
+// times a second can use the same one: the decision in it is then valid until the next one. Its zero value is ready.
+type Room struct{ round round }
+
 // Decide decides on what is known now. It changes nothing of the facts but for a View that is nil.
-func (m *Machine) Decide(f *Facts) *Decision {
+func (m *Machine) Decide(f *Facts) *Decision { return m.DecideIn(new(Room), f) }
+
+// DecideIn is Decide with memory that was used before.
+func (m *Machine) DecideIn(room *Room, f *Facts) *Decision {
 	if f.Log.View == nil {
 		f.Log.View = NewView()
 	}
 	m.mem.follow(f)
-	s := newRound(m, f)
+	s := &room.round
+	s.start(m, f)
 	s.listen()
 	if _, _, held := s.v.Claim(m.opts.Self); held {
 		m.mem.nonce = ""
@@ -194,18 +202,27 @@ type round struct {
 	vetoes   []veto // the list; a field, since what they do at rest may walk it again
 	target   string
 	rest     []int32        // what others returned
+	few      [few]int32     // room for rest
 	held     map[int32]bool // brokers with a claim
+	compared bool           // drifted is of this round
+	drifted  difference     // what drift returned
 	examined bool           // proof is of this round
 	proof    proof          // of the process that was restarted
 	out      Decision       // what do returns: it is large, so rules hand it on by its address
 }
 
 func newRound(m *Machine, f *Facts) *round {
-	s := &round{m: m, f: f, j: &f.Journal, v: f.Log.View, vetoes: vetoes, target: f.Manifest.Hash}
+	s := new(round)
+	s.start(m, f)
+	return s
+}
+
+// start begins a decision. Nothing is left of an earlier one.
+func (s *round) start(m *Machine, f *Facts) {
+	*s = round{m: m, f: f, j: &f.Journal, v: f.Log.View, vetoes: vetoes, target: f.Manifest.Hash}
 	if q := s.v.Request(); q != nil && s.target != "" {
 		s.target += "+" + q.ID
 	}
-	return s
 }
 
 // listen notes, by this agent process's own clock, since when the log is unavailable, when the
@@ -325,7 +342,7 @@ func (s *round) status(p Phase, r Reason) Status {
 		Phase:         p,
 		Since:         s.m.mem.shown.since,
 		Reason:        r,
-		Drift:         s.drift() != "" || s.j.Stage != StageNone && s.j.Stage != StageProve,
+		Drift:         s.drifts() || s.j.Stage != StageNone && s.j.Stage != StageProve,
 		Up:            s.up(),
 		Passed:        s.j.Passed,
 		Invocation:    s.f.Unit.Invocation,
@@ -355,7 +372,7 @@ func (s *round) judged(p Phase) string {
 	if s.m.mem.judged.target != s.target || s.f.Running.Err != "" || s.f.Running.At.Before(s.m.mem.judged.at) {
 		return ""
 	}
-	if p != PhaseRefused && (s.vetoed(judging|answered) != nil || s.drift() != "" && s.vetoed(checking) != nil) {
+	if p != PhaseRefused && (s.vetoed(judging|answered) != nil || s.drifts() && s.vetoed(checking) != nil) {
 		return ""
 	}
 	return s.target
@@ -365,42 +382,6 @@ func (s *round) up() bool {
 	return s.f.Unit.State == UnitRunning || s.f.Unit.State == UnitStarting || s.f.Unit.State == UnitStopping
 }
 
-// drift says how the process differs from what is asked, or "" if it does not
-// or if that is not known.
-func (s *round) drift() string {
-	if s.f.Manifest.Hash == "" || s.f.Running.At.IsZero() || s.f.Running.Listeners == nil {
-		return ""
-	}
-	if d := differs(s.f.Running.Listeners, s.f.Manifest.Listeners, s.f.Manifest.Absent); d != "" {
-		return d
-	}
-	if s.f.Manifest.HiddenChanges || s.j.Hidden {
-		return "a hidden value, such as a password, is to change"
-	}
-	if q := s.v.Request(); q != nil && q.ID != s.j.Request {
-		return "a rolling restart was asked for by " + q.By
-	}
-	return ""
-}
-
-// differs compares what a process runs with what it should run.
-func differs(running, want map[string]string, absent []string) string {
-	for _, name := range sortedKeys(want, make([]string, 0, few)) {
-		switch got, ok := running[name]; {
-		case !ok:
-			return fmt.Sprintf("the process does not have %s yet", name)
-		case got != want[name]:
-			return fmt.Sprintf("the process has %s as %q, wanted is %q", name, got, want[name])
-		}
-	}
-	for _, name := range absent {
-		if _, ok := running[name]; ok {
-			return fmt.Sprintf("the process still has %s", name)
-		}
-	}
-	return ""
-}
-
 // others returns the brokers that there are in addition to this one, ascending, and
 // whether that is known: from the manifest's table, and from the cluster.
 func (s *round) others() ([]int32, bool) {
@@ -408,7 +389,7 @@ func (s *round) others() ([]int32, bool) {
 	if s.rest != nil {
 		return s.rest, known
 	}
-	s.rest = make([]int32, 0, len(s.f.Manifest.Zones)+len(s.f.Cluster.Brokers))
+	s.rest = s.few[:0]
 	for id := range s.f.Manifest.Zones {
 		s.rest = append(s.rest, id)
 	}

@@ -82,7 +82,7 @@ func planned(self int32, f *Facts) *round {
 // NewPlan looks at facts as a Machine would, and does nothing.
 func NewPlan(self int32, f Facts) Plan {
 	s := planned(self, &f)
-	p := Plan{Drift: s.drift(), NoAnswer: f.Running.Err, Order: []int32{}, Unprotected: s.unprotected()}
+	p := Plan{Drift: s.drift().String(), NoAnswer: f.Running.Err, Order: []int32{}, Unprotected: s.unprotected()}
 	others, _ := s.others()
 	up := map[int32]bool{self: s.up()}
 	if p.Drift != "" {

@@ -77,6 +77,12 @@ func sameArg(a, b any) bool {
 	case Phase:
 		o, ok := b.(Phase)
 		return ok && a == o
+	case example:
+		o, ok := b.(example)
+		return ok && a == o
+	case difference:
+		o, ok := b.(difference)
+		return ok && a == o
 	case time.Duration:
 		o, ok := b.(time.Duration)
 		return ok && a == o

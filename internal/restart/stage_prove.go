@@ -241,7 +241,7 @@ func (s *round) examine(want map[string]string, absent []string) proof {
 		}
 		return hold(PhaseStarting, ActRunning, because(CodeStarting, "the process runs and does not answer yet"))
 	}
-	if d := differs(f.Running.Listeners, want, absent); d != "" {
+	if d := differs(f.Running.Listeners, want, absent); d.kind != noDifference {
 		p.differs = true
 		return fail("%s%s", d, s.whyDifferent())
 	}
@@ -311,9 +311,7 @@ func (s *round) rejoined(p proof) proof {
 }
 
 // example names a few partitions in which a broker is a replica and not in sync.
-func (s *round) example(id int32) string {
-	var out []byte
-	n := 0
+func (s *round) example(id int32) (e example) {
 	for _, v := range s.f.Cluster.Views {
 		for i := range v.Topics {
 			t := &v.Topics[i]
@@ -322,18 +320,40 @@ func (s *round) example(id int32) string {
 				if !slices.Contains(p.Replicas, id) || slices.Contains(p.ISR, id) {
 					continue
 				}
-				if n == 3 {
-					return string(append(out, ", ..."...))
+				if e.n++; e.n > len(e.first) {
+					return e
 				}
-				if n++; n > 1 {
-					out = append(out, ", "...)
-				}
-				out = strconv.AppendInt(append(append(out, t.Name...), '-'), int64(p.ID), 10)
+				e.first[e.n-1] = partitionName{t.Name, p.ID}
 			}
 		}
-		if n > 0 {
+		if e.n > 0 {
 			break
 		}
+	}
+	return e
+}
+
+// example is the first of some partitions. They are put into words where they are shown.
+type example struct {
+	first [3]partitionName
+	n     int // how many there are; more than three are not counted
+}
+
+type partitionName struct {
+	topic string
+	id    int32
+}
+
+func (e example) String() string {
+	var out []byte
+	for i, p := range e.first[:min(e.n, len(e.first))] {
+		if i > 0 {
+			out = append(out, ", "...)
+		}
+		out = strconv.AppendInt(append(append(out, p.topic...), '-'), int64(p.id), 10)
+	}
+	if e.n > len(e.first) {
+		out = append(out, ", ..."...)
 	}
 	return string(out)
 }

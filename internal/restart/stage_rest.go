@@ -149,7 +149,7 @@ func (s *round) haltAtRest() *Decision {
 }
 
 func (s *round) whenIdle() *Decision {
-	if s.f.Unit.State == UnitFailed || s.drift() != "" {
+	if s.f.Unit.State == UnitFailed || s.drifts() {
 		return nil
 	}
 	return s.apply(idleRules)
@@ -157,7 +157,7 @@ func (s *round) whenIdle() *Decision {
 
 // failedRight: a restart would change nothing.
 func (s *round) failedRight() *Decision {
-	if s.f.Unit.State != UnitFailed || s.f.Manifest.FileChanges || s.drift() != "" {
+	if s.f.Unit.State != UnitFailed || s.f.Manifest.FileChanges || s.drifts() {
 		return nil
 	}
 	return s.drop(PhaseStopped, s.vetoStopped(), paceRest)

@@ -125,7 +125,7 @@ func (s *round) runsBefore() bool {
 		r.Listeners != nil &&
 		len(r.Dynamic) == 0 &&
 		!r.At.Before(s.m.mem.process.at) &&
-		differs(r.Listeners, s.j.Before, s.gone()) == ""
+		differs(r.Listeners, s.j.Before, s.gone()).kind == noDifference
 }
 
 // undone: the service manager may have started the process on the last good file itself.

@@ -158,7 +158,7 @@ func (s *round) vetoUnit() *Reason {
 // vetoStopped: the broker is stopped, or it has failed and a restart would change nothing.
 func (s *round) vetoStopped() *Reason {
 	switch {
-	case s.f.Unit.State == UnitFailed && s.f.Manifest.Hash != "" && !s.f.Manifest.FileChanges && s.drift() == "":
+	case s.f.Unit.State == UnitFailed && s.f.Manifest.Hash != "" && !s.f.Manifest.FileChanges && !s.drifts():
 		return because(CodeStopped, "the broker has failed (%s) with the server.properties the manifest asks for; "+
 			"see its log, repair it and start it", orNot(s.f.Unit.Detail, "no detail"))
 	case s.f.Unit.State != UnitStopped:

@@ -51,6 +51,7 @@ func (a *agent) live() {
 			Self: a.id, Agent: "sim", StartTimeout: startTimeout, ProgressTimeout: progressTimeout, Takeover: takeoverAfter,
 		},
 		Nonce: func() string { a.nonces++; return strconv.Itoa(a.nonces) },
+		Room:  &a.room,
 	}, a.loadJournal(), a.now)
 	if planned {
 		a.beginPlanned()

@@ -36,6 +36,7 @@ type run struct {
 	scripted time.Time
 	standing []string // what stays wrong for ever
 	nonces   int
+	room     restart.Room
 	load     load
 	ambush   []func(*agent) // what waits for an agent's critical step
 
