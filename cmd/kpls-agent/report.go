@@ -111,7 +111,7 @@ func (r report) table(w io.Writer, rows int) error {
 	fmt.Fprintf(w, "cluster %s   manifest %s   %s%s\n", orDash(r.Cluster),
 		cmp.Or(restart.Short(r.Manifest), "differs"), r.State, r.listeners())
 	if r.Pause != nil {
-		fmt.Fprintf(w, "paused by %s since %s ago%s\n", r.Pause.By, check.Elapsed(r.At.Sub(r.Pause.At)),
+		fmt.Fprintf(w, "paused by %s %s ago%s\n", r.Pause.By, check.Elapsed(r.At.Sub(r.Pause.At)),
 			colon(r.Pause.Why))
 	}
 	for _, h := range r.Halts {
@@ -142,7 +142,7 @@ func (r report) table(w io.Writer, rows int) error {
 			why = fmt.Sprintf("nothing heard for %s; before that: %s", check.Elapsed(r.At.Sub(b.Seen)), why)
 		}
 		if b.ManifestFault != "" {
-			why += " [a newer manifest is refused: " + b.ManifestFault + "]"
+			why += " [the manifest file is not in force: " + b.ManifestFault + "]"
 		}
 		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", b.Broker, orDash(b.Zone), b.Phase,
 			check.Elapsed(r.At.Sub(b.Since)), orDash(restart.Short(b.Manifest)), yes(b.Drift), probes(b.Status), why)

@@ -85,7 +85,11 @@ func (l *Loop) Run(ctx context.Context) error {
 		wake := BeatEvery
 		switch kind, _ := l.a.Doing(); kind {
 		case restart.ActNone:
-			t := l.decide(ctx)
+			l.refresh(ctx)
+			if ctx.Err() != nil {
+				return nil // what was asked by then got no answer, and says nothing
+			}
+			t := l.decide()
 			wake = t.Wake
 			if do := t.Do; do.Kind != restart.ActNone {
 				facts := l.a.Facts()
@@ -103,9 +107,8 @@ func (l *Loop) Run(ctx context.Context) error {
 	return nil
 }
 
-// decide refreshes what is cheap and out of date, and decides. What is expensive is asked for
-// when a decision says so.
-func (l *Loop) decide(ctx context.Context) Turn {
+// refresh reads what is cheap and out of date. What is expensive is asked for when a decision says so.
+func (l *Loop) refresh(ctx context.Context) {
 	needs := l.a.Needs(time.Now())
 	if needs.Unit {
 		l.a.SawUnit(l.askUnit(ctx))
@@ -113,6 +116,10 @@ func (l *Loop) decide(ctx context.Context) Turn {
 	if needs.Files {
 		l.a.SawFiles(l.o.Files.Manifest(l.a.Facts().Running), l.o.Files.LastGood(), time.Now())
 	}
+}
+
+// decide decides on the facts, and says what has changed.
+func (l *Loop) decide() Turn {
 	t := l.a.Decide(time.Now(), l.o.Log.Facts(), l.o.Probes.Facts())
 	if t.Allowed != nil {
 		l.o.Probes.Set(t.Allowed)

@@ -347,6 +347,22 @@ func TestLoopSaysThatItCannotTell(t *testing.T) {
 	})
 }
 
+// TestLoopEndsInSilence: a question that the agent's own end cuts short says nothing of the broker.
+func TestLoopEndsInSilence(t *testing.T) {
+	w := newWorld()
+	w.hang = make(chan struct{})
+	ctx, end := context.WithCancel(t.Context())
+	done := w.start(ctx, nil)
+	end()
+	close(w.hang)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if w.log.Len() > 0 || len(w.beats) > 0 {
+		t.Errorf("%d beats, and\n%s", len(w.beats), &w.log)
+	}
+}
+
 // TestStuckLoopDoesNotBeat: nothing else feeds the watchdog for it.
 func TestStuckLoopDoesNotBeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

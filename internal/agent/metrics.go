@@ -102,7 +102,7 @@ func NewMetrics() *Metrics {
 		halted:  gauge("halted", "1 while the roll-out of the manifest in force is halted."),
 		pending: gauge("pending_brokers",
 			"Brokers whose process does not run what the manifest says, as their agents report."),
-		refused: gauge("manifest_refused", "1 while a newer manifest is not in force because it is refused."),
+		refused: gauge("manifest_refused", "1 while the manifest file is not in force: it has a fault, or it was there and is gone."),
 		unprot: gauge("unprotected_topics",
 			"Topics on this broker that no roll-out can protect, since they have no more replicas than min.insync.replicas; at most 10 are counted."),
 		logRead: gauge("log_read_timestamp_seconds",

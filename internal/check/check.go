@@ -88,6 +88,9 @@ func Preflight(ctx context.Context, s *settings.Settings, n host.Node, client *k
 	ctx, cancel := context.WithTimeout(ctx, preflightTimeout)
 	defer cancel()
 	tell := func(findings ...Finding) {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return // the agent ends: what was asked last got no answer
+		}
 		for _, f := range findings {
 			switch f.Level {
 			case OK:
@@ -102,9 +105,7 @@ func Preflight(ctx context.Context, s *settings.Settings, n host.Node, client *k
 	tell(checkPlaces(s)...)
 	tell(checkUnit(ctx, s)...)
 	if err := answers(ctx, client); err != nil {
-		if !errors.Is(ctx.Err(), context.Canceled) { // the agent ends
-			tell(judged("login to Kafka", err, ""))
-		}
+		tell(judged("login to Kafka", err, ""))
 		return
 	}
 	found, _, _ := checkKafka(ctx, s, n, host.NewCluster(s, n, host.Holding(s, nil), client), client)

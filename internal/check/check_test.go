@@ -327,7 +327,7 @@ func TestPreflight(t *testing.T) {
 	}
 	ended, end := context.WithCancel(t.Context())
 	end()
-	if out := run(ended); strings.Contains(out, "login to Kafka") {
+	if out := run(ended); out != "" {
 		t.Errorf("it complains about its own end:\n%s", out)
 	}
 }

@@ -114,6 +114,9 @@ func TestBadManifestFile(t *testing.T) {
 				if got := strings.ReplaceAll(facts.Fault, filepath.Dir(s.Manifest), "DIR"); got != want {
 					t.Errorf("got  %s\nwant %s", got, want)
 				}
+				if facts.NoFile != (tt.name == "none" && !before) {
+					t.Errorf("no file: %v", facts.NoFile)
+				}
 				if (facts.Hash != "") != before {
 					t.Errorf("in force is %q", facts.Hash)
 				}

@@ -161,10 +161,10 @@ func (f *Files) Read() ([]byte, error) {
 func (f *Files) Manifest(running restart.RunningFacts) restart.ManifestFacts {
 	m, fault := f.store.Get()
 	if m == nil {
-		return restart.ManifestFacts{Fault: fault}
+		return restart.ManifestFacts{Fault: fault.Text, NoFile: fault.Missing}
 	}
 	facts := restart.ManifestFacts{
-		Hash: m.Hash, Cluster: m.Cluster, Fault: fault, Absent: m.Absent, Zones: m.Zones(), Table: m.NeedsTable(),
+		Hash: m.Hash, Cluster: m.Cluster, Fault: fault.Text, Absent: m.Absent, Zones: m.Zones(), Table: m.NeedsTable(),
 		MaxUnavailable: m.Rollout.MaxUnavailable, Soak: m.Rollout.Soak, RefuseUnprotected: m.Rollout.RefuseUnprotected,
 		HealthyThreshold: m.LoadBalancer.HealthyThreshold, PendingPolicy: restart.PendingPolicy(m.Rollout.PendingEdits),
 	}

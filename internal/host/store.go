@@ -24,9 +24,16 @@ type Store struct {
 
 	mu      sync.Mutex
 	current *config.Manifest
-	fault   string // why the newest is not in force
+	fault   Fault
 	seen    []byte // bytes last judged
 	judged  bool
+}
+
+// Fault is why the manifest file is not in force.
+type Fault struct {
+	Text string // empty for none
+	// Missing is true where there is no file, and never was a manifest in force: nothing is wrong yet.
+	Missing bool
 }
 
 // Holding is a store with one manifest, nil for none, that takes over no other one.
@@ -53,8 +60,8 @@ func (st *Store) path() string { return KeptManifest(st.vm) }
 // KeptManifest is the copy of the manifest in force, which is not always there.
 func KeptManifest(vm *settings.Settings) string { return filepath.Join(vm.StateDir, "manifest.yaml") }
 
-// Get returns the manifest in force, nil if there never was one, and why a newer one is not.
-func (st *Store) Get() (*config.Manifest, string) {
+// Get returns the manifest in force, nil if there never was one, and why the file is not.
+func (st *Store) Get() (*config.Manifest, Fault) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	return st.current, st.fault
@@ -75,23 +82,27 @@ func (st *Store) Reload() bool { return st.Update(config.ReadFile(st.vm.Manifest
 func (st *Store) Update(data []byte, err error) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if err == nil && st.judged && st.fault == "" && bytes.Equal(data, st.seen) {
+	if err == nil && st.judged && st.fault.Text == "" && bytes.Equal(data, st.seen) {
 		return false
 	}
 	was, wasFault := st.current, st.fault
 	st.seen, st.judged = data, err == nil
-	st.fault = ""
+	st.fault = Fault{}
 	if err == nil {
 		err = st.accept(data)
 	}
 	if err != nil {
-		st.fault = config.OneLine(st.explain(err))
+		st.fault = Fault{
+			Text:    config.OneLine(st.explain(err)),
+			Missing: errors.Is(err, fs.ErrNotExist) && st.current == nil,
+		}
 		switch {
 		case st.fault == wasFault:
-		case errors.Is(err, fs.ErrNotExist) && st.current == nil: // the agent was installed, and that is all
+		case st.fault.Missing: // the agent was installed, and that is all
 			st.log.Info("idle until there is a manifest", "file", st.vm.Manifest)
 		default:
-			st.log.Error("manifest is not taken over", "file", st.vm.Manifest, "err", st.fault, "in_force", st.hash())
+			st.log.Error("the manifest file is not in force", "file", st.vm.Manifest, "err", st.fault.Text,
+				"in_force", st.hash())
 		}
 		return st.fault != wasFault
 	}
@@ -99,7 +110,7 @@ func (st *Store) Update(data []byte, err error) bool {
 		st.log.Info("manifest taken over", "hash", restart.Short(st.current.Hash), "cluster", st.current.Cluster)
 		return true
 	}
-	return wasFault != ""
+	return wasFault.Text != ""
 }
 
 func (st *Store) hash() string {

@@ -77,7 +77,7 @@ func (s *round) sameManifest(id int32, st Status) *Reason {
 			m.Cluster,
 		).of(id)
 	case st.Manifest != m.Hash && st.ManifestFault != "":
-		return because(CodeManifestDiffers, "broker %d does not accept its newest manifest (%s); correct it there", id,
+		return because(CodeManifestDiffers, "broker %d cannot use its manifest file (%s); correct it there", id,
 			st.ManifestFault).of(id)
 	case st.Manifest == "":
 		return because(CodeManifestDiffers, "broker %d has no manifest yet; copy this one (%s) there", id,
@@ -85,10 +85,10 @@ func (s *round) sameManifest(id int32, st Status) *Reason {
 	case st.Manifest != m.Hash:
 		return because(CodeManifestDiffers, "broker %d has manifest %s, this broker has %s; put the same file on both",
 			id, Short(st.Manifest), Short(m.Hash)).of(id)
-	case st.Phase == PhaseRefused:
+	case st.Phase == PhaseRefused && !st.Reason.Code.passing():
 		return because(CodeRefusedElsewhere, "broker %d cannot be restarted for the manifest: %s", id,
 			st.Reason.Text()).of(id)
-	case st.Target == "":
+	case st.Target == "" || st.Phase == PhaseRefused:
 		return because(CodeManifestDiffers, "broker %d has yet to see what the manifest means for it (it is %s: %s)",
 			id, st.Phase, st.Reason.Text()).of(id)
 	case st.Target != s.target:
@@ -238,16 +238,24 @@ func (s *round) queue() *Reason {
 			break
 		}
 		if !s.together(c.Broker) {
-			return because(CodeQueue, "broker %d holds the claim (it is %s)", c.Broker,
-				s.v.Statuses[c.Broker].Phase).of(c.Broker)
+			return because(CodeQueue, "broker %d holds the claim (%s)", c.Broker, s.phaseOf(c.Broker)).of(c.Broker)
 		}
 		if ahead++; ahead >= s.maxUnavailable() {
 			first := s.v.Claims[0].Broker
-			return because(CodeQueue, "broker %d holds the first of %d claims (it is %s), and max_unavailable is %d",
-				first, ahead, s.v.Statuses[first].Phase, s.maxUnavailable()).of(first)
+			return because(CodeQueue, "broker %d holds the first of %d claims (%s), and max_unavailable is %d",
+				first, ahead, s.phaseOf(first), s.maxUnavailable()).of(first)
 		}
 	}
 	return nil
+}
+
+// phaseOf says in which phase the agent of a broker was last.
+func (s *round) phaseOf(broker int32) string {
+	st, ok := s.v.Statuses[broker]
+	if !ok {
+		return "nothing was heard of its agent"
+	}
+	return "it is " + string(st.Phase)
 }
 
 func detail(s string) string {

@@ -59,8 +59,10 @@ type ManifestFacts struct {
 	// Hash is empty while no manifest was ever accepted.
 	Hash    string
 	Cluster string
-	// Fault is why the newest manifest is not in force (the last good one is), for people.
+	// Fault is why the manifest file is not in force (the last good one is, if there ever was one), for people.
 	Fault string
+	// NoFile is true where there is no manifest file, and never was a manifest in force: nothing is wrong yet.
+	NoFile bool
 	// Refusal is why the manifest in force cannot be applied to this broker:
 	// validation, a bind port that another process holds, a file that cannot be edited.
 	Refusal *Reason

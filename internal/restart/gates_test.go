@@ -151,14 +151,25 @@ func TestAgreement(t *testing.T) {
 		{"another cluster", func(f *Facts) { s := ok(2); s.Cluster = "x"; f.Log.View.Statuses[2] = s }, CodeManifestDiffers, `serves cluster "x"`},
 		{"not judged there", func(f *Facts) {
 			s := ok(2)
-			s.Target, s.Reason = "", *NewReason(CodeInSync, "looking at the process for the new manifest")
+			s.Target, s.Reason = "", *NewReason(CodeAsking, "asking the process")
 			f.Log.View.Statuses[2] = s
-		}, CodeManifestDiffers, "broker 2 has yet to see what the manifest means for it (it is idle: looking at the process"},
+		}, CodeManifestDiffers, "broker 2 has yet to see what the manifest means for it (it is idle: asking the process"},
 		{"refused there", func(f *Facts) {
 			s := ok(2)
 			s.Phase, s.Reason = PhaseRefused, *NewReason(CodeRefused, "port 39092 is taken")
 			f.Log.View.Statuses[2] = s
 		}, CodeRefusedElsewhere, "port 39092 is taken"},
+		{"refused there before, and about to be judged again", func(f *Facts) {
+			s := ok(2)
+			s.Phase, s.Reason = PhaseRefused, *asking()
+			f.Log.View.Statuses[2] = s
+		}, CodeManifestDiffers, "broker 2 has yet to see what the manifest means for it (it is refused: asking"},
+		{"its manifest has a fault", func(f *Facts) {
+			s := ok(2)
+			s.Manifest, s.ManifestFault = "", "m.yaml:1:1: the file is empty"
+			f.Log.View.Statuses[2] = s
+		}, CodeManifestDiffers, "broker 2 cannot use its manifest file (m.yaml:1:1: the file is empty)"},
+		{"no manifest there", func(f *Facts) { s := ok(2); s.Manifest = ""; f.Log.View.Statuses[2] = s }, CodeManifestDiffers, "broker 2 has no manifest yet; copy this one (h) there"},
 		{"silent and not done", func(f *Facts) {
 			s := ok(2)
 			s.Drift, s.Seen = true, s.Seen.Add(-2*time.Minute)
@@ -199,6 +210,25 @@ func TestAgreement(t *testing.T) {
 				t.Errorf("got %+v, want %s: %s", got, c.code, c.text)
 			}
 		})
+	}
+}
+
+// TestNoManifest: no file yet is no fault, and a file with a fault is not called missing.
+func TestNoManifest(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		m           ManifestFacts
+		text, fault string
+	}{
+		{"no file", ManifestFacts{Fault: "m.yaml does not exist; put it there", NoFile: true}, "there is no manifest yet: m.yaml does not exist; put it there", ""},
+		{"a fault", ManifestFacts{Fault: "m.yaml:1:1: the file is empty"}, "the manifest file cannot be used: m.yaml:1:1: the file is empty", "m.yaml:1:1: the file is empty"},
+	} {
+		f := cluster3()
+		f.Manifest = c.m
+		d := settle(machine(), &f)
+		if st := d.Status; st.Phase != PhaseUnmanaged || st.Reason.Code != CodeNoManifest || st.Reason.Text() != c.text || st.ManifestFault != c.fault {
+			t.Errorf("%s: %s %s, fault %q", c.name, st.Phase, st.Reason.Text(), st.ManifestFault)
+		}
 	}
 }
 

@@ -347,7 +347,9 @@ func (s *round) status(p Phase, r Reason) Status {
 		Passed:        s.j.Passed,
 		Invocation:    s.f.Unit.Invocation,
 		Zone:          s.f.Manifest.Zones[s.m.opts.Self],
-		ManifestFault: s.f.Manifest.Fault,
+	}
+	if !s.f.Manifest.NoFile {
+		st.ManifestFault = s.f.Manifest.Fault
 	}
 	for _, name := range sortedKeys(s.f.Probes, make([]string, 0, few)) {
 		p := s.f.Probes[name]
@@ -364,7 +366,7 @@ func (s *round) status(p Phase, r Reason) Status {
 
 // judged is the target once it is known what it means for this broker: others
 // must not begin with it before, since what can be refused is refused first. A decision that comes before
-// the vetoes in the list of rules, such as to note that the broker was seen running, names no target while one stands.
+// the vetoes in the list of rules, such as to note that the broker runs, names no target while one stands.
 func (s *round) judged(p Phase) string {
 	if s.j.Stage != StageNone || !s.up() {
 		return s.target

@@ -167,6 +167,7 @@ const (
 	CodePendingEdits      Code = "pending_edits"
 	CodeGateStorage       Code = "gate_storage"
 
+	CodeAsking         Code = "asking"
 	CodeNoAnswer       Code = "broker_not_answering"
 	CodeActionFailed   Code = "action_failed"
 	CodeLogUnreadable  Code = "log_unreadable"
@@ -211,6 +212,9 @@ const (
 	CodeRollingBack   Code = "rolling_back"
 	CodeNeedsOperator Code = "needs_operator"
 )
+
+// passing is true for what an agent does in an instant, under the phase that it had before: no reason for that phase.
+func (c Code) passing() bool { return c == CodeAsking || c == CodeSaving || c == CodeStarting }
 
 // Queueing is true for a broker that waits for other brokers only.
 func (c Code) Queueing() bool { return c == CodeTurn || c == CodeQueue }

@@ -94,7 +94,7 @@ type Status struct {
 	Invocation string `json:"invocation,omitempty"`
 	Zone       string `json:"zone,omitempty"`
 	Agent      string `json:"agent,omitempty"` // agent version
-	// ManifestFault is why a newer manifest is not in force.
+	// ManifestFault is why the manifest file is not in force; empty where there is none yet.
 	ManifestFault string `json:"manifest_fault,omitempty"`
 	// Unprotected lists topics that no roll-out can protect, at most 10.
 	Unprotected []string `json:"unprotected,omitempty"`

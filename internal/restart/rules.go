@@ -20,7 +20,7 @@ var restRules = []rule{
 	{"broker stopped", (*round).whenStopped},
 	{"vetoes on the manifest", vetoedIn(judging)},
 	{"ask what the process runs", (*round).askProcess},
-	{"note that it was seen running", (*round).noteServed},
+	{"note that it runs", (*round).noteServed},
 	{"ask again for a new target", (*round).askForTarget},
 	{"vetoes on the process", answeredVetoes},
 	{"halt for dropped settings", (*round).haltAtRest},

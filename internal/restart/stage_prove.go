@@ -62,7 +62,7 @@ func (s *round) proveFailed() *Decision {
 	if p.failure == "" {
 		return nil
 	}
-	r := because(CodeRollingBack, "%s; putting the last good server.properties back", p.failure)
+	r := because(CodeRollingBack, "%s; restoring the last good server.properties", p.failure)
 	return s.saveStage(StageRestore, PhaseRollback, r, func(j *Journal) { j.Why, j.Halted = p.failure, false })
 }
 
@@ -97,7 +97,7 @@ func (s *round) proveEndPlanned() *Decision {
 		return nil
 	}
 	s.m.mem.begun = time.Time{}
-	return s.do(PhaseSoaking, because(CodeSoaking, "healthy; the probes say the truth again"), Action{Kind: ActEnd}, 0)
+	return s.do(PhaseSoaking, because(CodeSoaking, "healthy; the probes are judged as usual again"), Action{Kind: ActEnd}, 0)
 }
 
 func (s *round) proveBalancer() *Decision {
@@ -121,7 +121,7 @@ func (s *round) proveSoak() *Decision {
 func (s *round) proveDropped() *Decision { return s.haltDropped(PhaseSoaking) }
 
 func (s *round) proved() *Decision {
-	return s.saveStage(StageNone, PhaseSoaking, because(CodeSaving, "proved"), func(j *Journal) {
+	return s.saveStage(StageNone, PhaseSoaking, because(CodeSaving, "writing to the journal that the restart is proved"), func(j *Journal) {
 		if j.Starts == 1 && len(s.f.Running.Dropped) == 0 {
 			j.Passed = j.Target
 		}
@@ -276,7 +276,7 @@ func (s *round) rejoined(p proof) proof {
 	f := s.f
 	p.phase, p.ask = PhaseCatchingUp, ActObserve
 	if f.Cluster.At.Before(s.m.mem.process.at) || f.Cluster.At.Before(f.Running.At) {
-		p.waiting = because(CodeCatchingUp, "looking at the cluster")
+		p.waiting = because(CodeCatchingUp, "asking the brokers for their view of the cluster")
 		return p
 	}
 	own := slices.ContainsFunc(f.Cluster.Views, func(v BrokerView) bool { return v.Broker == s.m.opts.Self })

@@ -12,7 +12,7 @@ func (s *round) endPlanned() *Decision {
 		return nil
 	}
 	s.m.mem.begun = time.Time{}
-	return s.do(s.phaseNow(), because(CodeSaving, "the planned restart has ended"), Action{Kind: ActEnd}, 0)
+	return s.do(s.phaseNow(), because(CodeSaving, "the planned restart has ended; informing the probes"), Action{Kind: ActEnd}, 0)
 }
 
 // proveHandStart: a restart that an earlier agent process had asked for, a reboot, or somebody by hand has
@@ -25,7 +25,7 @@ func (s *round) proveHandStart() *Decision {
 	notWritten := f.Manifest.FileChanges && f.Manifest.Hash == manifestOf(s.j.Target)
 	if notWritten && s.j.Prior == nil {
 		// It was to be written, and was not: what was started there is the old one.
-		return s.save(s.phaseNow(), because(CodeStarting, "somebody has restarted the broker"), func(j *Journal) {
+		return s.save(s.phaseNow(), because(CodeStarting, "the broker was restarted before server.properties was written"), func(j *Journal) {
 			j.Unproven, j.Hidden = false, false
 		})
 	}
@@ -71,7 +71,7 @@ func (s *round) notedActive() bool {
 	return len(s.j.Active) == len(s.v.Active)
 }
 
-func writingDown() *Reason { return because(CodeSaving, "writing down what the log says") }
+func writingDown() *Reason { return because(CodeSaving, "writing to the journal what the log says") }
 
 // noteHalt sees to it that a failure of this broker halts the roll-out, and forgets one that an
 // operator or a newer manifest has overtaken.
@@ -87,7 +87,7 @@ func (s *round) noteHalt() *Decision {
 		return s.save(s.phaseNow(), writingDown(), func(j *Journal) { j.Failure = Failure{} })
 	case !halted && !s.tooSoon(ActAppend):
 		h := s.newHalt(s.j.Failed)
-		p, r := PhaseFailed, because(CodeHalted, "telling everyone that the manifest failed here: %s", s.j.Why)
+		p, r := PhaseFailed, because(CodeHalted, "writing a halt for all agents, since the manifest failed here: %s", s.j.Why)
 		if e, failed := s.f.Failed[ActAppend]; failed {
 			p, r = s.phaseNow(), because(CodeLogUnreadable,
 				"the manifest failed here (%s), and the halt cannot be written: %s", s.j.Why, e.Err)
@@ -101,8 +101,11 @@ func (s *round) noManifest() *Decision {
 	if s.f.Manifest.Hash != "" || s.f.Unit.State == UnitUnknown {
 		return nil
 	}
-	return s.drop(PhaseUnmanaged, because(CodeNoManifest, "there is no manifest yet%s", detail(s.f.Manifest.Fault)),
-		paceRest)
+	r := because(CodeNoManifest, "the manifest file cannot be used%s", detail(s.f.Manifest.Fault))
+	if s.f.Manifest.NoFile || s.f.Manifest.Fault == "" {
+		r = because(CodeNoManifest, "there is no manifest yet%s", detail(s.f.Manifest.Fault))
+	}
+	return s.drop(PhaseUnmanaged, r, paceRest)
 }
 
 func (s *round) whenStopped() *Decision {
@@ -118,7 +121,10 @@ func (s *round) askProcess() *Decision {
 	if f.Unit.State == UnitFailed || !f.Running.At.Before(s.m.mem.process.at) && f.Running.Err == "" {
 		return nil
 	}
-	r := because(CodeNoAnswer, "the broker does not tell its configuration: %s", orNot(f.Running.Err, "not asked yet"))
+	r := asking()
+	if f.Running.Err != "" {
+		r = because(CodeNoAnswer, "the broker does not report its configuration: %s", f.Running.Err)
+	}
 	s.m.mem.judged = judgedMemory{s.target, f.Now}
 	return s.look(PhaseUnknown, r, ActRunning, f.Running.At, paceBlocked)
 }
@@ -127,7 +133,7 @@ func (s *round) noteServed() *Decision {
 	if s.f.Unit.State == UnitFailed || s.j.Served {
 		return nil
 	}
-	return s.save(s.phaseNow(), because(CodeInSync, "the broker was seen running"),
+	return s.save(s.phaseNow(), because(CodeSaving, "writing to the journal that the broker runs"),
 		func(j *Journal) { j.Served = true })
 }
 
@@ -137,9 +143,10 @@ func (s *round) askForTarget() *Decision {
 		return nil
 	}
 	s.m.mem.judged = judgedMemory{s.target, s.f.Now}
-	r := because(CodeClusterUnknown, "looking at the process for the new manifest")
-	return s.do(s.phaseNow(), r, Action{Kind: ActRunning}, 0)
+	return s.do(s.phaseNow(), asking(), Action{Kind: ActRunning}, 0)
 }
+
+func asking() *Reason { return because(CodeAsking, "asking the broker's process what it runs") }
 
 func (s *round) haltAtRest() *Decision {
 	if s.f.Unit.State == UnitFailed {

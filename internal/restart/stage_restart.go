@@ -55,7 +55,7 @@ func (s *round) restartedByHand() *Decision {
 	if s.j.Stage != StageApply || s.f.Unit.Invocation == "" || s.f.Unit.Invocation == s.j.Invocation {
 		return nil
 	}
-	return s.giveUp(PhaseClaimed, because(CodeStarting, "somebody has restarted the broker"))
+	return s.giveUp(PhaseClaimed, because(CodeStarting, "the broker was restarted meanwhile, and not by this agent"))
 }
 
 // restartVetoed checks up to the last moment before the unit is restarted.
@@ -108,7 +108,7 @@ func (s *round) lastAsk() *Decision {
 		return s.do(s.lastPhase(), onceMore(), Action{Kind: ActRunning}, 0)
 	case s.f.Running.Err != "":
 		return s.giveUp(PhaseClaimed,
-			because(CodeNoAnswer, "the broker does not tell its configuration: %s", s.f.Running.Err))
+			because(CodeNoAnswer, "the broker does not report its configuration: %s", s.f.Running.Err))
 	}
 	return nil
 }
@@ -150,7 +150,7 @@ func (s *round) lastProbes() *Decision {
 		return nil
 	}
 	s.m.mem.begun = s.f.Now
-	return s.do(s.lastPhase(), because(CodeApplying, "telling the probes"), Action{Kind: ActBegin}, 0)
+	return s.do(s.lastPhase(), because(CodeApplying, "informing the probes of the restart"), Action{Kind: ActBegin}, 0)
 }
 
 func (s *round) drain() *Decision {

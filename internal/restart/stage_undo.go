@@ -10,7 +10,7 @@ func (s *round) noteHalted() *Decision {
 	if !s.halted() || s.j.Halted {
 		return nil
 	}
-	return s.save(s.phaseNow(), s.rollingBack("writing down that the halt is in the log"),
+	return s.save(s.phaseNow(), s.rollingBack("writing to the journal that the halt is in the log"),
 		func(j *Journal) { j.Halted = true })
 }
 
@@ -66,7 +66,7 @@ func (s *round) haltFirst() *Decision {
 		return nil
 	}
 	s.m.mem.stage.haltTried = true
-	return s.do(PhaseRollback, s.rollingBack("telling everyone"), Action{Kind: ActAppend, Records: s.halt()}, 0)
+	return s.do(PhaseRollback, s.rollingBack("writing a halt for all agents"), Action{Kind: ActAppend, Records: s.halt()}, 0)
 }
 
 func (s *round) restoreFile() *Decision {
@@ -76,7 +76,7 @@ func (s *round) restoreFile() *Decision {
 	if s.tooSoon(ActRestore) {
 		return s.wait(PhaseRollback, s.failed(ActRestore), paceBlocked)
 	}
-	r := s.rollingBack("putting the last good server.properties back")
+	r := s.rollingBack("restoring the last good server.properties")
 	if _, failed := s.f.Failed[ActRestore]; failed {
 		r = s.failed(ActRestore) // while it is tried again, too: one reason, not two in turn
 	}
@@ -211,7 +211,7 @@ func (s *round) haltLate() *Decision {
 	if s.j.Halted || s.halted() || s.f.Log.Err != "" || s.f.Log.At.IsZero() || s.tooSoon(ActAppend) {
 		return nil
 	}
-	return s.do(PhaseRollback, s.rollingBack("telling everyone"), Action{Kind: ActAppend, Records: s.halt()}, 0)
+	return s.do(PhaseRollback, s.rollingBack("writing a halt for all agents"), Action{Kind: ActAppend, Records: s.halt()}, 0)
 }
 
 // undoJudgement expects what the process ran before.

@@ -27,7 +27,7 @@ func planAgrees(i int, after *vm, t agent.Turn) string {
 	switch {
 	case !begins && p.Drift == "" && t.Status.Phase != restart.PhaseRefused && t.Status.Phase != restart.PhaseStopped:
 		return "" // nothing is to be done by the agent
-	case code == restart.CodeNoAnswer, len(f.Failed) > 0:
+	case code == restart.CodeAsking, code == restart.CodeNoAnswer, len(f.Failed) > 0:
 		return "" // it asks again, or tries again: plan does neither
 	case planned == restart.CodeLogUnreadable && f.Log.Err != "":
 		return "" // the agent goes by what the log said last for some seconds, plan asks once

@@ -56,7 +56,7 @@ var mutants = []mutant{
 	{"the claim is not looked at again", "vetoes.go", `{"claim_gone", underWay,`, `{"claim_gone", 0,`},
 	{"a unit that cannot be seen is down", "rules.go", `	{"unit unknown", (*round).restartUnseen},`, ``},
 	{"a restart may come at any time after it was decided on", "stage_restart.go", `earlier(s.f.Log.At, s.f.Cluster.At).Add(fresh)`, `s.f.Now.Add(time.Hour)`},
-	{"the probes stay held", "stage_prove.go", `return s.do(PhaseSoaking, because(CodeSoaking, "healthy; the probes say the truth again"), Action{Kind: ActEnd}, 0)`, `return nil`},
+	{"the probes stay held", "stage_prove.go", `return s.do(PhaseSoaking, because(CodeSoaking, "healthy; the probes are judged as usual again"), Action{Kind: ActEnd}, 0)`, `return nil`},
 	{"a process that ended is waited for", "stage_prove.go", `case u.State == UnitFailed || u.State`, `case u.State`},
 	{"a process that keeps ending is waited for", "stage_prove.go", `case s.keepsEnding():`, `case false:`},
 	{"a wrong configuration is as good", "stage_prove.go", `if d := differs(f.Running.Listeners, want, absent); d.kind != noDifference {`, `if d := differs(f.Running.Listeners, want, absent); false {`},
