@@ -418,6 +418,41 @@ func (v *View) Request() *Request {
 	return &v.Requests[len(v.Requests)-1]
 }
 
+// EndRequests returns what ends every open request for a rolling restart: those that are done, and those that an
+// operator takes back. A broker whose restart has begun finishes it; no other one begins. All builds read it so.
+func (v *View) EndRequests() []Record {
+	records := make([]Record, 0, len(v.Requests))
+	for _, q := range v.Requests {
+		records = append(records, NewRequestDone(q.ID))
+	}
+	return records
+}
+
+// Progress is how far the brokers have come with a request for a rolling restart, as their agents said last.
+type Progress struct {
+	// Done have been restarted for it, UnderWay are being restarted just now, Left have not begun. All ascending.
+	Done, UnderWay, Left []int32
+}
+
+// Progress returns how far the brokers have come with a request. An agent that writes server.properties or drains
+// has not begun: it stops there when the request is taken back.
+func (v *View) Progress(q Request) Progress {
+	var p Progress
+	for _, id := range slices.Sorted(maps.Keys(v.Statuses)) {
+		st := v.Statuses[id]
+		_, _, held := v.Claim(id)
+		switch heard := strings.HasSuffix(st.Target, "+"+q.ID); {
+		case heard && held && st.Phase.underWay() && st.Phase != PhaseApplying:
+			p.UnderWay = append(p.UnderWay, id)
+		case heard && !st.Drift && st.Phase == PhaseIdle:
+			p.Done = append(p.Done, id)
+		default:
+			p.Left = append(p.Left, id)
+		}
+	}
+	return p
+}
+
 // NewStatus makes the record by which an agent tells how it is.
 func NewStatus(s Status) Record {
 	s.Version = RecordVersion

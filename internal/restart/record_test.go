@@ -155,3 +155,36 @@ func TestViewWith(t *testing.T) {
 		}
 	}
 }
+
+// TestProgress: who is done with a rolling restart, who is under way, and who has not begun.
+func TestProgress(t *testing.T) {
+	v := NewView()
+	add := func(r Record) { r.Offset = v.Next; v.Fold(r) }
+	q := Request{ID: "r", By: "ann"}
+	add(NewRequest(Request{ID: "earlier", By: "ann"}))
+	add(NewRequest(q))
+	for _, st := range []Status{
+		{Broker: 1, Target: "h+r", Phase: PhaseIdle},
+		{Broker: 2, Target: "h+r", Phase: PhaseSoaking},
+		{Broker: 3, Target: "h+r", Phase: PhaseApplying, Drift: true},
+		{Broker: 4, Target: "h+r", Phase: PhaseWaiting, Drift: true},
+		{Broker: 5, Target: "h", Phase: PhaseIdle}, // has not heard of it
+		{Broker: 6, Target: "h+r", Phase: PhaseStopped, Drift: true},
+		{Broker: 7, Target: "h+r", Phase: PhaseRestarting, Drift: true},
+	} {
+		add(NewStatus(st))
+	}
+	for _, id := range []int32{2, 3, 7} {
+		add(NewClaim(Claim{Broker: id, Target: "h+r"}, "n"))
+	}
+	want := Progress{Done: []int32{1}, UnderWay: []int32{2, 7}, Left: []int32{3, 4, 5, 6}}
+	if got := v.Progress(q); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	for _, r := range v.EndRequests() {
+		add(r)
+	}
+	if len(v.Requests) > 0 || len(v.EndRequests()) > 0 {
+		t.Errorf("requests that were ended are still there: %v", v.Requests)
+	}
+}

@@ -31,11 +31,7 @@ func (s *round) endRequest() *Decision {
 	if q == nil || s.j.Request != q.ID || !s.everyoneDone() || !s.lowest() || s.tooSoon(ActAppend) {
 		return nil
 	}
-	records := make([]Record, 0, len(s.v.Requests))
-	for _, q := range s.v.Requests {
-		records = append(records, NewRequestDone(q.ID))
-	}
-	return s.do(PhaseIdle, s.idleReason(), Action{Kind: ActAppend, Records: records}, 0)
+	return s.do(PhaseIdle, s.idleReason(), Action{Kind: ActAppend, Records: s.v.EndRequests()}, 0)
 }
 
 func (s *round) writeFileOnly() *Decision {

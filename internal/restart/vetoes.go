@@ -411,7 +411,7 @@ func (s *round) vetoRequestChanged() *Reason {
 	if s.j.Target == s.target { // only the log knows what was asked for
 		return nil
 	}
-	return because(CodeClaiming, "a rolling restart was asked for, or ended, since this restart was begun")
+	return because(CodeClaiming, "a rolling restart was asked for, ended or taken back since this restart was begun")
 }
 
 func (s *round) vetoClaimGone() *Reason {

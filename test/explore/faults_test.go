@@ -123,7 +123,15 @@ var faults = []fault{
 		}
 		x.append(w, 'N', restart.NewRequest(restart.Request{ID: "r", By: "ann"}))
 		return true
-	}, nil},
+	}, func(x *explorer, w *world, i int) bool { // it is taken back
+		records := x.views[w.log].EndRequests()
+		if i > 0 || !x.logUp(w) || len(records) == 0 {
+			return false
+		}
+		x.append(w, 'O', records...)
+		w.fresh[newCancel] = 0
+		return true
+	}},
 	{"release", func(x *explorer, w *world, i int) bool {
 		c, _, held := x.views[w.log].Claim(int32(i + 1))
 		if !held || !x.logUp(w) {

@@ -274,7 +274,7 @@ func (t takedown) harmless() string {
 }
 
 func (t takedown) needed() string {
-	if !t.undo && t.b.gone == old && t.version(t.b.runs).bad == "" && t.same(t.b.runs, t.v.file) && len(t.log.Requests) == 0 && !t.v.disk.Hidden {
+	if !t.undo && t.b.gone == old && t.version(t.b.runs).bad == "" && t.same(t.b.runs, t.v.file) && len(t.log.Requests) == 0 && t.w.fresh[newCancel] == old && !t.v.disk.Hidden {
 		return "it runs what its file says, and nobody asked for a restart"
 	}
 	return ""

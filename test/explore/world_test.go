@@ -82,6 +82,7 @@ const (
 	newPause news = iota
 	newHalt
 	newForeign  // a record that nobody can read
+	newCancel   // a rolling restart was taken back
 	newRelease  // a claim was deleted by somebody else than who held it
 	newManifest // some agent has another manifest
 	newHarm     // what a restart would do beyond itself

@@ -21,7 +21,7 @@ var orders = []struct {
 		return func() { r.insist(restart.NewResume()) }
 	}, true},
 	{"restart", func(r *run) func() { r.request(); return nil }, false},
-	{"restart", func(r *run) func() { r.request(); return nil }, false},
+	{"restart that is taken back", func(r *run) func() { r.request(); return r.cancel }, false},
 	{"release", func(r *run) func() {
 		if claims := r.log.now().Claims; len(claims) > 0 {
 			c := claims[r.rng.IntN(len(claims))]
@@ -84,6 +84,17 @@ func (r *run) request() {
 	if r.log.now().Request() == nil {
 		r.nonces++
 		r.insist(restart.NewRequest(restart.Request{ID: fmt.Sprint("r", r.nonces), By: "sim", At: r.now}))
+	}
+}
+
+// cancel takes every open request back, as the command does.
+func (r *run) cancel() {
+	v := r.log.now()
+	for _, q := range v.Requests {
+		r.judge.cancelled[q.ID] = true
+	}
+	if records := v.EndRequests(); len(records) > 0 {
+		r.insist(records...)
 	}
 }
 

@@ -296,7 +296,8 @@ func (t takedown) harmless() string {
 }
 
 func (t takedown) needed() string {
-	if !t.undo && t.b.runs.equal(t.versions[t.a.file].wants) && t.requested == "" && !t.a.journal.Hidden {
+	asked := t.requested != "" && (t.endedAt.IsZero() || t.since(t.endedAt) <= knowable)
+	if !t.undo && t.b.runs.equal(t.versions[t.a.file].wants) && !asked && !t.a.journal.Hidden {
 		return "it runs what its file says, and nobody asked for a restart"
 	}
 	return ""
@@ -322,6 +323,8 @@ type judge struct {
 	paused, foreign   time.Time
 	unread            map[string]bool // records that agents must stand still for, by key
 	requested         string          // the last rolling restart that was asked for
+	endedAt           time.Time       // when the log said that it has ended; zero before
+	cancelled         map[string]bool // rolling restarts that an operator took back
 	halted            map[string]time.Time
 	unclaimed, saidAt map[int32]time.Time
 	wentDown          map[int32]time.Time // by its agent
@@ -332,7 +335,7 @@ type judge struct {
 func newJudge(r *run) *judge {
 	return &judge{
 		run: r, halted: map[string]time.Time{}, unclaimed: map[int32]time.Time{}, saidAt: map[int32]time.Time{}, wentDown: map[int32]time.Time{},
-		letGo: map[int32]time.Time{}, unread: map[string]bool{},
+		letGo: map[int32]time.Time{}, unread: map[string]bool{}, cancelled: map[string]bool{},
 	}
 }
 
@@ -376,7 +379,9 @@ func (j *judge) committed(r restart.Record) {
 		}
 	case "restart":
 		if r.Value != nil {
-			j.requested = rest
+			j.requested, j.endedAt = rest, time.Time{}
+		} else if rest == j.requested {
+			j.endedAt = j.now
 		}
 	case "claim":
 		if r.Value == nil {
