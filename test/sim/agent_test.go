@@ -187,7 +187,7 @@ func (a *agent) step() {
 	a.load.steps++
 	t := a.Decide(a.now, a.logFacts(), probes)
 	if t.Changed {
-		a.note("agent %d: %s (%s) %s", a.id, t.Status.Phase, t.Status.Reason.Code, t.Status.Reason.Text())
+		a.note("agent %d: %s (%s) %s", a.id, t.Status.Phase, t.Status.Reason.Code, t.Status.Reason)
 	}
 	if t.Allowed != nil {
 		a.probes.allowed = t.Allowed
@@ -210,7 +210,7 @@ func (a *agent) step() {
 // publish appends the newest status in the background.
 func (a *agent) publish() {
 	if st, ok := a.Post(a.now); ok {
-		a.send(a.dress(restart.NewStatus(st)))
+		a.send(st)
 		return
 	}
 	if at := a.PostAt(); at.After(a.now) {
@@ -224,13 +224,15 @@ func (a *agent) publish() {
 }
 
 // send appends a status that was posted.
-func (a *agent) send(status restart.Record) {
+func (a *agent) send(status restart.Status) {
 	life := a.life
 	a.after(a.between(0, 5), func() {
 		if a.life != life {
 			return
 		}
-		a.log.append(a.write(life, status), func(err error) {
+		w := a.write(life, nil)
+		w.status = &status
+		a.log.append(w, func(err error) {
 			if a.life != life {
 				return
 			}
@@ -249,9 +251,9 @@ func (a *agent) wrote(err error) {
 	}
 }
 
-func (a *agent) write(life int, records ...restart.Record) write {
+func (a *agent) write(life int, records []restart.Record) write {
 	return write{
-		records: records, skew: a.skew, alive: func() bool { return a.life == life },
+		records: records, newer: a.newer == a.id, skew: a.skew, alive: func() bool { return a.life == life },
 		reach: func(b *broker) bool { return a.reaches(b) && !a.silent },
 	}
 }
@@ -310,11 +312,7 @@ func (a *agent) effect(do restart.Action, done func(shell.Result)) {
 		soon(err)
 	case restart.ActAppend:
 		asked := a.now
-		records := make([]restart.Record, 0, len(do.Records))
-		for _, r := range do.Records {
-			records = append(records, a.dress(r))
-		}
-		a.log.append(a.write(life, records...), func(err error) {
+		a.log.append(a.write(life, do.Records), func(err error) {
 			if a.life == life {
 				a.wrote(err)
 			}

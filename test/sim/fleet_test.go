@@ -8,15 +8,15 @@ import (
 
 // load is what all agents together ask of a cluster.
 type load struct {
-	records, bytes int // appended to the log, and their size
-	fetches        int // answered with records
-	looks          int // at the cluster: three Metadata for all topics, two small ones
-	asks           int // of the own broker for its configuration
-	steps          int // of the machines, which cost the agents' own time
+	records int // appended to the log
+	fetches int // answered with records
+	looks   int // at the cluster: three Metadata for all topics, two small ones
+	asks    int // of the own broker for its configuration
+	steps   int // of the machines, which cost the agents' own time
 }
 
 func (l load) minus(o load) load {
-	return load{l.records - o.records, l.bytes - o.bytes, l.fetches - o.fetches, l.looks - o.looks, l.asks - o.asks, l.steps - o.steps}
+	return load{l.records - o.records, l.fetches - o.fetches, l.looks - o.looks, l.asks - o.asks, l.steps - o.steps}
 }
 
 // fleet is a roll-out over a large cluster at peace, and a while of rest after it.

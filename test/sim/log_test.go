@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,7 +20,6 @@ type coordLog struct {
 	// views[n] is the log folded up to offset base+n. A view is never changed again.
 	views  []*restart.View
 	base   int
-	last   map[string][]byte // value of the last record of each key
 	leader int32
 	ready  time.Time // a new leader answers from then on
 	// uncertain lets some appends end with an error, whatever they did.
@@ -31,7 +31,7 @@ type coordLog struct {
 }
 
 func newCoordLog(c *cluster) *coordLog {
-	return &coordLog{cluster: c, views: []*restart.View{restart.NewView()}, last: map[string][]byte{}, leader: c.logPartition().isr[0]}
+	return &coordLog{cluster: c, views: []*restart.View{restart.NewView()}, leader: c.logPartition().isr[0]}
 }
 
 func (l *coordLog) now() *restart.View { return l.views[len(l.views)-1] }
@@ -74,11 +74,14 @@ func (l *coordLog) up() bool {
 	return true
 }
 
-// write is one record on its way, with the clock of who wrote it.
+// write is what one agent appends at once: records, or its status.
 type write struct {
 	records []restart.Record
-	skew    time.Duration
-	reach   func(*broker) bool
+	status  *restart.Status
+	newer   bool // a later version writes it
+	// skew is how far the clock of who wrote it is off.
+	skew  time.Duration
+	reach func(*broker) bool
 	// alive is false when the writer has died: what was sent may still arrive.
 	alive func() bool
 }
@@ -132,11 +135,17 @@ func (l *coordLog) try(w write, until time.Time, done func(error)) {
 	})
 }
 
-// commit appends the records. The leader's clock dates them.
+// commit appends what was written. The leader's clock dates it.
 func (l *coordLog) commit(w write) {
+	if w.status != nil {
+		l.commitStatus(w)
+	}
 	for _, r := range w.records {
-		r.Offset, r.Time = int64(l.end()), l.cluster.now.Add(l.clock(l.leader))
-		v := l.fold(r)
+		if w.newer {
+			r = dress(r)
+		}
+		r = l.dated(r)
+		v := l.now().With(r)
 		if w.skew != 0 && strings.HasPrefix(r.Key, "claim/") {
 			for i := range v.Claims {
 				if v.Claims[i].Key == r.Key && v.Claims[i].Offset == r.Offset {
@@ -144,29 +153,42 @@ func (l *coordLog) commit(w write) {
 				}
 			}
 		}
-		l.views = append(l.views, v)
-		l.committed(r)
+		l.add(r, v)
 	}
 }
 
-// fold returns the newest view with one more record. A heartbeat that says the same as the record of that key before
-// it is not decoded again: its status is heard once more. One such record in ten is decoded all the same.
-func (l *coordLog) fold(r restart.Record) *restart.View {
-	_, foreign := l.now().Foreign[r.Key]
-	same := r.Value != nil && !foreign && string(l.last[r.Key]) == string(r.Value)
-	l.last[r.Key] = r.Value
-	id, status := strings.CutPrefix(r.Key, "status/")
-	n, err := strconv.Atoi(id)
-	st, there := l.now().Statuses[int32(n)]
-	if !same || !status || err != nil || !there || r.Offset%10 == 0 {
-		return l.now().With(r)
-	}
-	v := *l.now()
-	st.Seen = r.Time
-	v.Statuses = maps.Clone(v.Statuses)
-	v.Statuses[st.Broker] = st
+func (l *coordLog) dated(r restart.Record) restart.Record {
+	r.Offset, r.Time = int64(l.end()), l.cluster.now.Add(l.clock(l.leader))
+	return r
+}
+
+func (l *coordLog) add(r restart.Record, v *restart.View) {
+	l.views = append(l.views, v)
+	l.committed(r)
+}
+
+// commitStatus appends a status. One in ten is encoded and decoded, as all are in the product, and must come out as it
+// was. The others are added as they are, since JSON would take a tenth of all time.
+func (l *coordLog) commitStatus(w write) {
+	st, was := *w.status, l.now()
+	r := l.dated(restart.Record{Key: "status/" + strconv.Itoa(int(st.Broker))})
+	v := *was
 	v.Clock, v.Next = r.Time, r.Offset+1
-	return &v
+	v.Statuses = maps.Clone(was.Statuses)
+	st.Version, st.Seen = restart.RecordVersion, r.Time
+	v.Statuses[st.Broker] = st
+	if _, foreign := was.Foreign[r.Key]; foreign || w.newer || r.Offset%10 == 0 {
+		r.Value = restart.NewStatus(st).Value
+		encoded := r
+		if w.newer {
+			encoded = dress(r)
+		}
+		v = *was.With(encoded)
+		if again := restart.NewStatus(v.Statuses[st.Broker]); string(again.Value) != string(r.Value) {
+			l.fail("status records", "%s was read as %s", r.Value, again.Value)
+		}
+	}
+	l.add(r, &v)
 }
 
 // as is the view up to an offset as a VM sees it whose clock is off: the
@@ -179,14 +201,16 @@ func (l *coordLog) as(offset int, skew time.Duration) *restart.View {
 	if skew == 0 {
 		return v
 	}
-	v = v.Clone()
-	v.Clock = v.Clock.Add(-skew)
-	for i := range v.Claims {
-		v.Claims[i].At = v.Claims[i].At.Add(-skew)
+	own := *v // what is not copied here is never changed
+	own.Clock = v.Clock.Add(-skew)
+	own.Claims = slices.Clone(v.Claims)
+	for i := range own.Claims {
+		own.Claims[i].At = own.Claims[i].At.Add(-skew)
 	}
+	own.Statuses = make(map[int32]restart.Status, len(v.Statuses))
 	for id, st := range v.Statuses {
 		st.Seen, st.Since = st.Seen.Add(-skew), st.Since.Add(-skew)
-		v.Statuses[id] = st
+		own.Statuses[id] = st
 	}
-	return v
+	return &own
 }

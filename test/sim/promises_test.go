@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -392,10 +393,10 @@ func (j *judge) committed(r restart.Record) {
 			}
 		}
 	case "status":
-		for _, st := range v.Statuses {
-			if was, ok := j.log.views[len(j.log.views)-2].Statuses[st.Broker]; !ok || was.Manifest != st.Manifest {
-				j.saidAt[st.Broker] = j.now
-			}
+		id, _ := strconv.Atoi(rest)
+		was, ok := j.log.views[len(j.log.views)-2].Statuses[int32(id)]
+		if st, now := v.Statuses[int32(id)]; now && (!ok || was.Manifest != st.Manifest) {
+			j.saidAt[st.Broker] = j.now
 		}
 	case "active":
 		if r.Value != nil {

@@ -195,7 +195,6 @@ func (r *run) onChange(b *broker) {
 
 func (r *run) onCommit(rec restart.Record) {
 	r.load.records++
-	r.load.bytes += len(rec.Key) + len(rec.Value)
 	r.judge.committed(rec)
 	for _, a := range r.agents {
 		a.readOn()
@@ -203,8 +202,8 @@ func (r *run) onCommit(rec restart.Record) {
 }
 
 // dress adds what a newer version of the agent would write.
-func (a *agent) dress(rec restart.Record) restart.Record {
-	if a.newer == a.id && len(rec.Value) > 2 {
+func dress(rec restart.Record) restart.Record {
+	if len(rec.Value) > 2 {
 		rec.Value = append(slices.Clone(rec.Value[:len(rec.Value)-1]), `,"added_later":{"deep":[1]}}`...)
 	}
 	return rec
