@@ -170,34 +170,36 @@ func (l *coordLog) add(r restart.Record, v *restart.View) {
 // commitStatus appends a status. One in ten is encoded and decoded, as all are in the product, and must come out as it
 // was. The others are added as they are, since JSON would take a tenth of all time.
 func (l *coordLog) commitStatus(w write) {
-	st, was := *w.status, l.now()
+	st := *w.status
 	r := l.dated(restart.Record{Key: "status/" + strconv.Itoa(int(st.Broker))})
-	v := *was
-	v.Clock, v.Next = r.Time, r.Offset+1
-	v.Statuses = maps.Clone(was.Statuses)
 	st.Version, st.Seen = restart.RecordVersion, r.Time
-	v.Statuses[st.Broker] = st
-	if _, foreign := was.Foreign[r.Key]; foreign || w.newer || r.Offset%10 == 0 {
-		r.Value = restart.NewStatus(st).Value
-		encoded := r
-		if w.newer {
-			encoded = dress(r)
-		}
-		v = *was.With(encoded)
-		if again := restart.NewStatus(v.Statuses[st.Broker]); string(again.Value) != string(r.Value) {
-			l.fail("status records", "%s was read as %s", r.Value, again.Value)
-		}
+	if _, foreign := l.now().Foreign[r.Key]; !foreign && !w.newer && r.Offset%10 != 0 {
+		v := *l.now()
+		v.Statuses = maps.Clone(v.Statuses)
+		v.Statuses[st.Broker] = st
+		v.Clock, v.Next = r.Time, r.Offset+1
+		l.add(r, &v)
+		return
 	}
-	l.add(r, &v)
+	r.Value = restart.NewStatus(st).Value
+	encoded := r
+	if w.newer {
+		encoded = dress(r)
+	}
+	v := l.now().With(encoded)
+	if again := restart.NewStatus(v.Statuses[st.Broker]); string(again.Value) != string(r.Value) {
+		l.fail("status records", "%s was read as %s", r.Value, again.Value)
+	}
+	l.add(r, v)
 }
 
 // as is the view up to an offset as a VM sees it whose clock is off: the
 // records have other clocks' times.
 func (l *coordLog) as(offset int, skew time.Duration) *restart.View {
-	v := restart.NewView() // nothing was read yet
-	if offset > 0 {
-		v = l.views[offset-l.base]
+	if offset == 0 {
+		return restart.NewView()
 	}
+	v := l.views[offset-l.base]
 	if skew == 0 {
 		return v
 	}

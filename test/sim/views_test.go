@@ -82,7 +82,8 @@ func (c *cluster) observe(self int32, reach func(*broker) bool) (restart.Cluster
 	f := restart.ClusterFacts{At: c.now, MinISR: c.minISR}
 	took := c.between(2, 30)
 	listed := c.listed(self, reach)
-	known := map[int32]bool{}
+	known := make([]bool, len(c.brokers)) // by place
+	f.Views = make([]restart.BrokerView, 0, min(3, len(c.brokers)))
 	for i := range c.brokers {
 		b := c.brokers[(int(self)-1+i)%len(c.brokers)]
 		if len(f.Views) == 3 || !slices.Contains(listed, b.id) {
@@ -106,17 +107,19 @@ func (c *cluster) observe(self int32, reach func(*broker) bool) (restart.Cluster
 		f.Views = append(f.Views, v)
 		took += c.perView
 		for _, id := range v.Alive {
-			known[id] = true
+			known[id-1] = true
 		}
 	}
-	for id := range c.hosted {
-		known[id] = true
-	}
 	if len(f.Views) == 0 {
-		f.Err, f.MinISR = "no broker answered", nil
+		f.Err, f.MinISR, f.Views = "no broker answered", nil, nil
 		return f, took
 	}
-	f.Brokers = slices.Sorted(maps.Keys(known))
+	f.Brokers = make([]int32, 0, len(c.brokers))
+	for i, b := range c.brokers {
+		if known[i] || len(c.hosted[b.id]) > 0 {
+			f.Brokers = append(f.Brokers, b.id)
+		}
+	}
 	f.Quorum, f.QuorumErr = c.quorum()
 	if f.Quorum == nil {
 		took += unanswered
@@ -140,7 +143,7 @@ func (c *cluster) quorum() (*restart.Quorum, string) {
 	if c.leader < 0 {
 		return nil, "timed out"
 	}
-	q := &restart.Quorum{Leader: c.leader}
+	q := &restart.Quorum{Leader: c.leader, Voters: make([]restart.Voter, 0, len(c.voters))}
 	for _, v := range c.voters {
 		behind := time.Duration(0)
 		switch {
