@@ -81,7 +81,7 @@ func (j *judge) putBack() {
 		for _, id := range v.victims {
 			a, b := j.agents[id-1], j.broker(id)
 			if b.version == name && !j.careless && !a.dead && !a.full && !a.dbus && len(j.standing) == 0 {
-				j.fail("promise 5, put back", "broker %d was left with %s", id, name)
+				j.fail("promise 5, rollback", "broker %d was left with %s", id, name)
 			}
 		}
 	}
