@@ -36,7 +36,8 @@ func connect(ctx context.Context, s *shared) (*connection, error) {
 	if err != nil {
 		return nil, invalid(err)
 	}
-	client, err := host.Dial(vm, n, slog.New(slog.DiscardHandler), nil)
+	quiet := slog.New(slog.DiscardHandler)
+	client, err := host.Dial(vm, n, quiet, func(o *kafka.Options) { o.Expect = host.OpenStore(vm, quiet).Brokers })
 	if err != nil {
 		return nil, invalid(err)
 	}
@@ -68,9 +69,9 @@ func (c *connection) sync(ctx context.Context) error {
 	return nil
 }
 
-// read reads the log to its end and returns what it says.
+// read reads the log to its end and returns what it says: nothing where there is none yet.
 func (c *connection) read(ctx context.Context) (*restart.View, error) {
-	if err := c.sync(ctx); err != nil {
+	if err := c.sync(ctx); err != nil && !errors.Is(err, kafka.ErrNoTopic) {
 		return nil, fmt.Errorf("%w\nwhat the agent of this host does meanwhile: systemctl status kpls-agent, "+
 			"journalctl -u kpls-agent", err)
 	}

@@ -58,6 +58,9 @@ func order(ctx context.Context, s *shared, f func(*restart.View) ([]restart.Reco
 			return fmt.Errorf("write to the coordination log: %w; it is not known whether it was written, "+
 				"`kpls-agent status` shows it", err)
 		}
+		if n := c.log.Made(); n > 0 {
+			done = fmt.Sprintf("there was no coordination topic yet; it is made, replicas: %d\n", n) + done
+		}
 	}
 	_, err = fmt.Fprintln(s.stdout, done)
 	return err

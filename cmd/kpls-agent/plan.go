@@ -132,6 +132,9 @@ func lookAhead(
 	facts := restart.Facts{Now: time.Now()}
 	_ = conn.sync(ctx) // what keeps it from being read is a fact as well
 	facts.Log = conn.log.Facts()
+	if facts.Log.Missing { // nobody has needed it yet: it has nothing to say
+		facts.Log.At, facts.Log.Err = facts.Now, ""
+	}
 	running, process := c.Ask(ctx)
 	f.Learned(process)
 	running.PortTaken = f.PortTaken(ctx, running)

@@ -186,10 +186,25 @@ func (a *Agent) Remind(now time.Time) {
 }
 
 // Post returns the status to append now, if there is one; Posted reports how that went.
-func (a *Agent) Post(now time.Time) (restart.Status, bool) { return a.out.take(now) }
+func (a *Agent) Post(now time.Time) (restart.Status, bool) {
+	if a.mute() {
+		return restart.Status{}, false
+	}
+	return a.out.take(now)
+}
 
 // PostAt is when the next status may be appended; zero: there is none.
-func (a *Agent) PostAt() time.Time { return a.out.at() }
+func (a *Agent) PostAt() time.Time {
+	if a.mute() {
+		return time.Time{}
+	}
+	return a.out.at()
+}
+
+// mute is true for an agent that would make the coordination topic for no more than to say that it has no manifest.
+func (a *Agent) mute() bool {
+	return a.facts.Manifest.Hash == "" && (a.facts.Log.At.IsZero() || a.facts.Log.Missing)
+}
 
 // Posted notes how the append of the status from Post went. It returns true for the first
 // failure in a row.

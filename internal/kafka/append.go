@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/internal/wait"
 )
 
 const (
@@ -50,6 +51,7 @@ func (l *Log) Append(ctx context.Context, records ...restart.Record) error {
 	}
 	w := l.waitForMark(time.Now())
 	defer l.drop(w)
+	wait.Wake(l.needed)
 	err := l.write(ctx, w, records)
 	l.appended(err)
 	if err != nil {
@@ -66,7 +68,7 @@ func (l *Log) write(ctx context.Context, w *waiter, records []restart.Record) er
 		if err == nil {
 			break
 		}
-		if !repeatable(err) {
+		if errors.Is(err, ErrNoTopic) && !l.mayMake() || !repeatable(err) {
 			return err
 		}
 		retry := time.NewTimer(backoff(n))

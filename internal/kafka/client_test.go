@@ -130,7 +130,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(cl.Close)
-			l := run(t, cl)
+			l := runNeeded(t, cl)
 			eventually(t, "the log cannot be read", func() bool { return l.Facts().Err != "" })
 			got := l.Facts().Err
 			if !strings.HasSuffix(got, tt.want) || strings.Contains(got, "secret") {

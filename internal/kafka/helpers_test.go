@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"example.com/kpls-agent/internal/kafka"
+	"example.com/kpls-agent/internal/restart"
 )
 
 // newCluster starts a fake cluster of brokers 0..n-1 on loopback.
@@ -56,6 +57,22 @@ func run(t testing.TB, cl *kafka.Client) *kafka.Log {
 	}()
 	t.Cleanup(func() { cancel(); <-done })
 	return cl.Log()
+}
+
+// runNeeded is run for an agent that has something to append: it makes the topic.
+func runNeeded(t testing.TB, cl *kafka.Client) *kafka.Log {
+	t.Helper()
+	l := run(t, cl)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil && l.Append(ctx, restart.NewResume()) != nil { // the log's Facts say why not
+			time.Sleep(100 * time.Millisecond)
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	return l
 }
 
 // within is a context for one call, generous for slow machines.

@@ -123,7 +123,8 @@ func (l *locked) live() (stop func()) {
 // within waits for the way in.
 func (l *locked) within(limit time.Duration) {
 	l.t.Helper()
-	for begin := time.Now(); l.client.Log().Facts().At.IsZero(); time.Sleep(20 * time.Millisecond) {
+	in := func() bool { f := l.client.Log().Facts(); return !f.At.IsZero() || f.Missing } // the broker has answered
+	for begin := time.Now(); !in(); time.Sleep(20 * time.Millisecond) {
 		if time.Since(begin) > limit {
 			l.t.Fatalf("not in within %s: %s", limit, l.client.Log().Facts().Err)
 		}

@@ -29,6 +29,8 @@ type Log struct {
 	appending chan struct{}
 	producer  producer // owned by the holder of appending
 	changed   chan struct{}
+	// needed has the reading side look for a topic that was missing once more.
+	needed chan struct{}
 
 	mu   sync.Mutex
 	view *restart.View
@@ -42,6 +44,8 @@ type Log struct {
 	place   place    // where the log is being read; lose ends that
 	lose    func()
 	at      time.Time
+	missing bool   // there is no topic, and nobody has needed one
+	made    int    // replicas of the topic, if this client made it
 	readErr string // why reading fails; and appending
 	appErr  string
 	noted   string
@@ -68,6 +72,7 @@ func newLog(c *Client) *Log {
 		id:        rand.Text(),
 		appending: make(chan struct{}, 1),
 		changed:   make(chan struct{}, 1),
+		needed:    make(chan struct{}, 1),
 		producer:  producer{id: -1},
 		view:      restart.NewView(),
 		place:     nowhere,
@@ -80,7 +85,7 @@ func (l *Log) Facts() restart.LogFacts {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lent = true
-	f := restart.LogFacts{At: l.at, Err: l.readErr, View: l.view}
+	f := restart.LogFacts{At: l.at, Err: l.readErr, View: l.view, Missing: l.missing}
 	if f.Err == "" {
 		f.Err = l.appErr
 	}
@@ -98,7 +103,7 @@ func (l *Log) signal() {
 // Sync returns when the log was read to the end it had at the call, by the
 // word of the broker that the cluster names as the log's leader. A broker that
 // was deposed and does not know yet can be behind by what was appended since:
-// what must not be decided on an old picture is decided after an Append.
+// what must not be decided on an old picture is decided after an Append. Where there is no topic it returns ErrNoTopic.
 func (l *Log) Sync(ctx context.Context) error {
 	at := time.Now()
 	end, err := l.end(ctx)
@@ -130,7 +135,7 @@ func (l *Log) end(ctx context.Context) (int64, error) {
 				return end, nil
 			}
 		}
-		if !repeatable(err) || !wait.For(ctx, backoff(n)) {
+		if errors.Is(err, ErrNoTopic) || !repeatable(err) || !wait.For(ctx, backoff(n)) {
 			return 0, err
 		}
 	}
@@ -226,16 +231,16 @@ func (l *Log) absorb(records []*kgo.Record, next int64, epoch int32) {
 	l.settle("")
 }
 
-// failed keeps for Facts why the log cannot be read; nil if it can.
+// failed keeps for Facts why the log cannot be read; nil if it can, or if there is none.
 func (l *Log) failed(err error) {
-	text := ""
-	if err != nil {
+	text, missing := "", errors.Is(err, ErrNoTopic)
+	if err != nil && !missing {
 		text = err.Error()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.readErr != text {
-		l.readErr = text
+	if l.readErr != text || l.missing != missing {
+		l.readErr, l.missing = text, missing
 		l.signal()
 	}
 }

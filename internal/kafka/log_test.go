@@ -2,6 +2,7 @@ package kafka_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -67,7 +68,10 @@ func TestTopicIsMade(t *testing.T) {
 				return nil, nil, false
 			})
 			l := run(t, open(t, c))
-			eventually(t, "the log is read", func() bool { return !l.Facts().At.IsZero() })
+			mustAppend(t, l, restart.NewResume())
+			if n := fmt.Sprint(l.Made()); n != tt.replicas {
+				t.Errorf("it says that it has made a topic with %s replicas", n)
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			got := map[string]string{"replicas": fmt.Sprint(req.Topics[0].ReplicationFactor), "partitions": fmt.Sprint(req.Topics[0].NumPartitions)}
@@ -86,9 +90,46 @@ func TestTopicIsMade(t *testing.T) {
 	}
 }
 
+// TestNoTopicWithoutNeed: who only reads makes no topic, nor does who may not, and both see one that comes.
+func TestNoTopicWithoutNeed(t *testing.T) {
+	noLeaks(t)
+	c := newCluster(t, 3)
+	var may atomic.Bool
+	var looks atomic.Int64
+	c.ControlKey(3, func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		looks.Add(1)
+		return nil, nil, false
+	})
+	reader := run(t, open(t, c))
+	agent := run(t, open(t, c, func(o *kafka.Options) { o.MayMake = may.Load }))
+	for _, l := range []*kafka.Log{reader, agent} {
+		if err := l.Sync(within(t)); !errors.Is(err, kafka.ErrNoTopic) {
+			t.Errorf("read: %v", err)
+		}
+		if f := l.Facts(); !f.Missing || f.Err != "" || !f.At.IsZero() {
+			t.Errorf("it says %+v", f)
+		}
+	}
+	if err := agent.Append(within(t), restart.NewResume()); !errors.Is(err, kafka.ErrNoTopic) {
+		t.Errorf("append: %v", err)
+	}
+	before := looks.Load()
+	eventually(t, "both look again", func() bool { return looks.Load() >= before+4 })
+	if c.TopicInfo(topic) != nil {
+		t.Fatal("there is a topic")
+	}
+	may.Store(true)
+	mustAppend(t, agent, restart.NewResume())
+	eventually(t, "the reader finds it", func() bool { f := reader.Facts(); return !f.At.IsZero() && !f.Missing })
+	if agent.Made() != 3 || reader.Made() != 0 {
+		t.Errorf("made by the agent: %d replicas, by the reader: %d", agent.Made(), reader.Made())
+	}
+}
+
 func TestTopicWaitsForBrokers(t *testing.T) {
 	c := newCluster(t, 1)
-	l := run(t, open(t, c, func(o *kafka.Options) { o.Expect = func() int { return 3 } }))
+	l := runNeeded(t, open(t, c, func(o *kafka.Options) { o.Expect = func() int { return 3 } }))
 	eventually(t, "the reason is told", func() bool {
 		return l.Facts().Err == "create the coordination topic __kpls_agent: 1 of the 3 brokers it needs are up"
 	})

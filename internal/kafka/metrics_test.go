@@ -50,7 +50,7 @@ func TestRequestsAreCounted(t *testing.T) {
 	if n := count("DescribeConfigs"); n != 1 {
 		t.Errorf("a question to the own broker sent %v DescribeConfigs", n)
 	}
-	run(t, cl)
+	runNeeded(t, cl)
 	eventually(t, "the client's requests are counted", func() bool { return count("Fetch") > 0 && count("ListOffsets") > 0 })
 	if problems, err := testutil.GatherAndLint(reg); err != nil || len(problems) > 0 {
 		t.Errorf("lint: %v %v", problems, err)

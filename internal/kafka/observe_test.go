@@ -256,7 +256,9 @@ func TestLogAsksNothingOfZooKeeper(t *testing.T) {
 		asked.Add(1)
 		return nil, nil, false
 	})
-	if err := run(t, open(t, c)).Sync(within(t)); err != nil || asked.Load() > 0 {
+	log := run(t, open(t, c))
+	mustAppend(t, log, restart.NewResume())
+	if err := log.Sync(within(t)); err != nil || asked.Load() > 0 {
 		t.Errorf("%v; %d questions for configurations", err, asked.Load())
 	}
 }
@@ -274,7 +276,7 @@ func TestLogMadeWithoutZooKeeper(t *testing.T) {
 		c.SleepControl(func() { <-back })
 		return nil, nil, false
 	})
-	log := run(t, open(t, c))
+	log := runNeeded(t, open(t, c))
 	var said string
 	again := func() bool { // it is tried again, by how long it says that it waits
 		before := said

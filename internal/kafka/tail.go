@@ -31,9 +31,11 @@ const (
 // is a fault: metadata can be a moment older than an election (150 ms in all).
 const movesUntold = 3
 
-// Run creates the coordination topic where there is none and reads it until
-// the context ends. It outlives every failure of Kafka; Facts says which one
-// there is.
+// missingWait is how often a topic that is not there is looked for: another agent may have made it.
+const missingWait = time.Second
+
+// Run reads the coordination topic until the context ends, and makes it where there is none and somebody
+// appends. It outlives every failure of Kafka; Facts says which one there is.
 func (l *Log) Run(ctx context.Context) error {
 	for n := 1; ctx.Err() == nil; n++ {
 		read, err := l.session(ctx)
@@ -58,9 +60,25 @@ func (l *Log) Run(ctx context.Context) error {
 		if errors.Is(err, kgo.ErrMaxDecompress) {
 			after = pollWait // it stays for minutes, and unpacking it is expensive
 		}
+		if errors.Is(err, ErrNoTopic) {
+			n = 0
+			l.waitForNeed(ctx)
+			continue
+		}
 		wait.For(ctx, after)
 	}
 	return ctx.Err()
+}
+
+// waitForNeed waits until somebody appends, or until it is time to look for the topic again.
+func (l *Log) waitForNeed(ctx context.Context) {
+	timer := time.NewTimer(missingWait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-l.needed:
+	}
 }
 
 // session reads from one leader until something goes wrong; read is true if it read at all.
@@ -122,6 +140,8 @@ func (l *Log) where() (place, error) {
 		return l.place, nil
 	case l.readErr != "":
 		return nowhere, errors.New(l.readErr)
+	case l.missing:
+		return nowhere, ErrNoTopic
 	}
 	return nowhere, errors.New("the leader of the coordination log is not known yet")
 }

@@ -25,7 +25,11 @@ var nowhere = place{leader: -1}
 // are brokers enough.
 const replicasWanted = 3
 
-// locate finds the leader of the log, and creates the topic where there is none.
+// ErrNoTopic: nobody has needed the coordination topic yet. An Append makes it.
+var ErrNoTopic = errors.New("there is no coordination topic yet; an agent makes it once it has a manifest, and so do " +
+	"`kpls-agent pause` and `kpls-agent restart`")
+
+// locate finds the leader of the log. It creates the topic where there is none and somebody appends.
 func (l *Log) locate(ctx context.Context) (place, error) {
 	resp, err := l.c.metadata(ctx, l.topic)
 	if err != nil {
@@ -38,6 +42,9 @@ func (l *Log) locate(ctx context.Context) (place, error) {
 	t := resp.Topics[0]
 	switch err := kerr.ErrorForCode(t.ErrorCode); {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		if !l.mayMake() {
+			return place{}, ErrNoTopic
+		}
 		return place{}, l.create(ctx, len(resp.Brokers), resp.ControllerID)
 	case err != nil:
 		return place{}, fmt.Errorf("find the coordination topic %s: %w", l.topic,
@@ -112,11 +119,29 @@ func (l *Log) create(ctx context.Context, alive int, controller int32) error {
 			explain(needs(err, "Create on topic "+l.topic)))
 	}
 	l.c.opts.Logger.Info("created the coordination topic", "topic", l.topic, "replicas", replicas)
+	l.mu.Lock()
+	l.made = replicas
+	l.mu.Unlock()
 	return errAgain
 }
 
 // errAgain asks for another look at once.
 var errAgain = errors.New("the coordination topic has just been created")
+
+// mayMake is true if there was an Append, and the topic may be made for it.
+func (l *Log) mayMake() bool {
+	l.mu.Lock()
+	needed := l.appends > 0
+	l.mu.Unlock()
+	return needed && (l.c.opts.MayMake == nil || l.c.opts.MayMake())
+}
+
+// Made returns how many replicas the coordination topic has if this client has made it; 0 if it was there before.
+func (l *Log) Made() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.made
+}
 
 // topicConfig is the configuration of the coordination topic. Compaction keeps
 // it small and never changes the order of claims, which have keys of their

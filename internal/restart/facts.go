@@ -223,6 +223,8 @@ type LogFacts struct {
 	At   time.Time
 	Err  string // why it cannot be read or written now
 	View *View  // never nil
+	// Missing is true where the topic is not there, and nobody has needed it yet: no fault.
+	Missing bool
 }
 
 // ClusterFacts is what several brokers answered about the cluster.

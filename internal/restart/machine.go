@@ -333,20 +333,20 @@ func (s *round) observe(p Phase, r *Reason, pace time.Duration) *Decision {
 
 func (s *round) status(p Phase, r Reason) Status {
 	st := Status{
-		Version:       RecordVersion,
-		Broker:        s.m.opts.Self,
-		Agent:         s.m.opts.Agent,
-		Cluster:       s.f.Manifest.Cluster,
-		Manifest:      s.f.Manifest.Hash,
-		Target:        s.judged(p),
-		Phase:         p,
-		Since:         s.m.mem.shown.since,
-		Reason:        r,
-		Drift:         s.drifts() || s.j.Stage != StageNone && s.j.Stage != StageProve,
-		Up:            s.up(),
-		Passed:        s.j.Passed,
-		Invocation:    s.f.Unit.Invocation,
-		Zone:          s.f.Manifest.Zones[s.m.opts.Self],
+		Version:    RecordVersion,
+		Broker:     s.m.opts.Self,
+		Agent:      s.m.opts.Agent,
+		Cluster:    s.f.Manifest.Cluster,
+		Manifest:   s.f.Manifest.Hash,
+		Target:     s.judged(p),
+		Phase:      p,
+		Since:      s.m.mem.shown.since,
+		Reason:     r,
+		Drift:      s.drifts() || s.j.Stage != StageNone && s.j.Stage != StageProve,
+		Up:         s.up(),
+		Passed:     s.j.Passed,
+		Invocation: s.f.Unit.Invocation,
+		Zone:       s.f.Manifest.Zones[s.m.opts.Self],
 	}
 	if !s.f.Manifest.NoFile {
 		st.ManifestFault = s.f.Manifest.Fault

@@ -132,7 +132,7 @@ func (b *bench) feelOne(ctx context.Context, m method) (felt, error) {
 	}
 	if m.agents {
 		defer b.fleet.Close()
-		if err := b.fleet.Start(ctx); err != nil {
+		if err := errors.Join(b.fleet.Start(ctx), b.fleet.MakeTopic(ctx)); err != nil {
 			return felt{}, err
 		}
 		if err := b.idle(ctx); err != nil {

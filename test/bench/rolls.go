@@ -56,6 +56,9 @@ func (b *bench) rolls(ctx context.Context) error {
 	if err := b.fleet.Start(ctx); err != nil {
 		return err
 	}
+	if err := b.fleet.MakeTopic(ctx); err != nil { // as in every roll-out but a cluster's first one
+		return err
+	}
 	_, err = b.fleet.Wait(ctx, "all agents report", func(r fleet.Report) bool {
 		return r.All(len(b.Brokers), func(row fleet.Row) bool { return row.Phase != "unknown" })
 	})

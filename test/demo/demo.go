@@ -107,7 +107,7 @@ func (d *demo) underLoad(ctx context.Context, dir string) error {
 	if err := d.fleet.Start(ctx); err != nil {
 		return err
 	}
-	if _, err := d.follow(ctx, "waiting for all agents", d.reported); err != nil {
+	if err := d.fleet.Awake(ctx); err != nil {
 		return err
 	}
 	account, endLoad, err := d.startLoad(ctx)
@@ -248,11 +248,6 @@ func (d *demo) give(ctx context.Context, title, manifest string, ok func(fleet.R
 		return fleet.Report{}, err
 	}
 	return d.follow(ctx, title, ok)
-}
-
-// reported holds once every agent says what it does.
-func (d *demo) reported(r fleet.Report) bool {
-	return r.All(len(d.fleet.Agents), func(row fleet.Row) bool { return row.Phase != "unknown" })
 }
 
 // allOpen holds once every broker runs a manifest and the load balancer sends clients to it.

@@ -114,9 +114,11 @@ func (b *bed) startAgents() {
 	if err := b.fleet.Start(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	b.wait("all agents report", func(r fleet.Report) bool {
-		return r.All(len(b.fleet.Agents), func(row fleet.Row) bool { return row.Phase != "unknown" })
-	})
+	ctx, cancel := context.WithTimeout(b.Context(), patience)
+	defer cancel()
+	if err := b.fleet.Awake(ctx); err != nil {
+		b.Fatal(err)
+	}
 }
 
 // dump prints what an operator would look at.

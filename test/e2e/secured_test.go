@@ -70,7 +70,7 @@ func TestSecured(t *testing.T) {
 	client := ca.put("client.properties", scramClient(ca, "kpls-agent", agentSecret))
 	b.settings("kafka:\n  client_properties: " + client + "\n")
 
-	// Without the right to create its topic the agent says so, and goes on when it has it.
+	// Without the right to create its topic the agent says so at its start.
 	const agent = "User:kpls-agent"
 	create := agentACLs[len(agentACLs)-1]
 	b.allow(agent, agentACLs[:len(agentACLs)-1]...)
@@ -80,10 +80,6 @@ func TestSecured(t *testing.T) {
 	b.until("the agent names the ACL "+create.String(), func() bool {
 		log, err := os.ReadFile(b.fleet.Agents[0].Log())
 		return err == nil && strings.Contains(string(log), "--operation Create --topic __kpls_agent")
-	})
-	b.allow(agent, create)
-	b.wait("all agents report", func(r fleet.Report) bool {
-		return r.All(len(b.fleet.Agents), func(row fleet.Row) bool { return row.Phase != "unknown" })
 	})
 
 	load := newTraffic(b)
@@ -96,6 +92,13 @@ func TestSecured(t *testing.T) {
 	starts := b.starts()
 	manifest := b.fleet.Manifest(external)
 	b.give(manifest)
+	// With a manifest it needs the topic, waits for the right, and goes on when it has it.
+	b.until("the agent cannot make its topic", func() bool {
+		log, err := os.ReadFile(b.fleet.Agents[0].Log())
+		return err == nil && strings.Contains(string(log), "reason=log_unreadable") &&
+			strings.Contains(string(log), "give the agent's Kafka user the ACL "+create.String())
+	})
+	b.allow(agent, create)
 	b.rolled(manifest)
 	b.once(starts)
 	load.end()

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -80,6 +81,31 @@ func (f *Fleet) Start(ctx context.Context) error {
 	for _, a := range f.Agents {
 		if err := a.Start(ctx); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// Awake waits until every agent knows its phase, by its own metrics: without a manifest it reports to others
+// only where the coordination topic is there already.
+func (f *Fleet) Awake(ctx context.Context) error {
+	for _, a := range f.Agents {
+		for !a.awake(ctx) {
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("wait until agent %d knows its phase: %w", a.ID, ctx.Err())
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}
+	return nil
+}
+
+// MakeTopic makes the coordination topic, as somebody does who pauses before there is a manifest.
+func (f *Fleet) MakeTopic(ctx context.Context) error {
+	for _, command := range []string{"pause", "resume"} {
+		if out, errOut, code := f.Agents[0].Command(ctx, command); code != 0 {
+			return fmt.Errorf("%s: exit %d: %s%s", command, code, out, errOut)
 		}
 	}
 	return nil
@@ -371,6 +397,22 @@ func (a *Agent) Stuck(ctx context.Context) bool {
 	_ = syscall.Kill(a.Pid(), syscall.SIGQUIT) // an error means that it has ended
 	<-a.Done()
 	return true
+}
+
+// awake is true if the agent answers and is in another phase than unknown.
+func (a *Agent) awake(ctx context.Context) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+a.HTTP()+"/metrics", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false // not yet
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return err == nil && bytes.Contains(body, []byte("\nkpls_agent_phase{phase=\"unknown\"} 0\n")) &&
+		bytes.Contains(body, []byte("\nkpls_agent_reason{"))
 }
 
 // Kill ends the agent with SIGKILL.
