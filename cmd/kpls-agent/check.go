@@ -10,7 +10,7 @@ import (
 	"example.com/kpls-agent/internal/check"
 	"example.com/kpls-agent/internal/portuse"
 	"example.com/kpls-agent/internal/settings"
-	"example.com/kpls-agent/internal/setup"
+	"example.com/kpls-agent/internal/unit"
 )
 
 func newCheck(s *shared) *cobra.Command {
@@ -26,22 +26,25 @@ func newCheck(s *shared) *cobra.Command {
 			"the groups of kpls-agent.service for its settings.\n" +
 			"Exits with 0 if all is well but for warnings, 2 if a file is wrong, 1 if something else is.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			owners := portuse.SeeOwners() // while this is still root, if it was
-			if os.Geteuid() == 0 && s.settingsPath == settings.DefaultPath {
-				if err := check.Become(cmd.Context(), setup.User+".service"); err != nil {
+			o := check.Options{
+				Owners:  portuse.SeeOwners(), // while this is still root, if it was
+				Offline: offline, Service: s.settingsPath == settings.DefaultPath, Version: version,
+			}
+			if manifest != "" {
+				o.Manifest = check.ReadGiven(manifest)
+			}
+			kept := ""
+			if o.Service {
+				kept = settings.StateDirectory
+			}
+			if os.Geteuid() == 0 && o.Service {
+				if err := check.Become(cmd.Context(), unit.AgentService); err != nil {
 					return err
 				}
 			}
-			vm, err := settings.Load(s.settingsPath)
-			if err != nil {
-				return invalid(err)
-			}
-			if manifest != "" {
-				vm.Manifest = manifest
-			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), commandTimeout)
 			defer cancel()
-			findings := check.All(ctx, vm, owners, offline)
+			findings := check.All(ctx, s.settingsPath, kept, o)
 			if err := printFindings(s, findings, out); err != nil {
 				return err
 			}
@@ -52,7 +55,7 @@ func newCheck(s *shared) *cobra.Command {
 		},
 	}
 	out.flag(c.Flags())
-	c.Flags().StringVar(&manifest, "manifest", "", "check this manifest `file` instead of the one in the settings")
+	c.Flags().StringVar(&manifest, "manifest", "", "check this manifest `file`, read as who asks, instead of the one in the settings")
 	c.Flags().BoolVar(&offline, "offline", false, "do not ask Kafka, systemd and the ports")
 	return c
 }

@@ -78,6 +78,39 @@ func TestCheckOffline(t *testing.T) {
 	}
 }
 
+// TestCheckGiven: a manifest that is named is read as who asks, and what is wrong with it, or with the settings, keeps
+// nothing else from being checked.
+func TestCheckGiven(t *testing.T) {
+	other := filepath.Join(t.TempDir(), "other.yaml")
+	if err := os.WriteFile(other, []byte(strings.ReplaceAll(checkedManifest, "EXTERNAL", "OTHER")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, code := checked(t, checkedProperties, checkedManifest, "--offline", "--manifest", other)
+	if code != exitDone || !regexp.MustCompile(`(?m)^ok       manifest: `+other+`, read as \S+$`).MatchString(out) {
+		t.Errorf("exit %d:\n%s", code, out)
+	}
+	missing := other + ".gone"
+	out, code = checked(t, checkedProperties, checkedManifest, "--offline", "--manifest", missing)
+	if code != exitUsage || !regexp.MustCompile(`(?m)^FAULT    manifest: read as \S+: open `+missing+`: no such file or directory; name the file with --manifest$`).MatchString(out) ||
+		!strings.Contains(out, "ok       state directory: ") {
+		t.Errorf("exit %d:\n%s", code, out)
+	}
+	out, code = checked(t, "node.id=x\n", "version: 2\n", "--offline")
+	if code != exitUsage || !strings.Contains(out, "FAULT    server.properties: ") || !strings.Contains(out, "FAULT    manifest: ") || !strings.Contains(out, "ok       state directory: ") {
+		t.Errorf("after the first fault: exit %d:\n%s", code, out)
+	}
+	vm := filepath.Join(t.TempDir(), "kpls-agent.yaml")
+	if err := os.WriteFile(vm, []byte("unti: kafka.service\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var text, errOut bytes.Buffer
+	code = execute(t.Context(), []string{"check", "--settings", vm, "--manifest", other, "-o", "json"}, strings.NewReader(""), &text, &errOut)
+	var findings []map[string]any
+	if err := json.Unmarshal(text.Bytes(), &findings); err != nil || code != exitUsage || len(findings) != 2 || findings[0]["what"] != "settings" || findings[0]["level"] != "fault" || findings[1]["level"] != "ok" {
+		t.Errorf("a fault of the settings: exit %d, %v:\n%s%s", code, err, &text, &errOut)
+	}
+}
+
 // Without a broker the rest is checked all the same.
 func TestCheckWithoutABroker(t *testing.T) {
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -95,7 +95,7 @@ func planOnline(ctx context.Context, s *shared, o planOptions) error {
 	}
 	text, err := os.ReadFile(vm.Manifest)
 	if err != nil {
-		return invalid(fmt.Errorf("read the manifest: %w", err))
+		return invalid(settings.Denied(fmt.Errorf("read the manifest: %w", err)))
 	}
 	m, err := config.ParseManifest(vm.Manifest, text)
 	if err != nil {

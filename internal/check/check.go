@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/portuse"
@@ -14,28 +15,77 @@ import (
 	"example.com/kpls-agent/internal/settings"
 )
 
-// All goes from what everything else stands on to what stands on it.
-func All(ctx context.Context, s *settings.Settings, owners portuse.Owners, offline bool) []Finding {
-	quiet := slog.New(slog.DiscardHandler)
-	n, err := host.ReadNode(s)
-	findings := append([]Finding{checkNode(s, n, err)}, checkMount("server.properties", s.ServerProperties)...)
-	findings = append(findings, checkLines(s.ServerProperties)...)
+// Options are what somebody asks for.
+type Options struct {
+	Owners  portuse.Owners
+	Offline bool // leave Kafka, systemd and the ports alone
+	// Manifest is checked instead of the one in the settings; nil for that one.
+	Manifest *Given
+	// Service is true where the settings are those of the package's service.
+	Service bool
+	Version string // of this program
+}
+
+// All goes from what everything else stands on to what stands on it, and past each fault as far as it can. kept is
+// where the service has its last good settings, empty for nowhere.
+func All(ctx context.Context, path, kept string, o Options) []Finding {
+	force, err := settings.LoadInForce(path, kept)
 	if err != nil {
-		return append(findings, checkPlaces(s)...)
-	}
-	m, desired, found := checkManifest(s, n)
-	st := host.Holding(s, m)
-	findings = append(findings, found...)
-	findings = append(findings, checkPlaces(s)...)
-	if offline {
+		findings := []Finding{judgedFile("settings", err, "")}
+		if o.Manifest != nil { // where the agent's own manifest is, the settings say
+			_, found := parseManifest(nil, o)
+			findings = append(findings, found...)
+		}
 		return findings
 	}
+	findings := []Finding{well("settings", "%s", path)}
+	if force.Fault() != "" {
+		findings = []Finding{ofFile(broken("settings", "%s. What follows is checked with the last good settings",
+			force.Note()))}
+	}
+	s := force.Settings
+	if err := s.Kafka.ReadClient(); err != nil {
+		s.Kafka.Client = nil
+		findings = append(findings, ofFile(judged("login of the settings", err, "")))
+	}
+	return append(findings, checkVM(ctx, s, o)...)
+}
+
+// checkVM checks all that the settings name.
+func checkVM(ctx context.Context, s *settings.Settings, o Options) []Finding {
+	n, errNode := host.ReadNode(s)
+	findings := append([]Finding{checkNode(ctx, s, n, errNode, o.Offline)},
+		checkMount("server.properties", s.ServerProperties)...)
+	findings = append(findings, checkLines(s.ServerProperties)...)
+	m, found := parseManifest(s, o)
+	findings = append(findings, found...)
+	var desired config.Desired
+	if m != nil && errNode == nil {
+		desired, found = checkRender(s, n, m)
+		findings = append(findings, found...)
+	}
+	findings = append(findings, checkPlaces(s)...)
+	if o.Offline {
+		return findings
+	}
+	findings = append(findings, checkService(ctx, s, o)...)
 	findings = append(findings, checkUnit(ctx, s)...)
-	client, err := host.Dial(s, n, quiet, nil)
+	if errNode != nil {
+		return findings // which broker this is, and how to reach it, is not known
+	}
+	return append(findings, checkBroker(ctx, s, n, host.Holding(s, m), desired, o.Owners)...)
+}
+
+// checkBroker asks the broker, and for what belongs to it.
+func checkBroker(ctx context.Context, s *settings.Settings, n host.Node, st *host.Store, desired config.Desired,
+	owners portuse.Owners,
+) []Finding {
+	client, err := host.Dial(s, n, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
-		return append(findings, judged("login to Kafka", err, ""))
+		return []Finding{judged("login to Kafka", err, "")}
 	}
 	defer client.Close()
+	var findings []Finding
 	found, running, process := checkKafka(ctx, s, n, host.NewCluster(s, n, st, client), client)
 	findings = append(findings, found...)
 	findings = append(findings, checkListeners(ctx, s, n, desired, process.Listeners)...)

@@ -1,11 +1,14 @@
 package check
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -16,25 +19,40 @@ import (
 	"example.com/kpls-agent/internal/settings"
 )
 
-func checkNode(s *settings.Settings, n host.Node, err error) Finding {
+// checkNode says which broker this is. Where the file cannot be read, the unit may name another one.
+func checkNode(ctx context.Context, s *settings.Settings, n host.Node, err error, offline bool) Finding {
+	if err != nil && !offline {
+		for _, file := range startedWith(ctx, s) {
+			if file != s.ServerProperties {
+				err = fmt.Errorf("%w. %s starts the broker with %s: set `server_properties: %s` in the settings", err,
+					s.Unit, file, file)
+			}
+		}
+	}
 	return ofFile(judged("server.properties", err, fmt.Sprintf("%s, broker %d, %s at %s", s.ServerProperties,
 		n.BrokerID, n.Word(), n.Agents.Address())))
 }
 
-// checkManifest checks the manifest, and what it makes of this broker.
-func checkManifest(s *settings.Settings, n host.Node) (*config.Manifest, config.Desired, []Finding) {
-	path := s.Manifest
-	data, err := os.ReadFile(path)
+// parseManifest checks the manifest by itself. s is nil where the settings cannot be read.
+func parseManifest(s *settings.Settings, o Options) (*config.Manifest, []Finding) {
+	path, note, data, err := o.manifest(s)
 	var m *config.Manifest
 	if err == nil {
 		m, err = config.ParseManifest(path, data)
-	} else if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w; put the manifest there, the agent does nothing without one", err)
 	}
-	findings := append([]Finding{judgedFile("manifest", err, path)}, checkMount("manifest", path)...)
+	findings := []Finding{judgedFile("manifest", err, note)}
+	if o.Manifest == nil { // the one that the agent watches
+		findings = append(findings, checkMount("manifest", path)...)
+	}
 	if err != nil {
-		return nil, config.Desired{}, findings
+		return nil, findings
 	}
+	return m, findings
+}
+
+// checkRender checks what the manifest makes of this broker.
+func checkRender(s *settings.Settings, n host.Node, m *config.Manifest) (config.Desired, []Finding) {
+	var findings []Finding
 	kept := host.KeptManifest(s)
 	if prev, err := os.ReadFile(kept); err == nil {
 		if p, err := config.ParseManifest(kept, prev); err == nil {
@@ -53,7 +71,7 @@ func checkManifest(s *settings.Settings, n host.Node) (*config.Manifest, config.
 			findings = append(findings, doubtful("manifest for this broker", "%s", w))
 		}
 	}
-	return m, desired, findings
+	return desired, findings
 }
 
 // checkMount tells of a file that is not the one that its writers replace. A mount
@@ -109,6 +127,10 @@ func checkPlaces(s *settings.Settings) []Finding {
 }
 
 func checkUser(uid int) Finding {
+	if service, err := user.Lookup(settings.ServiceUser); err == nil && uid != 0 && service.Uid != strconv.Itoa(uid) {
+		return doubtful("user", "uid %d, and the agent runs as %s: what follows says nothing of the agent's rights; run "+
+			"check with sudo, it then takes the agent's user", uid, settings.ServiceUser)
+	}
 	if uid == 0 {
 		return doubtful("user", "running as root, so checks of rights prove nothing about the agent's user; use the "+
 			"settings file of kpls-agent.service (check then switches to its user); otherwise run this as that user")
@@ -119,8 +141,11 @@ func checkUser(uid int) Finding {
 // writable asks for the right to a folder, or to make it.
 func writable(dir string) error {
 	if err := unix.Access(existing(dir), unix.W_OK|unix.X_OK); err != nil {
-		return fmt.Errorf("the folder %s cannot be written by this user (%w); give the agent's user the right, or "+
-			"name another one in the settings", existing(dir), err)
+		err = fmt.Errorf("the folder %s cannot be written: %w", existing(dir), err)
+		if hint := settings.Denied(err); hint != err {
+			return hint
+		}
+		return fmt.Errorf("%w; name another one as state_dir in the settings", err)
 	}
 	return nil
 }

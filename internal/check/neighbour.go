@@ -128,6 +128,13 @@ type Neighbour string
 // Runs is true if an agent answered.
 func (n Neighbour) Runs() bool { return strings.Contains(string(n), "\nkpls_agent_build_info{") }
 
+// version is that of the agent; empty if none answers.
+func (n Neighbour) version() string {
+	_, rest, _ := strings.Cut(string(n), "\nkpls_agent_build_info{version=\"")
+	version, _, _ := strings.Cut(rest, "\"")
+	return version
+}
+
 // Open is true if the agent keeps the probe port of the listener open.
 func (n Neighbour) Open(listener string) bool {
 	return strings.Contains(string(n), fmt.Sprintf("\nkpls_agent_probe_open{listener=%q} 1\n", listener))

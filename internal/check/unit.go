@@ -47,6 +47,26 @@ func checkUnit(ctx context.Context, s *settings.Settings) []Finding {
 	)
 }
 
+// startedWith are the files that the unit starts the broker with, as far as that can be seen.
+func startedWith(ctx context.Context, s *settings.Settings) []string {
+	u, _, err := host.NewUnit(s, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil
+	}
+	systemd, ok := u.(*unit.Systemd)
+	if !ok {
+		return nil
+	}
+	defer systemd.Close()
+	seen, err := systemd.Look(ctx)
+	if err != nil {
+		return nil // the lines on the unit say so
+	}
+	files := seen.Files(host.UnitBroker(s))
+	slices.Sort(files)
+	return slices.Compact(files)
+}
+
 // unseenUnit stands for all lines on the unit where the settings have commands instead of one.
 func unseenUnit() Finding {
 	return doubtful("unit", "cannot be seen: the settings have `commands`. The agent does not know what these do "+

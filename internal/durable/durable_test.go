@@ -256,8 +256,8 @@ func TestMessages(t *testing.T) {
 		want string
 	}{
 		{opCreate, syscall.EROFS, "create a temporary file next to it: read-only file system; the file system of DIR is read-only (or the service has no right to write there: see ReadWritePaths= of its unit); nothing was changed"},
-		{opCreate, syscall.EACCES, "create a temporary file next to it: permission denied; the agent's user must be able to write the directory DIR, since a file is replaced by renaming another over it; nothing was changed"},
-		{opRename, syscall.EPERM, "move the temporary file into place: operation not permitted; the agent's user must be able to write the directory DIR, since a file is replaced by renaming another over it; nothing was changed"},
+		{opCreate, syscall.EACCES, "create a temporary file next to it: permission denied; the agent's user must be able to write the directory DIR, since a file is replaced by renaming another over it (`kpls-agent setup` as root gives the service that right); nothing was changed"},
+		{opRename, syscall.EPERM, "move the temporary file into place: operation not permitted; the agent's user must be able to write the directory DIR, since a file is replaced by renaming another over it (`kpls-agent setup` as root gives the service that right); nothing was changed"},
 		{opSync, syscall.EDQUOT, "sync the temporary file to the disk: disk quota exceeded; free some space on the file system of DIR; nothing was changed"},
 		{opSync, syscall.EIO, "sync the temporary file to the disk: input/output error"},
 		{opSyncDir, syscall.EIO, "sync the directory to the disk; the new bytes are in place but might not outlive a power cut: input/output error"},

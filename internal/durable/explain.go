@@ -59,7 +59,8 @@ func advice(dir, op string, err error) string {
 		return "; free some space on the file system of " + dir + unchanged(op)
 	case errors.Is(err, fs.ErrPermission):
 		return "; the agent's user must be able to write the directory " + dir +
-			", since a file is replaced by renaming another over it" + unchanged(op)
+			", since a file is replaced by renaming another over it (`kpls-agent setup` as root gives the service that " +
+			"right)" + unchanged(op)
 	case errors.Is(err, fs.ErrNotExist) && op == opCreate:
 		return "; create the directory " + dir
 	}

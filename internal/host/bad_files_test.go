@@ -89,7 +89,7 @@ func TestBadManifestFile(t *testing.T) {
 		{"unknown field", replaceBy(goodManifest + "zones: 3\n"), "DIR/manifest.yaml:11:1: zones: unknown field; expected version, cluster, listeners, brokers, absent, rollout or load_balancer", ""},
 		{"another cluster", replaceBy(strings.Replace(goodManifest, "cluster: c", "cluster: d", 1)), "", `the manifest is for cluster "d", and this agent serves cluster "c"; put the right file here`},
 		{"a directory", mkdirInstead, "read DIR/manifest.yaml: is a directory", ""},
-		{"unreadable", func(path string) error { return os.Chmod(path, 0) }, "open DIR/manifest.yaml: permission denied", ""},
+		{"unreadable", func(path string) error { return os.Chmod(path, 0) }, "open DIR/manifest.yaml: " + settings.Denied(fs.ErrPermission).Error(), ""},
 	} {
 		for _, before := range []bool{false, true} {
 			if tt.first == "" && !before {
@@ -141,7 +141,7 @@ func TestBadServerProperties(t *testing.T) {
 		spoil            func(path string) error
 	}{
 		{"missing", "", "read FILE: open FILE: no such file or directory; name the broker's server.properties in the settings", os.Remove},
-		{"unreadable", brokerFile, "read FILE: open FILE: permission denied; give the agent's user the right to read it, for example through its group", func(path string) error { return os.Chmod(path, 0) }},
+		{"unreadable", brokerFile, "read FILE: open FILE: " + settings.Denied(fs.ErrPermission).Error(), func(path string) error { return os.Chmod(path, 0) }},
 		{"a directory", "", "FILE is not a file (d---------); name the broker's server.properties in the settings", mkdirInstead},
 		{"with a BOM", "\xef\xbb\xbf" + brokerFile, "FILE:1: the file begins with a UTF-8 byte order mark, which Kafka takes for a part of the first key (BOM, in the file as it is); save it without the mark", nil},
 		{"with a placeholder", brokerFile + "listeners=${file:/x:y}\n", "FILE:11: listeners holds a placeholder, which only Kafka can resolve (PLACEHOLDER, in the file as it is); write the value itself", nil},
@@ -264,7 +264,7 @@ func TestNoRightToWrite(t *testing.T) {
 			err = f.Apply(f.Manifest(restart.RunningFacts{}).Hash)
 		}
 	})
-	notApplied(t, s, err, "replace FILE: create a temporary file next to it: permission denied; the agent's user must be able to write the directory DIR, since a file is replaced by renaming another over it; nothing was changed")
+	notApplied(t, s, err, "replace FILE: create a temporary file next to it: permission denied; the agent's user must be able to write the directory DIR, since a file is replaced by renaming another over it (`kpls-agent setup` as root gives the service that right); nothing was changed")
 	if after := names(t, dir); !slices.Equal(before, after) {
 		t.Errorf("next to server.properties was %v, is %v", before, after)
 	}

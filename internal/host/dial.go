@@ -103,5 +103,6 @@ func Dial(s *settings.Settings, n Node, log *slog.Logger, change func(*kafka.Opt
 	if change != nil {
 		change(&o)
 	}
-	return kafka.Open(o)
+	client, err := kafka.Open(o)
+	return client, settings.Denied(err)
 }

@@ -146,8 +146,7 @@ func (f *Files) Read() ([]byte, error) {
 	data, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("read %s: %w; give the agent's user the right to read it, for example through its "+
-			"group", path, err)
+		return nil, settings.Denied(fmt.Errorf("read %s: %w", path, err))
 	case err != nil:
 		return nil, fmt.Errorf("read %s: %w; name the broker's server.properties in the settings", path, err)
 	}

@@ -1,7 +1,9 @@
 package host
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"example.com/kpls-agent/internal/config"
@@ -27,8 +29,11 @@ func ReadNode(s *settings.Settings) (Node, error) {
 	path := s.ServerProperties
 	file, err := os.ReadFile(path)
 	if err != nil {
-		return Node{}, fmt.Errorf("read server.properties: %w; name the broker's file as server_properties in the "+
-			"settings", err)
+		err = fmt.Errorf("read server.properties: %w", err)
+		if errors.Is(err, fs.ErrPermission) {
+			return Node{}, settings.Denied(err)
+		}
+		return Node{}, fmt.Errorf("%w; name the broker's file as server_properties in the settings", err)
 	}
 	n, err := config.Identity(path, file)
 	if err != nil {

@@ -146,5 +146,5 @@ func (st *Store) explain(err error) error {
 		return fmt.Errorf("%s does not exist any more; the last good manifest stays in force, restore the file",
 			st.vm.Manifest)
 	}
-	return err
+	return settings.Denied(err)
 }

@@ -90,7 +90,7 @@ func TestTopicIsMade(t *testing.T) {
 	}
 }
 
-// TestNoTopicWithoutNeed: who only reads makes no topic, nor does who may not, and both see one that comes.
+// TestNoTopicWithoutNeed: who only reads makes no topic, nor does who must not, and both see one that comes.
 func TestNoTopicWithoutNeed(t *testing.T) {
 	noLeaks(t)
 	c := newCluster(t, 3)

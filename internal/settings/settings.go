@@ -104,7 +104,11 @@ func (s SASL) Secret() (string, error) {
 	}
 	b, err := os.ReadFile(s.PasswordFile)
 	if err != nil {
-		return "", fmt.Errorf("read the password: %w; name a readable file as kafka.sasl.password_file", err)
+		err = fmt.Errorf("read the password: %w", err)
+		if errors.Is(err, fs.ErrPermission) {
+			return "", Denied(err)
+		}
+		return "", fmt.Errorf("%w; name a readable file as kafka.sasl.password_file", err)
 	}
 	password := strings.TrimRight(string(b), "\r\n")
 	if password == "" {
@@ -146,7 +150,11 @@ func LoadAlone(path string) (*Settings, error) {
 func read(path string) ([]byte, error) {
 	data, err := os.ReadFile(path)
 	if err != nil && (path != DefaultPath || !errors.Is(err, fs.ErrNotExist)) {
-		return nil, fmt.Errorf("read the settings: %w; name the file with --settings", err)
+		err = fmt.Errorf("read the settings: %w", err)
+		if errors.Is(err, fs.ErrPermission) {
+			return nil, Denied(err)
+		}
+		return nil, fmt.Errorf("%w; name the file with --settings", err)
 	}
 	return data, nil
 }
@@ -160,7 +168,7 @@ func (k *Kafka) ReadClient() (err error) {
 	if k.Client != nil {
 		k.Tokens = login.NewTokens(k.Client)
 	}
-	return err
+	return Denied(err)
 }
 
 // Parse decodes settings; relative paths are relative to the file.

@@ -21,7 +21,7 @@ import (
 )
 
 // User is the user of the package's service.
-const User = "kpls-agent"
+const User = settings.ServiceUser
 
 // What the package's service reads.
 const (

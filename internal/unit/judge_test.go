@@ -239,6 +239,26 @@ const (
 )
 
 // levels are what verdicts come to, without their words.
+// TestFiles: the file that the broker is started with, whatever the settings name.
+func TestFiles(t *testing.T) {
+	const script = "ExecStart=/opt/kafka/bin/kafka-server-start.sh "
+	for _, c := range []struct {
+		name, unit string
+		processes  []Process
+		want       []string
+	}{
+		{"by the unit", script + "/srv/server.properties", nil, []string{"/srv/server.properties"}},
+		{"by the process", script + "/srv/server.properties", []Process{jvm(100, testUnit, "/", "/old/server.properties")}, []string{"/old/server.properties"}},
+		{"relative", "WorkingDirectory=/srv\n" + script + "config/server.properties", nil, []string{"/srv/config/server.properties"}},
+		{"cannot be seen", "ExecStart=/usr/local/bin/start", nil, nil},
+	} {
+		p := Picture{Setup: unitOf(t, c.unit), State: "active", Processes: c.processes}
+		if d := cmp.Diff(c.want, p.Files(Broker{Properties: "/etc/kafka/server.properties"})); d != "" {
+			t.Errorf("%s: %s", c.name, d)
+		}
+	}
+}
+
 func levels(list []Verdict) []string {
 	var out []string
 	for _, v := range list {
