@@ -1,11 +1,10 @@
 package restart
 
 import (
-	"bytes"
-	"reflect"
 	"testing"
 	"time"
-	"unsafe"
+
+	"example.com/kpls-agent/test/fields"
 )
 
 // unkeyed are the fields that stand in no key, and why.
@@ -54,77 +53,13 @@ func TestKeysForgetNoField(t *testing.T) {
 	v.Clock = now
 	v.Statuses[1], v.Halts["h"], v.Claims, v.Requests, v.Pause = Status{Seen: now}, Halt{}, []Claim{{}}, []Request{{}}, &Pause{}
 	for _, c := range []struct {
-		of  reflect.Value
+		of  any
 		key func() []byte
 	}{
-		{reflect.ValueOf(m), func() []byte { return m.AppendKey(nil, &f) }},
-		{reflect.ValueOf(j), func() []byte { return j.AppendKey(nil, now) }},
-		{reflect.ValueOf(v), func() []byte { return v.AppendKey(nil, time.Minute) }},
+		{m, func() []byte { return m.AppendKey(nil, &f) }},
+		{j, func() []byte { return j.AppendKey(nil, now) }},
+		{v, func() []byte { return v.AppendKey(nil, time.Minute) }},
 	} {
-		changeEach(t, c.of.Elem(), now.Add(-30*time.Minute), c.key)
+		fields.Each(t, c.of, now.Add(-30*time.Minute), unkeyed, c.key)
 	}
-}
-
-// changeEach changes one field of a struct after the other, and those of what it holds, and looks at the key.
-func changeEach(t *testing.T, of reflect.Value, at time.Time, key func() []byte) {
-	t.Helper()
-	for i := range of.NumField() {
-		field, name := of.Field(i), of.Type().Name()+"."+of.Type().Field(i).Name
-		if unkeyed[name] != "" {
-			continue
-		}
-		field = reflect.NewAt(field.Type(), unsafe.Pointer(field.UnsafeAddr())).Elem()
-		isTime := field.Type() == reflect.TypeFor[time.Time]()
-		switch {
-		case isTime:
-		case field.Kind() == reflect.Struct:
-			changeEach(t, field, at, key)
-			continue
-		case field.Kind() == reflect.Pointer:
-			changeEach(t, field.Elem(), at, key)
-		case field.Kind() == reflect.Slice && field.Type().Elem().Kind() == reflect.Struct:
-			changeEach(t, field.Index(0), at, key)
-		case field.Kind() == reflect.Map && field.Type().Elem().Kind() == reflect.Struct:
-			k := field.MapKeys()[0]
-			entry := reflect.New(field.Type().Elem()).Elem()
-			entry.Set(field.MapIndex(k))
-			changeEach(t, entry, at, func() []byte {
-				field.SetMapIndex(k, entry)
-				return key()
-			})
-		}
-		before, was := key(), reflect.New(field.Type()).Elem()
-		was.Set(field)
-		if field.IsZero() || isTime || field.Kind() == reflect.Map && field.Len() == 0 {
-			field.Set(another(field.Type(), at))
-		} else {
-			field.SetZero()
-		}
-		if bytes.Equal(before, key()) {
-			t.Errorf("%s does not change the key", name)
-		}
-		field.Set(was)
-	}
-}
-
-// another is a value that is not the zero value.
-func another(of reflect.Type, at time.Time) reflect.Value {
-	v := reflect.New(of).Elem()
-	switch of.Kind() {
-	case reflect.String:
-		v.SetString("x")
-	case reflect.Bool:
-		v.SetBool(true)
-	case reflect.Int, reflect.Int32:
-		v.SetInt(1)
-	case reflect.Slice:
-		v.Set(reflect.Append(v, another(of.Elem(), at)))
-	case reflect.Map:
-		v.Set(reflect.MakeMap(of))
-		v.SetMapIndex(another(of.Key(), at), another(of.Elem(), at))
-	case reflect.Struct:
-		v.Set(reflect.ValueOf(at))
-	default:
-	}
-	return v
 }

@@ -97,7 +97,8 @@ func (s *round) proveEndPlanned() *Decision {
 		return nil
 	}
 	s.m.mem.begun = time.Time{}
-	return s.do(PhaseSoaking, because(CodeSoaking, "healthy; the probes are judged as usual again"), Action{Kind: ActEnd}, 0)
+	r := because(CodeSoaking, "healthy; the probes are judged as usual again")
+	return s.do(PhaseSoaking, r, Action{Kind: ActEnd}, 0)
 }
 
 func (s *round) proveBalancer() *Decision {
@@ -121,7 +122,8 @@ func (s *round) proveSoak() *Decision {
 func (s *round) proveDropped() *Decision { return s.haltDropped(PhaseSoaking) }
 
 func (s *round) proved() *Decision {
-	return s.saveStage(StageNone, PhaseSoaking, because(CodeSaving, "writing to the journal that the restart is proved"), func(j *Journal) {
+	r := because(CodeSaving, "writing to the journal that the restart is proved")
+	return s.saveStage(StageNone, PhaseSoaking, r, func(j *Journal) {
 		if j.Starts == 1 && len(s.f.Running.Dropped) == 0 {
 			j.Passed = j.Target
 		}

@@ -12,7 +12,8 @@ func (s *round) endPlanned() *Decision {
 		return nil
 	}
 	s.m.mem.begun = time.Time{}
-	return s.do(s.phaseNow(), because(CodeSaving, "the planned restart has ended; informing the probes"), Action{Kind: ActEnd}, 0)
+	r := because(CodeSaving, "the planned restart has ended; informing the probes")
+	return s.do(s.phaseNow(), r, Action{Kind: ActEnd}, 0)
 }
 
 // proveHandStart: a restart that an earlier agent process had asked for, a reboot, or somebody by hand has

@@ -66,7 +66,8 @@ func (s *round) haltFirst() *Decision {
 		return nil
 	}
 	s.m.mem.stage.haltTried = true
-	return s.do(PhaseRollback, s.rollingBack("writing a halt for all agents"), Action{Kind: ActAppend, Records: s.halt()}, 0)
+	r := s.rollingBack("writing a halt for all agents")
+	return s.do(PhaseRollback, r, Action{Kind: ActAppend, Records: s.halt()}, 0)
 }
 
 func (s *round) restoreFile() *Decision {
@@ -211,7 +212,8 @@ func (s *round) haltLate() *Decision {
 	if s.j.Halted || s.halted() || s.f.Log.Err != "" || s.f.Log.At.IsZero() || s.tooSoon(ActAppend) {
 		return nil
 	}
-	return s.do(PhaseRollback, s.rollingBack("writing a halt for all agents"), Action{Kind: ActAppend, Records: s.halt()}, 0)
+	r := s.rollingBack("writing a halt for all agents")
+	return s.do(PhaseRollback, r, Action{Kind: ActAppend, Records: s.halt()}, 0)
 }
 
 // undoJudgement expects what the process ran before.

@@ -56,7 +56,7 @@ var mutants = []mutant{
 	{"the claim is not checked again", "vetoes.go", `{"claim_gone", underWay,`, `{"claim_gone", 0,`},
 	{"a unit that cannot be seen counts as stopped", "rules.go", `	{"unit unknown", (*round).restartUnseen},`, ``},
 	{"a restart may come any time after the decision", "stage_restart.go", `earlier(s.f.Log.At, s.f.Cluster.At).Add(fresh)`, `s.f.Now.Add(time.Hour)`},
-	{"the probes stay held", "stage_prove.go", `return s.do(PhaseSoaking, because(CodeSoaking, "healthy; the probes are judged as usual again"), Action{Kind: ActEnd}, 0)`, `return nil`},
+	{"the probes stay held", "stage_prove.go", `return s.do(PhaseSoaking, r, Action{Kind: ActEnd}, 0)`, "_ = r\n	return nil"},
 	{"a process that ended is waited for", "stage_prove.go", `case u.State == UnitFailed || u.State`, `case u.State`},
 	{"a process that keeps ending is waited for", "stage_prove.go", `case s.keepsEnding():`, `case false:`},
 	{"a wrong configuration counts as proved", "stage_prove.go", `if d := differs(f.Running.Listeners, want, absent); d.kind != noDifference {`, `if d := differs(f.Running.Listeners, want, absent); false {`},
