@@ -1,6 +1,7 @@
 package restart
 
 import (
+	"slices"
 	"sort"
 	"strings"
 )
@@ -113,6 +114,53 @@ func NewPlan(self int32, f Facts) Plan {
 		}
 	}
 	return p
+}
+
+// PlanAfter plans as if these records were in the log already, and each agent had heard of a request among them.
+func PlanAfter(self int32, f Facts, records ...Record) Plan {
+	v := NewView()
+	if f.Log.View != nil {
+		v = f.Log.View.Clone()
+	}
+	had := v.Request()
+	for _, r := range records {
+		r.Offset, r.Time = v.Next, v.Clock
+		v.Fold(r)
+	}
+	if q := v.Request(); q != nil && had == nil {
+		for id, st := range v.Statuses {
+			if st.Target == f.Manifest.Hash && st.Target != "" {
+				st.Target, st.Drift = st.Target+"+"+q.ID, true
+				v.Statuses[id] = st
+			}
+		}
+	}
+	f.Log.View = v
+	return NewPlan(self, f)
+}
+
+// Obstacles is all that keeps the first broker of the order from being restarted, as far as this broker sees it:
+// that brokers wait for one another is none.
+func (p Plan) Obstacles() []Reason {
+	var out []Reason
+	add := func(r Reason) {
+		same := func(o Reason) bool { return o.Text() == r.Text() }
+		if !r.Code.Queueing() && !slices.ContainsFunc(out, same) {
+			out = append(out, r)
+		}
+	}
+	if p.Blocked != nil {
+		add(*p.Blocked)
+	}
+	for _, r := range p.Also {
+		add(r)
+	}
+	for _, g := range p.Gates {
+		if !g.Passes {
+			add(*NewReason(g.Name, g.Blocked))
+		}
+	}
+	return out
 }
 
 // gateResult evaluates one gate for people.
