@@ -49,6 +49,7 @@ shared() { # shared DIR: what is the same on every architecture
   install -m 0644 packaging/copyright "$doc"
   notices >"$doc/third-party-notices"
   changelog | gzip -9n >"$doc/changelog.gz"
+  install -m 0644 docs/{clusters,configuration,install,metrics,operations,security}.md "$doc"
   install -m 0644 packaging/examples/* "$doc/examples"
   install -m 0644 packaging/*.schema.json "$1/usr/share/kpls-agent"
   cp -r packaging/prometheus packaging/grafana "$1/usr/share/kpls-agent"

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"example.com/kpls-agent/docs"
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/settings"
 	"example.com/kpls-agent/internal/setup"
@@ -86,6 +87,9 @@ what must survive a crash
 what
 .B kpls-agent setup
 gives the service on this VM
+.TP
+.I ` + docs.Installed + `
+the manual for operators: every reason and what to do, every command, procedures
 .TP
 .I /usr/share/doc/kpls-agent/examples
 examples of all of these, of Kafka's unit and for cloud-init

@@ -89,15 +89,7 @@ func planOnline(ctx context.Context, s *shared, o planOptions) error {
 	if o.manifest != "" {
 		vm.Manifest = o.manifest
 	}
-	n, err := host.ReadNode(vm)
-	if err != nil {
-		return invalid(err)
-	}
-	text, err := os.ReadFile(vm.Manifest)
-	if err != nil {
-		return invalid(settings.Denied(fmt.Errorf("read the manifest: %w", err)))
-	}
-	m, err := config.ParseManifest(vm.Manifest, text)
+	n, m, err := broker(vm)
 	if err != nil {
 		return invalid(err)
 	}
@@ -123,10 +115,24 @@ func planOnline(ctx context.Context, s *shared, o planOptions) error {
 	return err
 }
 
-// lookAhead gathers facts as the agent does, and plans on them.
-func lookAhead(
+// broker reads which broker this VM has, and its manifest.
+func broker(vm *settings.Settings) (host.Node, *config.Manifest, error) {
+	n, err := host.ReadNode(vm)
+	if err != nil {
+		return n, nil, err
+	}
+	text, err := os.ReadFile(vm.Manifest)
+	if err != nil {
+		return n, nil, settings.Denied(fmt.Errorf("read the manifest: %w", err))
+	}
+	m, err := config.ParseManifest(vm.Manifest, text)
+	return n, m, err
+}
+
+// look gathers facts as the agent does.
+func look(
 	ctx context.Context, vm *settings.Settings, n host.Node, m *config.Manifest, conn *connection,
-) (planReport, error) {
+) (restart.Facts, *host.Files, error) {
 	st := host.Holding(vm, m)
 	f, c := host.ViewFiles(vm, n.BrokerID, st), host.NewCluster(vm, n, st, conn.client)
 	facts := restart.Facts{Now: time.Now()}
@@ -142,7 +148,7 @@ func lookAhead(
 	facts.Cluster = c.Observe(ctx)
 	u, _, err := host.NewUnit(vm, slog.New(slog.DiscardHandler))
 	if err != nil {
-		return planReport{}, err
+		return facts, nil, err
 	}
 	f.HeardBy(ctx, u)
 	facts.Manifest = f.Manifest(facts.Running)
@@ -151,11 +157,22 @@ func lookAhead(
 	if err := u.MayRestart(ctx); err != nil {
 		facts.Right.Denied = err.Error()
 	}
+	return facts, f, nil
+}
+
+// lookAhead plans on what it sees.
+func lookAhead(
+	ctx context.Context, vm *settings.Settings, n host.Node, m *config.Manifest, conn *connection,
+) (planReport, error) {
+	facts, f, err := look(ctx, vm, n, m, conn)
+	if err != nil {
+		return planReport{}, err
+	}
 	r := planReport{Broker: n.BrokerID, Manifest: m.Hash, Plan: restart.NewPlan(n.BrokerID, facts)}
 	r.Pending = facts.Manifest.Pending
 	r.Drops, r.Dropped = facts.Manifest.Drops, facts.Running.Dropped
 	r.LogDirs, r.LogDirsErr = facts.Running.LogDirs, facts.Running.LogDirsErr
-	r.Refusal = running.PortTaken
+	r.Refusal = facts.Running.PortTaken
 	if facts.Manifest.Refusal != nil {
 		r.Refusal = facts.Manifest.Refusal.Text()
 	}

@@ -83,7 +83,7 @@ func newRoot(s *shared) *cobra.Command {
 	root.PersistentFlags().StringVar(&s.settingsPath, "settings", settings.DefaultPath, "this VM's settings `file`")
 	root.AddCommand(
 		newRun(s), newCheck(s), newPlan(s), newStatus(s), newPause(s), newResume(s), newRestart(s), newRelease(s),
-		newVerify(s), newSetup(s), newVersion(s),
+		newVerify(s), newExplain(s), newSetup(s), newVersion(s),
 	)
 	// The commands that only hold others run, too, to say which word is unknown: that is no way to use them.
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}",
@@ -142,11 +142,16 @@ func unknown(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	text := fmt.Sprintf("unknown command %q", args[0])
-	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-		text += "; did you mean " + strings.Join(near, " or ") + "?"
+	return fmt.Errorf("unknown command %q%s", args[0], didYouMean(c, args[0]))
+}
+
+// didYouMean is a hint at the commands that are spelled nearly like a word, or "".
+func didYouMean(c *cobra.Command, word string) string {
+	near := c.SuggestionsFor(word)
+	if len(near) == 0 {
+		return ""
 	}
-	return errors.New(text)
+	return "; did you mean " + strings.Join(near, " or ") + "?"
 }
 
 func newVersion(s *shared) *cobra.Command {

@@ -36,7 +36,11 @@ func newStatus(s *shared) *cobra.Command {
 			if err := show(s, view, out, screenOf(s)); err != nil || out == asJSON {
 				return err
 			}
-			return showOwn(ctx, s)
+			if err := showOwn(ctx, s); err != nil {
+				return err
+			}
+			_, err = fmt.Fprint(s.stdout, explainHint(view))
+			return err
 		},
 	}
 	c.Flags().BoolVarP(&watch, "watch", "w", false, "go on and show every change")

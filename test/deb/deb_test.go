@@ -124,6 +124,9 @@ func TestContents(t *testing.T) {
 	for _, example := range []string{"kafka-format.service", "kafka.service", "kpls-agent.yaml", "manifest.yaml", "user-data"} {
 		want = append(want, "/usr/share/doc/kpls-agent/examples/"+example)
 	}
+	for _, part := range []string{"clusters", "configuration", "install", "metrics", "operations", "security"} {
+		want = append(want, "/usr/share/doc/kpls-agent/"+part+".md")
+	}
 	for _, file := range []string{"prometheus/kpls-agent.alerts.yml", "prometheus/kpls-agent.recording.yml", "prometheus/prometheus.example.yml", "grafana/kpls-agent.json"} {
 		want = append(want, "/usr/share/kpls-agent/"+file)
 	}

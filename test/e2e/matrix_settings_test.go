@@ -29,7 +29,7 @@ func TestMatrixSettingsDropped(t *testing.T) {
 	b := newSettingsBed(t)
 	order := func(command string) {
 		t.Helper()
-		if out, errOut, code := b.fleet.Agents[0].Command(t.Context(), command); code != 0 {
+		if out, errOut, code := b.fleet.Agents[0].Command(t.Context(), command, "--yes"); code != 0 {
 			t.Fatalf("%s: %d\n%s%s", command, code, out, errOut)
 		}
 	}

@@ -53,13 +53,14 @@ func TestOperators(t *testing.T) {
 	})
 	b.poisoned("black friday")
 	b.untouched(files, starts)
-	if out := b.order("resume"); !strings.Contains(out, "the pause by") {
+	if out := b.order("resume", "--yes"); !strings.Contains(out, "the pause by") {
 		t.Errorf("resume says %q", out)
 	}
 	b.rolled(good)
 	b.once(starts)
 
 	files = b.files()
+	b.cancelled()
 	b.restartAll()
 	for id, text := range b.files() {
 		if text != files[id] {
@@ -109,11 +110,43 @@ func (b *bed) poisoned(pause string) {
 	})
 }
 
+// cancelled asks for a rolling restart and takes it back while the first broker is being restarted: that one
+// finishes, no other one begins. What becomes of it at any other moment is for the simulation and the exploration.
+func (b *bed) cancelled() {
+	b.Helper()
+	starts := b.starts()
+	b.order("restart", "--yes")
+	if _, errOut, code := b.fleet.Agents[0].Command(b.Context(), "restart", "--yes"); code != 1 ||
+		!strings.Contains(errOut, "restart --cancel` takes it back") {
+		b.Errorf("a second restart: %d %s", code, errOut)
+	}
+	b.wait("the first broker is being restarted", func(r fleet.Report) bool {
+		return slices.ContainsFunc(r.Brokers, func(row fleet.Row) bool {
+			return slices.Contains([]string{"restarting", "starting", "catching_up"}, row.Phase)
+		})
+	})
+	out := b.order("restart", "--cancel")
+	if !strings.Contains(out, "being restarted, which is finished: broker ") || !strings.Contains(out, "not restarted: brokers ") {
+		b.Errorf("restart --cancel says %q", out)
+	}
+	b.wait("the agents are at rest again", func(r fleet.Report) bool { return r.State == "idle" && len(r.Claims) == 0 })
+	begun := 0
+	for id, n := range b.starts() {
+		begun += n - starts[id]
+	}
+	if begun != 1 {
+		b.Errorf("%d brokers were started for a rolling restart that was taken back, wanted 1", begun)
+	}
+	if out := b.order("restart", "--cancel"); !strings.Contains(out, "no rolling restart is under way") {
+		b.Errorf("a second --cancel says %q", out)
+	}
+}
+
 // restartAll asks for a rolling restart and waits for its end.
 func (b *bed) restartAll() {
 	b.Helper()
 	starts := b.starts()
-	b.order("restart")
+	b.order("restart", "--yes")
 	b.wait("every broker has been restarted", func(r fleet.Report) bool {
 		now := b.starts()
 		return r.State == "idle" && now[1] > starts[1] && now[2] > starts[2] && now[3] > starts[3]
@@ -140,7 +173,7 @@ func (b *bed) released() {
 	if code != 1 || !strings.Contains(errOut, "broker 7 holds no claim; held by broker") {
 		b.Errorf("release of no claim: %d %s%s", code, out, errOut)
 	}
-	if _, errOut, code = b.fleet.Agents[0].Command(b.Context(), "release", "--broker", idOf(holder)); code != 1 || !strings.Contains(errOut, "not confirmed") {
+	if _, errOut, code = b.fleet.Agents[0].Command(b.Context(), "release", "--broker", idOf(holder)); code != 2 || !strings.Contains(errOut, "no terminal to ask on") {
 		b.Errorf("release without a word: %d %s", code, errOut)
 	}
 	b.order("release", "--broker", idOf(holder), "--yes")

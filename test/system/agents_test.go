@@ -71,7 +71,7 @@ func (s *system) settled() {
 func (s *system) rollOut() (end func()) {
 	s.Helper()
 	before := s.processes()
-	s.on(s.Machines[0], "kpls-agent restart")
+	s.on(s.Machines[0], "kpls-agent restart --yes")
 	return func() {
 		s.Helper()
 		s.until("every broker has been restarted", func() bool {

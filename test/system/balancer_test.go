@@ -147,7 +147,7 @@ func lostBroker(s *system) {
 	end := s.rollOut()
 	m := s.turn(nil, "applying", "restarting")
 	s.on(m, "printf '[Service]\\nExecStartPre=/bin/false\\n' >/etc/systemd/system/kafka.service.d/broken.conf && systemctl daemon-reload")
-	s.orElse(m, "rm -f /etc/systemd/system/kafka.service.d/broken.conf; systemctl daemon-reload; systemctl reset-failed kafka; systemctl start kafka; kpls-agent resume")
+	s.orElse(m, "rm -f /etc/systemd/system/kafka.service.d/broken.conf; systemctl daemon-reload; systemctl reset-failed kafka; systemctl start kafka; kpls-agent resume --yes")
 	s.until("the load balancer has taken "+m.Name+" out", func() bool { return !lb.Up(m.ID) })
 	r := s.wait("a person is asked for", func(r fleet.Report) bool {
 		return r.State == "halted" && r.Row(m.ID).Reason.Code == "needs_operator"
@@ -159,7 +159,7 @@ func lostBroker(s *system) {
 		}
 	}
 	// Whoever has repaired it resumes, and does not wait until it serves.
-	s.on(m, "rm /etc/systemd/system/kafka.service.d/broken.conf && systemctl daemon-reload && systemctl reset-failed kafka && systemctl start kafka && kpls-agent resume")
+	s.on(m, "rm /etc/systemd/system/kafka.service.d/broken.conf && systemctl daemon-reload && systemctl reset-failed kafka && systemctl start kafka && kpls-agent resume --yes")
 	end()
 	t.judge()
 	s.until("the load balancer has "+m.Name+" back", func() bool { return lb.Up(m.ID) })

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"example.com/kpls-agent/docs"
+	"example.com/kpls-agent/internal/restart"
+)
+
+func newExplain(s *shared) *cobra.Command {
+	return &cobra.Command{
+		Use: "explain [REASON]", Short: "Say what a reason means, and what to do about it",
+		Long: "Prints what the manual says of a reason or a phase, as `kpls-agent status` shows them. Without REASON it\n" +
+			"lists all of them. The whole manual is " + docs.Installed + ".",
+		ValidArgs: slices.Compact(slices.Sorted(slices.Values(append(docs.Codes("reason"), docs.Codes("phase")...)))),
+		Args:      cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return listEntries(s)
+			}
+			var code restart.Code
+			if err := code.UnmarshalText([]byte(args[0])); err != nil { // also the code of an earlier build
+				return err
+			}
+			entries := slices.DeleteFunc(docs.Entries(), func(e docs.Entry) bool { return e.Code != string(code) })
+			if len(entries) == 0 {
+				return invalid(fmt.Errorf("%q is neither a reason nor a phase%s; `kpls-agent explain` lists them", args[0],
+					nearly(args[0], c.ValidArgs)))
+			}
+			return printEntries(s, entries)
+		},
+	}
+}
+
+func listEntries(s *shared) error {
+	t := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
+	kind := ""
+	for _, e := range docs.Entries() {
+		if e.Kind != kind {
+			fmt.Fprintf(t, "%sS\tMEANING\n", strings.ToUpper(e.Kind))
+			kind = e.Kind
+		}
+		fmt.Fprintf(t, "%s\t%s\n", e.Code, unmarked(e.Means))
+	}
+	return t.Flush()
+}
+
+func printEntries(s *shared, entries []docs.Entry) error {
+	var b strings.Builder
+	for i, e := range entries {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "%s (%s)\n  what it means: %s\n", e.Code, e.Kind, unmarked(e.Means))
+		if e.Do != "" {
+			fmt.Fprintf(&b, "  what to do:    %s\n", unmarked(e.Do))
+		}
+		for _, title := range e.Sections {
+			fmt.Fprintf(&b, "  see also:      %q in %s\n", title, docs.Installed)
+		}
+	}
+	_, err := fmt.Fprint(s.stdout, screenOf(s).fold(b.String()))
+	return err
+}
+
+// fold wraps a text where the output is a terminal.
+func (scr screen) fold(text string) string {
+	if scr.width == 0 {
+		return text
+	}
+	return scr.wrap(text)
+}
+
+// explainHint is the last line of `status`: where to read on about what the brokers say. Empty where all are at rest.
+func explainHint(v *restart.View) string {
+	var said restart.Code
+	for _, id := range slices.Sorted(maps.Keys(v.Statuses)) {
+		c := v.Statuses[id].Reason.Code
+		// A broker that only waits for another one says less than that one does.
+		if c != "" && c != restart.CodeInSync && (said == "" || said.Queueing() && !c.Queueing()) {
+			said = c
+		}
+	}
+	if said == "" {
+		return ""
+	}
+	return fmt.Sprintf("what a reason means, and what to do: `kpls-agent explain %s`\n", said)
+}
+
+// nearly is a hint at the words that are spelled nearly so, or "".
+func nearly(word string, words []string) string {
+	c := &cobra.Command{SuggestionsMinimumDistance: 2}
+	for _, w := range words {
+		c.AddCommand(&cobra.Command{Use: w, Run: func(*cobra.Command, []string) {}})
+	}
+	return didYouMean(c, word)
+}
+
+var link = regexp.MustCompile(`\[([^]]*)\]\([^)]*\)`)
+
+// unmarked removes where the links of Markdown lead, and its stars. Backticks stay: they mark what can be typed.
+func unmarked(s string) string { return strings.ReplaceAll(link.ReplaceAllString(s, "$1"), "**", "") }

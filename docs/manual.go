@@ -1,0 +1,90 @@
+// Package docs holds the manual for operators as the program carries it, and finds the entries of reasons and phases
+// in it. It owns no text: operations.md is the only source. It never reads a file.
+package docs
+
+import (
+	_ "embed"
+	"slices"
+	"strings"
+)
+
+//go:embed operations.md
+var operations string
+
+// Installed is where the package puts the manual.
+const Installed = "/usr/share/doc/kpls-agent/operations.md"
+
+// Entry is what the manual says of a reason or a phase.
+type Entry struct {
+	// Kind is "reason" or "phase".
+	Kind, Code, Means string
+	// Do is what to do about a reason; empty for a phase.
+	Do string
+	// Sections are the titles of the other parts of the manual that speak of it.
+	Sections []string
+}
+
+// Entries returns what the manual says of every reason and phase, in its own order: reasons first.
+func Entries() []Entry {
+	var out []Entry
+	for _, t := range []struct{ title, kind string }{{"Reasons", "reason"}, {"Phases", "phase"}} {
+		for line := range strings.Lines(section(t.title)) {
+			cells := cells(line)
+			if len(cells) < 2 || !strings.HasPrefix(cells[0], "`") {
+				continue // no row, or the head of the table
+			}
+			e := Entry{Kind: t.kind, Code: strings.Trim(cells[0], "`"), Means: cells[1]}
+			if len(cells) > 2 {
+				e.Do = cells[2]
+			}
+			e.Sections = mentions(e.Code)
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// Codes returns the codes of the entries of a kind, sorted.
+func Codes(kind string) []string {
+	var out []string
+	for _, e := range Entries() {
+		if e.Kind == kind {
+			out = append(out, e.Code)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// section is the text below a title, up to the next title of its level.
+func section(title string) string {
+	_, text, _ := strings.Cut(operations, "\n## "+title+"\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	return text
+}
+
+// mentions returns the titles of the sections that name a code, apart from the lists of all codes.
+func mentions(code string) []string {
+	var out []string
+	for part := range strings.SplitSeq(operations, "\n## ") {
+		title, text, _ := strings.Cut(part, "\n")
+		if title != "Reasons" && title != "Phases" && strings.Contains(text, "`"+code+"`") {
+			out = append(out, title)
+		}
+	}
+	return out
+}
+
+// cells are the cells of a row of a table; a bar in a cell is written as \|.
+func cells(line string) []string {
+	line = strings.TrimSpace(line)
+	if !strings.HasPrefix(line, "| ") || !strings.HasSuffix(line, " |") {
+		return nil
+	}
+	const bar = "\x00"
+	parts := strings.Split(strings.ReplaceAll(line[2:len(line)-2], `\|`, bar), " | ")
+	for i, p := range parts {
+		parts[i] = strings.ReplaceAll(strings.TrimSpace(p), bar, "|")
+	}
+	return parts
+}
