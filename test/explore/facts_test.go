@@ -7,7 +7,7 @@ import (
 	"example.com/kpls-agent/internal/restart"
 )
 
-// local is what a decision hangs on besides the VM and the log: the broker as its VM sees it.
+// local is what a decision depends on in addition to the VM and the log: the broker as its VM sees it.
 type local struct {
 	is   flags
 	runs int8

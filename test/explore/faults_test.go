@@ -26,7 +26,7 @@ var faults = []fault{
 		x.crash(w, i, false, false)
 		return true
 	}, nil},
-	{"agent away", func(x *explorer, w *world, i int) bool {
+	{"agent down", func(x *explorer, w *world, i int) bool {
 		if x.dead(w, i) {
 			return false
 		}

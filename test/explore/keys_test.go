@@ -12,7 +12,7 @@ func TestEqualKeysDecideAlike(t *testing.T) {
 	for _, o := range []config{
 		{name: "2 brokers, crash", n: 2, budgets: []budget{{"crash", 1}}},
 		{name: "2 brokers, pause", n: 2, budgets: []budget{{"pause", 1}}},
-		{name: "2 brokers, bad manifest, mended", n: 2, versions: []version{first.which("exits"), second}, budgets: []budget{{"disk full", 1}}, limit: 200_000},
+		{name: "2 brokers, bad manifest, corrected", n: 2, versions: []version{first.which("exits"), second}, budgets: []budget{{"disk full", 1}}, limit: 200_000},
 		{name: "3 brokers, two together", n: 3, zones: "aaa", most: 2, need: 1},
 		{name: "2 brokers, a listener is added and removed", n: 2, before: first, versions: []version{two, removal}, budgets: []budget{{"rolling restart", 1}}, limit: 200_000},
 	} {

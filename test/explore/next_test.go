@@ -30,7 +30,7 @@ const (
 	resumes
 	passes
 	goesWrong
-	mended
+	corrected
 )
 
 // forced is true for an event that must not be needed for a good end: a fault, or a newer manifest.
@@ -103,7 +103,7 @@ func (x *explorer) next(w *world, yield func(e event, urgent bool, after *world,
 			if f.end != nil && w.left[k] < b.n {
 				c := *w
 				if f.end(x, &c, i) {
-					give(mended, 4*k+i, false, &c, "")
+					give(corrected, 4*k+i, false, &c, "")
 				}
 			}
 		}

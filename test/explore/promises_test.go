@@ -62,7 +62,7 @@ func (x *explorer) judge(w *world, i int) string {
 		return ""
 	case restart.ActRestore:
 		if v.good > 0 && x.version(v.good).bad != "" && !b.has(full) {
-			return "promise 4, last good: what is put back never ran"
+			return "promise 4, last good: what is restored never ran"
 		}
 		return ""
 	default:
@@ -90,7 +90,7 @@ func (x *explorer) judge(w *world, i int) string {
 
 func (t takedown) isDown(n int) bool { return t.down>>n&1 != 0 }
 
-// let is true for a moment after an operator took a claim away: the others may then go on.
+// let is true for a moment after an operator removed a claim: the others may then go on.
 func (t takedown) let() bool { return t.w.fresh[newRelease] < old }
 
 func (t takedown) maxUnavailable() string {

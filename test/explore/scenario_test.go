@@ -91,7 +91,7 @@ func (s *scenario) command(line, text string) {
 	case "resume":
 		s.do(event{resumes, 0}, line)
 	case "end":
-		s.fault(mended, rest)
+		s.fault(corrected, rest)
 	default:
 		s.fault(goesWrong, line)
 	}
@@ -219,7 +219,7 @@ func (s *scenario) write(e event, before *world) {
 			}[v.do.Kind])
 		}
 	case acts, actsUnheard, passes:
-	case goesWrong, mended, handsOut, resumes: // it stands above already
+	case goesWrong, corrected, handsOut, resumes: // it stands above already
 	case starts, answers, syncs, exits, fenced, posts, takes:
 		fmt.Fprintln(&s.out, s.x.label(e))
 	}

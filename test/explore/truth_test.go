@@ -7,7 +7,7 @@ import (
 )
 
 // good is true for a good end: the newest manifest runs everywhere; or it is a bad one, all are rolled
-// back, and its halt stands; or what keeps a broker from its end needs a person, and its agent says so.
+// back, and its halt stands; or what keeps a broker from its end needs an operator, and its agent says so.
 func (x *explorer) good(w *world) bool {
 	v, given := x.views[w.log], w.given
 	_, halted := v.Halts[hash(given)]

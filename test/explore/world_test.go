@@ -109,7 +109,7 @@ type vm struct {
 	claim    string    // its claim as read back, and when
 	claimAt  time.Time
 	allowed  uint8 // listeners whose probes may be open, a bit each
-	planned  bool  // the probes were told of a restart
+	planned  bool  // the probes were informed of a restart
 	held     uint8 // listeners that were open then
 	answered uint8 // probes of a load balancer since the port was opened
 }

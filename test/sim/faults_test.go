@@ -32,7 +32,7 @@ var faults = []fault{
 			}
 		}
 	}, false},
-	{"the agent is away", func(_ *run, a *agent, _ *broker) func() {
+	{"the agent is down", func(_ *run, a *agent, _ *broker) func() {
 		a.die("a fault")
 		a.kept = true
 		return a.revive
@@ -71,7 +71,7 @@ var faults = []fault{
 			r.catchUp(o, []*partition{p}, r.between(100, 3000))
 		}
 	}, false},
-	{"an ACL that shows the agents the topics is taken away", func(r *run, _ *agent, _ *broker) func() {
+	{"the ACL by which the agents see the topics is removed", func(r *run, _ *agent, _ *broker) func() {
 		r.hides = true
 		return func() { r.hides = false }
 	}, true},
@@ -192,7 +192,7 @@ var faults = []fault{
 			b.runs.listeners = r.versions[b.version].runs().listeners // what it was started with is in force again
 		}
 	}, true},
-	{"the right to restart is taken away", func(_ *run, a *agent, _ *broker) func() {
+	{"the right to restart is revoked", func(_ *run, a *agent, _ *broker) func() {
 		a.denied = true
 		return func() { a.denied = false }
 	}, true},
@@ -254,7 +254,7 @@ func harmful(h harm) func(r *run, a *agent, b *broker) func() {
 		return func() {
 			a.harm = ""
 			a.stale()
-			b.dropped = b.dropped && h != drops // whoever mends the file sets them again
+			b.dropped = b.dropped && h != drops // whoever corrects the file sets them again
 		}
 	}
 }

@@ -266,8 +266,8 @@ func (t takedown) notHalted() string {
 	return ""
 }
 
-// fewVictims: one broker at most, whatever max_unavailable says. Nobody goes beside the first
-// one of a roll-out, and a manifest that is bad here is bad for the first one.
+// fewVictims: one broker at most, whatever max_unavailable says. The first broker of a roll-out
+// goes alone, and a manifest that is bad here is bad for the first one.
 func (t takedown) fewVictims() string {
 	v := t.versions[t.a.file]
 	if v.bad != "" && !t.undo && len(v.victims) > 0 && !slices.Contains(v.victims, t.b.id) {
