@@ -1,13 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -37,24 +36,23 @@ func newVerify(s *shared) *cobra.Command {
 		Use:   "verify --bootstrap HOST:PORT",
 		Short: "Be the customer: reach every broker through the advertised names", Args: cobra.NoArgs,
 		Long: "Bootstraps as a customer does, compares the address that every broker advertises with the manifest, " +
-			"and produces\n" +
-			"to and consumes from a partition led by each broker, in a topic that it makes and removes again. Exits " +
-			"with 1 on\n" +
-			"any difference. Where the customer's names cannot be resolved, --map says where they lead.",
+			"sees\n" +
+			"that the broker itself answers there, and produces to and consumes from a partition led by each broker, in\n" +
+			"a topic that it makes and removes again. Says what customers see, and where what has to be changed: the\n" +
+			"command line, the manifest, the broker, the load balancer, the customer's name server or login. Exits with\n" +
+			"1 on any fault, and with 2 if it cannot begin. With -o json it prints one object in every case. Where the\n" +
+			"customer's names cannot be resolved, --map says where they lead.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opts, err := o.options(s)
 			if err != nil {
-				return invalid(err)
+				return o.unusable(s, err)
 			}
-			rows, err := kafka.Verify(cmd.Context(), opts)
-			if printed := printRows(s, rows, o.output); err == nil {
-				err = printed
-			}
-			if err != nil {
+			report := kafka.Verify(cmd.Context(), opts)
+			if err := printReport(s, report, o.output); err != nil {
 				return err
 			}
-			if slices.ContainsFunc(rows, func(r kafka.VerifyRow) bool { return r.Fault != "" }) {
-				return &exitError{exitFailed, errors.New("not every broker can be reached as the manifest says")}
+			if !report.OK {
+				return &exitError{exitFailed, errors.New("something is wrong for customers")}
 			}
 			return nil
 		},
@@ -110,7 +108,13 @@ func (o verifyOptions) options(s *shared) (kafka.VerifyOptions, error) {
 			return v, err
 		}
 		v.Want[b.ID] = net.JoinHostPort(e.AdvertisedHost, strconv.Itoa(e.AdvertisedPort))
-		v.Login.Protocol = e.SecurityProtocol
+		v.Login.Protocol, v.Listener = e.SecurityProtocol, e.Name
+		v.Probes, v.Ports = append(v.Probes, e.ProbePort), append(v.Ports, e.BindPort)
+	}
+	for _, addr := range o.bootstrap {
+		if err := kafka.CheckAddress(addr, v.Want); err != nil {
+			return v, fmt.Errorf("--bootstrap %w", err)
+		}
 	}
 	if v.Login, err = o.login(v.Login.Protocol); err != nil {
 		return v, err
@@ -187,23 +191,42 @@ func (o verifyOptions) mapping(v *kafka.VerifyOptions) error {
 	return nil
 }
 
-func printRows(s *shared, rows []kafka.VerifyRow, out output) error {
-	if out == asJSON {
-		return writeJSON(s.stdout, rows)
+// unusable is about flags and files with which nothing can be tried. Programs get an object also then.
+func (o verifyOptions) unusable(s *shared, err error) error {
+	if o.output == asJSON {
+		if err := writeJSON(s.stdout, kafka.VerifyNothing(err)); err != nil {
+			return err
+		}
 	}
-	if len(rows) == 0 {
-		return nil
-	}
-	t := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "BROKER\tADVERTISES\tPRODUCE\tCONSUME\tRESULT")
-	for _, r := range rows {
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", r.Broker, orDash(r.Got), brief(r.Produced), brief(r.Consumed),
-			cmp.Or(r.Fault, "ok"))
-	}
-	return t.Flush()
+	return invalid(err)
 }
 
-func brief(d time.Duration) string {
+func printReport(s *shared, r kafka.VerifyReport, out output) error {
+	if out == asJSON {
+		return writeJSON(s.stdout, r)
+	}
+	t := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "BROKER\tADVERTISES\tCONNECT\tPRODUCE\tCONSUME\tRESULT")
+	for _, b := range r.Brokers {
+		result := "ok"
+		switch {
+		case b.Fault != nil:
+			result = b.Fault.Code
+		case !b.OK:
+			result = "not tried"
+		}
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\n", b.Broker, orDash(b.Got), brief(b.Connected), brief(b.Produced),
+			brief(b.Consumed), result)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := io.WriteString(s.stdout, r.Advice())
+	return err
+}
+
+func brief(m kafka.Millis) string {
+	d := time.Duration(m)
 	if d == 0 {
 		return "-"
 	}

@@ -64,6 +64,15 @@ func explain(err error) error {
 // errSpeaksTLS is a listener with TLS that we speak to without.
 var errSpeaksTLS = errors.New("the answer is one of TLS")
 
+// errSpeaksHTTP is a web server that was taken for a listener.
+var errSpeaksHTTP = errors.New("the answer is one of HTTP: this is a web server")
+
+// Where a broker ended a connection, if that tells something.
+const (
+	atFirstBytes   = "at the first bytes"
+	atFirstRequest = "at the first request"
+)
+
 // hangUpError is a connection that the broker ended instead of an answer.
 type hangUpError struct{ at, advice string }
 

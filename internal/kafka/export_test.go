@@ -23,3 +23,11 @@ func MinISROf(resp *kmsg.DescribeConfigsResponse, strictest int) (inForce, stric
 	}
 	return minISROf(values, strictest)
 }
+
+// VerifyCodes are all codes of a VerifyFault.
+var VerifyCodes = []string{
+	faultUsage, faultLogin, faultBootstrap, faultNotInManifest, faultNotNamed, faultAddress, faultWrongBroker,
+	faultWrongCluster, faultLeadsNothing, faultDNS, faultRefused, faultNoAnswer, faultUnreachable, faultProbePort,
+	faultEnds, faultProxy, faultTLS, faultNoTLS, faultHTTP, faultCertificate, faultNeedsLogin, faultNoLogin, faultTopic,
+	faultRights, faultOther,
+}

@@ -220,11 +220,6 @@ type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 // neighbourhood; one that does not answer within this is down.
 const dialTimeout = 1500 * time.Millisecond
 
-// dialer returns a dial function that speaks TLS where the login says so.
-func dialer(base DialFunc, login Login) DialFunc {
-	return secured(base, login.tlsConfig)
-}
-
 // secured speaks TLS with what config returns for a host, unless that is nil.
 func secured(base DialFunc, config func(host string) (*tls.Config, error)) DialFunc {
 	if base == nil {

@@ -182,11 +182,11 @@ func (w *wire) hungUp(req kmsg.Request, err error) error {
 	case !end:
 		return err
 	case isHello(req):
-		return &hangUpError{"at the first bytes", "the listener may expect TLS: " + protocols}
+		return &hangUpError{atFirstBytes, "the listener may expect TLS: " + protocols}
 	case req.Key() == kmsg.SASLHandshake.Int16(), req.Key() == kmsg.SASLAuthenticate.Int16():
 		return &hangUpError{"at the login", "its log says what it has against it"}
 	case w.answered == 0:
-		return &hangUpError{"at the first request", "the listener expects a login: " + protocols}
+		return &hangUpError{atFirstRequest, "the listener expects a login: " + protocols}
 	}
 	return err
 }
@@ -210,6 +210,9 @@ func (w *wire) exchange(ctx context.Context, req kmsg.Request) ([]byte, error) {
 	n, err := io.ReadFull(w.conn, head[:])
 	if n >= 2 && head[0] == tlsAlert && head[1] == tlsMajor {
 		return nil, &otherProtocolError{errSpeaksTLS}
+	}
+	if n >= 4 && string(head[:4]) == "HTTP" {
+		return nil, &otherProtocolError{errSpeaksHTTP}
 	}
 	if err != nil {
 		return nil, err
