@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -218,10 +219,14 @@ func (v *verifier) unheard(addr, rule string, e *pathError) *VerifyFault {
 	var network *net.OpError
 	switch {
 	case errors.As(e.err, &trust):
-		return &VerifyFault{
+		f := &VerifyFault{
 			faultCertificate, fmt.Sprintf("customers that verify certificates refuse the one at %s: %v", at, trust.Err),
 			whereBroker, certificateAdvice(trust.Err, "the customer (--ca-file)"),
 		}
+		if errors.As(e.err, new(x509.HostnameError)) && !slices.Contains(v.advertised(), addr) {
+			f.Where, f.ToDo = whereCommand, "bootstrap with a name that the certificate has"+such(v.advertised(), ", such as ")
+		}
+		return f
 	case errors.Is(e.err, errSpeaksHTTP):
 		return &VerifyFault{
 			faultHTTP, "a web server answers at " + at, whereBalancer, rule + leadsTo(v.o.Ports),

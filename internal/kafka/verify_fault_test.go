@@ -130,8 +130,8 @@ func TestVerifySaysWhatCustomersSee(t *testing.T) {
 		},
 		"a certificate for another name": {
 			kafka.Login{Protocol: "SSL", Roots: ca.roots, ServerName: "b1.example"},
-			plain(kfake.TLS(elsewhere)), "certificate", "broker",
-			[]string{"customers that verify certificates refuse the one at", "give the broker a certificate with this name among its subjectAltNames"},
+			plain(kfake.TLS(elsewhere)), "certificate", "command",
+			[]string{"customers that verify certificates refuse the one at", "bootstrap with a name that the certificate has, such as b1.example:9092"},
 		},
 		"a PROXY header in front of TLS": {
 			kafka.Login{Protocol: "SSL"},

@@ -80,6 +80,12 @@ func balance(b *bed, o sandbox.ForwarderOptions) (*sandbox.Forwarder, string) {
 			Listen: net.JoinHostPort(host, strconv.Itoa(9093+i)), Backend: br.Addr(sandbox.ExternalPort), Probe: br.Addr(fleet.ProbePort),
 		})
 	}
+	return forward(b, o), host
+}
+
+// forward runs a forwarder until the test ends.
+func forward(b *bed, o sandbox.ForwarderOptions) *sandbox.Forwarder {
+	b.Helper()
 	f := sandbox.NewForwarder(o)
 	ctx, stop := context.WithCancel(context.WithoutCancel(b.Context()))
 	done := make(chan error, 1)
@@ -90,7 +96,7 @@ func balance(b *bed, o sandbox.ForwarderOptions) (*sandbox.Forwarder, string) {
 			b.Error(err)
 		}
 	})
-	return f, host
+	return f
 }
 
 // verify connects as a customer would, through the load balancer.
