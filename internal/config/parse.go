@@ -175,7 +175,7 @@ func (d *Document) compose(data []byte, shape *Shape) *yaml.Node {
 	}
 	loader, err := yaml.NewLoader(bytes.NewReader(data))
 	if err != nil {
-		d.syntax(err)
+		d.syntax(data, err)
 		return nil
 	}
 	var doc, second yaml.Node
@@ -186,7 +186,7 @@ func (d *Document) compose(data []byte, shape *Shape) *yaml.Node {
 		}
 		return nil
 	case err != nil:
-		d.syntax(err)
+		d.syntax(data, err)
 		return nil
 	}
 	switch err := loader.Load(&second); {
@@ -194,7 +194,7 @@ func (d *Document) compose(data []byte, shape *Shape) *yaml.Node {
 		d.add(mark{second.Line, second.Column}, "",
 			"a second YAML document begins here; keep one document and delete the rest")
 	case !errors.Is(err, io.EOF):
-		d.syntax(err)
+		d.syntax(data, err)
 	}
 	return doc.Content[0]
 }
@@ -243,18 +243,25 @@ func notText(data []byte) (string, mark) {
 
 // syntax reports an error of the YAML parser. Its words do not repeat values,
 // except for the name of an alias, which may be a password that needs quotes.
-func (d *Document) syntax(err error) {
+func (d *Document) syntax(data []byte, err error) {
 	var e *yaml.LoadError
 	if !errors.As(err, &e) {
 		d.add(mark{}, "", "the file is not YAML: %v", err)
 		return
 	}
 	text := e.Message
-	switch {
-	case strings.Contains(text, "cannot start any token"):
-		text += "; indent with blanks, never with tabs, and quote a value that begins with a sign"
-	case e.Stage == "composer":
+	if e.Stage == "composer" {
 		text = "anchors and aliases are not supported; write the value out, in quotes if it begins with `*` or `&`"
+	} else if line, why := hint(data, max(e.Mark.Line, 1)); line > 0 {
+		at := mark{line, 1 + len(first(data, line))}
+		if line == e.Mark.Line {
+			at = mark{line, max(e.Mark.Column, 1)}
+		}
+		d.add(at, "", "the file is not YAML: %s; %s", text, why)
+		return
+	}
+	if strings.Contains(text, "cannot start any token") {
+		text += "; indent with blanks, never with tabs, and quote a value that begins with a sign"
 	}
 	if e.ContextMsg != "" && e.ContextMark.Line > 0 && e.ContextMark.Line != e.Mark.Line {
 		text += fmt.Sprintf(" (%s that begins on line %d)", e.ContextMsg, e.ContextMark.Line)

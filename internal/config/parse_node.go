@@ -189,7 +189,7 @@ func (d *Document) mapping(n *yaml.Node, s *Shape, v *Value) {
 		key := &Value{}
 		if text := s.Key.scalar(name, key); text != "" {
 			v.Bad = true
-			d.add(at, v.Path, "%s", text)
+			d.add(at, v.Path, "%s%s", text, blankMissing(name))
 			continue
 		}
 		path := joinPath(v.Path, key.Text)
@@ -246,7 +246,7 @@ func unknown(name string, s *Shape) string {
 	if near := nearest(name, names); near != "" {
 		return fmt.Sprintf("unknown field; did you mean %q?", near)
 	}
-	return "unknown field; expected " + oneOf(names)
+	return "unknown field; expected " + oneOf(names) + blankMissing(name)
 }
 
 // nearest returns the word that name was probably meant to be, or "".
