@@ -108,7 +108,7 @@ func renderOffline(o planOptions, data []byte) (*config.Rendered, offlineReport,
 		return nil, report, err
 	}
 	r, err := config.Render(config.RenderInput{
-		Path: o.in, File: data, BrokerID: report.Broker, Desired: desired, Version: v,
+		Path: o.in, File: data, BrokerID: report.Broker, Desired: desired, Version: v, Origin: m.Origin,
 	})
 	if err != nil {
 		return nil, report, err

@@ -10,7 +10,9 @@ import (
 // TestJudgeService: what systemd says of the agent's own unit, and what the agent that runs says of itself.
 func TestJudgeService(t *testing.T) {
 	const silent, runs = Neighbour(""), Neighbour("\nkpls_agent_build_info{version=\"1.2\"} 1\n")
-	loaded := func(active, enabled string) unit.Own { return unit.Own{LoadState: "loaded", ActiveState: active, UnitFileState: enabled} }
+	loaded := func(active, enabled string) unit.Own {
+		return unit.Own{LoadState: "loaded", ActiveState: active, UnitFileState: enabled}
+	}
 	for _, c := range []struct {
 		name  string
 		own   unit.Own

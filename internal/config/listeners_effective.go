@@ -143,8 +143,8 @@ func (p *propFile) interBroker() string {
 }
 
 // fault makes the refusal of a property.
-func (p *propFile) fault(rule, key, text, next string) error {
-	return &Refusal{Rule: rule, Path: p.path, Line: p.line(key), Text: text, Next: next}
+func (p *propFile) fault(rule, key, text, next string) *Refusal {
+	return &Refusal{Rule: rule, Path: p.path, Line: p.line(key), key: key, Text: text, Next: next}
 }
 
 // Effective is one listener as the broker will run it.

@@ -19,6 +19,8 @@ type Manifest struct {
 	Rollout Rollout
 	// LoadBalancer says what the load balancer asks of a broker that comes back.
 	LoadBalancer LoadBalancer
+	// Origin is where the file has its listeners.
+	Origin Origin
 	// Hash is the SHA-256 of the file's bytes in hexadecimal. Agents agree on it.
 	Hash string
 }

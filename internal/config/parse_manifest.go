@@ -28,7 +28,7 @@ func ParseManifest(name string, data []byte) (*Manifest, error) {
 		return nil, err
 	}
 	sum := sha256.Sum256(data)
-	b.m.Hash = hex.EncodeToString(sum[:])
+	b.m.Hash, b.m.Origin = hex.EncodeToString(sum[:]), originOf(name, doc.Root)
 	return b.m, nil
 }
 

@@ -128,7 +128,7 @@ func TestManifestValue(t *testing.T) {
 		Absent:       []string{"EXTERNAL2"},
 		Rollout:      config.Rollout{MaxUnavailable: 1, Soak: 90 * time.Second, RefuseUnprotected: true, PendingEdits: "refuse_invalid"},
 		LoadBalancer: config.LoadBalancer{HealthyThreshold: 3, Interval: 15 * time.Second},
-		Hash:         m.Hash,
+		Hash:         m.Hash, Origin: m.Origin,
 	}
 	if diff := cmp.Diff(want, m); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

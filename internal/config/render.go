@@ -22,6 +22,8 @@ type RenderInput struct {
 	// Agents is the listener over which the agents talk to the brokers, if that is
 	// not the inter-broker listener; it must not be a managed one.
 	Agents string
+	// Origin is where the manifest has what is desired; the zero value is not known.
+	Origin Origin
 	// Version is Kafka's version.
 	Version Version
 	// Exists tells whether a file of the broker's machine is there; it is asked
@@ -52,6 +54,11 @@ type Rendered struct {
 // Render edits a server.properties. Where the effective values already agree
 // with Desired, however they are written, no byte changes. An error is a *Refusal.
 func Render(in RenderInput) (*Rendered, error) {
+	r, err := renderFile(in)
+	return r, in.Origin.attribute(err)
+}
+
+func renderFile(in RenderInput) (*Rendered, error) {
 	if err := in.Desired.check(in.Path); err != nil {
 		return nil, err
 	}
@@ -77,7 +84,7 @@ func Render(in RenderInput) (*Rendered, error) {
 		return nil, fmt.Errorf("read the new server.properties: %w", err)
 	}
 	if err := result.validate(); err != nil {
-		return nil, blame(err, old, in.Desired)
+		return nil, blame(err, old, in)
 	}
 	if err := old.verify(result, in.Desired); err != nil {
 		return nil, err
@@ -141,26 +148,6 @@ func already(err error) error {
 		r.Already = r.Rule != "NAME" && r.Rule != "ID"
 	}
 	return err
-}
-
-// blame finds out whether the file broke the rule before the edit, and gives the
-// refusal the line of the file as the user sees it.
-func blame(err error, old *brokerConfig, d Desired) error {
-	r, ok := errors.AsType[*Refusal](err)
-	if !ok {
-		return err
-	}
-	if before, ok := errors.AsType[*Refusal](old.validate()); ok && before.Rule == r.Rule && before.Text == r.Text {
-		before.Already = true
-		return before
-	}
-	if r.Line > old.lines() {
-		r.Line = 0 // a line that is only in the new file
-	}
-	if len(d.Endpoints) > 0 {
-		r.Text += ", once the manifest is applied"
-	}
-	return r
 }
 
 // names are the managed listeners and those to be removed.

@@ -152,19 +152,19 @@ func TestRefusalMessages(t *testing.T) {
 		file, want string
 		desired    Desired
 	}{
-		{"\xef\xbb\xbfnode.id=1\n", "server.properties:1: the file begins with a UTF-8 byte order mark, which Kafka takes for a part of the first key (BOM, in the file as it is); save it without the mark", external()},
-		{reference + "listeners=${file:/x:y}\n", "server.properties:11: listeners holds a placeholder, which only Kafka can resolve (PLACEHOLDER, in the file as it is); write the value itself", external()},
-		{"process.roles=controller\nnode.id=1\n", "server.properties:1: this node is only a controller and must not have a listener for clients (R19, in the file as it is); run kpls-agent on brokers only", external()},
-		{strings.ReplaceAll(reference, "node.id=1\n", "node.id=2\n"), "server.properties:3: node.id is 2, and this agent serves broker 1 (ID); correct the one that is wrong", external()},
-		{reference, "server.properties:6: INTERNAL is the inter-broker listener of this node (NAME); choose another name in the manifest", Desired{Absent: []string{"INTERNAL"}}},
-		{reference, "server.properties:8: CONTROLLER is a controller listener of this node (NAME); choose another name in the manifest", Desired{Absent: []string{"CONTROLLER"}}},
-		{strings.ReplaceAll(reference, ":9092", ":39092"), "server.properties:5: listeners INTERNAL and EXTERNAL bind the same port 39092, once the manifest is applied (R2); give each listener a port of its own", external()},
-		{reference + "listeners=INTERNAL://:9092,X://:1,CONTROLLER://:29092\n", "server.properties:9: listener X has no entry in listener.security.protocol.map (S9, in the file as it is); add X:PROTOCOL to it", external()},
-		{zkHead + "node.id=x\nlog.dirs=/data/a, /data/b\n", "server.properties:3: node.id is not a number from 0 up (ID); set it to the id of this broker, which /data/a/meta.properties has; where it is above 1000, set reserved.broker.max.id to it as well", external()},
-		{"broker.id=-1\nzookeeper.connect=zk:1\n", "server.properties:1: broker.id is not a number from 0 up (ID); set it to the id of this broker, which /tmp/kafka-logs/meta.properties has; where it is above 1000, set reserved.broker.max.id to it as well", external()},
-		{"process.roles=broker\n", "server.properties: neither node.id nor broker.id is set (ID); set node.id to the id of this broker, which /tmp/kafka-logs/meta.properties has", external()},
-		{zkHead + "reserved.broker.max.id=0\n", "server.properties:1: broker.id is 1 and reserved.broker.max.id 0: Kafka keeps the ids above that for brokers that name none, and does not start (R27, in the file as it is); set reserved.broker.max.id=1 or more as well", external()},
-		{reference + "x=\\u12\n", `server.properties:11: a \u that four hexadecimal digits do not follow: Kafka cannot read the file (S0, in the file as it is); write \\u for a backslash and the letter u`, external()},
+		{"\xef\xbb\xbfnode.id=1\n", "server.properties:1: the file begins with a UTF-8 byte order mark, which Kafka takes for a part of the first key (in the file as it is); save it without the mark", external()},
+		{reference + "listeners=${file:/x:y}\n", "server.properties:11: listeners holds a placeholder, which only Kafka can resolve (in the file as it is); write the value itself", external()},
+		{"process.roles=controller\nnode.id=1\n", "server.properties:1: this node is only a controller and must not have a listener for clients (in the file as it is); run kpls-agent on brokers only", external()},
+		{strings.ReplaceAll(reference, "node.id=1\n", "node.id=2\n"), "server.properties:3: node.id is 2, and this agent serves broker 1; correct the one that is wrong", external()},
+		{reference, "server.properties:6: INTERNAL is the inter-broker listener of this node; choose another name in the manifest", Desired{Absent: []string{"INTERNAL"}}},
+		{reference, "server.properties:8: CONTROLLER is a controller listener of this node; choose another name in the manifest", Desired{Absent: []string{"CONTROLLER"}}},
+		{strings.ReplaceAll(reference, ":9092", ":39092"), "server.properties:5: listeners INTERNAL and EXTERNAL bind the same port 39092, once the manifest is applied to server.properties; give each listener a port of its own", external()},
+		{reference + "listeners=INTERNAL://:9092,X://:1,CONTROLLER://:29092\n", "server.properties:9: listener X has no entry in listener.security.protocol.map (in the file as it is); add X:PROTOCOL to it", external()},
+		{zkHead + "node.id=x\nlog.dirs=/data/a, /data/b\n", "server.properties:3: node.id is not a number from 0 up; set it to the id of this broker, which /data/a/meta.properties has; where it is above 1000, set reserved.broker.max.id to it as well", external()},
+		{"broker.id=-1\nzookeeper.connect=zk:1\n", "server.properties:1: broker.id is not a number from 0 up; set it to the id of this broker, which /tmp/kafka-logs/meta.properties has; where it is above 1000, set reserved.broker.max.id to it as well", external()},
+		{"process.roles=broker\n", "server.properties: neither node.id nor broker.id is set; set node.id to the id of this broker, which /tmp/kafka-logs/meta.properties has", external()},
+		{zkHead + "reserved.broker.max.id=0\n", "server.properties:1: broker.id is 1 and reserved.broker.max.id 0: Kafka keeps the ids above that for brokers that name none, and does not start (in the file as it is); set reserved.broker.max.id=1 or more as well", external()},
+		{reference + "x=\\u12\n", `server.properties:11: a \u that four hexadecimal digits do not follow: Kafka cannot read the file (in the file as it is); write \\u for a backslash and the letter u`, external()},
 	} {
 		_, err := render(tt.file, tt.desired, v371)
 		if err == nil || err.Error() != tt.want {
@@ -185,7 +185,7 @@ func TestRenderAgentsListener(t *testing.T) {
 		}
 		in.Agents = "client"
 		_, err := Render(in)
-		const want = "CLIENT is the listener over which the agents reach the brokers, and a manifest that is wrong, or removes it, would cut them off (NAME); " +
+		const want = "CLIENT is the listener over which the agents reach the brokers, and a manifest that is wrong, or removes it, would cut them off; " +
 			"name another listener as kafka.listener in the agent's settings, or choose another name in the manifest"
 		if err == nil || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("%s: got  %v\nwant %s", name, err, want)

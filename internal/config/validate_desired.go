@@ -23,46 +23,46 @@ func (d Desired) check(path string) error {
 	for _, name := range d.names() {
 		if !managedName.MatchString(name) {
 			return valueRefusal(path, "NAME", fmt.Sprintf("%q is no name for a managed listener", name),
-				"use upper-case letters, digits, '_' and '-'")
+				"use upper-case letters, digits, '_' and '-'").by(name, "")
 		}
 		if seen[name] {
 			return valueRefusal(path, "NAME", fmt.Sprintf("listener %s is named twice", name),
-				"name it once in the manifest")
+				"name it once in the manifest").by(name, "")
 		}
 		seen[name] = true
 	}
 	for _, e := range d.Endpoints {
-		if err := e.check(path); err != nil {
-			return err
+		if r := e.check(path); r != nil {
+			return r
 		}
 	}
 	return nil
 }
 
-func (e Endpoint) check(path string) error {
+func (e Endpoint) check(path string) *Refusal {
 	switch {
 	case !isProtocol(e.SecurityProtocol):
 		return valueRefusal(path, "S7",
 			fmt.Sprintf("listener %s: %q is no security protocol", e.Name, e.SecurityProtocol),
-			"use PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
+			"use PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL").by(e.Name, "security_protocol")
 	case e.BindPort < 1 || e.BindPort > 65535 || !kafkaHost.MatchString(e.BindHost):
 		return valueRefusal(path, "S3", fmt.Sprintf("listener %s cannot bind %s:%d", e.Name, e.BindHost, e.BindPort),
-			"correct `bind` in the manifest")
+			"correct `bind` in the manifest").by(e.Name, "bind")
 	case e.AdvertisedPort < 1 || e.AdvertisedPort > 65535 || !kafkaHost.MatchString(e.AdvertisedHost) ||
 		e.AdvertisedHost == "" || isUnspecified(e.AdvertisedHost):
 		return valueRefusal(path, "R7",
 			fmt.Sprintf("listener %s cannot advertise %q, port %d", e.Name, e.AdvertisedHost, e.AdvertisedPort),
-			"correct `advertised` in the manifest")
+			"correct `advertised` in the manifest").by(e.Name, "advertised")
 	}
 	for _, key := range slices.Sorted(maps.Keys(e.Properties)) {
-		if err := e.checkProperty(path, key, trimJava(e.Properties[key])); err != nil {
-			return err
+		if r := e.checkProperty(path, key, trimJava(e.Properties[key])); r != nil {
+			return r.by(e.Name, "properties."+key)
 		}
 	}
 	return nil
 }
 
-func (e Endpoint) checkProperty(path, key, value string) error {
+func (e Endpoint) checkProperty(path, key, value string) *Refusal {
 	where := fmt.Sprintf("listener %s, property %s", e.Name, key)
 	switch {
 	case !propertyName.MatchString(key):
@@ -91,7 +91,7 @@ func (e Endpoint) checkProperty(path, key, value string) error {
 	return nil
 }
 
-func valueRefusal(path, rule, text, next string) error {
+func valueRefusal(path, rule, text, next string) *Refusal {
 	return &Refusal{Rule: rule, Path: path, Text: text, Next: next}
 }
 

@@ -77,17 +77,17 @@ func (p *propFile) checkClash(names []string, agents string) error {
 			return strings.EqualFold(c, name)
 		}):
 			return p.fault("NAME", keyControllerNames, fmt.Sprintf("%s is a controller listener of this node", name),
-				"choose another name in the manifest")
+				"choose another name in the manifest").by(name, "")
 		case p.interBroker() == name:
 			return p.fault("NAME", keyInterBroker, fmt.Sprintf("%s is the inter-broker listener of this node", name),
-				"choose another name in the manifest")
+				"choose another name in the manifest").by(name, "")
 		case strings.EqualFold(agents, name):
 			text := name + " is the listener over which the agents reach the brokers, and a manifest that is wrong, or removes it, would cut them off"
 			return p.fault("NAME", keyListeners, text,
 				"name another listener as kafka.listener in the agent's settings, or choose another name in the manifest")
 		case strings.EqualFold(p.text(keyControlPlane), name):
 			return p.fault("NAME", keyControlPlane, fmt.Sprintf("%s is the control plane listener of this node", name),
-				"choose another name in the manifest")
+				"choose another name in the manifest").by(name, "")
 		}
 		for _, item := range splitNonEmpty(p.text(keyListeners)) {
 			if other, fault := parseListenerItem(
@@ -95,7 +95,7 @@ func (p *propFile) checkClash(names []string, agents string) error {
 				other.name != name {
 				return p.fault("NAME", keyListeners,
 					fmt.Sprintf("the properties of listener %s begin like those of %s", other.name, name),
-					"rename one of them")
+					"rename one of them").by(name, "")
 			}
 		}
 	}

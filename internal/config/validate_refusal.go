@@ -18,21 +18,24 @@ type Refusal struct {
 	Line int
 	// Text says what is wrong, Next what to do about it; neither ends in a stop.
 	Text, Next string
+	// key is the property of server.properties that it is about; listener and field are the place in the manifest,
+	// empty where the manifest is not at fault.
+	key, listener, field string
 	// Already is true if the file is so before any change of the agent's.
 	Already bool
 }
 
-// Error is one line: where, what, the rule, and the next step.
+// Error is one line: where, what, and the next step. The rule is for tests: its name says nothing to an operator.
 func (r *Refusal) Error() string {
 	var b strings.Builder
 	b.WriteString(r.Path)
 	if r.Line > 0 {
 		fmt.Fprintf(&b, ":%d", r.Line)
 	}
-	fmt.Fprintf(&b, ": %s (%s", r.Text, r.Rule)
+	b.WriteString(": " + r.Text)
 	if r.Already {
-		b.WriteString(", in the file as it is")
+		b.WriteString(" (in the file as it is)")
 	}
-	fmt.Fprintf(&b, "); %s", r.Next)
+	b.WriteString("; " + r.Next)
 	return b.String()
 }

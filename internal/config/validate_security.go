@@ -49,12 +49,13 @@ var kafkaMechanisms = []string{"GSSAPI", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-51
 func (c *brokerConfig) checkSASL(name string) (warnings []string, err error) {
 	mechanisms := splitNonEmpty(c.scoped(name, keyMechanisms, "GSSAPI"))
 	if len(mechanisms) == 0 {
-		return nil, &Refusal{
+		r := &Refusal{
 			Rule: "R25",
 			Path: c.path,
 			Text: fmt.Sprintf("listener %s uses SASL and has no mechanism", name),
 			Next: "add " + keyMechanisms + " to its properties in the manifest",
 		}
+		return nil, r.by(name, "security_protocol")
 	}
 	for _, m := range mechanisms {
 		if !slices.Contains(kafkaMechanisms, m) {

@@ -55,10 +55,11 @@ func (c *brokerConfig) checkTLS(name string, exists func(string) bool) (warnings
 }
 
 func (c *brokerConfig) refuseTLS(name, text, next string) error {
-	return &Refusal{
+	r := &Refusal{
 		Rule: "R25", Path: c.path, Line: c.line(keyProtocolMap),
 		Text: fmt.Sprintf("listener %s uses TLS and %s", name, text), Next: next,
 	}
+	return r.by(name, "security_protocol")
 }
 
 func (c *brokerConfig) checkKeyStore(name string) (text, next string) {
@@ -94,11 +95,11 @@ func (c *brokerConfig) checkStore(name string, s tlsStore) (text, next string) {
 	case kind == typePEM && (inline || location) && password:
 		return fmt.Sprintf("has %s%s, which Kafka refuses for a %s of type PEM",
 				s.password, c.inherited(name, s.password), s.kind),
-			"remove that line, or take a " + s.kind + " of another type"
+			"remove it, or take a " + s.kind + " of another type"
 	}
 	if !location && !inline && password {
 		return fmt.Sprintf("has %s%s and no %s", s.password, c.inherited(name, s.password), s.kind),
-			"remove that line, or add " + s.location
+			"remove it, or add " + s.location
 	}
 	return "", ""
 }
@@ -125,5 +126,5 @@ func (c *brokerConfig) inherited(name, key string) string {
 	if c.has(listenerPrefix(name) + key) {
 		return ""
 	}
-	return fmt.Sprintf(" (from line %d, which is for all listeners)", c.line(key))
+	return fmt.Sprintf(" (from line %d of %s, which is for all listeners)", c.line(key), c.path)
 }

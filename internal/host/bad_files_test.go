@@ -143,10 +143,10 @@ func TestBadServerProperties(t *testing.T) {
 		{"missing", "", "read FILE: open FILE: no such file or directory; name the broker's server.properties in the settings", os.Remove},
 		{"unreadable", brokerFile, "read FILE: open FILE: " + settings.Denied(fs.ErrPermission).Error(), func(path string) error { return os.Chmod(path, 0) }},
 		{"a directory", "", "FILE is not a file (d---------); name the broker's server.properties in the settings", mkdirInstead},
-		{"with a BOM", "\xef\xbb\xbf" + brokerFile, "FILE:1: the file begins with a UTF-8 byte order mark, which Kafka takes for a part of the first key (BOM, in the file as it is); save it without the mark", nil},
-		{"with a placeholder", brokerFile + "listeners=${file:/x:y}\n", "FILE:11: listeners holds a placeholder, which only Kafka can resolve (PLACEHOLDER, in the file as it is); write the value itself", nil},
-		{"of a controller", "process.roles=controller\nnode.id=1\n", "FILE:1: this node is only a controller and must not have a listener for clients (R19, in the file as it is); run kpls-agent on brokers only", nil},
-		{"of another broker", strings.Replace(brokerFile, "node.id=1", "node.id=2", 1), "FILE:3: node.id is 2, and this agent serves broker 1 (ID); correct the one that is wrong", nil},
+		{"with a BOM", "\xef\xbb\xbf" + brokerFile, "FILE:1: the file begins with a UTF-8 byte order mark, which Kafka takes for a part of the first key (in the file as it is); save it without the mark", nil},
+		{"with a placeholder", brokerFile + "listeners=${file:/x:y}\n", "FILE:11: listeners holds a placeholder, which only Kafka can resolve (in the file as it is); write the value itself", nil},
+		{"of a controller", "process.roles=controller\nnode.id=1\n", "FILE:1: this node is only a controller and must not have a listener for clients (in the file as it is); run kpls-agent on brokers only", nil},
+		{"of another broker", strings.Replace(brokerFile, "node.id=1", "node.id=2", 1), "FILE:3: node.id is 2, and this agent serves broker 1; correct the one that is wrong", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := stateDir(t, map[string][]byte{"manifest.yaml": []byte(goodManifest)})

@@ -129,7 +129,7 @@ func (f *Files) look(m *config.Manifest) sight {
 	s.file, _ = config.ReadProperties(f.vm.ServerProperties, data) // Render says why not
 	s.rendered, s.err = config.Render(config.RenderInput{
 		Path: f.vm.ServerProperties, File: data, BrokerID: f.id, Desired: desired, Agents: f.vm.Kafka.Listener,
-		Version: v,
+		Version: v, Origin: m.Origin,
 	})
 	f.seen = s
 	return s

@@ -129,6 +129,7 @@ func (st *Store) accept(data []byte) error {
 		return err
 	}
 	if st.current != nil && st.current.Hash == m.Hash {
+		st.current = m // its faults are those of the operator's file, and not of the copy
 		return nil
 	}
 	if err := durable.WriteFile(st.path(), data, durable.Options{}); err != nil {
