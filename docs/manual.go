@@ -4,6 +4,8 @@ package docs
 
 import (
 	_ "embed"
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -75,6 +77,21 @@ func mentions(code string) []string {
 	return out
 }
 
+// link is a link of Markdown. Backticks stay: they mark what can be typed.
+var link = regexp.MustCompile(`\[([^]]*)\]\([^)]*\)`)
+
+// String is the entry in lines.
+func (e Entry) String() string {
+	text := fmt.Sprintf("%s (%s)\n  what it means: %s\n", e.Code, e.Kind, e.Means)
+	if e.Do != "" {
+		text += fmt.Sprintf("  what to do:    %s\n", e.Do)
+	}
+	for _, title := range e.Sections {
+		text += fmt.Sprintf("  see also:      %q in %s\n", title, Installed)
+	}
+	return text
+}
+
 // cells are the cells of a row of a table; a bar in a cell is written as \|.
 func cells(line string) []string {
 	line = strings.TrimSpace(line)
@@ -82,6 +99,7 @@ func cells(line string) []string {
 		return nil
 	}
 	const bar = "\x00"
+	line = link.ReplaceAllString(strings.ReplaceAll(line, "**", ""), "$1")
 	parts := strings.Split(strings.ReplaceAll(line[2:len(line)-2], `\|`, bar), " | ")
 	for i, p := range parts {
 		parts[i] = strings.ReplaceAll(strings.TrimSpace(p), bar, "|")

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -34,7 +33,16 @@ func newExplain(s *shared) *cobra.Command {
 				return invalid(fmt.Errorf("%q is neither a reason nor a phase%s; `kpls-agent explain` lists them", args[0],
 					nearly(args[0], c.ValidArgs)))
 			}
-			return printEntries(s, entries)
+			var texts []string
+			for _, e := range entries {
+				texts = append(texts, e.String())
+			}
+			text := strings.Join(texts, "\n")
+			if scr := screenOf(s); scr.width > 0 {
+				text = scr.wrap(text)
+			}
+			_, err := fmt.Fprint(s.stdout, text)
+			return err
 		},
 	}
 }
@@ -47,35 +55,9 @@ func listEntries(s *shared) error {
 			fmt.Fprintf(t, "%sS\tMEANING\n", strings.ToUpper(e.Kind))
 			kind = e.Kind
 		}
-		fmt.Fprintf(t, "%s\t%s\n", e.Code, unmarked(e.Means))
+		fmt.Fprintf(t, "%s\t%s\n", e.Code, e.Means)
 	}
 	return t.Flush()
-}
-
-func printEntries(s *shared, entries []docs.Entry) error {
-	var b strings.Builder
-	for i, e := range entries {
-		if i > 0 {
-			b.WriteString("\n")
-		}
-		fmt.Fprintf(&b, "%s (%s)\n  what it means: %s\n", e.Code, e.Kind, unmarked(e.Means))
-		if e.Do != "" {
-			fmt.Fprintf(&b, "  what to do:    %s\n", unmarked(e.Do))
-		}
-		for _, title := range e.Sections {
-			fmt.Fprintf(&b, "  see also:      %q in %s\n", title, docs.Installed)
-		}
-	}
-	_, err := fmt.Fprint(s.stdout, screenOf(s).fold(b.String()))
-	return err
-}
-
-// fold wraps a text where the output is a terminal.
-func (scr screen) fold(text string) string {
-	if scr.width == 0 {
-		return text
-	}
-	return scr.wrap(text)
 }
 
 // explainHint is the last line of `status`: where to read on about what the brokers say. Empty where all are at rest.
@@ -102,8 +84,3 @@ func nearly(word string, words []string) string {
 	}
 	return didYouMean(c, word)
 }
-
-var link = regexp.MustCompile(`\[([^]]*)\]\([^)]*\)`)
-
-// unmarked removes where the links of Markdown lead, and its stars. Backticks stay: they mark what can be typed.
-func unmarked(s string) string { return strings.ReplaceAll(link.ReplaceAllString(s, "$1"), "**", "") }

@@ -156,6 +156,7 @@ func manCommand(b *strings.Builder, c *cobra.Command) {
 		b.WriteString(roff(paragraph) + "\n")
 	}
 	manFlags(b, c.LocalNonPersistentFlags())
+	fmt.Fprintf(b, ".PP\nExamples:\n.PP\n.nf\n%s\n.fi\n", strings.ReplaceAll(roff(c.Example), "'", `\(aq`))
 }
 
 func manFlags(b *strings.Builder, flags *pflag.FlagSet) {

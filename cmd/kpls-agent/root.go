@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -96,11 +97,24 @@ func newRoot(s *shared) *cobra.Command {
 		}
 		return err
 	})
+	for _, c := range root.Commands() {
+		c.Example = example(c.Name())
+	}
 	root.InitDefaultVersionFlag()
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	tell(root)
 	return root
+}
+
+//go:embed examples.txt
+var examples string
+
+// example is what the help and the man page show of a command, indented by two.
+func example(name string) string {
+	_, text, _ := strings.Cut("\n"+examples, "\n"+name+"\n")
+	text, _, _ = strings.Cut(text, "\n\n")
+	return strings.TrimRight(text, "\n")
 }
 
 // tell has each command say what went wrong: what it returns itself is a failure unless it says otherwise, and a

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 )
@@ -53,6 +54,52 @@ func TestHelp(t *testing.T) {
 	}
 	if got, want := said(t, "--version"), said(t, "version"); got != want {
 		t.Errorf("--version says %q, version says %q", got, want)
+	}
+}
+
+// TestExamples: each command has two examples, and each of them can be typed.
+func TestExamples(t *testing.T) {
+	commands := newRoot(&shared{}).Commands()
+	for _, c := range commands {
+		if !c.IsAvailableCommand() || c.Name() == "help" || c.Name() == "completion" {
+			continue
+		}
+		typed := 0
+		for line := range strings.Lines(c.Example) {
+			line = strings.TrimSpace(line)
+			if strings.HasPrefix(line, "#") {
+				continue
+			}
+			typed++
+			for part := range strings.SplitSeq(strings.NewReplacer("&&", "|", "sudo ", "", "'", "", `"black friday"`, "x").
+				Replace(line), "|") {
+				if words := strings.Fields(part); words[0] == "kpls-agent" {
+					parses(t, line, words[1:])
+				}
+			}
+		}
+		if typed != 2 {
+			t.Errorf("%s has %d examples", c.Name(), typed)
+		}
+		if !strings.Contains(said(t, c.Name(), "--help"), c.Example) || c.Example == "" {
+			t.Errorf("%s --help shows no examples", c.Name())
+		}
+	}
+}
+
+// parses is true to how a command line is read, up to where the command would begin.
+func parses(t *testing.T, line string, args []string) {
+	t.Helper()
+	root := newRoot(&shared{})
+	c, rest, err := root.Find(args)
+	if err == nil {
+		err = c.ParseFlags(rest)
+	}
+	if err == nil {
+		err = errors.Join(c.ValidateArgs(c.Flags().Args()), c.ValidateRequiredFlags())
+	}
+	if err != nil {
+		t.Errorf("%s: %v", line, err)
 	}
 }
 

@@ -162,7 +162,13 @@ func cluster(v *restart.View) string {
 	return ""
 }
 
+// most is how many brokers are named one by one.
+const most = 20
+
 func brokers(ids []int32) string {
+	if n := len(ids); n > most {
+		return fmt.Sprintf("%d brokers (%d, %d, %d, ... %d)", n, ids[0], ids[1], ids[2], ids[n-1])
+	}
 	var b strings.Builder
 	b.WriteString("broker")
 	if len(ids) > 1 {

@@ -67,6 +67,10 @@ func TestOrders(t *testing.T) {
 	}
 	plain := func(o Order) func() (Order, error) { return func() (Order, error) { return o, nil } }
 
+	var many []restart.Record
+	for id := range int32(300) {
+		many = append(many, status(id, h, restart.PhaseIdle))
+	}
 	var b strings.Builder
 	for _, c := range []struct {
 		name string
@@ -81,6 +85,7 @@ func TestOrders(t *testing.T) {
 		{"restart", ask(with(), free)},
 		{"restart, with something in the way", ask(with(paused), blocked)},
 		{"restart, from a VM without a manifest", ask(with(), unseen)},
+		{"restart of many", ask(logOf(many...), nil)},
 		{"restart while one is under way", ask(rolling, free)},
 		{"restart without agents", ask(logOf(), free)},
 		{"restart --cancel", plain(Cancel(rolling))},

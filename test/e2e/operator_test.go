@@ -146,12 +146,31 @@ func (b *bed) cancelled() {
 func (b *bed) restartAll() {
 	b.Helper()
 	starts := b.starts()
-	b.order("restart", "--yes")
+	b.answered()
 	b.wait("every broker has been restarted", func(r fleet.Report) bool {
 		now := b.starts()
 		return r.State == "idle" && now[1] > starts[1] && now[2] > starts[2] && now[3] > starts[3]
 	})
 	b.once(starts)
+}
+
+// answered asks for a rolling restart on a terminal: a no changes nothing, a yes is taken.
+func (b *bed) answered() {
+	b.Helper()
+	a := b.fleet.Agents[0]
+	out, code := a.Answer(b.Context(), "n\n", "restart")
+	if code != 1 || !strings.Contains(out, "not confirmed; nothing was changed") {
+		b.Errorf("a no: %d %s", code, out)
+	}
+	out, code = a.Answer(b.Context(), "y\n", "restart")
+	for _, want := range []string{
+		"cluster sandbox, brokers 1, 2, 3", "restarts, in this order: brokers ", "in the way now: nothing",
+		"Restart brokers 1, 2, 3? [y/N]", "asked for a rolling restart",
+	} {
+		if code != 0 || !strings.Contains(out, want) {
+			b.Fatalf("a yes: %d, without %q:\n%s", code, want, out)
+		}
+	}
 }
 
 // released removes the claim of an agent that died right after it.

@@ -455,6 +455,21 @@ func (a *Agent) Command(ctx context.Context, args ...string) (stdout, stderr str
 	return out.String(), errOut.String(), code
 }
 
+// Answer runs a command on a terminal of its own and answers what it asks; output is all that the terminal shows.
+func (a *Agent) Answer(ctx context.Context, answer string, args ...string) (output string, code int) {
+	line := strings.Join(append([]string{a.bin}, append(args, "--settings", a.Settings())...), " ")
+	cmd := exec.CommandContext(ctx, "script", "--quiet", "--return", "--flush", "--command", line, os.DevNull)
+	cmd.Stdin = strings.NewReader(answer)
+	out, err := cmd.CombinedOutput()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return string(out), exit.ExitCode()
+	}
+	if err != nil {
+		return string(out) + err.Error(), -1
+	}
+	return string(out), 0
+}
+
 // Forget removes what the agent has kept; it must not be running.
 func (a *Agent) Forget() {
 	_ = os.RemoveAll(a.State()) // what is left shows up in the test
