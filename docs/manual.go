@@ -46,16 +46,14 @@ func Entries() []Entry {
 	return out
 }
 
-// Codes returns the codes of the entries of a kind, sorted.
-func Codes(kind string) []string {
+// Codes returns the codes of all entries, sorted, each once.
+func Codes() []string {
 	var out []string
 	for _, e := range Entries() {
-		if e.Kind == kind {
-			out = append(out, e.Code)
-		}
+		out = append(out, e.Code)
 	}
 	slices.Sort(out)
-	return out
+	return slices.Compact(out)
 }
 
 // section is the text below a title, up to the next title of its level.

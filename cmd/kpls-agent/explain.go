@@ -18,9 +18,11 @@ func newExplain(s *shared) *cobra.Command {
 		Use: "explain [REASON]", Short: "Say what a reason means, and what to do about it",
 		Long: "Prints what the manual says of a reason or a phase, as `kpls-agent status` shows them. Without REASON it\n" +
 			"lists all of them. The whole manual is " + docs.Installed + ".",
-		ValidArgs: slices.Compact(slices.Sorted(slices.Values(append(docs.Codes("reason"), docs.Codes("phase")...)))),
-		Args:      cobra.MaximumNArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
+		Args: cobra.MaximumNArgs(1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return docs.Codes(), cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return listEntries(s)
 			}
@@ -31,7 +33,7 @@ func newExplain(s *shared) *cobra.Command {
 			entries := slices.DeleteFunc(docs.Entries(), func(e docs.Entry) bool { return e.Code != string(code) })
 			if len(entries) == 0 {
 				return invalid(fmt.Errorf("%q is neither a reason nor a phase%s; `kpls-agent explain` lists them", args[0],
-					nearly(args[0], c.ValidArgs)))
+					nearly(args[0], docs.Codes())))
 			}
 			var texts []string
 			for _, e := range entries {

@@ -11,6 +11,7 @@ var large = append([]config{
 	{name: "2 brokers, two manifests, crash and delay", n: 2, versions: []version{first, second}, budgets: []budget{{"crash", 1}, {"delay", 1}}},
 	{name: "2 brokers, loops, crash", n: 2, before: first, versions: []version{second.which("loops")}, budgets: []budget{{"crash", 1}}},
 	{name: "2 brokers, release and delay", n: 2, only: 1, budgets: []budget{{"release", 1}, {"delay", 1}}},
+	{name: "2 brokers, rolling restart that is taken back, and delay", n: 2, before: first, versions: []version{first}, budgets: []budget{{"rolling restart", 1}, {"delay", 1}}},
 	{name: "2 brokers, pause and delay", n: 2, budgets: []budget{{"pause", 1}, {"delay", 1}}},
 	{name: "3 brokers, two crashes", n: 3, budgets: []budget{{"crash", 2}}},
 }, each("3 brokers that vote, ", config{n: 3, voters: []int{1, 2, 3}, limit: 4_000_000})...)
