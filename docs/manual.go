@@ -80,14 +80,15 @@ var link = regexp.MustCompile(`\[([^]]*)\]\([^)]*\)`)
 
 // String is the entry in lines.
 func (e Entry) String() string {
-	text := fmt.Sprintf("%s (%s)\n  what it means: %s\n", e.Code, e.Kind, e.Means)
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s (%s)\n  what it means: %s\n", e.Code, e.Kind, e.Means)
 	if e.Do != "" {
-		text += fmt.Sprintf("  what to do:    %s\n", e.Do)
+		fmt.Fprintf(&b, "  what to do:    %s\n", e.Do)
 	}
 	for _, title := range e.Sections {
-		text += fmt.Sprintf("  see also:      %q in %s\n", title, Installed)
+		fmt.Fprintf(&b, "  see also:      %q in %s\n", title, Installed)
 	}
-	return text
+	return b.String()
 }
 
 // cells are the cells of a row of a table; a bar in a cell is written as \|.
