@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Origin is where a manifest has its listeners, so that a fault of the manifest is shown there and not at a line of
+// Origin is where a manifest has its listeners: a fault of the manifest is shown there, and not at a line of
 // server.properties.
 type Origin struct {
 	File string
