@@ -19,6 +19,7 @@ import (
 
 // connection is a command's look at the log.
 type connection struct {
+	vm     *settings.Settings
 	client *kafka.Client
 	log    *kafka.Log
 	stderr io.Writer
@@ -42,7 +43,7 @@ func connect(ctx context.Context, s *shared) (*connection, error) {
 		return nil, invalid(err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	c := &connection{client: client, log: client.Log(), stderr: s.stderr, stop: cancel, done: make(chan struct{})}
+	c := &connection{vm: vm, client: client, log: client.Log(), stderr: s.stderr, stop: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
 		_ = c.log.Run(ctx) // what keeps it from reading is in its Facts

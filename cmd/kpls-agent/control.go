@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"example.com/kpls-agent/internal/check"
 	"example.com/kpls-agent/internal/orders"
+	"example.com/kpls-agent/internal/report"
 	"example.com/kpls-agent/internal/restart"
 )
 
@@ -99,7 +99,7 @@ func newRelease(s *shared) *cobra.Command {
 			"down at the same time.\n" + asks,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.give(cmd.Context(), func(v *restart.View, _ orders.Plan) (orders.Order, error) {
-				return orders.Release(v, broker, operator(), time.Now(), check.Elapsed)
+				return orders.Release(v, broker, operator(), time.Now(), report.Elapsed)
 			})
 		},
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -10,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/kpls-agent/docs"
+	"example.com/kpls-agent/internal/report"
 	"example.com/kpls-agent/internal/restart"
 )
 
@@ -39,11 +39,7 @@ func newExplain(s *shared) *cobra.Command {
 			for _, e := range entries {
 				texts = append(texts, e.String())
 			}
-			text := strings.Join(texts, "\n")
-			if scr := screenOf(s); scr.width > 0 {
-				text = scr.wrap(text)
-			}
-			_, err := fmt.Fprint(s.stdout, text)
+			_, err := fmt.Fprint(s.stdout, report.Wrap(strings.Join(texts, "\n"), screenOf(s).width))
 			return err
 		},
 	}
@@ -60,22 +56,6 @@ func listEntries(s *shared) error {
 		fmt.Fprintf(t, "%s\t%s\n", e.Code, e.Means)
 	}
 	return t.Flush()
-}
-
-// explainHint is the last line of `status`: where to read on about what the brokers say. Empty where all are at rest.
-func explainHint(v *restart.View) string {
-	var said restart.Code
-	for _, id := range slices.Sorted(maps.Keys(v.Statuses)) {
-		c := v.Statuses[id].Reason.Code
-		// A broker that only waits for another one says less than that one does.
-		if c != "" && c != restart.CodeInSync && (said == "" || said.Queueing() && !c.Queueing()) {
-			said = c
-		}
-	}
-	if said == "" {
-		return ""
-	}
-	return fmt.Sprintf("what a reason means, and what to do: `kpls-agent explain %s`\n", said)
 }
 
 // nearly is a hint at the words that are spelled nearly so, or "".

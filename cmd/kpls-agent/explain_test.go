@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"example.com/kpls-agent/docs"
-	"example.com/kpls-agent/internal/restart"
 )
 
 // TestExplain: every code of the manual is explained, and its list names each.
@@ -37,28 +36,6 @@ func TestExplain(t *testing.T) {
 		code := execute(t.Context(), []string{"explain", word}, strings.NewReader(""), &out, &errOut)
 		if code != exitUsage || !strings.Contains(errOut.String(), want) || out.Len() > 0 {
 			t.Errorf("explain %s: exit %d: %s%s", word, code, out.String(), errOut.String())
-		}
-	}
-}
-
-func TestExplainHint(t *testing.T) {
-	for _, c := range []struct {
-		name    string
-		reasons []restart.Code
-		names   string
-	}{
-		{"all at rest", []restart.Code{restart.CodeInSync, restart.CodeInSync}, ""},
-		{"no broker", nil, ""},
-		{"the one that others wait for", []restart.Code{restart.CodeTurn, restart.CodeInSync, restart.CodeStalled}, "stalled"},
-		{"only waiting", []restart.Code{restart.CodeInSync, restart.CodeQueue}, "waiting_for_claim"},
-	} {
-		v := restart.NewView()
-		for i, code := range c.reasons {
-			v.Fold(restart.NewStatus(restart.Status{Broker: int32(i), Reason: *restart.NewReason(code, "")}))
-		}
-		got := explainHint(v)
-		if (got == "") != (c.names == "") || !strings.Contains(got, c.names) {
-			t.Errorf("%s: %q", c.name, got)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -44,4 +45,14 @@ func writeJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
+}
+
+func orDash(s string) string { return cmp.Or(s, "-") }
+
+// colon puts a colon before what may be said in addition.
+func colon(s string) string {
+	if s == "" {
+		return ""
+	}
+	return ": " + s
 }

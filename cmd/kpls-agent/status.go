@@ -9,74 +9,109 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/kpls-agent/internal/check"
+	"example.com/kpls-agent/internal/host"
+	"example.com/kpls-agent/internal/report"
 	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/internal/settings"
+	"example.com/kpls-agent/internal/wait"
 )
 
+// exitAttention is the exit code of `status --exit-code` where somebody has to see to something.
+const exitAttention = 4
+
+type statusOptions struct {
+	watch, code bool
+	output      output
+}
+
 func newStatus(s *shared) *cobra.Command {
-	var watch bool
-	var out output
+	var o statusOptions
 	c := &cobra.Command{
 		Use: "status", Short: "Say what every broker does and why, or why not", Args: cobra.NoArgs,
+		Long: "Prints how the cluster is, and one row for every broker of the manifest and of the cluster, with the\n" +
+			"state of its agent, its phase, its probes, and the reason. What an agent said that is gone is in brackets.\n" +
+			"With --watch, a terminal is drawn again at each change; otherwise each change is one line with its time.\n" +
+			"With --exit-code it exits with 0 if every broker runs what the manifest says and every agent runs, 3 if\n" +
+			"work goes on, waits or is paused, 4 if somebody has to see to something.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if watch {
-				return watchStatus(cmd.Context(), s, out)
+			if o.watch {
+				return watchStatus(cmd.Context(), s, o)
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), commandTimeout)
 			defer cancel()
-			c, err := connect(ctx, s)
-			if err != nil {
-				return err
-			}
-			defer c.close()
-			view, err := c.read(ctx)
-			if err != nil {
-				return err
-			}
-			if err := show(s, view, out, screenOf(s)); err != nil || out == asJSON {
-				return err
-			}
-			if err := showOwn(ctx, s); err != nil {
-				return err
-			}
-			_, err = fmt.Fprint(s.stdout, explainHint(view))
-			return err
+			return statusOnce(ctx, s, o)
 		},
 	}
-	c.Flags().BoolVarP(&watch, "watch", "w", false, "go on and show every change")
-	out.flag(c.Flags())
+	c.Flags().BoolVarP(&o.watch, "watch", "w", false, "go on and show every change")
+	c.Flags().BoolVar(&o.code, "exit-code", false, "exit with 3 or 4 where not all is done and well")
+	o.output.flag(c.Flags())
 	return c
 }
 
-// showOwn prints what only the agent of this VM knows.
-func showOwn(ctx context.Context, s *shared) error {
-	vm, err := settings.Load(s.settingsPath)
+func statusOnce(ctx context.Context, s *shared, o statusOptions) error {
+	c, err := connect(ctx, s)
 	if err != nil {
-		return invalid(err)
-	}
-	_, err = fmt.Fprint(s.stdout, check.OwnProbes(check.AskNeighbour(ctx, vm.HTTPListen), time.Now()))
-	return err
-}
-
-func show(s *shared, v *restart.View, out output, scr screen) error {
-	r := newReport(v, time.Now())
-	if out == asJSON {
-		return writeJSON(s.stdout, r)
-	}
-	if scr.width == 0 {
-		return r.table(s.stdout, 0)
-	}
-	var b strings.Builder
-	if err := r.table(&b, 0); err != nil {
 		return err
 	}
-	_, err := fmt.Fprint(s.stdout, scr.wrap(b.String()))
+	defer c.close()
+	looked := make(chan around, 1)
+	go func() { looked <- c.look(ctx) }()
+	view, err := c.read(ctx)
+	if err != nil {
+		return err
+	}
+	a := <-looked
+	r := report.New(report.Facts{At: time.Now(), View: view, Manifest: a.manifest, Brokers: a.brokers})
+	if o.output == asJSON {
+		err = writeJSON(s.stdout, r)
+	} else {
+		scr := screenOf(s)
+		_, err = fmt.Fprint(s.stdout, r.Text(report.Style{
+			Width: scr.width, Color: scr.color, Own: a.own, Explain: true,
+		}))
+	}
+	if urgency := r.Worst.Urgency(); err == nil && o.code && urgency != report.Fine {
+		return &exitError{code: map[report.Urgency]int{report.Wait: exitDiffers, report.Act: exitAttention}[urgency]}
+	}
 	return err
 }
 
-// watchStatus redraws in place on a terminal, and prints each picture below the
-// last one otherwise, then only when something changed.
-func watchStatus(ctx context.Context, s *shared, out output) error {
+// around is what `status` shows next to the log.
+type around struct {
+	manifest *report.Manifest // this VM's
+	brokers  []int32          // that are alive
+	own      []string         // what only the agent of this VM knows
+}
+
+// look asks for it. What cannot be had is left out: the log is what matters.
+func (c *connection) look(ctx context.Context) around {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	own := make(chan []string, 1)
+	go func() { own <- check.OwnProbes(check.AskNeighbour(ctx, c.vm.HTTPListen), time.Now()) }()
+	a := around{manifest: manifestOf(c.vm)}
+	a.brokers, _ = c.client.Brokers(ctx)
+	a.own = <-own
+	return a
+}
+
+func manifestOf(vm *settings.Settings) *report.Manifest {
+	m, _ := host.Preview(vm).Get()
+	if m == nil {
+		return nil
+	}
+	out := &report.Manifest{
+		Hash: m.Hash, Zones: m.Zones(), Table: m.NeedsTable(),
+		MaxUnavailable: m.Rollout.MaxUnavailable, Soak: m.Rollout.Soak,
+	}
+	for _, l := range m.Listeners {
+		out.Listeners = append(out.Listeners, l.Name)
+	}
+	return out
+}
+
+// watchStatus redraws in place on a terminal. Elsewhere it prints one line for each change, or as JSON each new report.
+func watchStatus(ctx context.Context, s *shared, o statusOptions) error {
 	c, err := connect(ctx, s)
 	if err != nil {
 		return err
@@ -88,41 +123,74 @@ func watchStatus(ctx context.Context, s *shared, out output) error {
 	if err != nil {
 		return err
 	}
+	looked := make(chan around)
+	go func() {
+		for ctx.Err() == nil {
+			select {
+			case looked <- c.look(ctx):
+			case <-ctx.Done():
+			}
+			wait.For(ctx, lookEvery)
+		}
+	}()
+	w := watcher{s: s, o: o, around: <-looked, next: -1}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	lines, last := 0, int64(-1)
 	for {
-		facts, scr := c.log.Facts(), screenOf(s)
-		inPlace := out == asTable && scr.width > 0
-		if inPlace || facts.View.Next != last {
-			last = facts.View.Next
-			var b strings.Builder
-			r := newReport(facts.View, time.Now())
-			if out == asJSON {
-				err = writeJSON(&b, r)
-			} else {
-				err = r.table(&b, scr.height-overhead)
-			}
-			if err != nil {
-				return err
-			}
-			if facts.Err != "" {
-				fmt.Fprintf(&b, "the coordination log cannot be read now, this is what it said last: %s\n", facts.Err)
-			}
-			text := b.String()
-			if inPlace {
-				text = scr.page(text)
-				text, lines = redraw(text, lines), strings.Count(text, "\n")
-			}
-			if _, err := fmt.Fprint(s.stdout, text); err != nil {
-				return err
-			}
+		if err := w.show(c.log.Facts(), time.Now()); err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
 			return nil
+		case w.around = <-looked:
 		case <-tick.C:
 		case <-c.log.Changed():
 		}
 	}
+}
+
+// lookEvery is how often a command that watches asks for what the log does not say.
+const lookEvery = 5 * time.Second
+
+// watcher is what was shown last.
+type watcher struct {
+	s      *shared
+	o      statusOptions
+	around around
+	next   int64 // of the log
+	lines  int   // on the screen
+	last   *report.Report
+	failed string
+}
+
+func (w *watcher) show(log restart.LogFacts, now time.Time) error {
+	r := report.New(report.Facts{At: now, View: log.View, Manifest: w.around.manifest, Brokers: w.around.brokers})
+	const unread = "the coordination log cannot be read now, this is what it said last: "
+	text, scr := "", screenOf(w.s)
+	switch {
+	case w.o.output == asJSON:
+		if log.View.Next == w.next {
+			return nil
+		}
+		w.next = log.View.Next
+		return writeJSON(w.s.stdout, r)
+	case scr.width > 0:
+		text = r.Text(report.Style{Width: scr.width, Rows: scr.height - overhead, Color: scr.color, Own: w.around.own})
+		if log.Err != "" {
+			text += report.Wrap(unread+log.Err+"\n", scr.width)
+		}
+		text = report.Page(text, scr.height)
+		text, w.lines = report.Redraw(text, w.lines), strings.Count(text, "\n")
+	default:
+		for _, line := range r.Changes(w.last) {
+			text += line + "\n"
+		}
+		if log.Err != w.failed && log.Err != "" {
+			text += now.UTC().Format(time.RFC3339) + " " + unread + log.Err + "\n"
+		}
+		w.last, w.failed = &r, log.Err
+	}
+	_, err := fmt.Fprint(w.s.stdout, text)
+	return err
 }

@@ -41,6 +41,8 @@ type Agent struct {
 	status  restart.Status
 	settled bool
 	out     outbox
+	clock   stopwatch
+	born    time.Time
 }
 
 // Stale says which facts are to be read again before the next decision.
@@ -71,7 +73,8 @@ type Result struct {
 // before they judge a broker that is down as planned.
 func New(o Options, j restart.Journal, now time.Time) (a Agent, planned bool) {
 	a = Agent{
-		machine: restart.NewMachine(o.Options), nonce: o.Nonce, room: o.Room, stale: Stale{Unit: true, Files: true},
+		machine: restart.NewMachine(o.Options), nonce: o.Nonce, room: o.Room, born: now,
+		stale: Stale{Unit: true, Files: true},
 		facts: restart.Facts{Journal: j, Log: restart.LogFacts{View: restart.NewView()}, Nonce: o.Nonce()},
 	}
 	if planned = j.Planned(now); planned {
@@ -126,8 +129,15 @@ func (a *Agent) Decide(now time.Time, log restart.LogFacts, probes map[string]re
 	a.doing, a.since = d.Do.Kind, now
 	t := Turn{Decision: d, Was: a.status.Phase}
 	t.Changed = d.Status.Phase != a.status.Phase || d.Status.Reason.Code != a.status.Reason.Code
+	d.Status.Took = a.clock.took(&d.Status, log.View.Statuses, now)
 	a.status = d.Status
-	a.out.offer(&d.Status, now, len(log.View.Statuses))
+	if log.View.Statuses[d.Status.Broker].Ended {
+		a.out.again() // the last word of an earlier process, which may come late
+	}
+	// What an earlier process has said last is read first, if it can be: it would be written over.
+	if !log.At.IsZero() || now.Sub(a.born) >= BeatEvery {
+		a.out.offer(&d.Status, now, len(log.View.Statuses))
+	}
 	if t.Wake <= 0 || t.Wake > BeatEvery {
 		t.Wake = BeatEvery
 	}
@@ -183,6 +193,14 @@ func (a *Agent) Done(do restart.Action, r Result, now time.Time) int {
 // a heartbeat is due.
 func (a *Agent) Remind(now time.Time) {
 	a.out.offer(&a.status, now, len(a.facts.Log.View.Statuses))
+}
+
+// Last is the status with which this agent process ends: the last one that it had, marked as the last. There is none
+// where it has not decided on anything yet.
+func (a *Agent) Last() (restart.Status, bool) {
+	st := a.status
+	st.Ended = true
+	return st, st.Phase != ""
 }
 
 // Post returns the status to append now, if there is one; Posted reports how that went.

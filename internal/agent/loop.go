@@ -36,6 +36,8 @@ type LoopOptions struct {
 const (
 	appendTimeout = 5 * time.Second
 	askTimeout    = 10 * time.Second
+	// lastTimeout bounds the last record of an agent that is asked to end: whoever stops the service waits for it.
+	lastTimeout = 2 * time.Second
 )
 
 // Loop drives an Agent: it reads facts, carries actions out one at a time, and publishes
@@ -74,8 +76,29 @@ type outcome struct {
 	result Result
 }
 
-// Run goes round until ctx ends. It returns nil then: the next process takes every step up again.
+// Run goes round until ctx ends, and then tells the other agents that this one ends, for lastTimeout at most: the log
+// must be read until Run has returned. It returns nil: the next process takes every step up again.
 func (l *Loop) Run(ctx context.Context) error {
+	l.rounds(ctx)
+	l.sayLast(context.WithoutCancel(ctx))
+	return nil
+}
+
+// sayLast appends the last status. Where the log cannot be used it is not waited for: the others miss the next heartbeat.
+func (l *Loop) sayLast(ctx context.Context) {
+	st, ok := l.a.Last()
+	if log := l.o.Log.Facts(); !ok || log.Err != "" || log.At.IsZero() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, lastTimeout)
+	defer cancel()
+	if err := l.o.Log.Append(ctx, restart.NewStatus(st)); err != nil {
+		l.o.Logger.Info("the other agents could not be told that this one ends; they will miss its heartbeat", "err", err)
+	}
+}
+
+// rounds goes round until ctx ends and nothing runs any more.
+func (l *Loop) rounds(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -87,7 +110,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		case restart.ActNone:
 			l.refresh(ctx)
 			if ctx.Err() != nil {
-				return nil // what was asked by then got no answer, and says nothing
+				return // what was asked by then got no answer, and says nothing
 			}
 			t := l.decide()
 			wake = t.Wake
@@ -104,7 +127,6 @@ func (l *Loop) Run(ctx context.Context) error {
 		}
 		l.await(ctx, wake, done, posted)
 	}
-	return nil
 }
 
 // refresh reads what is cheap and out of date. What is expensive is asked for when a decision says so.

@@ -34,6 +34,7 @@ type world struct {
 	journal   restart.Journal
 	restarts  int
 	appendErr error
+	lost      bool // what is appended has no outcome
 	applyErr  error
 	badStart  bool
 	denied    error // why the unit must not be restarted
@@ -51,12 +52,18 @@ type world struct {
 }
 
 func newWorld() *world {
-	return &world{view: restart.NewView(), running: map[string]string{}, process: "p1", up: true, file: "old", ch: make(chan struct{}, 1)}
+	return &world{view: restart.NewView(), read: time.Now(), running: map[string]string{}, process: "p1", up: true, file: "old", ch: make(chan struct{}, 1)}
 }
 
-func (w *world) Append(_ context.Context, records ...restart.Record) error {
+func (w *world) Append(ctx context.Context, records ...restart.Record) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.lost {
+		w.mu.Unlock()
+		<-ctx.Done()
+		w.mu.Lock()
+		return ctx.Err()
+	}
 	if w.appendErr != nil {
 		return w.appendErr
 	}
@@ -361,6 +368,43 @@ func TestLoopEndsInSilence(t *testing.T) {
 	if w.log.Len() > 0 || len(w.beats) > 0 {
 		t.Errorf("%d beats, and\n%s", len(w.beats), &w.log)
 	}
+}
+
+// TestLoopSaysThatItEnds: the last record is marked, the process that follows takes the mark back, and a log that does
+// not answer keeps nobody for longer than 2 s.
+func TestLoopSaysThatItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		run := func(last func()) restart.Status {
+			ctx, cancel := context.WithCancel(t.Context())
+			done := w.start(ctx, nil)
+			time.Sleep(3 * time.Minute)
+			if st := w.Facts().View.Statuses[1]; st.Ended || st.Phase != restart.PhaseIdle {
+				t.Errorf("while it runs: %+v", st)
+			}
+			last()
+			cancel()
+			<-done
+			return w.Facts().View.Statuses[1]
+		}
+		st := run(func() {})
+		if !st.Ended || st.Phase != restart.PhaseIdle || st.Took < 10 || st.Took > 20 {
+			t.Errorf("after the end: %+v", st) // the restart takes 3 s and the soak 10 s
+		}
+		if again := run(func() {}); !again.Ended || again.Took != st.Took {
+			t.Errorf("another process measured nothing and keeps what was measured: %+v", again)
+		}
+		begun := time.Now()
+		run(func() {
+			begun = time.Now()
+			w.mu.Lock()
+			w.lost = true
+			w.mu.Unlock()
+		})
+		if took := time.Since(begun); took != 2*time.Second {
+			t.Errorf("the end took %s", took)
+		}
+	})
 }
 
 // TestStuckLoopDoesNotBeat: nothing else feeds the watchdog for it.

@@ -42,6 +42,13 @@ func (o *outbox) offer(st *restart.Status, now time.Time, agents int) {
 	}
 }
 
+// again makes the next status due that is offered, if none is on its way.
+func (o *outbox) again() {
+	if !o.waiting && !o.inFlight {
+		o.offered = restart.Status{}
+	}
+}
+
 func (o *outbox) take(now time.Time) (restart.Status, bool) {
 	if !o.waiting || o.inFlight || now.Before(o.next) {
 		return restart.Status{}, false

@@ -12,6 +12,7 @@ import (
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/host"
+	"example.com/kpls-agent/internal/report"
 )
 
 // Whether a load balancer asks the probe ports, as the agent that runs here knows it.
@@ -51,25 +52,25 @@ func (n Neighbour) since(name, listener string, now time.Time) (time.Duration, b
 func (n Neighbour) asked(listener string, now time.Time) (text string, ok bool) {
 	last, ever := n.since("kpls_agent_"+lastAnsweredName, listener, now)
 	if ever && last <= askedLately {
-		return fmt.Sprintf("a probe came %s ago", Elapsed(last)), true
+		return fmt.Sprintf("a probe came %s ago", report.Elapsed(last)), true
 	}
 	lives, known := n.since("process_start_time_seconds", "", now)
 	switch {
 	case known && lives <= askedLately:
-		return fmt.Sprintf("no probe has come since the agent started %s ago", Elapsed(lives)), true
+		return fmt.Sprintf("no probe has come since the agent started %s ago", report.Elapsed(lives)), true
 	case ever:
-		text = fmt.Sprintf("the last probe came %s ago", Elapsed(last))
+		text = fmt.Sprintf("the last probe came %s ago", report.Elapsed(last))
 	default:
 		text = "no probe has come since the agent started"
 		if known {
-			text += fmt.Sprintf(" %s ago", Elapsed(lives))
+			text += fmt.Sprintf(" %s ago", report.Elapsed(lives))
 		}
 	}
 	text += "; let the load balancer probe this port"
 	if half, seen := n.since("kpls_agent_"+HalfOpenName, "", now); seen && half <= askedLately {
 		text += fmt.Sprintf(". Connections that are given up half-open do come to this machine (the last one %s ago): "+
 			"so does HAProxy's TCP check without `linger`; give it `option tcp-check` and `tcp-check connect linger`",
-			Elapsed(half))
+			report.Elapsed(half))
 	}
 	return text, false
 }
@@ -93,33 +94,17 @@ func checkAsked(agent Neighbour, d config.Desired, now time.Time) []Finding {
 
 // OwnProbes are the lines of `status` on the open probes of this VM, of which only its
 // agent knows whether somebody asks.
-func OwnProbes(agent Neighbour, now time.Time) string {
-	var b strings.Builder
+func OwnProbes(agent Neighbour, now time.Time) []string {
+	var lines []string
 	for line := range strings.Lines(string(agent)) {
 		line, open := strings.CutSuffix(line, "\"} 1\n")
 		listener, probe := strings.CutPrefix(line, "kpls_agent_probe_open{listener=\"")
 		if open && probe {
 			text, _ := agent.asked(listener, now)
-			fmt.Fprintf(&b, "probe of %s on this VM: %s\n", listener, text)
+			lines = append(lines, fmt.Sprintf("probe of %s on this VM: %s", listener, text))
 		}
 	}
-	return b.String()
-}
-
-// Elapsed writes a time for people, in its two largest units.
-func Elapsed(d time.Duration) string {
-	switch {
-	case d < 0:
-		return "0s"
-	case d < time.Minute:
-		return d.Truncate(time.Second).String()
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
-	default:
-		return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
-	}
+	return lines
 }
 
 // Neighbour is the agent that runs here, as its metrics show it; empty if none answers.

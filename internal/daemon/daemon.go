@@ -169,9 +169,14 @@ func Run(ctx context.Context, o Options) error {
 			return nil
 		})
 	}
-	part("log", client.Log().Run)
+	// The log is read until the loop has written its last record.
+	reading, stopReading := context.WithCancel(context.WithoutCancel(ctx))
+	part("log", func(context.Context) error { return client.Log().Run(reading) })
 	part("unit", runUnit)
-	part("loop", loop.Run)
+	part("loop", func(ctx context.Context) error {
+		defer stopReading()
+		return loop.Run(ctx)
+	})
 	part("watch", watcher.Run)
 	part("http", (&web{
 		addr: s.HTTPListen, reg: reg, ready: prober.Handler(), pulse: beating, notes: wrong, failed: unserved,

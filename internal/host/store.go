@@ -21,6 +21,8 @@ import (
 type Store struct {
 	vm  *settings.Settings
 	log *slog.Logger
+	// view is true for a command, which writes nothing.
+	view bool
 
 	mu      sync.Mutex
 	current *config.Manifest
@@ -52,6 +54,15 @@ func OpenStore(vm *settings.Settings, log *slog.Logger) *Store {
 				"err", err)
 		}
 	}
+	return st
+}
+
+// Preview is a store as the agent of this VM would have it with its manifest file as it is now, for commands: it writes
+// nothing. Where the copy of the manifest in force is not for this user to read, nothing is compared with it.
+func Preview(vm *settings.Settings) *Store {
+	st := OpenStore(vm, slog.New(slog.DiscardHandler))
+	st.view = true
+	st.Reload()
 	return st
 }
 
@@ -132,8 +143,10 @@ func (st *Store) accept(data []byte) error {
 		st.current = m // its faults are those of the operator's file, and not of the copy
 		return nil
 	}
-	if err := durable.WriteFile(st.path(), data, durable.Options{}); err != nil {
-		return fmt.Errorf("keep the manifest: %w", err)
+	if !st.view {
+		if err := durable.WriteFile(st.path(), data, durable.Options{}); err != nil {
+			return fmt.Errorf("keep the manifest: %w", err)
+		}
 	}
 	st.current = m
 	return nil

@@ -217,6 +217,21 @@ func (c *Client) metadata(ctx context.Context, topics ...string) (*kmsg.Metadata
 	return resp, nil
 }
 
+// Brokers are the brokers that one of them names as alive, ascending. It is one small request, however many topics there
+// are.
+func (c *Client) Brokers(ctx context.Context) ([]int32, error) {
+	resp, err := c.metadata(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ask for the brokers: %w", explain(err))
+	}
+	ids := make([]int32, len(resp.Brokers))
+	for i, b := range resp.Brokers {
+		ids[i] = b.NodeID
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
 // remember keeps the outcome of the last attempt to connect.
 func (c *Client) remember(dial DialFunc) DialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {

@@ -51,6 +51,10 @@ func (s *round) heardOf(id int32) *Reason {
 		return because(CodeLogUnreadable,
 			"the coordination log cannot be used for %s (%s), so nothing is heard of the agent of broker %d",
 			s.deafFor().Round(time.Second), s.f.Log.Err, id).of(id)
+	case !s.finished(st) && st.Ended:
+		return because(CodeAgentSilent,
+			"the agent of broker %d was stopped, and its broker is not done; start it there "+
+				"(`systemctl start kpls-agent`)", id).of(id)
 	case !s.finished(st) && s.quiet(st):
 		return because(
 			CodeAgentSilent,
@@ -97,7 +101,8 @@ func (s *round) sameManifest(id int32, st Status) *Reason {
 	return nil
 }
 
-func (s *round) quiet(st Status) bool { return s.silence(st) > s.silent() }
+// quiet is true if an agent is not to be counted on: it has said that it ends, or nothing was heard of it for long.
+func (s *round) quiet(st Status) bool { return st.Ended || s.silence(st) > s.silent() }
 
 // silence is how long nothing was heard of an agent, by the clock of the log's
 // leader, which has dated both: this agent's own clock may differ from it by hours.

@@ -196,6 +196,13 @@ func TestAgreement(t *testing.T) {
 			s.Phase, s.Reason, s.Seen = PhaseRefused, *NewReason(CodeRefused, "port 39092 is taken"), s.Seen.Add(-2*time.Minute)
 			f.Log.View.Statuses[2] = s
 		}, CodeAgentSilent, "broker 2"},
+		{"stopped and not done", func(f *Facts) { s := ok(2); s.Drift, s.Ended = true, true; f.Log.View.Statuses[2] = s }, CodeAgentSilent, "the agent of broker 2 was stopped, and its broker is not done; start it there (`systemctl start kpls-agent`)"},
+		{"stopped before the manifest", func(f *Facts) {
+			s := ok(2)
+			s.Manifest, s.Target, s.Ended = "other", "other", true
+			f.Log.View.Statuses[2] = s
+		}, CodeAgentSilent, "was stopped"},
+		{"stopped and done", func(f *Facts) { s := ok(2); s.Ended = true; f.Log.View.Statuses[2] = s }, "", ""},
 		{"silent and done", func(f *Facts) { s := ok(2); s.Seen = s.Seen.Add(-time.Hour); f.Log.View.Statuses[2] = s }, "", ""},
 		{"a broker that is not in the manifest", func(f *Facts) { f.Cluster.Brokers = []int32{1, 2, 3, 9} }, CodeNotInManifest, "broker 9"},
 		{"brokers not known", func(f *Facts) { f.Manifest.Table, f.Manifest.Zones, f.Cluster = false, nil, ClusterFacts{} }, CodeClusterUnknown, "not known yet"},

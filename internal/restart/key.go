@@ -74,7 +74,7 @@ func (j *Journal) AppendKey(b []byte, now time.Time) []byte {
 func (s *Status) AppendKey(b []byte) []byte {
 	b = appendText(binary.AppendVarint(b, int64(s.Broker)), s.Cluster, s.Manifest, s.Target, string(s.Phase),
 		string(s.Reason.Code), s.Passed, s.Invocation, s.Zone, s.ManifestFault, s.Storage)
-	b = appendFlags(b, s.Up, s.Drift)
+	b = appendFlags(b, s.Up, s.Drift, s.Ended)
 	for _, list := range [][]string{s.Serving, s.Open, s.Unprotected} {
 		b = append(appendText(b, list...), '.')
 	}

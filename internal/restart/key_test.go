@@ -17,6 +17,7 @@ var unkeyed = map[string]string{
 	"Followed.Started":       "only whether the restart still counts as planned",
 	"Status.Since":           "it is only shown",
 	"Status.Agent":           "it is only shown",
+	"Status.Took":            "it is only shown",
 	"Reason.About":           "it is only shown",
 	"Reason.format":          "a text",
 	"Reason.args":            "a text",

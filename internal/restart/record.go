@@ -100,6 +100,12 @@ type Status struct {
 	Unprotected []string `json:"unprotected,omitempty"`
 	// Storage is the first fault of the broker's log directories.
 	Storage string `json:"storage,omitempty"`
+	// Ended is true in the last record of an agent process that was asked to end. It is no sign of life. Agents of
+	// earlier builds do not read it: they take the record for a heartbeat, and miss the next one.
+	Ended bool `json:"ended,omitempty"`
+	// Took is how many seconds this broker's last restart took, from its beginning to its end, proof included; 0 where
+	// the agent has not seen both. Only people are told.
+	Took float64 `json:"restart_seconds,omitempty"`
 
 	// Seen is when the record was appended; it is not part of the record.
 	Seen time.Time `json:"-"`

@@ -29,6 +29,7 @@ type bed struct {
 	fleet *fleet.Fleet
 	watch *sandbox.Watcher
 	login []kgo.Opt // of clients on the inter-broker listener
+	ended int       // agents whose last record said that they end
 }
 
 // agentBinary is built once for all tests of the package.

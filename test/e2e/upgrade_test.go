@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -46,6 +47,9 @@ func upgraded(t *testing.T, commit string) sandbox.Figures {
 	b.exchanged(before, b.fleet.Manifest(fleet.ManifestOptions{FirstPort: 9193}), agent.AfterSaveProve)
 	load.end()
 	b.oldKeysOnly(2)
+	if b.ended == 0 { // each one may have met a log whose leader was just being restarted
+		b.Error("no agent of this build has said in its last record that it ends")
+	}
 	return load.load
 }
 
@@ -109,12 +113,39 @@ func (b *bed) exchanged(to build, manifest string, at agent.Point) {
 	}
 }
 
-// exchange ends an agent and starts another build in its place.
+// exchange ends an agent and starts another build in its place. An agent of this build that is asked to end says so in
+// its last record, within 2 s; the next process, of whichever build, is at work again without that mark.
 func (b *bed) exchange(a *fleet.Agent, to build) {
 	b.Helper()
-	a.Stop()
+	was := b.row(a)
+	select {
+	case <-a.Done(): // it has died
+	default:
+		begun := time.Now()
+		a.Stop()
+		if took := time.Since(begun); took > 5*time.Second { // 2 s, on a busy machine
+			b.Errorf("the agent of broker %d took %s to end", a.ID, took)
+		}
+		switch row := b.row(a); {
+		case row.Ended && was.Agent == "devel":
+			b.ended++
+		case row.Ended:
+			b.Errorf("the agent of broker %d is %s, and its last record has the mark of the last one", a.ID, was.Agent)
+		}
+	}
 	a.Install(to.bin)
 	b.must(a.Start(b.Context()))
+}
+
+// row is what the log says of a broker, as the command of this build reads it.
+func (b *bed) row(a *fleet.Agent) fleet.Row {
+	b.Helper()
+	var r fleet.Report
+	cmd := exec.CommandContext(b.Context(), agentBinary, "status", "-o", "json", "--settings", a.Settings())
+	out, err := cmd.Output()
+	b.must(err)
+	b.must(json.Unmarshal(out, &r))
+	return r.Row(a.ID)
 }
 
 // over expects that an agent's journal has the roll-out of a manifest behind it, and that it never stood still for a

@@ -239,6 +239,7 @@ type Row struct {
 	Seen          time.Time `json:"seen"`
 	Silent        bool      `json:"silent"`
 	Agent         string    `json:"agent"` // its version
+	Ended         bool      `json:"ended"`
 }
 
 // Row returns the line of a broker; a broker that never reported has a zero one.

@@ -68,6 +68,15 @@ func (a *agent) die(why string) {
 	a.life++
 }
 
+// sayLast sends the last record of an agent that is asked to end. It comes into the log at some time, or never.
+func (a *agent) sayLast() {
+	if st, ok := a.Last(); ok && !a.dead {
+		w := a.write(a.life, restart.NewStatus(st))
+		w.alive = func() bool { return true }
+		a.log.append(w, func(error) {})
+	}
+}
+
 // rebirth is what the service manager does for an agent that died.
 func (a *agent) rebirth(d time.Duration) {
 	a.after(d, func() {

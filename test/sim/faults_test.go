@@ -32,7 +32,10 @@ var faults = []fault{
 			}
 		}
 	}, false},
-	{"the agent is down", func(_ *run, a *agent, _ *broker) func() {
+	{"the agent is down", func(r *run, a *agent, _ *broker) func() {
+		if r.oneIn(2) {
+			a.sayLast()
+		}
 		a.die("a fault")
 		a.kept = true
 		return a.revive
