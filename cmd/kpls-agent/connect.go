@@ -43,7 +43,9 @@ func connect(ctx context.Context, s *shared) (*connection, error) {
 		return nil, invalid(err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	c := &connection{vm: vm, client: client, log: client.Log(), stderr: s.stderr, stop: cancel, done: make(chan struct{})}
+	c := &connection{
+		vm: vm, client: client, log: client.Log(), stderr: s.stderr, stop: cancel, done: make(chan struct{}),
+	}
 	go func() {
 		defer close(c.done)
 		_ = c.log.Run(ctx) // what keeps it from reading is in its Facts

@@ -84,7 +84,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	return nil
 }
 
-// sayLast appends the last status. Where the log cannot be used it is not waited for: the others miss the next heartbeat.
+// sayLast appends the last status. A log that cannot be used is not waited for: the others miss the next heartbeat.
 func (l *Loop) sayLast(ctx context.Context) {
 	st, ok := l.a.Last()
 	if log := l.o.Log.Facts(); !ok || log.Err != "" || log.At.IsZero() {

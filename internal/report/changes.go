@@ -11,8 +11,8 @@ import (
 	"example.com/kpls-agent/internal/restart"
 )
 
-// Changes says in one line each, with the time, what is new since an earlier report: for logs and pipes. Words that only
-// count on, such as an age, are no change. The lines of the first report, which follows none, say how everything is.
+// Changes says in one line each, with the time, what is new since an earlier report: for logs and pipes. Words that
+// only count on, such as an age, are no change. The lines of the first report, which follows none, say how everything is.
 func (r *Report) Changes(before *Report) []string {
 	was := map[string]string{}
 	if before != nil {
@@ -64,7 +64,8 @@ func (r *Report) says() []said {
 	}
 	for _, b := range r.Brokers {
 		x := b.row(r)
-		mark := fmt.Sprint(b.State, b.gone(r.At), b.Phase, b.Reason.Code, b.Open, b.Manifest, b.ManifestFault, x.cells[colUp])
+		mark := fmt.Sprint(b.State, b.gone(r.At), b.Phase, b.Reason.Code, b.Open, b.Manifest, b.ManifestFault,
+			x.cells[colUp])
 		text := fmt.Sprintf("%s; up %s; agent %s; probes %s; %s", b.Phase, cmp.Or(x.cells[colUp], "-"), b.State,
 			cmp.Or(b.probesText(), "-"), x.cells[colWhy])
 		out = append(out, said{fmt.Sprintf("broker %d", b.Broker), mark, text})

@@ -12,7 +12,7 @@ import (
 type Probe struct {
 	Listener string `json:"listener"`
 	Open     bool   `json:"open"`
-	// Why says why it is closed, or why it is open although the broker does not serve; empty where there is nothing to say.
+	// Why says why it is closed, or why it is open although the broker does not serve; else it is empty.
 	Why string `json:"why,omitempty"`
 }
 

@@ -213,10 +213,12 @@ func (b Broker) down() bool {
 
 // done is true for a broker that needs nothing any more.
 func (b Broker) done(manifest string) bool {
-	return b.Phase == restart.PhaseIdle && !b.Drift && b.Up && !b.down() && b.Manifest == manifest && b.ManifestFault == ""
+	return b.Phase == restart.PhaseIdle && !b.Drift && b.Up && !b.down() && b.Manifest == manifest &&
+		b.ManifestFault == ""
 }
 
-// count counts the brokers, and those that are done. Which manifest counts is this VM's, or else the one that most have.
+// count counts the brokers, and those that are done. Where the agents have different manifests, that of this VM counts,
+// or else the one that most have.
 func (r *Report) count(f Facts) {
 	r.Total = len(r.Brokers) + len(r.Unheard)
 	manifest := r.target(f.Manifest)

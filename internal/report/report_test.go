@@ -173,7 +173,7 @@ func TestText(t *testing.T) {
 		}
 		var b strings.Builder
 		for _, width := range []int{0, 140, 80} {
-			fmt.Fprintf(&b, "%s\n", r.Text(Style{Width: width, Own: []string{"probe of EXTERNAL on this VM: a probe came 3s ago"}}))
+			fmt.Fprintf(&b, "%s\n", r.Text(Style{Width: width, Explain: true, Own: []string{"probe of EXTERNAL on this VM: a probe came 3s ago"}}))
 		}
 		name := strings.ReplaceAll(strings.ReplaceAll(c.name, ",", ""), " ", "-")
 		if err := tables.HoldFile(filepath.Join("testdata", name+".txt"), b.String(), *update); err != nil {

@@ -59,7 +59,8 @@ func (u Unheard) row() row {
 	}
 	return row{
 		cells: [columns]string{
-			colBroker: strconv.Itoa(int(u.Broker)), colZone: u.Zone, colUp: up(u.Registered), colAgent: "none", colWhy: why,
+			colBroker: strconv.Itoa(int(u.Broker)), colZone: u.Zone, colUp: up(u.Registered), colAgent: "none",
+			colWhy: why,
 		},
 		urgency: Act, code: restart.CodeAgentMissing,
 	}
@@ -135,7 +136,8 @@ func (r *Report) faults() []string {
 	var out []string
 	for _, b := range r.Brokers {
 		if text, _ := b.why(r); b.ManifestFault != "" && !strings.Contains(text, b.ManifestFault) {
-			out = append(out, fmt.Sprintf("the manifest file of broker %d is not in force: %s", b.Broker, b.ManifestFault))
+			out = append(out, fmt.Sprintf("the manifest file of broker %d is not in force: %s", b.Broker,
+				b.ManifestFault))
 		}
 	}
 	return out

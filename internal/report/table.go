@@ -19,6 +19,8 @@ type Style struct {
 	// Rows is how many brokers there is room for; with more, those at rest are only counted. 0: all are shown.
 	Rows  int
 	Color bool
+	// Explain ends the report with the command that says what to do about the worst row.
+	Explain bool
 	// Own are lines of this VM's agent, shown below the table.
 	Own []string
 }
@@ -118,7 +120,7 @@ func (r *Report) below(rows []row, s Style) string {
 	for _, line := range s.Own {
 		fmt.Fprintln(&b, line)
 	}
-	if code := r.hint(rows); code != "" {
+	if code := r.hint(rows); s.Explain && code != "" {
 		fmt.Fprintf(&b, "what to do: `kpls-agent explain %s`\n", code)
 	}
 	return b.String()

@@ -1,6 +1,10 @@
 package report
 
-import "example.com/kpls-agent/internal/restart"
+import (
+	"slices"
+
+	"example.com/kpls-agent/internal/restart"
+)
 
 // Worst is the worst that is said of any broker, its agent, or the cluster as a whole.
 type Worst string
@@ -90,12 +94,7 @@ func (r *Report) worst() Worst {
 }
 
 func (r *Report) any(is func(Broker) bool) bool {
-	for _, b := range r.Brokers {
-		if is(b) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.Brokers, is)
 }
 
 // of is what a broker's own agent says of it.
