@@ -18,6 +18,8 @@ var unkeyed = map[string]string{
 	"Agent.stale":    "who uses the key reads the unit and the files before each decision",
 	"Agent.filesAt":  "who uses the key reads the unit and the files before each decision",
 	"Agent.status":   "what of it decides is checked below; the rest follows with the next decision",
+	"Agent.clock":    "it is only shown",
+	"Agent.born":     "it matters only before the log was read, and who uses the key gives it read",
 	"outbox.newest":  "it has a key of its own, see below",
 	"outbox.sent":    "it has a key of its own, see below",
 	"outbox.offered": "it has a key of its own, see below",
