@@ -2,6 +2,7 @@ package sim
 
 import (
 	"errors"
+	"maps"
 	"strconv"
 	"time"
 
@@ -304,6 +305,15 @@ func (a *agent) carryOut(do restart.Action) {
 	})
 }
 
+// portTaken is why the process could not bind a port that the manifest gives it and that it does not have yet.
+func (a *agent) portTaken() string {
+	v := a.versions[a.Facts().Manifest.Hash]
+	if v == nil || !v.portTaken || v.refusedBy != a.id || maps.Equal(a.broker(a.id).runs.listeners, v.wants.listeners) {
+		return ""
+	}
+	return "another process holds port 39092"
+}
+
 // effect is what an action does; done is called when the shell goes on.
 func (a *agent) effect(do restart.Action, done func(shell.Result)) {
 	soon := func(err error) { a.after(a.between(0, 12), func() { done(shell.Result{Err: err}) }) }
@@ -358,6 +368,7 @@ func (a *agent) effect(do restart.Action, done func(shell.Result)) {
 			if b.dynamic {
 				f.Dynamic = []string{"listeners"}
 			}
+			f.PortTaken = a.portTaken()
 		case b.frozen:
 			f.Err, took = "timed out", unanswered
 		default:

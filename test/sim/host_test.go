@@ -142,7 +142,7 @@ func (r *run) manifestFacts(h *host) restart.ManifestFacts {
 		f.Pending = []restart.PendingEdit{{Name: "num.io.threads", Running: "8", File: "8 # tuned", Invalid: "no number"}}
 	case hazard, storage:
 	}
-	if v.refusedBy == h.id {
+	if v.refusedBy == h.id && !v.portTaken {
 		f.Refusal = restart.NewReason(restart.CodeRefused, "another process holds port 39092")
 	}
 	return f

@@ -20,6 +20,7 @@ type version struct {
 	closes         []string // listeners with during_restart: close
 	drain          time.Duration
 	refusedBy      int32 // the broker that cannot take it; 0 is none
+	portTaken      bool  // and that shows only when its running process is asked
 	// victims are brokers that went down with it, since the last word of an operator.
 	victims []int32
 	sorted  []string // what names returned
@@ -137,7 +138,7 @@ func (r *run) manifests() {
 	case 5, 6, 7:
 		v2 = with(map[string]string{"EXTERNAL": "a"}, "secret")
 	case 8:
-		v2.refusedBy = r.brokers[r.rng.IntN(n)].id
+		v2.refusedBy, v2.portTaken = r.brokers[r.rng.IntN(n)].id, len(r.partitions)%2 == 0
 	}
 	if n >= 4 {
 		v2.maxUnavailable = 1 + r.rng.IntN(2)
