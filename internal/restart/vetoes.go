@@ -184,16 +184,17 @@ func (s *round) outside() *Reason {
 
 func (s *round) vetoRefused() *Reason { return s.f.Manifest.Refusal }
 
-// vetoPort: the process could not bind a port that it gets with the manifest.
+// vetoPort: the process could not bind a port that it gets with the manifest. Of a broker that is down nothing is known:
+// what it said last is of the process before.
 func (s *round) vetoPort() *Reason {
-	if s.f.Running.PortTaken == "" {
+	if s.f.Running.PortTaken == "" || !s.up() {
 		return nil
 	}
 	return because(CodeRefused, "%s", s.f.Running.PortTaken)
 }
 
 func (s *round) vetoDynamic() *Reason {
-	if len(s.f.Running.Dynamic) == 0 {
+	if len(s.f.Running.Dynamic) == 0 || !s.up() {
 		return nil
 	}
 	name := s.f.Running.Dynamic[0]

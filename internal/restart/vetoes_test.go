@@ -419,3 +419,17 @@ func TestNoTargetBeforeTheVetoes(t *testing.T) {
 		}
 	}
 }
+
+// What the process has said holds while it runs. The restart of a broker that has failed was given up for a port that
+// the process before could not have, and claimed again at once: the journal was saved twice in each turn, without a
+// pause.
+func TestPortOfAFailedBroker(t *testing.T) {
+	f := going(StageApply)
+	f.Unit.State, f.Running.PortTaken, f.Running.Dynamic = UnitFailed, "port 39092 is taken", []string{"listeners"}
+	if d := settle(machine(), &f); d.Do.Kind == ActSave && d.Do.Journal.Stage == StageNone {
+		t.Errorf("given up: %+v", d.Status.Reason)
+	}
+	if p := NewPlan(1, f); p.Blocked != nil && p.Blocked.Code == CodeRefused {
+		t.Errorf("plan says %+v", p.Blocked)
+	}
+}

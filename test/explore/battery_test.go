@@ -26,6 +26,7 @@ var battery = slices.Concat([]config{
 	{name: "2 brokers, wrong, crash", n: 2, before: first, versions: []version{second.which("wrong")}, budgets: []budget{{"crash", 1}}},
 	{name: "2 brokers, manifests one by one", n: 2, oneByOne: true},
 	{name: "2 brokers, the port taken at one", n: 2, versions: []version{{listeners: first.listeners, refusedBy: 2, portTaken: true}, second}},
+	{name: "2 brokers, the port taken at one, kill", n: 2, only: 2, versions: []version{{listeners: first.listeners, refusedBy: 2, portTaken: true}}, budgets: []budget{{"kill", 1}}},
 	{name: "2 brokers, refused by one", n: 2, versions: []version{{listeners: first.listeners, refusedBy: 2}, second}},
 	{name: "2 brokers, one zone, two together", n: 2, zones: "aa", most: 2, need: 1, budgets: []budget{{"stale read", 1}}},
 	{name: "2 brokers, two manifests in a row", n: 2, versions: []version{first, second}},

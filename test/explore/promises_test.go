@@ -318,7 +318,7 @@ func (x *explorer) after(w, c *world, i int) string {
 		}
 		for key := range is.Halts {
 			if _, ok := was.Halts[key]; !ok && x.version(int8(key[1]-'0')).bad == "" && !x.troubled(c) {
-				return fmt.Sprintf("promise 5, false alarm: %s is halted, and nothing has befallen broker %d", key, i+1)
+				return fmt.Sprintf("promise 5, false alarm: %s is halted, and nothing has happened to broker %d", key, i+1)
 			}
 		}
 	}

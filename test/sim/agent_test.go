@@ -15,11 +15,11 @@ type agent struct {
 	*run
 	*host
 	shell.Agent
-	life   int // counts lives: what was scheduled for an earlier one is dropped
+	epoch  int // counts agent processes: what was scheduled for an earlier one is dropped
 	born   time.Time
 	dead   bool
 	kept   bool // it stays dead until its fault ends
-	cutOff bool // other brokers do not tell it what the cluster looks like
+	cutOff bool // other brokers do not answer it
 	cutLog bool // nor does it reach the log's leader
 	blind  bool // it reads nothing of the log
 	silent bool // it cannot write to the log
@@ -38,9 +38,9 @@ type agent struct {
 	probes   probes
 }
 
-// live begins a life.
-func (a *agent) live() {
-	a.life++
+// boot starts an agent process.
+func (a *agent) boot() {
+	a.epoch++
 	a.born = a.now
 	a.dead, a.reading, a.stuck = false, false, 0
 	a.view, a.logAt, a.readErr, a.writeErr = restart.NewView(), time.Time{}, "not read yet", ""
@@ -66,7 +66,7 @@ func (a *agent) die(why string) {
 		a.note("agent %d dies (%s)", a.id, why)
 	}
 	a.dead = true
-	a.life++
+	a.epoch++
 }
 
 // sayLast sends the last record of an agent that is asked to end. It comes into the log at some time, or never.
@@ -82,13 +82,13 @@ func (a *agent) sayLast() {
 func (a *agent) rebirth(d time.Duration) {
 	a.after(d, func() {
 		if a.dead && !a.kept {
-			a.note("agent %d lives again, at step %q", a.id, a.journal.Stage)
-			a.live()
+			a.note("agent %d is started again, at stage %q", a.id, a.journal.Stage)
+			a.boot()
 		}
 	})
 }
 
-// asks is true if a broker tells this agent what the cluster looks like.
+// asks is true if a broker answers this agent.
 func (a *agent) asks(b *broker) bool { return b.id == a.id || !a.cutOff }
 
 // reaches is true if a broker, as the log's leader, can be read from and written to.
@@ -101,9 +101,9 @@ func (a *agent) poke(d time.Duration) {
 		return
 	}
 	a.wakeAt = at
-	life := a.life
+	epoch := a.epoch
 	a.after(d, func() {
-		if a.life == life && a.wakeAt.Equal(at) {
+		if a.epoch == epoch && a.wakeAt.Equal(at) {
 			a.wakeAt = time.Time{}
 			a.step()
 		}
@@ -111,20 +111,20 @@ func (a *agent) poke(d time.Duration) {
 }
 
 // readOn reads the log to its end after a while. It is called for every record,
-// and at the start of a life.
+// and at the start of an agent process.
 func (a *agent) readOn() {
 	if a.reading || a.dead {
 		return
 	}
 	a.reading = true
-	life := a.life
+	epoch := a.epoch
 	d := a.between(2, 60)
 	if a.slowReads && a.oneIn(100) {
 		d = a.between(500, 4000)
 	}
 	asked := a.now
 	a.after(d, func() {
-		if a.life != life {
+		if a.epoch != epoch {
 			return
 		}
 		a.reading = false
@@ -132,7 +132,7 @@ func (a *agent) readOn() {
 			a.readErr = "the leader is down"
 			a.poke(0)
 			a.after(500*time.Millisecond, func() {
-				if a.life == life {
+				if a.epoch == epoch {
 					a.readOn()
 				}
 			})
@@ -224,9 +224,9 @@ func (a *agent) publish() {
 		return
 	}
 	if at := a.PostAt(); at.After(a.now) {
-		life := a.life
+		epoch := a.epoch
 		a.after(at.Sub(a.now), func() {
-			if a.life == life {
+			if a.epoch == epoch {
 				a.publish()
 			}
 		})
@@ -235,15 +235,15 @@ func (a *agent) publish() {
 
 // send appends a status that was posted.
 func (a *agent) send(status restart.Status) {
-	life := a.life
+	epoch := a.epoch
 	a.after(a.between(0, 5), func() {
-		if a.life != life {
+		if a.epoch != epoch {
 			return
 		}
-		w := a.write(life, nil)
+		w := a.write(epoch, nil)
 		w.status = &status
 		a.log.append(w, func(err error) {
-			if a.life != life {
+			if a.epoch != epoch {
 				return
 			}
 			a.wrote(err)
@@ -261,9 +261,9 @@ func (a *agent) wrote(err error) {
 	}
 }
 
-func (a *agent) write(life int, records []restart.Record) write {
+func (a *agent) write(epoch int, records []restart.Record) write {
 	return write{
-		records: records, newer: a.newer == a.id, skew: a.skew, alive: func() bool { return a.life == life },
+		records: records, newer: a.newer == a.id, skew: a.skew, alive: func() bool { return a.epoch == epoch },
 		reach: func(b *broker) bool { return a.reaches(b) && !a.silent },
 	}
 }
@@ -271,7 +271,7 @@ func (a *agent) write(life int, records []restart.Record) write {
 // carryOut does one action: it takes time, its effect comes somewhere in it,
 // and the agent may die before or after the effect.
 func (a *agent) carryOut(do restart.Action) {
-	life := a.life
+	epoch := a.epoch
 	early, crash := a.between(0, 12), 0
 	if a.crashes > 0 && a.oneIn(15) && do.Kind != restart.ActObserve && do.Kind != restart.ActRunning {
 		crash = 1 + a.rng.IntN(2)
@@ -283,7 +283,7 @@ func (a *agent) carryOut(do restart.Action) {
 		a.note("agent %d hangs for %s before %s", a.id, early, do.Kind)
 	}
 	a.after(early, func() {
-		if a.life != life {
+		if a.epoch != epoch {
 			return
 		}
 		if crash == 1 {
@@ -292,7 +292,7 @@ func (a *agent) carryOut(do restart.Action) {
 			return
 		}
 		a.effect(do, func(r shell.Result) {
-			if a.life != life {
+			if a.epoch != epoch {
 				return
 			}
 			a.Done(do, r, a.now)
@@ -305,7 +305,8 @@ func (a *agent) carryOut(do restart.Action) {
 	})
 }
 
-// portTaken is why the process could not bind a port that the manifest gives it and that it does not have yet.
+// portTaken is why the process could not bind a port that the manifest gives it and that it does not have yet. Whoever
+// starts the broker by hand on that manifest has freed the port.
 func (a *agent) portTaken() string {
 	v := a.versions[a.Facts().Manifest.Hash]
 	if v == nil || !v.portTaken || v.refusedBy != a.id || maps.Equal(a.broker(a.id).runs.listeners, v.wants.listeners) {
@@ -317,7 +318,7 @@ func (a *agent) portTaken() string {
 // effect is what an action does; done is called when the shell goes on.
 func (a *agent) effect(do restart.Action, done func(shell.Result)) {
 	soon := func(err error) { a.after(a.between(0, 12), func() { done(shell.Result{Err: err}) }) }
-	b, life := a.broker(a.id), a.life
+	b, epoch := a.broker(a.id), a.epoch
 	switch do.Kind {
 	case restart.ActNone:
 		soon(nil)
@@ -331,11 +332,11 @@ func (a *agent) effect(do restart.Action, done func(shell.Result)) {
 		soon(err)
 	case restart.ActAppend:
 		asked := a.now
-		a.log.append(a.write(life, do.Records), func(err error) {
-			if a.life == life {
+		a.log.append(a.write(epoch, do.Records), func(err error) {
+			if a.epoch == epoch {
 				a.wrote(err)
 			}
-			if err == nil && a.life == life {
+			if err == nil && a.epoch == epoch {
 				if a.blind {
 					a.after(appendPatience, func() { done(shell.Result{Err: errors.New("written and not read back")}) })
 					return
@@ -346,7 +347,7 @@ func (a *agent) effect(do restart.Action, done func(shell.Result)) {
 			done(shell.Result{Err: err})
 		})
 	case restart.ActObserve:
-		a.load.looks++
+		a.load.observations++
 		f, took := a.observe(a.id, a.asks)
 		a.after(took, func() {
 			f.Took = took

@@ -332,8 +332,8 @@ func (r *run) kill(b *broker) func() {
 func (a *agent) revive() {
 	a.kept = false
 	if a.dead {
-		a.note("agent %d lives again, at step %q", a.id, a.journal.Stage)
-		a.live()
+		a.note("agent %d is started again, at stage %q", a.id, a.journal.Stage)
+		a.boot()
 	}
 }
 

@@ -8,15 +8,15 @@ import (
 
 // load is what all agents together ask of a cluster.
 type load struct {
-	records int // appended to the log
-	fetches int // answered with records
-	looks   int // at the cluster: three Metadata for all topics, two small ones
-	asks    int // of the own broker for its configuration
-	steps   int // of the machines, which cost the agents' own time
+	records      int // appended to the log
+	fetches      int // answered with records
+	observations int // of the cluster: three Metadata for all topics, two small ones
+	asks         int // of the own broker for its configuration
+	steps        int // of the machines, which cost the agents' own time
 }
 
 func (l load) minus(o load) load {
-	return load{l.records - o.records, l.fetches - o.fetches, l.looks - o.looks, l.asks - o.asks, l.steps - o.steps}
+	return load{l.records - o.records, l.fetches - o.fetches, l.observations - o.observations, l.asks - o.asks, l.steps - o.steps}
 }
 
 // fleet is a roll-out over a large cluster at peace, and a while of rest after it.
@@ -103,8 +103,8 @@ func (f *fleet) row() string {
 		return fmt.Sprintf("%.3f", float64(n)/d.Seconds()/float64(f.brokers))
 	}
 	return fmt.Sprintf("| %d | %d | %d | %s | %s | %s | %s | %s | %s | %s | %s |\n", f.brokers, f.partitions, f.maxUnavailable, f.rollout.Round(time.Second),
-		per(f.during.records, f.rollout), perAgent(f.during.fetches, f.rollout), per(f.during.looks, f.rollout),
-		per(f.rest.records, f.resting), perAgent(f.rest.fetches, f.resting), per(f.rest.looks, f.resting), perAgent(f.rest.asks, f.resting))
+		per(f.during.records, f.rollout), perAgent(f.during.fetches, f.rollout), per(f.during.observations, f.rollout),
+		per(f.rest.records, f.resting), perAgent(f.rest.fetches, f.resting), per(f.rest.observations, f.resting), perAgent(f.rest.asks, f.resting))
 }
 
 // TestFleet: zone by zone takes as long as the zones, not as the brokers, and
@@ -120,11 +120,11 @@ func TestFleet(t *testing.T) {
 		if perSecond := float64(f.rest.records) / f.resting.Seconds(); perSecond > 2.1 {
 			t.Errorf("%d brokers: %.1f records a second at rest", f.brokers, perSecond)
 		}
-		if f.rest.looks > 0 {
-			t.Errorf("%d brokers: %d looks at the cluster at rest", f.brokers, f.rest.looks)
+		if f.rest.observations > 0 {
+			t.Errorf("%d brokers: %d observations of the cluster at rest", f.brokers, f.rest.observations)
 		}
-		if perSecond := float64(f.during.looks) / f.rollout.Seconds() / float64(min(f.maxUnavailable, f.brokers/3)); perSecond > 4 {
-			t.Errorf("%d brokers, %d at once: %.1f looks a second for each that is down", f.brokers, f.maxUnavailable, perSecond)
+		if perSecond := float64(f.during.observations) / f.rollout.Seconds() / float64(min(f.maxUnavailable, f.brokers/3)); perSecond > 4 {
+			t.Errorf("%d brokers, %d at once: %.1f observations a second for each that is down", f.brokers, f.maxUnavailable, perSecond)
 		}
 	}
 	if zones.rollout > one.rollout/4 {

@@ -166,7 +166,7 @@ func (r *run) restartUnit(h *host, done func(error)) {
 	b.epoch++
 	epoch := b.epoch
 	r.leave(b)
-	r.told(b)
+	r.onProcess(b)
 	stop := r.between(500, 6000)
 	if !was {
 		stop = r.between(5, 50)

@@ -25,7 +25,7 @@ type broker struct {
 	frozen   bool // it does nothing (KAFKA-19586, or a stopped VM)
 	alive    bool // registered and not fenced, by the controllers' word
 	failed   bool // the process ended by itself
-	stopping bool // its service manager has told it to stop
+	stopping bool // its service manager has asked it to stop
 	stopped  bool // somebody stopped it
 	starts   int
 	named    int // the start that name is of
@@ -74,7 +74,7 @@ func (b *broker) invocation() string {
 	return b.name
 }
 
-// calm is true if nothing has befallen the broker since its process started.
+// calm is true if nothing has happened to the broker since its process started.
 func (b *broker) calm(now time.Time) bool {
 	return b.alive && !b.mute && !b.deaf && !b.slow && now.Sub(b.returned) < startTimeout
 }
@@ -118,7 +118,7 @@ type cluster struct {
 	byTopic    [][]*partition
 	minISR     map[string]int
 	voters     []*voter
-	history    []picture
+	history    []snapshot
 	leader     int32     // of the quorum, -1 for none
 	elected    time.Time // when it became that
 	electing   bool
@@ -129,10 +129,10 @@ type cluster struct {
 	perPartition  [2]int        // catch-up, in milliseconds for a partition
 	together      int           // so many of them at once; 0 is one
 	perView       time.Duration // how long it takes to get and decode one view
-	// told is called when a broker's process has changed, onStart when one
+	// onProcess is called when a broker's process has changed, onStart when one
 	// starts: it says what server.properties makes of it.
-	told    func(*broker)
-	onStart func(*broker) (runs config, version, bad string)
+	onProcess func(*broker)
+	onStart   func(*broker) (runs config, version, bad string)
 }
 
 func (c *cluster) broker(id int32) *broker { return c.brokers[id-1] }
@@ -209,7 +209,7 @@ func (c *cluster) unheard(b *broker) {
 	c.after(sessionTimeout, func() {
 		if b.epoch == epoch && (!b.running || b.frozen || b.mute) {
 			c.leave(b)
-			c.told(b)
+			c.onProcess(b)
 		}
 	})
 }
@@ -224,7 +224,7 @@ func (c *cluster) exit(b *broker, clean bool) {
 	} else {
 		c.unheard(b)
 	}
-	c.told(b)
+	c.onProcess(b)
 }
 
 // launch starts a process on what server.properties says now.
@@ -247,7 +247,7 @@ func (c *cluster) launch(b *broker, by string) {
 	b.runs, b.version, bad = c.onStart(b)
 	c.note("broker %d starts with %s (%s)", b.id, b.version, by)
 	c.elect()
-	c.told(b)
+	c.onProcess(b)
 	epoch := b.epoch
 	if bad == "exits" || bad == "loops" {
 		c.after(c.between(500, 4000), func() {
@@ -288,7 +288,7 @@ func (c *cluster) rejoin(b *broker) {
 	}
 	b.alive, b.returned = true, c.now
 	c.record()
-	c.told(b)
+	c.onProcess(b)
 	epoch := b.epoch
 	c.after(50*time.Millisecond, func() {
 		if b.epoch == epoch {
@@ -369,7 +369,7 @@ func (c *cluster) freeze(b *broker, d time.Duration) {
 	b.frozen, b.badAt, b.struck = true, c.now, c.now
 	c.elect()
 	c.unheard(b)
-	c.told(b)
+	c.onProcess(b)
 	epoch := b.epoch
 	c.after(d, func() {
 		if b.epoch == epoch && b.frozen {
@@ -377,7 +377,7 @@ func (c *cluster) freeze(b *broker, d time.Duration) {
 			c.note("broker %d goes on", b.id)
 			c.rejoin(b)
 			c.elect()
-			c.told(b)
+			c.onProcess(b)
 		}
 	})
 }

@@ -14,7 +14,7 @@ import (
 // docs/simulation.md. It takes many minutes: `make fleet`.
 func TestLargeFleet(t *testing.T) {
 	var table strings.Builder
-	table.WriteString("| brokers | partitions | max_unavailable | roll-out | records/s | fetches/s an agent | looks/s | at rest: records/s | fetches/s an agent | looks/s | asks/s an agent |\n" +
+	table.WriteString("| brokers | partitions | max_unavailable | roll-out | records/s | fetches/s an agent | observations/s | at rest: records/s | fetches/s an agent | observations/s | asks/s an agent |\n" +
 		"| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	for _, f := range []fleet{
 		{brokers: 30, partitions: 20_000, maxUnavailable: 1},

@@ -114,7 +114,7 @@ func (l *coordLog) try(w write, until time.Time, done func(error)) {
 	l.after(l.between(1, 15), func() {
 		switch fate {
 		case 0:
-			if !l.up() { // the leader went away in between: try again, if it is not written
+			if !l.up() { // the leader has gone down in between: try again, if it is not written
 				l.try(w, until, done)
 				return
 			}

@@ -43,7 +43,7 @@ var mutants = []mutant{
 	{"the file is not noted as unproven", "stage_claim.go", `j.Unproven, j.Why = true, ""`, `j.Unproven, j.Why = false, ""`},
 	{"a start by hand on the new file is not proved", "rules.go", `	{"prove what somebody has started", (*round).proveHandStart},`, ``},
 	{"the claim is never given back", "stage_rest.go", `if !held || s.tooSoon(ActAppend) ||`, `if true || !held || s.tooSoon(ActAppend) ||`},
-	{"a dynamic configuration is ignored", "vetoes.go", `if len(s.f.Running.Dynamic) == 0 {`, `if true {`},
+	{"a dynamic configuration is ignored", "vetoes.go", `if len(s.f.Running.Dynamic) == 0 || !s.up() {`, `if true {`},
 	{"a refusal is ignored", "vetoes.go", `{"refused", judging |`, `{"refused",`},
 	{"probes open before all serve", "stage_idle.go", `|| !s.everyoneDone() || s.tooSoon(ActAppend) {
 		return nil`, `|| s.tooSoon(ActAppend) {

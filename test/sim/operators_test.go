@@ -107,11 +107,11 @@ func (r *run) resume(which func(hash string) bool) {
 	}
 }
 
-// person does what the reasons ask for, some time after the last fault: tries a
+// repair is what an operator does whom the reasons ask, some time after the last fault: tries a
 // good manifest again that was halted because its broker happened to die while
 // it proved itself, and starts what is down.
-func (r *run) person() {
-	r.note("a person looks at it")
+func (r *run) repair() {
+	r.note("an operator does what the reasons ask")
 	r.resume(func(hash string) bool { return r.versions[hash].bad == "" })
 	for _, b := range r.brokers {
 		a := r.agents[b.id-1]
@@ -123,7 +123,7 @@ func (r *run) person() {
 			a.file = a.lastGoodOr("v0")
 		}
 		b.restarts = 0
-		r.launch(b, "a person")
+		r.launch(b, "an operator")
 	}
 }
 

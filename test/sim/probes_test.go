@@ -107,9 +107,9 @@ func (a *agent) beginPlanned() {
 		}
 	}
 	a.settle()
-	life, begun := a.life, a.now
+	epoch, begun := a.epoch, a.now
 	a.after(holdLimit, func() {
-		if a.life == life && a.probes.planned.Equal(begun) {
+		if a.epoch == epoch && a.probes.planned.Equal(begun) {
 			a.settle()
 			a.poke(0)
 		}

@@ -26,7 +26,7 @@ type takedown struct {
 	undo bool // the way back from a bad manifest
 	// manifest is the one in force, as the agent has read it last.
 	manifest string
-	away     []int32 // other brokers that are down, as far as that can be known
+	down     []int32 // other brokers that are down, as far as that can be known
 }
 
 // promises are judged whenever an agent takes its broker down; the list to add
@@ -63,7 +63,7 @@ func (j *judge) takesDown(a *agent) {
 	}
 	for _, o := range j.brokers {
 		if o != t.b && (o.takenDown && !j.let(o.id) || j.gone(t.b, o)) {
-			t.away = append(t.away, o.id)
+			t.down = append(t.down, o.id)
 		}
 	}
 	j.wentDown[a.id] = j.now
@@ -100,8 +100,8 @@ func (j *judge) gone(asker, o *broker) bool {
 }
 
 func (t takedown) maxUnavailable() string {
-	if most := t.versions[t.manifest].maxUnavailable; !t.undo && t.b.alive && len(t.away)+1 > most {
-		return fmt.Sprintf("%v are down and max_unavailable is %d", t.away, most)
+	if most := t.versions[t.manifest].maxUnavailable; !t.undo && t.b.alive && len(t.down)+1 > most {
+		return fmt.Sprintf("%v are down and max_unavailable is %d", t.down, most)
 	}
 	return ""
 }
@@ -191,7 +191,7 @@ func (t takedown) controllerLast() string {
 func (t takedown) freshFacts() string {
 	f := t.a.Facts()
 	if age := t.since(f.Cluster.At); age > fresh && t.b.alive {
-		return fmt.Sprintf("the cluster was looked at %s ago", age)
+		return fmt.Sprintf("the cluster was observed %s ago", age)
 	}
 	if age := t.since(t.a.filesAt); age > knowable {
 		return fmt.Sprintf("the manifest was read %s ago", age)
@@ -200,7 +200,7 @@ func (t takedown) freshFacts() string {
 		return fmt.Sprintf("the log was read %s ago", age)
 	}
 	if !t.undo && f.Cluster.At.Before(t.a.claimAt) {
-		return "the cluster was not looked at since the claim was won"
+		return "the cluster was not observed since the claim was won"
 	}
 	return ""
 }
@@ -279,8 +279,10 @@ func (t takedown) fewVictims() string {
 func (t takedown) refusedBefore() string {
 	switch {
 	case t.undo:
-	case t.versions[t.manifest].refusedBy == t.b.id:
+	case t.versions[t.manifest].refusedBy == t.b.id && !t.versions[t.manifest].portTaken:
 		return "it cannot take the manifest"
+	case t.a.portTaken() != "":
+		return "it cannot have a port of the manifest"
 	case t.b.dynamic && t.since(t.b.dynamicAt) > time.Minute:
 		return "a dynamic configuration overrides what it gets"
 	}
@@ -427,7 +429,7 @@ func (j *judge) strays(r restart.Record) {
 }
 
 // falseAlarm is promise 5 from the other side: a manifest that works is halted
-// only when something has befallen the broker that tried it.
+// only when something has happened to the broker that tried it.
 func (j *judge) falseAlarm(hash string, r restart.Record) {
 	v := j.versions[hash]
 	if r.Value == nil || v == nil || v.bad != "" || j.careless {

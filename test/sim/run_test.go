@@ -21,7 +21,7 @@ const (
 	restful = 200 * time.Second
 	// patience is how long after the last fault the run may last at all.
 	patience = time.Hour
-	visits   = 4 // of a person who does what the reasons ask
+	visits   = 4 // of an operator who does what the reasons ask
 )
 
 // run is what happens with one seed.
@@ -50,8 +50,8 @@ type run struct {
 }
 
 // play plays one seed to its end.
-func play(seed uint64, telling bool) *run {
-	r := &run{cluster: &cluster{world: newWorld(seed, telling)}, versions: map[string]*version{}, zones: map[int32]string{}}
+func play(seed uint64, recording bool) *run {
+	r := &run{cluster: &cluster{world: newWorld(seed, recording)}, versions: map[string]*version{}, zones: map[int32]string{}}
 	r.shape()
 	r.faulty = r.rng.IntN(6) > 0
 	r.balancer = r.oneIn(3)
@@ -78,7 +78,7 @@ func play(seed uint64, telling bool) *run {
 func (r *run) setUp() {
 	r.log = newCoordLog(r.cluster)
 	r.judge = newJudge(r)
-	r.told, r.onStart, r.log.committed = r.onChange, r.process, r.onCommit
+	r.onProcess, r.onStart, r.log.committed = r.onChange, r.process, r.onCommit
 	r.log.clock = func(id int32) time.Duration { return r.agents[id-1].skew }
 	for _, b := range r.brokers {
 		h := &host{id: b.id, file: "v0"}
@@ -92,7 +92,7 @@ func (r *run) begin() {
 		b.runs, b.version, _ = r.process(b)
 	}
 	for _, a := range r.agents {
-		a.live()
+		a.boot()
 	}
 }
 
@@ -129,7 +129,7 @@ func (r *run) untilTheEnd() {
 			}
 			r.changed, visit = r.now, r.now
 			r.crashes, r.pauses = 0, 0
-			r.person()
+			r.repair()
 		}
 	}
 	if len(r.failures) == 0 {

@@ -27,7 +27,7 @@ func TestSimulation(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := play(seed, true)
-		t.Logf("seed %d\n%s", seed, r.tell())
+		t.Logf("seed %d\n%s", seed, r.transcript())
 		if len(r.failures) > 0 {
 			t.Fatal(r.failures)
 		}
@@ -39,7 +39,7 @@ func TestSimulation(t *testing.T) {
 			t.Parallel()
 			for seed := first + part; seed < first+n; seed += 2 {
 				if r := play(seed, false); len(r.failures) > 0 {
-					t.Fatalf("seed %d: %v\nagain: SIM_SEED=%d go test -run TestSimulation ./test/sim\n%s", seed, r.failures, seed, play(seed, true).tell())
+					t.Fatalf("seed %d: %v\nagain: SIM_SEED=%d go test -run TestSimulation ./test/sim\n%s", seed, r.failures, seed, play(seed, true).transcript())
 				}
 			}
 		})
@@ -64,11 +64,11 @@ func TestSimulationReplays(t *testing.T) {
 	seldom(t)
 	for seed := range uint64(20) {
 		a, b := play(seed, true), play(seed, true)
-		if a.tell() != b.tell() {
-			t.Fatalf("seed %d told two stories", seed)
+		if a.transcript() != b.transcript() {
+			t.Fatalf("seed %d went two ways", seed)
 		}
 		if c := play(seed, false); len(c.failures) != len(a.failures) || !c.now.Equal(a.now) {
-			t.Fatalf("seed %d goes another way when nobody listens", seed)
+			t.Fatalf("seed %d goes another way when nothing is recorded", seed)
 		}
 	}
 }

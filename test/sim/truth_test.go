@@ -137,15 +137,15 @@ func (j *judge) truth(a *agent) (on int32, wrong string) {
 		untold := a.silent && a.journal.Failed == a.manifest // it failed here, and cannot say so
 		return must(halted || untold, "nothing is halted")
 	case restart.CodeAgentMissing:
-		return must(known && j.agents[other-1].dead, "that agent lives")
+		return must(known && j.agents[other-1].dead, "that agent runs")
 	case restart.CodeAgentSilent:
-		return must(gone, "that agent lives, or has said that all is done")
+		return must(gone, "that agent runs, or has said that all is done")
 	case restart.CodeManifestDiffers:
 		if gone && j.log.up() {
 			return 0, "that agent is silent, and the reason does not say so"
 		}
 		if last, ok := v.Statuses[other]; ok && last.Target == "" && last.Reason.Code == restart.CodeNoAnswer {
-			return other, "" // its broker hangs, and has never told that agent what it runs
+			return other, "" // its broker hangs, and that agent does not know what it runs
 		}
 		return must(known && (j.agents[other-1].manifest != a.manifest || j.agents[other-1].blind) || !j.log.up(), "they have the same, and could say so")
 	case restart.CodeRefusedElsewhere:

@@ -8,8 +8,8 @@ import (
 	"example.com/kpls-agent/internal/restart"
 )
 
-// picture is the controllers' metadata at one instant.
-type picture struct {
+// snapshot is the controllers' metadata at one instant.
+type snapshot struct {
 	at     time.Time
 	alive  []int32
 	topics []restart.Topic // never changed
@@ -17,7 +17,7 @@ type picture struct {
 
 // record keeps what the metadata is now, for those who see it later.
 func (c *cluster) record() {
-	p := picture{at: c.now}
+	p := snapshot{at: c.now}
 	for _, b := range c.brokers {
 		if b.alive {
 			p.alive = append(p.alive, b.id)
@@ -50,10 +50,10 @@ func (c *cluster) shown(p *partition) restart.Partition {
 	return restart.Partition{ID: p.id, Leader: leader, Replicas: p.replicas, ISR: p.isr}
 }
 
-// seenBy is the picture that a broker's metadata shows: the one of a moment
+// seenBy is the snapshot that a broker's metadata shows: the one of a moment
 // ago, or an old one if it hears no controller; but none from before its own
 // return, since it serves only when it has read everything up to that.
-func (c *cluster) seenBy(b *broker) picture {
+func (c *cluster) seenBy(b *broker) snapshot {
 	at := c.now.Add(-b.lag)
 	if b.deaf && at.After(b.deafAt) {
 		at = b.deafAt
@@ -69,7 +69,7 @@ func (c *cluster) seenBy(b *broker) picture {
 	return c.history[0]
 }
 
-// shows is true if a broker says what the cluster looks like.
+// shows is true if a broker says what it knows of the cluster.
 func (c *cluster) shows(b *broker) bool { return b.answers() && !b.blank && !c.hides }
 
 // unanswered is how long an answer is waited for.

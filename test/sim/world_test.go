@@ -17,17 +17,17 @@ type world struct {
 	events  eventHeap
 	seq     int
 	played  int // events
-	// telling keeps the events. It costs time, and a seed can always be played again.
-	telling  bool
-	story    []string
-	failures []string
-	// changed is when anything last changed that a person would see.
+	// recording keeps the events. It costs time, and a seed can always be played again.
+	recording bool
+	lines     []string
+	failures  []string
+	// changed is when anything last changed that an operator would see.
 	changed time.Time
 }
 
-func newWorld(seed uint64, telling bool) *world {
+func newWorld(seed uint64, recording bool) *world {
 	start := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	return &world{rng: rand.New(rand.NewPCG(seed, 1)), start: start, now: start, changed: start, telling: telling}
+	return &world{rng: rand.New(rand.NewPCG(seed, 1)), start: start, now: start, changed: start, recording: recording}
 }
 
 func (w *world) after(d time.Duration, do func()) {
@@ -61,8 +61,8 @@ func (w *world) oneIn(n int) bool { return w.rng.IntN(n) == 0 }
 
 func (w *world) note(format string, args ...any) {
 	w.changed = w.now
-	if w.telling {
-		w.story = append(w.story, fmt.Sprintf("%9.3f  %s", w.now.Sub(w.start).Seconds(), fmt.Sprintf(format, args...)))
+	if w.recording {
+		w.lines = append(w.lines, fmt.Sprintf("%9.3f  %s", w.now.Sub(w.start).Seconds(), fmt.Sprintf(format, args...)))
 	}
 }
 
@@ -73,7 +73,7 @@ func (w *world) fail(promise, format string, args ...any) {
 	w.failures = append(w.failures, text)
 }
 
-func (w *world) tell() string { return strings.Join(w.story, "\n") }
+func (w *world) transcript() string { return strings.Join(w.lines, "\n") }
 
 // since is how long ago t was; a time that never was is long ago.
 func (w *world) since(t time.Time) time.Duration { return w.now.Sub(t) }
