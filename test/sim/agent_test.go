@@ -72,7 +72,7 @@ func (a *agent) die(why string) {
 // sayLast sends the last record of an agent that is asked to end. It comes into the log at some time, or never.
 func (a *agent) sayLast() {
 	if st, ok := a.Last(); ok && !a.dead {
-		w := a.write(a.life, []restart.Record{restart.NewStatus(st)})
+		w := a.write(a.epoch, []restart.Record{restart.NewStatus(st)})
 		w.alive = func() bool { return true }
 		a.log.append(w, func(error) {})
 	}
