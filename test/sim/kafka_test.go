@@ -90,9 +90,9 @@ type partition struct {
 	replicas []int32
 	isr      []int32 // replaced, never changed
 	need     int     // min.insync.replicas
-	// out is when each replica last left the ISR; short keeps it out.
-	out   map[int32]time.Time
-	short map[int32]bool
+	// out is when each replica last left the ISR, in when it last came into it; short keeps it out.
+	out, in map[int32]time.Time
+	short   map[int32]bool
 }
 
 // voter is a controller: a broker's second role, or a node of its own.
@@ -183,6 +183,9 @@ func (c *cluster) setISR(p *partition, isr []int32) {
 	for _, id := range p.replicas {
 		if slices.Contains(p.isr, id) && !slices.Contains(isr, id) {
 			p.out[id] = c.now
+		}
+		if !slices.Contains(p.isr, id) && slices.Contains(isr, id) {
+			p.in[id] = c.now
 		}
 	}
 	p.isr = isr
@@ -314,7 +317,7 @@ func (c *cluster) layOut() {
 	c.hosted, c.stale = map[int32][]*partition{}, map[int]bool{}
 	for _, p := range c.partitions {
 		slices.Sort(p.replicas)
-		p.isr, p.out, p.short = p.replicas, map[int32]time.Time{}, map[int32]bool{}
+		p.isr, p.out, p.in, p.short = p.replicas, map[int32]time.Time{}, map[int32]time.Time{}, map[int32]bool{}
 		for _, id := range p.replicas {
 			c.hosted[id] = append(c.hosted[id], p)
 		}

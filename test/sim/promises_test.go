@@ -125,6 +125,9 @@ func (t takedown) inSync() string {
 		if !t.b.alive || !slices.Contains(p.isr, t.b.id) || len(p.replicas) <= p.need {
 			continue
 		}
+		if t.since(p.in[t.b.id]) <= knowable {
+			continue // as far as its agent knows the partition is below already without it
+		}
 		left := 0
 		for _, id := range p.replicas {
 			o := t.broker(id)
