@@ -12,6 +12,7 @@ import (
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/host"
+	"example.com/kpls-agent/internal/probe"
 	"example.com/kpls-agent/internal/report"
 )
 
@@ -20,6 +21,7 @@ import (
 // The names of what an agent measures of it, without the prefix.
 const (
 	lastAnsweredName = "probe_last_answered_timestamp_seconds"
+	lastSpokenName   = "probe_spoken_timestamp_seconds"
 	HalfOpenName     = "half_open_connection_timestamp_seconds"
 )
 
@@ -27,11 +29,20 @@ const (
 // probe of a cloud comes every 5 min, and most every 5 to 30 s.
 const askedLately = time.Minute
 
+// spokenLately is for how long it is news that something else than a TCP check was seen
+// at a probe port, of which one connection a minute is looked at.
+const spokenLately = 5 * time.Minute
+
 // value is a metric of the agent that runs here, for a listener or "" for all; false if it has none.
 func (n Neighbour) value(name, listener string) (float64, bool) {
 	if listener != "" {
 		name += fmt.Sprintf("{listener=%q}", listener)
 	}
+	return n.series(name)
+}
+
+// series is one series of the agent that runs here; false if it has none.
+func (n Neighbour) series(name string) (float64, bool) {
 	_, rest, found := strings.Cut(string(n), "\n"+name+" ")
 	text, _, _ := strings.Cut(rest, "\n")
 	v, err := strconv.ParseFloat(text, 64)
@@ -41,15 +52,30 @@ func (n Neighbour) value(name, listener string) (float64, bool) {
 // since is the time since a timestamp among the metrics; false if there is none yet.
 func (n Neighbour) since(name, listener string, now time.Time) (time.Duration, bool) {
 	v, ok := n.value(name, listener)
-	if !ok || v == 0 {
-		return 0, false
+	return ago(v, now), ok && v != 0
+}
+
+func ago(timestamp float64, now time.Time) time.Duration {
+	return now.Sub(time.UnixMilli(int64(timestamp * 1e3)))
+}
+
+// spoken says what else than a TCP check came to a probe port lately; empty if nothing did.
+func (n Neighbour) spoken(listener string, now time.Time) string {
+	for _, p := range probe.Protocols() {
+		v, ok := n.series(fmt.Sprintf("kpls_agent_%s{listener=%q,protocol=%q}", lastSpokenName, listener, string(p)))
+		if d := ago(v, now); ok && v != 0 && d <= spokenLately {
+			return fmt.Sprintf("%s was spoken to it %s ago, and %s", p, report.Elapsed(d), p.Advice(listener))
+		}
 	}
-	return now.Sub(time.UnixMilli(int64(v * 1e3))), true
+	return ""
 }
 
 // asked says in one sentence when a load balancer last asked an open probe port. It is
-// not ok if nobody does, as far as this agent process is old enough to know.
+// not ok if nobody does, or not by TCP, as far as this agent process is old enough to know.
 func (n Neighbour) asked(listener string, now time.Time) (text string, ok bool) {
+	if text := n.spoken(listener, now); text != "" {
+		return text, false
+	}
 	last, ever := n.since("kpls_agent_"+lastAnsweredName, listener, now)
 	if ever && last <= askedLately {
 		return fmt.Sprintf("a probe came %s ago", report.Elapsed(last)), true

@@ -4,8 +4,9 @@
 //
 // It owns the judgement of this agent's own broker and the listening sockets. It
 // speaks of this broker only and never asks about the cluster; it never opens a
-// port for a listener that it was not told may be open (Set), and it reads
-// nothing from those who connect.
+// port for a listener that it was not told may be open (Set), and it answers
+// nothing to those who connect. Of one connection a minute it reads the first 64
+// bytes, for 100 ms, to say who speaks HTTP to a port that is for TCP checks.
 //
 // # The judgement
 //

@@ -12,7 +12,7 @@ import (
 )
 
 // listener is one managed listener: its judge, its socket, and what ties them.
-// All fields are guarded by the Prober's mu, except arrivals, which has its own.
+// All fields are guarded by the Prober's mu, except arrivals and looks, which have their own.
 type listener struct {
 	name      string
 	prober    *Prober
@@ -36,6 +36,7 @@ type listener struct {
 	told      transition
 
 	arrivals arrivals
+	looks    looks
 }
 
 // transition is what the last log line said.
@@ -120,7 +121,7 @@ func (l *listener) open(now time.Time) {
 			"listener", l.name, "limit", l.target.CloseLimit)
 	}
 	l.arrivals.reset()
-	l.sock, l.openedAt = newSocket(tcp, l.arrived), now
+	l.sock, l.openedAt = newSocket(tcp, l.arrived, l.looked), now
 	spawn(l.sock.serve)
 	l.prober.o.OnListen(l.name, tcp)
 }

@@ -24,7 +24,7 @@ const (
 
 type metrics struct {
 	allowed, open, serving, bindFailed *prometheus.GaugeVec
-	lastAnswered                       *prometheus.GaugeVec
+	lastAnswered, lastSpoken           *prometheus.GaugeVec
 	answered, transitions, checks      *prometheus.CounterVec
 	duration                           *prometheus.HistogramVec
 }
@@ -33,6 +33,11 @@ func newMetrics() *metrics {
 	gauge := func(name, help string) *prometheus.GaugeVec {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, []string{"listener"})
 	}
+	spoken := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "probe_spoken_timestamp_seconds",
+		Help: "When somebody was last seen to speak HTTP, TLS or Kafka's protocol to the probe port, which answers " +
+			"nothing, in seconds since the epoch; 0 while nobody was. One connection a minute is looked at.",
+	}, []string{"listener", "protocol"})
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help},
 			append([]string{"listener"}, labels...))
@@ -47,6 +52,7 @@ func newMetrics() *metrics {
 		answered: counter("probe_answered_total", "Probes answered, over TCP and HTTP."),
 		lastAnswered: gauge("probe_last_answered_timestamp_seconds",
 			"When the last probe was answered, over TCP or HTTP, in seconds since the epoch; 0 while this agent process has answered none."),
+		lastSpoken: spoken,
 		transitions: counter("probe_transitions_total",
 			"Changes of the probe port (open, close) and of the judgement behind it (up, down).", "to"),
 		checks: counter("probe_checks_total", "Judgements of the listener, by result.", "result"),
@@ -61,7 +67,8 @@ func newMetrics() *metrics {
 func (p *Prober) Collectors() []prometheus.Collector {
 	m := p.metrics
 	return []prometheus.Collector{
-		m.allowed, m.open, m.serving, m.bindFailed, m.answered, m.lastAnswered, m.transitions, m.checks, m.duration,
+		m.allowed, m.open, m.serving, m.bindFailed, m.answered, m.lastAnswered, m.lastSpoken, m.transitions,
+		m.checks, m.duration,
 	}
 }
 
@@ -73,6 +80,9 @@ func (m *metrics) introduce(listener string) {
 	m.bindFailed.WithLabelValues(listener)
 	m.answered.WithLabelValues(listener)
 	m.lastAnswered.WithLabelValues(listener)
+	for _, p := range Protocols() {
+		m.lastSpoken.WithLabelValues(listener, string(p))
+	}
 	for _, to := range []string{toOpen, toClose, toUp, toDown} {
 		m.transitions.WithLabelValues(listener, to)
 	}
@@ -86,7 +96,10 @@ func (m *metrics) forget(listener string) {
 	of := prometheus.Labels{"listener": listener}
 	for _, v := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{m.allowed, m.open, m.serving, m.bindFailed, m.answered, m.lastAnswered, m.transitions, m.checks, m.duration} {
+	}{
+		m.allowed, m.open, m.serving, m.bindFailed, m.answered, m.lastAnswered, m.lastSpoken, m.transitions,
+		m.checks, m.duration,
+	} {
 		v.DeletePartialMatch(of)
 	}
 }
@@ -94,6 +107,10 @@ func (m *metrics) forget(listener string) {
 func (m *metrics) arrived(listener string, at time.Time) {
 	m.answered.WithLabelValues(listener).Inc()
 	m.lastAnswered.WithLabelValues(listener).Set(float64(at.UnixMilli()) / 1e3)
+}
+
+func (m *metrics) spoken(listener string, p Protocol, at time.Time) {
+	m.lastSpoken.WithLabelValues(listener, string(p)).Set(float64(at.UnixMilli()) / 1e3)
 }
 
 func (m *metrics) judged(listener string, v verdict) {

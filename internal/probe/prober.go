@@ -114,7 +114,7 @@ func New(o Options) *Prober {
 		empty(l)
 		li := p.newListener(name)
 		li.inherited = true
-		li.sock = newSocket(l, li.arrived)
+		li.sock = newSocket(l, li.arrived, li.looked)
 		li.openedAt, li.told.open = time.Now(), true
 	}
 	return p

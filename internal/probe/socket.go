@@ -20,11 +20,14 @@ import (
 // so that nobody can make it hold more than one.
 type socket struct {
 	tcp     *net.TCPListener
-	arrived func() // for each connection
+	arrived func()         // for each connection
+	looked  func(net.Conn) // for each connection, before it is closed
 	done    atomic.Bool
 }
 
-func newSocket(l *net.TCPListener, arrived func()) *socket { return &socket{tcp: l, arrived: arrived} }
+func newSocket(l *net.TCPListener, arrived func(), looked func(net.Conn)) *socket {
+	return &socket{tcp: l, arrived: arrived, looked: looked}
+}
 
 // backlog is how many connections may wait in a probe port. A running agent takes
 // each at once. Where nobody does, as behind a socket that systemd keeps for a
@@ -128,8 +131,9 @@ func (s *socket) serve(ctx context.Context) {
 			continue
 		}
 		pause = 0
-		_ = conn.Close() // all there is to say has been said
 		s.arrived()
+		s.looked(conn)
+		_ = conn.Close() // all there is to say has been said
 	}
 }
 

@@ -28,6 +28,8 @@ type Probing struct {
 	Fall, Rise int // failed probes in a row that take a broker out, good ones that bring it back
 	// Plain is HAProxy's own `check`, which ends each connection before it is made.
 	Plain bool
+	// HTTP has HAProxy ask by HTTP, which a probe port does not answer.
+	HTTP bool
 }
 
 // Azure is the fastest that Azure's load balancer can do, Fast is for tests without patience.
@@ -81,8 +83,11 @@ func (b *Bed) HAProxy(ctx context.Context, p Probing) (*Balancer, error) {
 func (b *Bed) haproxyConfig(p Probing) string {
 	var text strings.Builder
 	how := "  option tcp-check\n  tcp-check connect linger\n"
-	if p.Plain {
+	switch {
+	case p.Plain:
 		how = ""
+	case p.HTTP:
+		how = "  option httpchk\n"
 	}
 	fmt.Fprintf(&text, `global
   log stdout format raw local0

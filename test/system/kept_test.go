@@ -92,6 +92,41 @@ func unjudged(s *system) {
 	s.settled()
 }
 
+// wrongChecks: checks that HAProxy makes by mistake. Of half-open ones no process knows, and
+// by HTTP a probe port takes no broker in; `check` and `status` say which it is, and what to do.
+func wrongChecks(s *system) {
+	m := s.Machine(1)
+	for _, c := range []struct {
+		name string
+		how  machines.Probing
+		says string
+	}{
+		{"half-open checks", machines.Probing{Plain: true}, "Connections that are given up half-open do come to this machine"},
+		{"checks by HTTP", machines.Probing{HTTP: true}, "HTTP was spoken to it "},
+	} {
+		c.how.Interval, c.how.Fall, c.how.Rise = time.Second, 2, 2
+		begun := time.Now()
+		lb, err := s.HAProxy(s.Context(), c.how)
+		if err != nil {
+			s.Fatal(err)
+		}
+		s.Cleanup(func() { lb.Close() })
+		for _, command := range []string{"check", "status"} {
+			s.until("kpls-agent "+command+" tells of "+c.name, func() bool {
+				return strings.Contains(s.on(m, "kpls-agent "+command+"; true"), c.says)
+			})
+		}
+		measured("HAProxy, "+c.name+", to kpls-agent check and status", time.Since(begun).Seconds(), "s",
+			"a probe that came a minute ago is no news, and one connection a minute is looked at")
+		if c.how.HTTP {
+			s.until("HAProxy takes the broker out", func() bool { return !lb.Up(m.ID) })
+		}
+		if err := lb.Close(); err != nil {
+			s.Error(err)
+		}
+	}
+}
+
 // settingsTypo: the last good settings stay in force, the probe tells the truth, and the
 // corrected file is taken over without a hand.
 func (s *system) settingsTypo(m *machines.Machine) {

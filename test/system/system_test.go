@@ -39,6 +39,7 @@ var measurements = []step{
 	{"systemd-analyze security", security},
 	{"boot to agent ready", booting},
 	{"a probe that nobody answers", unjudged},
+	{"checks of a wrong kind", wrongChecks},
 	{"closed, HAProxy", closed},
 	{"closed, no balancer", unprobed},
 	{"held, nftables", heldFlows},
