@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"example.com/kpls-agent/internal/check"
 	"example.com/kpls-agent/internal/orders"
 	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/internal/settings"
@@ -108,11 +109,11 @@ func (c *connection) planner(ctx context.Context, s *shared) orders.Plan {
 		if err != nil {
 			return restart.Plan{}, err
 		}
-		facts, _, err := look(ctx, vm, n, m, c)
+		ahead, err := check.LookAhead(ctx, vm, n, m, c.client, c.facts(ctx))
 		if err != nil {
 			return restart.Plan{}, err
 		}
-		return restart.PlanAfter(n.BrokerID, facts, records...), nil
+		return restart.PlanAfter(n.BrokerID, ahead.Facts, records...), nil
 	}
 }
 

@@ -72,6 +72,16 @@ func (c *connection) sync(ctx context.Context) error {
 	return nil
 }
 
+// facts are what the log says, or what keeps it from being read: that is a fact as well.
+func (c *connection) facts(ctx context.Context) restart.LogFacts {
+	_ = c.sync(ctx)
+	f := c.log.Facts()
+	if f.Missing { // nobody has needed it yet: it has nothing to say
+		f.At, f.Err = time.Now(), ""
+	}
+	return f
+}
+
 // read reads the log to its end and returns what it says: nothing where there is none yet.
 func (c *connection) read(ctx context.Context) (*restart.View, error) {
 	if err := c.sync(ctx); err != nil && !errors.Is(err, kafka.ErrNoTopic) {

@@ -1,21 +1,16 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"example.com/kpls-agent/internal/check"
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/host"
-	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/internal/settings"
 )
 
@@ -61,26 +56,6 @@ type planOptions struct {
 	broker            int32
 }
 
-// planReport is what `plan` prints.
-type planReport struct {
-	Broker   int32    `json:"broker"`
-	Manifest string   `json:"manifest"`
-	Diff     string   `json:"diff"`
-	Warnings []string `json:"warnings,omitempty"`
-	Refusal  string   `json:"refusal,omitempty"`
-	// Pending are other people's edits, which a restart brings too.
-	Pending []restart.PendingEdit `json:"pending,omitempty"`
-	// Drops and Dropped are dynamic settings that a restart removes, and those that one has removed.
-	Drops   []restart.DynamicDrop `json:"drops,omitempty"`
-	Dropped []restart.Dropped     `json:"dropped,omitempty"`
-	LogDirs []restart.LogDir      `json:"log_dirs,omitempty"`
-	// LogDirsErr is why the log directories are not known.
-	LogDirsErr string `json:"log_dirs_error,omitempty"`
-
-	overridesSeen bool // of the broker's command line
-	restart.Plan
-}
-
 func planOnline(ctx context.Context, s *shared, o planOptions) error {
 	vm, err := settings.Load(s.settingsPath)
 	if err != nil {
@@ -100,16 +75,17 @@ func planOnline(ctx context.Context, s *shared, o planOptions) error {
 		return err
 	}
 	defer c.close()
-	report, err := lookAhead(ctx, vm, n, m, c)
+	ahead, err := check.LookAhead(ctx, vm, n, m, c.client, c.facts(ctx))
 	if err != nil {
 		return err
 	}
+	plan := check.NewPlan(ahead)
 	if o.output == asJSON {
-		err = writeJSON(s.stdout, report)
+		err = writeJSON(s.stdout, plan)
 	} else {
-		_, err = fmt.Fprint(s.stdout, report.text())
+		_, err = fmt.Fprint(s.stdout, plan.Text())
 	}
-	if err == nil && (report.Refusal != "" || report.Drift != "" || report.Diff != "" || len(report.Order) > 0) {
+	if err == nil && plan.Differs() {
 		return &exitError{code: exitDiffers}
 	}
 	return err
@@ -126,127 +102,8 @@ func broker(vm *settings.Settings) (host.Node, *config.Manifest, error) {
 		return n, nil, settings.Denied(fmt.Errorf("read the manifest: %w", err))
 	}
 	m, err := config.ParseManifest(vm.Manifest, text)
+	if err == nil {
+		err, _ = host.Successor(vm, m) //nolint:errcheck // what cannot be seen is a warning of the plan
+	}
 	return n, m, err
-}
-
-// look gathers facts as the agent does.
-func look(
-	ctx context.Context, vm *settings.Settings, n host.Node, m *config.Manifest, conn *connection,
-) (restart.Facts, *host.Files, error) {
-	st := host.Holding(vm, m)
-	f, c := host.ViewFiles(vm, n.BrokerID, st), host.NewCluster(vm, n, st, conn.client)
-	facts := restart.Facts{Now: time.Now()}
-	_ = conn.sync(ctx) // what keeps it from being read is a fact as well
-	facts.Log = conn.log.Facts()
-	if facts.Log.Missing { // nobody has needed it yet: it has nothing to say
-		facts.Log.At, facts.Log.Err = facts.Now, ""
-	}
-	running, process := c.Ask(ctx)
-	f.Learned(process)
-	running.PortTaken = f.PortTaken(ctx, running)
-	facts.Running = running
-	facts.Cluster = c.Observe(ctx)
-	u, _, err := host.NewUnit(vm, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return facts, nil, err
-	}
-	f.HeardBy(ctx, u)
-	facts.Manifest = f.Manifest(facts.Running)
-	facts.Unit = u.State(ctx)
-	facts.Right = restart.RightFacts{At: time.Now()}
-	if err := u.MayRestart(ctx); err != nil {
-		facts.Right.Denied = err.Error()
-	}
-	return facts, f, nil
-}
-
-// lookAhead plans on what it sees.
-func lookAhead(
-	ctx context.Context, vm *settings.Settings, n host.Node, m *config.Manifest, conn *connection,
-) (planReport, error) {
-	facts, f, err := look(ctx, vm, n, m, conn)
-	if err != nil {
-		return planReport{}, err
-	}
-	r := planReport{Broker: n.BrokerID, Manifest: m.Hash, Plan: restart.NewPlan(n.BrokerID, facts)}
-	r.Pending = facts.Manifest.Pending
-	r.Drops, r.Dropped = facts.Manifest.Drops, facts.Running.Dropped
-	r.LogDirs, r.LogDirsErr = facts.Running.LogDirs, facts.Running.LogDirsErr
-	r.Refusal = facts.Running.PortTaken
-	if facts.Manifest.Refusal != nil {
-		r.Refusal = facts.Manifest.Refusal.Text()
-	}
-	r.overridesSeen = f.OverridesSeen()
-	if data, err := f.Read(); err == nil {
-		r.Warnings = config.Oddities(vm.ServerProperties, data)
-	}
-	for _, e := range f.Hidden() {
-		r.Warnings = append(r.Warnings, check.HiddenText(e))
-	}
-	if rendered, _, err := f.Render(m); err == nil {
-		r.Diff, r.Warnings = rendered.Diff, append(r.Warnings, rendered.Warnings...)
-	}
-	return r, nil
-}
-
-func (r planReport) text() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "broker %d, manifest %s\n", r.Broker, restart.Short(r.Manifest))
-	switch {
-	case r.Refusal != "":
-		fmt.Fprintf(&b, "refused: %s\n", r.Refusal)
-	case r.Diff == "":
-		b.WriteString("server.properties: nothing to change\n")
-	default:
-		b.WriteString(strings.TrimRight(r.Diff, "\n") + "\n")
-	}
-	for _, w := range r.Warnings {
-		fmt.Fprintln(&b, "warning:", w)
-	}
-	switch {
-	case r.Drift != "":
-		fmt.Fprintf(&b, "process: %s\n", r.Drift)
-	case r.NoAnswer != "":
-		fmt.Fprintf(&b, "process: does not tell what it runs: %s\n", r.NoAnswer)
-	default:
-		b.WriteString("process: runs what the manifest says\n")
-	}
-	for _, e := range r.Pending {
-		fmt.Fprintf(&b, "a restart brings this too: %s\n", check.PendingText(e, r.overridesSeen))
-	}
-	for _, d := range r.Drops {
-		fmt.Fprintf(&b, "a restart removes this: %s\n", check.DropText(d, r.Broker))
-	}
-	for _, d := range r.Dropped {
-		fmt.Fprintf(&b, "not in force: %s\n", check.DroppedText(d, r.Broker))
-	}
-	for _, d := range r.LogDirs {
-		if text := cmp.Or(d.Fault, d.Unseen); text != "" {
-			fmt.Fprintf(&b, "storage: %s\n", text)
-		}
-	}
-	if r.LogDirsErr != "" {
-		fmt.Fprintf(&b, "storage: cannot be seen: %s\n", r.LogDirsErr)
-	}
-	if len(r.Order) > 0 {
-		fmt.Fprintf(&b, "restarts, in this order: %s\n", strings.Trim(strings.ReplaceAll(fmt.Sprint(r.Order), " ",
-			", "), "[]"))
-	}
-	for _, g := range r.Gates {
-		if g.Passes {
-			fmt.Fprintf(&b, "%s: passes\n", g.Name)
-		} else {
-			fmt.Fprintf(&b, "%s: %s\n", g.Name, g.Blocked)
-		}
-	}
-	if r.Blocked != nil && r.Drift != "" {
-		fmt.Fprintf(&b, "now in the way: %s (%s)\n", r.Blocked.Text(), r.Blocked.Code)
-		for _, also := range r.Also {
-			fmt.Fprintf(&b, "  and then: %s (%s)\n", also.Text(), also.Code)
-		}
-	}
-	if len(r.Unprotected) > 0 {
-		fmt.Fprintf(&b, "not protected in any restart: %s\n", strings.Join(r.Unprotected, ", "))
-	}
-	return b.String()
 }

@@ -90,7 +90,7 @@ func checkBroker(ctx context.Context, s *settings.Settings, n host.Node, st *hos
 	findings = append(findings, found...)
 	findings = append(findings, checkListeners(ctx, s, n, desired, process.Listeners)...)
 	findings = append(findings, checkPorts(ctx, s, owners, desired, process.Listeners)...)
-	f := host.ViewFiles(s, n.BrokerID, st)
+	f := filesOf(s, n, st)
 	f.Learned(process)
 	return append(findings, checkRestart(ctx, s, n, f, running)...)
 }
@@ -100,19 +100,14 @@ func checkBroker(ctx context.Context, s *settings.Settings, n host.Node, st *hos
 func checkRestart(ctx context.Context, s *settings.Settings, n host.Node, f *host.Files,
 	running restart.RunningFacts,
 ) []Finding {
-	u, _, err := host.NewUnit(s, slog.New(slog.DiscardHandler))
+	facts, err := ownFacts(ctx, s, f, running)
 	if err != nil {
 		return nil // the lines on the unit say so
 	}
-	running.PortTaken = f.PortTaken(ctx, running)
-	facts := restart.Facts{Now: time.Now(), Unit: u.State(ctx), Running: running}
-	f.HeardBy(ctx, u)
-	facts.Manifest = f.Manifest(facts.Running)
-	if err := u.MayRestart(ctx); err != nil {
-		facts.Right.Denied = err.Error()
-	}
 	unfit := restart.Unfit(n.BrokerID, facts)
 	switch {
+	case facts.Journal.Stage != restart.StageNone:
+		return []Finding{well("a restart of this broker", "it is under way; `kpls-agent status` shows how far it is")}
 	case len(unfit) > 0:
 		codes := make([]string, len(unfit))
 		for i, r := range unfit {

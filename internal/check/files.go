@@ -53,11 +53,11 @@ func parseManifest(s *settings.Settings, o Options) (*config.Manifest, []Finding
 // checkRender checks what the manifest makes of this broker.
 func checkRender(s *settings.Settings, n host.Node, m *config.Manifest) (config.Desired, []Finding) {
 	var findings []Finding
-	kept := host.KeptManifest(s)
-	if prev, err := os.ReadFile(kept); err == nil {
-		if p, err := config.ParseManifest(kept, prev); err == nil {
-			findings = append(findings, judgedFile("manifest after the one in force", config.CheckSuccession(p, m), ""))
-		}
+	const after = "manifest after the one in force"
+	if refusal, unseen := host.Successor(s, m); unseen != nil {
+		findings = append(findings, doubtful(after, "%s", config.OneLine(unseen)))
+	} else {
+		findings = append(findings, judgedFile(after, refusal, ""))
 	}
 	r, desired, err := host.ViewFiles(s, n.BrokerID, host.Holding(s, m)).Render(m)
 	note := "nothing to change"

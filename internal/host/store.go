@@ -71,6 +71,24 @@ func (st *Store) path() string { return KeptManifest(st.vm) }
 // KeptManifest is the copy of the manifest in force, which is not always there.
 func KeptManifest(vm *settings.Settings) string { return filepath.Join(vm.StateDir, "manifest.yaml") }
 
+// Successor returns why the agent of this VM would not take over a manifest that is right by itself, or nil. unseen is
+// why that is not known: the copy of the manifest in force cannot be read by who asks.
+func Successor(vm *settings.Settings, m *config.Manifest) (refusal, unseen error) {
+	kept := KeptManifest(vm)
+	data, err := os.ReadFile(kept)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil // there is none yet
+	case err != nil:
+		return nil, fmt.Errorf("whether the agent takes this manifest over cannot be seen: %w; ask as root", err)
+	}
+	prev, err := config.ParseManifest(kept, data)
+	if err != nil {
+		return nil, nil //nolint:nilerr // the agent takes the next one without comparing, too (OpenStore)
+	}
+	return config.CheckSuccession(prev, m), nil
+}
+
 // Get returns the manifest in force, nil if there never was one, and why the file is not.
 func (st *Store) Get() (*config.Manifest, Fault) {
 	st.mu.Lock()

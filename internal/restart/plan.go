@@ -1,6 +1,7 @@
 package restart
 
 import (
+	"cmp"
 	"slices"
 	"sort"
 	"strings"
@@ -15,9 +16,12 @@ type Plan struct {
 	NoAnswer string `json:"no_answer,omitempty"`
 	// Order is the brokers still to be restarted, in the order in which they will go.
 	Order []int32 `json:"order"`
-	// Gates are all gates with what blocks them, as for a restart of this broker now.
+	// UnderWay is the brokers, ascending, whose restart has begun, up to the end of its proof.
+	UnderWay []int32 `json:"under_way,omitempty"`
+	// Gates are all gates with what blocks them, as for a restart of this broker now; none if it is not to be restarted.
 	Gates []GateResult `json:"gates"`
-	// Blocked is the first thing in the way of a restart of this broker; nil is nothing.
+	// Blocked is the first thing in the way of a restart of this broker; nil is nothing. On a broker that needs nothing
+	// it is what keeps every other one of the order from being restarted.
 	Blocked *Reason `json:"blocked,omitempty"`
 	// Also is what else is in the way, in the order in which it is looked for, gates aside.
 	Also []Reason `json:"also,omitempty"`
@@ -80,40 +84,94 @@ func planned(self int32, f *Facts) *round {
 	return s
 }
 
-// NewPlan looks at facts as a Machine would, and does nothing.
+// NewPlan looks at facts as a Machine would, and does nothing. Without a journal, what the broker's own agent has
+// written to the log says for which request it has been restarted.
 func NewPlan(self int32, f Facts) Plan {
 	s := planned(self, &f)
-	p := Plan{Drift: s.drift().String(), NoAnswer: f.Running.Err, Order: []int32{}, Unprotected: s.unprotected()}
-	others, _ := s.others()
-	up := map[int32]bool{self: s.up()}
-	if p.Drift != "" {
-		p.Order = append(p.Order, self)
+	mine, told := s.v.Statuses[self]
+	if q := s.v.Request(); q != nil && f.Journal.Version == 0 && told && mine.Target == s.target && !mine.Drift {
+		s.j.Request = q.ID
 	}
-	for _, id := range others {
-		st, known := s.v.Statuses[id]
-		up[id] = st.Up
-		// An agent that has not taken this manifest over yet will find drift if this one does.
-		if known && s.done(st) || p.Drift == "" && st.Target != s.target {
-			continue
-		}
-		p.Order = append(p.Order, id)
+	p := Plan{
+		Drift: s.drift().String(), NoAnswer: f.Running.Err, Order: []int32{}, Gates: []GateResult{},
+		Unprotected: s.unprotected(),
 	}
-	sort.Slice(p.Order, func(i, k int) bool {
-		a, b := p.Order[i], p.Order[k]
-		return s.before(a, up[a], b, up[b])
-	})
+	s.order(&p)
+	switch {
+	case slices.Contains(p.UnderWay, self): // its agent says what it waits for
+		return p
+	case p.Drift == "" && p.NoAnswer == "":
+		s.blockOthers(&p)
+		return p
+	}
 	for i := range vetoes {
 		if v := &vetoes[i]; strings.HasPrefix(v.name, "gate_") {
 			p.Gates = append(p.Gates, s.gateResult(v))
 		}
 	}
-	p.Blocked = s.vetoed(planning)
-	for _, v := range s.standing() {
+	p.block(s.vetoed(planning), s.standing())
+	return p
+}
+
+// order says who is on its way, and who is still to go.
+func (s *round) order(p *Plan) {
+	self := s.m.opts.Self
+	others, _ := s.others()
+	up := map[int32]bool{self: s.up()}
+	for _, id := range append([]int32{self}, others...) {
+		st, known := s.v.Statuses[id]
+		if id != self {
+			up[id] = st.Up
+		}
+		_, listed := s.f.Manifest.Zones[id]
+		switch {
+		case known && s.onItsWay(st) || id == self && s.j.Stage != StageNone:
+			p.UnderWay = append(p.UnderWay, id)
+		case id == self && p.Drift == "":
+		// An agent that has not taken this manifest over yet will find drift if this one does.
+		case id != self && (known && s.done(st) || p.Drift == "" && st.Target != s.target):
+		case s.f.Manifest.Table && !listed: // its agent refuses the manifest
+		default:
+			p.Order = append(p.Order, id)
+		}
+	}
+	slices.Sort(p.UnderWay)
+	sort.Slice(p.Order, func(i, k int) bool {
+		a, b := p.Order[i], p.Order[k]
+		return s.before(a, up[a], b, up[b])
+	})
+}
+
+// onItsWay is true for a broker whose restart for the target has begun and may still end well.
+func (s *round) onItsWay(st Status) bool {
+	switch st.Phase {
+	case PhaseApplying, PhaseRestarting, PhaseStarting, PhaseCatchingUp, PhaseBalancer, PhaseSoaking:
+		return st.Target == s.target
+	default:
+		return false
+	}
+}
+
+// blockOthers is what is in the way where this broker needs nothing: that its agent cannot take the manifest, or does
+// not look after the broker; or what keeps the others from going.
+func (s *round) blockOthers(p *Plan) {
+	if r := cmp.Or(s.vetoed(judging|answered), s.vetoStopped()); r != nil {
+		p.Blocked = r
+		return
+	}
+	if len(p.Order) > 0 {
+		p.Blocked = s.vetoed(anyBroker)
+	}
+}
+
+// block notes the first thing that is in the way, and what else is.
+func (p *Plan) block(first *Reason, all []Standing) {
+	p.Blocked = first
+	for _, v := range all {
 		if v.Reason != nil && p.Blocked != nil && !v.Reason.Equal(*p.Blocked) {
 			p.Also = append(p.Also, *v.Reason)
 		}
 	}
-	return p
 }
 
 // PlanAfter plans as if these records were in the log already, and each agent had heard of a request among them.

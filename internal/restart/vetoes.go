@@ -31,6 +31,8 @@ const (
 	planning
 	// checking: what `kpls-agent check` looks for, that is what one VM knows without the log.
 	checking
+	// anyBroker: what `kpls-agent plan` looks for on a broker that needs nothing: it keeps every other one from going.
+	anyBroker
 )
 
 // veto is one thing that can be in the way.
@@ -68,15 +70,24 @@ var vetoes = slices.Concat([]veto{
 	{"pending_edits", beforeClaim | underWay | planning | checking, (*round).vetoPending, (*round).restRefused},
 	{"gate_storage", beforeClaim | underWay | planning | checking, (*round).vetoStorage, (*round).restAsk},
 	{"manifest_changed", underWay | downAndDeaf, (*round).vetoManifestChanged, nil},
-	{"log_away", beforeClaim | planning, (*round).vetoLogAway, (*round).restBlocked},
-	{"log", beforeClaim | underWay | whileStopped | fileOnly | planning, (*round).vetoLog, (*round).restLog},
-	{"paused", beforeClaim | underWay | whileStopped | fileOnly | planning, (*round).vetoPaused, (*round).restDrop},
-	{"halted", beforeClaim | underWay | whileStopped | fileOnly | planning, (*round).vetoHalted, (*round).restHalted},
+	{"log_away", beforeClaim | planning | anyBroker, (*round).vetoLogAway, (*round).restBlocked},
+	{"log", beforeClaim | underWay | whileStopped | fileOnly | planning | anyBroker, (*round).vetoLog, (*round).restLog},
+	{
+		"paused", beforeClaim | underWay | whileStopped | fileOnly | planning | anyBroker, (*round).vetoPaused,
+		(*round).restDrop,
+	},
+	{
+		"halted", beforeClaim | underWay | whileStopped | fileOnly | planning | anyBroker, (*round).vetoHalted,
+		(*round).restHalted,
+	},
 	{"request_changed", underWay, (*round).vetoRequestChanged, nil},
 	{"claim_gone", underWay, (*round).vetoClaimGone, nil},
-	{"cluster_unknown", beforeClaim | planning, (*round).vetoUnseen, (*round).restLook},
-	{"agreement", beforeClaim | underWay | whileStopped | fileOnly | planning, (*round).agreed, (*round).restDrop},
-	{"probes_closing", beforeClaim | planning, (*round).closing, (*round).closeFirst},
+	{"cluster_unknown", beforeClaim | planning | anyBroker, (*round).vetoUnseen, (*round).restLook},
+	{
+		"agreement", beforeClaim | underWay | whileStopped | fileOnly | planning | anyBroker, (*round).agreed,
+		(*round).restDrop,
+	},
+	{"probes_closing", beforeClaim | planning | anyBroker, (*round).closing, (*round).closeFirst},
 	{"waiting_for_turn", beforeClaim | underWay | planning, (*round).turn, (*round).restTurn},
 	{"waiting_for_claim", beforeClaim | underWay | whileStopped | planning, (*round).queue, (*round).restQueue},
 	{"action_failed", beforeClaim, (*round).vetoFailing, (*round).restFailing},

@@ -179,7 +179,7 @@ func TestVetoesAreNamed(t *testing.T) {
 			t.Errorf("%s: nobody says what the agent does at rest", v.name)
 		}
 	}
-	if situations != checking<<1-1 {
+	if situations != anyBroker<<1-1 {
 		t.Errorf("situations %b", situations)
 	}
 }
