@@ -124,7 +124,8 @@ func NewPlan(a Ahead) *Plan {
 
 // Differs is true where something is to be done or under way, or where that cannot be known.
 func (r *Plan) Differs() bool {
-	return r.NoAnswer != "" || r.Refusal != "" || r.Drift != "" || r.Diff != "" || len(r.Order) > 0 || len(r.UnderWay) > 0
+	return r.NoAnswer != "" || r.Refusal != "" || r.Drift != "" || r.Diff != "" ||
+		len(r.Order) > 0 || len(r.UnderWay) > 0
 }
 
 // Text is the plan for people.
@@ -153,23 +154,7 @@ func (r *Plan) Text() string {
 	default:
 		b.WriteString("process: runs what the manifest says\n")
 	}
-	for _, e := range r.Pending {
-		fmt.Fprintf(&b, "a restart brings this too: %s\n", PendingText(e, r.overridesSeen))
-	}
-	for _, d := range r.Drops {
-		fmt.Fprintf(&b, "a restart removes this: %s\n", DropText(d, r.Broker))
-	}
-	for _, d := range r.Dropped {
-		fmt.Fprintf(&b, "not in force: %s\n", DroppedText(d, r.Broker))
-	}
-	for _, d := range r.LogDirs {
-		if text := cmp.Or(d.Fault, d.Unseen); text != "" {
-			fmt.Fprintf(&b, "storage: %s\n", text)
-		}
-	}
-	if r.LogDirsErr != "" {
-		fmt.Fprintf(&b, "storage: cannot be seen: %s\n", r.LogDirsErr)
-	}
+	r.changes(&b)
 	if len(r.UnderWay) > 0 {
 		fmt.Fprintf(&b, "restarts under way: %s\n", joinIDs(r.UnderWay))
 	}
@@ -193,6 +178,27 @@ func (r *Plan) Text() string {
 		fmt.Fprintf(&b, "not protected in any restart: %s\n", strings.Join(r.Unprotected, ", "))
 	}
 	return b.String()
+}
+
+// changes is what a restart brings and removes in addition to the manifest's lines.
+func (r *Plan) changes(b *strings.Builder) {
+	for _, e := range r.Pending {
+		fmt.Fprintf(b, "a restart brings this too: %s\n", PendingText(e, r.overridesSeen))
+	}
+	for _, d := range r.Drops {
+		fmt.Fprintf(b, "a restart removes this: %s\n", DropText(d, r.Broker))
+	}
+	for _, d := range r.Dropped {
+		fmt.Fprintf(b, "not in force: %s\n", DroppedText(d, r.Broker))
+	}
+	for _, d := range r.LogDirs {
+		if text := cmp.Or(d.Fault, d.Unseen); text != "" {
+			fmt.Fprintf(b, "storage: %s\n", text)
+		}
+	}
+	if r.LogDirsErr != "" {
+		fmt.Fprintf(b, "storage: cannot be seen: %s\n", r.LogDirsErr)
+	}
 }
 
 // colon puts a colon before what may be said in addition.

@@ -12,7 +12,7 @@ import (
 )
 
 // Changes says in one line each, with the time, what is new since an earlier report: for logs and pipes. Words that
-// only count on, such as an age, are no change. The lines of the first report, which follows none, say how everything is.
+// only count on, such as an age, are no change. The first report, which follows none, says how everything is.
 func (r *Report) Changes(before *Report) []string {
 	was := map[string]string{}
 	if before != nil {

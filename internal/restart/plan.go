@@ -18,7 +18,7 @@ type Plan struct {
 	Order []int32 `json:"order"`
 	// UnderWay is the brokers, ascending, whose restart has begun, up to the end of its proof.
 	UnderWay []int32 `json:"under_way,omitempty"`
-	// Gates are all gates with what blocks them, as for a restart of this broker now; none if it is not to be restarted.
+	// Gates are all gates with what blocks them, as for a restart of this broker now; none if it needs no restart.
 	Gates []GateResult `json:"gates"`
 	// Blocked is the first thing in the way of a restart of this broker; nil is nothing. On a broker that needs nothing
 	// it is what keeps every other one of the order from being restarted.
