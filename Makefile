@@ -16,7 +16,7 @@ TEST = $(GO) test -race -shuffle=on
 ##@ Daily
 
 build: ## build bin/kpls-agent
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/kpls-agent ./cmd/kpls-agent
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version='"$$(packaging/version.sh "$(VERSION)" 2>/dev/null || echo devel)" -o bin/kpls-agent ./cmd/kpls-agent
 
 # The simulation and the exploration have no goroutines of their own: the race detector would find nothing
 # in them, and take seven times as long.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # build.sh DESCRIPTION: builds dist/kpls-agent_VERSION_ARCH.deb for amd64 and arm64
 # from this checkout. DESCRIPTION is what `git describe` says; the version follows
-# from it. Two builds of a commit give the same bytes: SOURCE_DATE_EPOCH, by default
+# from it, and package and program both tell it. Two builds of a commit give the same bytes: SOURCE_DATE_EPOCH, by default
 # the commit's time, is the time of everything in the package.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,7 +14,7 @@ export SOURCE_DATE_EPOCH VERSION
 umask 022
 
 compile() { # compile ARCH FILE
-  CGO_ENABLED=0 GOARCH=$1 $GO build -trimpath -ldflags "-s -w -X main.version=$described" -o "$2" ./cmd/kpls-agent
+  CGO_ENABLED=0 GOARCH=$1 $GO build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o "$2" ./cmd/kpls-agent
 }
 
 changelog() { # the releases, and what this is, if it is none of them

@@ -84,6 +84,8 @@ what must survive a crash
 .I ` + setup.DropInPath + `
 .TQ
 .I ` + setup.RulePath + `
+.TQ
+.I ` + setup.OverridePath + `
 what
 .B kpls-agent setup
 gives the service on this VM

@@ -22,8 +22,8 @@ func newSetup(s *shared) *cobra.Command {
 		Long: "Reads the settings and gives the service, which is not root, what it needs on this VM and no more:\n" +
 			"to restart the broker's unit, to replace server.properties, to read the files with its secrets, and to\n" +
 			"start before the broker does. It writes\n\n" +
-			"  " + setup.DropInPath + "\n  " + setup.RulePath + "\n\n" +
-			"and access control lists. What the broker's unit runs and the service cannot read, such as a script of\n" +
+			"  " + setup.DropInPath + "\n  " + setup.RulePath + "\n  " + setup.OverridePath + "\n\n" +
+			"and access control lists. The last file keeps needrestart from restarting the broker. What the broker's unit runs and the service cannot read, such as a script of\n" +
 			"root's alone, it writes down for it in " + host.SeenPath + ". Faults of the unit are left\n" +
 			"to be done by hand. Prints each thing that it changes; a second time it changes nothing.\n" +
 			"Run it again after a change of the settings, then `systemctl restart kpls-agent`. The package runs it\n" +
@@ -34,7 +34,7 @@ func newSetup(s *shared) *cobra.Command {
 				return errors.New("only root may give rights; run it with sudo")
 			}
 			u := &setup.Setup{
-				DropIn: setup.DropInPath, Rule: setup.RulePath, Seen: host.SeenPath, Dry: dry,
+				DropIn: setup.DropInPath, Rule: setup.RulePath, Override: setup.OverridePath, Seen: host.SeenPath, Dry: dry,
 				Say: func(format string, args ...any) { fmt.Fprintf(s.stdout, format+"\n", args...) },
 			}
 			var err error
@@ -58,7 +58,8 @@ func newSetup(s *shared) *cobra.Command {
 			// The password is the service's to read, perhaps from its own environment.
 			vm, err := settings.LoadAlone(s.settingsPath)
 			if err != nil {
-				return invalid(err)
+				// Whatever the settings say, the hook of this very installation must restart no broker.
+				return errors.Join(invalid(err), u.Protect(settings.DefaultUnit))
 			}
 			came, err := u.Apply(cmd.Context(), s.settingsPath, vm)
 			if err != nil {

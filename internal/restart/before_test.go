@@ -145,6 +145,7 @@ func TestNamesOfEarlierBuilds(t *testing.T) {
 		`cause "broker"`:   "the halt names the broker, and an operator has to act",
 		`cause "edits"`:    "the same",
 		`cause "settings"`: "the same",
+		`cause "request"`:  "the same",
 	}
 	for _, e := range earlierBuilds(t) {
 		for _, c := range []struct {

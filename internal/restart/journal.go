@@ -121,6 +121,8 @@ func (j Journal) cause() Cause {
 		return CauseBroker
 	case j.Edits != "" && !j.Hidden && maps.Equal(j.Before, j.Listeners):
 		return CauseEdits
+	case j.RequestID != "" && j.BeforeUnknown && !j.Hidden && j.Edits == "":
+		return CauseRequest
 	default:
 		return CauseManifest
 	}

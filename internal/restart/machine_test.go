@@ -650,3 +650,24 @@ func TestQueuedStart(t *testing.T) {
 		}
 	}
 }
+
+// TestCause: a rolling restart never blames the manifest, unless the manifest has changed something as well.
+func TestCause(t *testing.T) {
+	asked := Intent{RequestID: "r", Listeners: map[string]string{"E": "x"}}
+	same := map[string]string{"E": "x"}
+	for _, c := range []struct {
+		name string
+		j    Journal
+		want Cause
+	}{
+		{"a restart that was asked for", Journal{Intent: asked, Origin: Origin{Before: same}}, CauseBroker},
+		{"the same after the state was lost", Journal{Intent: asked, Origin: Origin{BeforeUnknown: true}}, CauseRequest},
+		{"the same with edits of others", Journal{Intent: asked, Origin: Origin{Before: same, Edits: "log.dirs"}}, CauseEdits},
+		{"a manifest that changes a listener", Journal{Intent: asked}, CauseManifest},
+		{"a manifest that changes a password", Journal{Intent: asked, Origin: Origin{Before: same}, FileState: FileState{Hidden: true}}, CauseManifest},
+	} {
+		if got := c.j.cause(); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}

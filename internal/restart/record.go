@@ -141,6 +141,7 @@ const (
 	CauseManifest Cause = ""         // a process did not work with the server.properties of the manifest
 	CauseBroker   Cause = "broker"   // a process did not come back, and the restart had changed nothing
 	CauseEdits    Cause = "edits"    // the same with edits of server.properties that are not the manifest's
+	CauseRequest  Cause = "request"  // a rolling restart was asked for, and what the process ran before was not known
 	CauseSettings Cause = "settings" // a process serves, and Kafka has dropped dynamic settings at its start
 )
 

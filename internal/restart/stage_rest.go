@@ -88,10 +88,10 @@ func (s *round) noteHalt() *Decision {
 		return s.save(s.phaseNow(), writingDown(), func(j *Journal) { j.Failure = Failure{} })
 	case !halted && !s.tooSoon(ActAppend):
 		h := s.newHalt(s.j.Failed)
-		p, r := PhaseFailed, because(CodeHalted, "writing a halt for all agents, since the manifest failed here: %s", s.j.Why)
+		p, r := PhaseFailed, because(CodeHalted, "writing a halt for all agents, since the restart failed here: %s", s.j.Why)
 		if e, failed := s.f.Failed[ActAppend]; failed {
 			p, r = s.phaseNow(), because(CodeLogUnreadable,
-				"the manifest failed here (%s), and the halt cannot be written: %s", s.j.Why, e.Err)
+				"the restart failed here (%s), and the halt cannot be written: %s", s.j.Why, e.Err)
 		}
 		return s.do(p, r, Action{Kind: ActAppend, Records: []Record{NewHalt(h)}}, 0)
 	}

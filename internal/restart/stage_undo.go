@@ -42,6 +42,9 @@ func (s *round) haltText(h Halt) string {
 		return fmt.Sprintf(
 			"broker %d failed with edits of server.properties that are not the manifest's%s: %s; correct them there, then %s",
 			h.Broker, back, h.Why, again)
+	case CauseRequest:
+		return fmt.Sprintf("broker %d did not come back from the rolling restart that was asked for%s: %s; "+
+			"correct the cause on that broker, then %s", h.Broker, back, h.Why, again)
 	case CauseSettings:
 		return fmt.Sprintf(
 			"broker %d serves, and Kafka dropped dynamic settings at its start: %s; set them again there, see on every broker that "+

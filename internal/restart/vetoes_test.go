@@ -49,6 +49,7 @@ var spoiled = []struct {
 	{"halted", func(f *Facts) { f.Log.View.Halts["h"] = Halt{Broker: 3, Why: "exits"} }, CodeHalted, []string{"broker 3", "exits", "correct the manifest"}, false},
 	{"halted by the broker itself", func(f *Facts) { f.Log.View.Halts["h"] = Halt{Broker: 3, Why: "exits", Cause: CauseBroker} }, CodeHalted, []string{"changed nothing", "resume"}, false},
 	{"halted by others' edits", func(f *Facts) { f.Log.View.Halts["h"] = Halt{Broker: 3, Why: "exits", Cause: CauseEdits} }, CodeHalted, []string{"edits", "resume"}, false},
+	{"halted by a rolling restart", func(f *Facts) { f.Log.View.Halts["h"] = Halt{Broker: 3, Why: "exits", Cause: CauseRequest} }, CodeHalted, []string{"rolling restart", "on that broker", "resume"}, false},
 	{"halted by dropped settings", func(f *Facts) { f.Log.View.Halts["h"] = Halt{Broker: 3, Why: "x", Cause: CauseSettings} }, CodeHalted, []string{"broker 3 serves", "resume"}, false},
 	{"no agreement", func(f *Facts) {
 		st := f.Log.View.Statuses[2]

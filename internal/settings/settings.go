@@ -20,6 +20,9 @@ const DefaultPath = "/etc/kpls-agent/kpls-agent.yaml"
 // StateDirectory is the default of state_dir, and what systemd makes for the service.
 const StateDirectory = "/var/lib/kpls-agent"
 
+// DefaultUnit is the default of unit.
+const DefaultUnit = "kafka.service"
+
 // Settings is this VM's own file. An empty or missing file is valid.
 type Settings struct {
 	Manifest         string

@@ -23,7 +23,7 @@ func Shape() *config.Shape {
 			Shape: pathShape(),
 		},
 		{
-			Name: "unit", Default: "kafka.service", Doc: "The broker's systemd unit.",
+			Name: "unit", Default: DefaultUnit, Doc: "The broker's systemd unit.",
 			Shape: config.Shape{
 				Kind:    config.KindString,
 				Pattern: regexp.MustCompile(`^[A-Za-z0-9:_.@\\-]{1,240}\.service$`),

@@ -23,10 +23,12 @@ import (
 // User is the user of the package's service.
 const User = settings.ServiceUser
 
-// What the package's service reads.
+// What the package's service, polkit and needrestart read.
 const (
 	DropInPath = "/etc/systemd/system/kpls-agent.service.d/10-setup.conf"
 	RulePath   = "/etc/polkit-1/rules.d/50-kpls-agent.rules"
+	// OverridePath is read by needrestart; conf.d is the only folder that it has for this.
+	OverridePath = "/etc/needrestart/conf.d/50-kpls-agent.conf"
 )
 
 // Account is a user as the kernel knows it.
@@ -57,6 +59,7 @@ func LookUp(name string) (Account, error) {
 type Setup struct {
 	Who          Account
 	DropIn, Rule string
+	Override     string // needrestart's file, in a folder of its own
 	Dry          bool
 	Say          func(format string, args ...any)
 	Reload       func(context.Context) error // nil where systemd does not run
@@ -105,6 +108,13 @@ func (u *Setup) give(ctx context.Context, path string, s *settings.Settings) ([]
 	if err != nil {
 		return nil, err
 	}
+	names, err := u.names(ctx, s.Unit)
+	if err == nil {
+		err = u.override(names)
+	}
+	if err != nil {
+		return nil, err
+	}
 	w := plan(path, s, u.Who, old)
 	if err := u.giveUp(old, w.record); err != nil {
 		return nil, err
@@ -116,7 +126,7 @@ func (u *Setup) give(ctx context.Context, path string, s *settings.Settings) ([]
 	}
 	reload, err := u.write(u.DropIn, dropIn(path, w, u.Version))
 	if err == nil {
-		err = u.allowRestart(ctx, s.Unit)
+		err = u.allowRestart(names)
 	}
 	if err == nil && reload {
 		err = u.daemonReload(ctx)
@@ -162,18 +172,22 @@ func (u *Setup) giveUp(old, now record) error {
 	return nil
 }
 
-// allowRestart writes the polkit rule for the broker's unit, or removes it where there is none.
-func (u *Setup) allowRestart(ctx context.Context, unit string) error {
+// names are the unit's names, systemd's own first; none for "", which is no unit.
+func (u *Setup) names(ctx context.Context, unit string) ([]string, error) {
 	if unit == "" {
+		return nil, nil
+	}
+	if u.Names == nil {
+		return []string{unit}, nil
+	}
+	return u.Names(ctx, unit)
+}
+
+// allowRestart writes the polkit rule for the broker's unit, or removes it where there is none.
+func (u *Setup) allowRestart(names []string) error {
+	if len(names) == 0 {
 		_, err := u.remove(u.Rule)
 		return err
-	}
-	names := []string{unit}
-	if u.Names != nil {
-		var err error
-		if names, err = u.Names(ctx, unit); err != nil {
-			return err
-		}
 	}
 	_, err := u.write(u.Rule, polkitRule(names, u.Who.name))
 	return err
@@ -195,7 +209,7 @@ func (u *Setup) Undo(ctx context.Context) error {
 	_, err = u.remove(u.Rule)
 	errs = append(errs, err)
 	_, err = u.remove(u.Seen)
-	errs = append(errs, err)
+	errs = append(errs, err, u.override(nil))
 	reload, err := u.remove(u.DropIn)
 	errs = append(errs, err)
 	if reload {

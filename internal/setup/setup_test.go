@@ -36,9 +36,10 @@ func newMachine(t *testing.T) *machine {
 	m.u = &Setup{
 		Who:    Account{User, 4242, 4242},
 		DropIn: filepath.Join(dir, "systemd/kpls-agent.service.d/10-setup.conf"), Rule: filepath.Join(dir, "polkit/50-kpls-agent.rules"),
-		Seen:   filepath.Join(dir, "unit-seen.json"),
-		Say:    func(format string, args ...any) { m.said = append(m.said, m.local(fmt.Sprintf(format, args...))) },
-		Reload: func(context.Context) error { m.reloads++; return nil },
+		Override: filepath.Join(dir, "needrestart/conf.d/50-kpls-agent.conf"),
+		Seen:     filepath.Join(dir, "unit-seen.json"),
+		Say:      func(format string, args ...any) { m.said = append(m.said, m.local(fmt.Sprintf(format, args...))) },
+		Reload:   func(context.Context) error { m.reloads++; return nil },
 		Names: func(_ context.Context, unit string) ([]string, error) {
 			return []string{"confluent" + strings.TrimPrefix(unit, "kafka"), unit}, nil // it is an alias
 		},
@@ -216,7 +217,8 @@ kafka: {sasl: {mechanism: PLAIN, username: x, password_file: secret/kafka.passwo
 	m.u.Dry = false
 
 	said, code = m.apply()
-	m.want("first run", said, `let kpls-agent write in DIR/kafka-3.7.1/config
+	m.want("first run", said, `write DIR/needrestart/conf.d/50-kpls-agent.conf
+let kpls-agent write in DIR/kafka-3.7.1/config
 let kpls-agent read DIR/secret/kafka.password
 write DIR/systemd/kpls-agent.service.d/10-setup.conf
 write DIR/polkit/50-kpls-agent.rules
@@ -251,6 +253,12 @@ polkit.addRule(function (action, subject) {
   }
 });
 `)
+	m.want("override", m.file(m.u.Override), "# Written by `kpls-agent setup`. Change the settings and run it again instead of\n"+
+		"# changing this file. needrestart restarts no broker: `kpls-agent restart` does it, one\n"+
+		"# after the other, when that is safe for the cluster.\n"+
+		`$nrconf{override_rc}{qr(^confluent\@1\.service$)} = 0;
+$nrconf{override_rc}{qr(^kafka\@1\.service$)} = 0;
+`)
 	if code != Done || m.reloads != 1 || m.rights(folder) != "rwx" || m.rights(password) != "r--" || m.rights(file) != "---" {
 		t.Errorf("outcome %d, %d reloads, rights %s %s %s", code, m.reloads, m.rights(folder), m.rights(password), m.rights(file))
 	}
@@ -271,10 +279,14 @@ polkit.addRule(function (action, subject) {
 	if !strings.Contains(m.file(m.u.Rule), `"kafka.service"`) || !strings.Contains(m.file(m.u.DropIn), "Before=kafka.service\n") {
 		t.Errorf("the unit stayed:\n%s%s", m.file(m.u.Rule), m.file(m.u.DropIn))
 	}
+	if got := m.file(m.u.Override); !strings.Contains(got, `kafka\.service`) || strings.Contains(got, `\@1`) {
+		t.Errorf("needrestart leaves alone:\n%s", got)
+	}
 
 	said, code = m.undo()
 	m.want("undo", said, `let kpls-agent no longer write in DIR/etc
 remove DIR/polkit/50-kpls-agent.rules
+remove DIR/needrestart/conf.d/50-kpls-agent.conf
 remove DIR/systemd/kpls-agent.service.d/10-setup.conf
 have systemd read its units again`)
 	if code != Done || m.rights(filepath.Join(m.dir, "etc")) != "---" {
@@ -282,6 +294,9 @@ have systemd read its units again`)
 	}
 	if _, err := os.Stat(filepath.Dir(m.u.DropIn)); err == nil {
 		t.Error("undo left an empty folder")
+	}
+	if _, err := os.Stat(filepath.Join(m.dir, "needrestart")); err == nil {
+		t.Error("undo left an empty folder of needrestart")
 	}
 	if said, _ := m.undo(); said != "nothing to take back" {
 		t.Errorf("second undo said %s", said)
@@ -357,6 +372,9 @@ func TestSetupCommands(t *testing.T) {
 	m.apply()
 	m.put("kpls-agent.yaml", "server_properties: etc/server.properties\ncommands: {restart: [x], status: [y]}\n", 0o644)
 	said, code := m.apply()
+	if _, err := os.Stat(m.u.Override); err == nil {
+		t.Error("needrestart has an override without a unit")
+	}
 	if _, err := os.Stat(m.u.Rule); err == nil || code != Done || strings.Contains(m.file(m.u.DropIn), "Before=") {
 		t.Errorf("outcome %d, said:\n%s\n%s", code, said, m.file(m.u.DropIn))
 	}

@@ -173,7 +173,7 @@ func extract(t *testing.T) string {
 
 func TestProgram(t *testing.T) {
 	dir := extract(t)
-	if got := output(t, dir+"/usr/bin/kpls-agent", "version"); got != "kpls-agent v9.9.9-rc.1-3-gabcdef0\n" {
+	if got := output(t, dir+"/usr/bin/kpls-agent", "version"); got != "kpls-agent "+version+"\n" {
 		t.Errorf("version: %s", got)
 	}
 	for _, module := range []string{"github.com/twmb/franz-go", "github.com/spf13/cobra", "golang.org/x/sys"} {

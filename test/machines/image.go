@@ -24,16 +24,19 @@ func suite() string { return cmp.Or(os.Getenv("DEBIAN"), "bookworm") }
 // the machines reach no archive.
 var imagePackages = []string{
 	"systemd", "systemd-sysv", "libpam-systemd", "dbus", "polkitd", "passwd", "acl", "procps", "iproute2",
-	"curl", "ca-certificates", "cloud-init", "default-jre-headless",
+	"curl", "ca-certificates", "cloud-init", "default-jre-headless", "needrestart",
 }
 
 // imageSteps are run in the image once it is complete; $1 is its root. Timers
 // would work at times of their own, cloud-init would wait for a network to set up.
+// needrestart is as dangerous as it can be: every installation of every test runs it
+// in automatic mode.
 const imageSteps = `set -e
 for timer in apt-daily apt-daily-upgrade dpkg-db-backup man-db e2scrub_all fstrim; do
   ln -sf /dev/null "$1/etc/systemd/system/$timer.timer"
 done
 printf 'datasource_list: [NoCloud, None]\nnetwork: {config: disabled}\n' >"$1/etc/cloud/cloud.cfg.d/99-machine.cfg"
+printf '$nrconf{restart} = "a";\n' >"$1/etc/needrestart/conf.d/10-machine.conf"
 rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/*`
 
 // image returns the directory with the root file system that all machines share.
