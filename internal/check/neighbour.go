@@ -64,7 +64,7 @@ func (n Neighbour) spoken(listener string, now time.Time) string {
 	for _, p := range probe.Protocols() {
 		v, ok := n.series(fmt.Sprintf("kpls_agent_%s{listener=%q,protocol=%q}", lastSpokenName, listener, string(p)))
 		if d := ago(v, now); ok && v != 0 && d <= spokenLately {
-			return fmt.Sprintf("%s was spoken to it %s ago, and %s", p, report.Elapsed(d), p.Advice(listener))
+			return fmt.Sprintf("%s was spoken to it %s ago; %s", p, report.Elapsed(d), p.Advice(listener))
 		}
 	}
 	return ""

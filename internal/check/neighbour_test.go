@@ -28,7 +28,7 @@ func TestAsked(t *testing.T) {
 		"the agent is young": {"1", "0", ago(5 * time.Second), "0", OK, "no probe has come since the agent started 5s ago", ";", ""},
 		"an older agent":     {"1", "", "", "", Warning, "no probe has come since the agent started; let", "linger", ""},
 		"closed":             {"0", "0", ago(hour), "0", "", "", "", ""},
-		"HTTP now":           {"1", ago(time.Second), ago(hour), "0", Warning, "HTTP was spoken to it 20s ago, and the port answers nothing, so the load balancer takes this broker for down: let it probe by TCP, or by HTTP at the agent's HTTP port (http.listen), path /readyz/EXTERNAL", "linger", ago(20 * time.Second)},
+		"HTTP now":           {"1", ago(time.Second), ago(hour), "0", Warning, "HTTP was spoken to it 20s ago; the port answers nothing, so the load balancer takes this broker for down: let it probe by TCP, or by HTTP at the agent's HTTP port (http.listen), path /readyz/EXTERNAL", "linger", ago(20 * time.Second)},
 		"HTTP long ago":      {"1", ago(time.Second), ago(hour), "0", OK, "a probe came 1s ago", "HTTP", ago(10 * time.Minute)},
 		"HTTP never":         {"1", ago(time.Second), ago(hour), "0", OK, "a probe came 1s ago", "HTTP", "0"},
 	} {

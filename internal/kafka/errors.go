@@ -89,11 +89,14 @@ type OtherBrokerError struct {
 
 // Error implements error.
 func (e *OtherBrokerError) Error() string {
-	who := "another broker"
-	if e.Is >= 0 {
-		who = fmt.Sprintf("broker %d", e.Is)
+	return fmt.Sprintf("at %s answers %s, and not broker %d", e.Addr, e.who(), e.Want)
+}
+
+func (e *OtherBrokerError) who() string {
+	if e.Is < 0 {
+		return "another broker"
 	}
-	return fmt.Sprintf("at %s answers %s, and not broker %d", e.Addr, who, e.Want)
+	return fmt.Sprintf("broker %d", e.Is)
 }
 
 // ownID is what a broker says of itself to a question for another one (ConfigHelper).

@@ -94,6 +94,7 @@ func (e *otherClusterError) Error() string {
 func (v *verifier) fault(addr string, err error) *VerifyFault {
 	var (
 		given        *VerifyFault
+		pool         *poolError
 		otherBroker  *OtherBrokerError
 		otherCluster *otherClusterError
 		broken       *pathError
@@ -103,11 +104,14 @@ func (v *verifier) fault(addr string, err error) *VerifyFault {
 	switch {
 	case errors.As(err, &given):
 		return given
-	case errors.As(err, &otherBroker):
-		who := "another broker"
-		if otherBroker.Is >= 0 {
-			who = fmt.Sprintf("broker %d", otherBroker.Is)
+	case errors.As(err, &pool):
+		return &VerifyFault{
+			faultWrongBroker, fmt.Sprintf("port %s leads to broker %d, and over another connection to %s", port, pool.Want,
+				pool.who()), whereBalancer,
+			fmt.Sprintf("its pool has more than one broker: let port %s of %s lead to broker %d alone", port, host, pool.Want),
 		}
+	case errors.As(err, &otherBroker):
+		who := otherBroker.who()
 		return &VerifyFault{
 			faultWrongBroker, fmt.Sprintf("port %s leads to %s, and not to broker %d: %s", port, who, otherBroker.Want,
 				"customers' requests for the one reach the other, which refuses them"), whereBalancer,
@@ -224,7 +228,8 @@ func (v *verifier) unheard(addr, rule string, e *pathError) *VerifyFault {
 			whereBroker, certificateAdvice(trust.Err, "the customer (--ca-file)"),
 		}
 		if errors.As(e.err, new(x509.HostnameError)) && !slices.Contains(v.advertised(), addr) {
-			f.Where, f.ToDo = whereCommand, "bootstrap with a name that the certificate has"+such(v.advertised(), ", such as ")
+			f.Where = whereCommand
+			f.ToDo = "bootstrap with a name that the certificate has" + such(v.advertised(), ", such as ")
 		}
 		return f
 	case errors.Is(e.err, errSpeaksHTTP):

@@ -1,6 +1,7 @@
 package kafka_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -38,6 +39,26 @@ func serving(t *testing.T, treat func(net.Conn)) string {
 		}
 	}()
 	return l.Addr().String()
+}
+
+// strict is what leads to a fake broker, and ends a connection that begins with TLS. So does
+// a real one, to which those bytes are a request that is too large; the fake waits for it.
+func strict(t *testing.T, broker string) string {
+	t.Helper()
+	return serving(t, func(c net.Conn) {
+		defer c.Close()
+		in := bufio.NewReader(c)
+		if first, err := in.Peek(1); err != nil || first[0] == 0x16 {
+			return
+		}
+		to, err := net.Dial("tcp", broker)
+		if err != nil {
+			return
+		}
+		defer to.Close()
+		go func() { _, _ = io.Copy(c, to) }()
+		_, _ = io.Copy(to, in)
+	})
 }
 
 // unknownNames is a dialer whose name server knows no name at all.
@@ -125,7 +146,7 @@ func TestVerifySaysWhatCustomersSee(t *testing.T) {
 		},
 		"no TLS where the manifest says SSL": {
 			kafka.Login{Protocol: "SSL"},
-			plain(), "speaks_no_tls", "load_balancer",
+			strict(t, plain()), "speaks_no_tls", "load_balancer",
 			[]string{"does not speak TLS, and the manifest says that EXTERNAL has SSL"},
 		},
 		"a certificate for another name": {

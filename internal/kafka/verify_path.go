@@ -29,6 +29,7 @@ type path struct {
 	addr string     // as it is advertised
 	row  *VerifyRow // nil for a bootstrap address
 	wire *wire      // nil if there is no connection
+	met  bool       // the broker itself has answered, over this connection or an earlier one
 }
 
 func (p *path) close() {
@@ -122,8 +123,11 @@ func (p *path) identify(ctx context.Context) error {
 		switch err := kerr.ErrorForCode(resp.ErrorCode); {
 		case errors.Is(err, kerr.RebootstrapRequired):
 			continue
-		case err != nil || id == p.row.Broker:
+		case err != nil:
 			return err
+		case id == p.row.Broker:
+			p.met = true
+			return nil
 		}
 		return p.other(id)
 	}
@@ -132,7 +136,24 @@ func (p *path) identify(ctx context.Context) error {
 
 // other is the error of a path to another broker; -1 is one that is not known.
 func (p *path) other(id int32) error {
-	return &OtherBrokerError{Addr: p.addr, Want: p.row.Broker, Is: id}
+	e := &OtherBrokerError{Addr: p.addr, Want: p.row.Broker, Is: id}
+	if p.met {
+		return &poolError{e}
+	}
+	return e
+}
+
+// poolError is an address at which another broker answers over one connection than over
+// another one.
+type poolError struct{ *OtherBrokerError }
+
+// again connects once more, to see that it is the same broker over each connection.
+func (p *path) again(ctx context.Context) error {
+	p.close()
+	if err := p.dial(ctx); err != nil {
+		return err
+	}
+	return p.identify(ctx)
 }
 
 // over sends a request on the path, which it opens if need be.

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -170,6 +171,31 @@ func TestVerifyFindsSwappedRules(t *testing.T) {
 			}
 			if got[0] != "" || !report.Brokers[0].OK || report.Fault != nil {
 				t.Errorf("%+v", report)
+			}
+			gone(t, c, o.Topic)
+		})
+	}
+}
+
+// The pool of a rule has two brokers in place of one: each connection may reach the other.
+func TestVerifyFindsPools(t *testing.T) {
+	for name, opts := range map[string][]kfake.Opt{"4.4": nil, "3.9": {kfake.MaxVersions(kversion.V3_9_0())}} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, 3, opts...)
+			o := customer(t, c)
+			turn, pool := atomic.Int64{}, []string{c.ListenAddrs()[1], c.ListenAddrs()[0]}
+			o.Map["b1.example:9092"] = "pool.example:9092"
+			o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				if addr == "pool.example:9092" {
+					addr = pool[int(turn.Add(1)-1)%len(pool)]
+				}
+				return new(net.Dialer).DialContext(ctx, network, addr)
+			}
+			report := kafka.Verify(within(t), o)
+			const want = "wrong_broker: port 9092 leads to broker 1, and over another connection to broker 0; " +
+				"its pool has more than one broker: let port 9092 of b1.example lead to broker 1 alone"
+			if got := found(report); len(got) != 1 || got[1] != want {
+				t.Errorf("%v", got)
 			}
 			gone(t, c, o.Topic)
 		})
