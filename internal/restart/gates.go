@@ -24,7 +24,7 @@ func (s *round) gateViews([]away) *Reason {
 	others, _ := s.others()
 	need, other := min(2, 1+len(others)), len(others) == 0
 	for _, v := range c.Views {
-		if len(v.Alive) == 0 || len(v.Topics) == 0 {
+		if !v.whole() {
 			return because(CodeGateViews, "broker %d answered with empty metadata", v.Broker).of(v.Broker)
 		}
 		other = other || v.Broker != s.m.opts.Self
@@ -93,6 +93,10 @@ func (s *round) inAll(id int32) bool {
 	}
 	return len(s.f.Cluster.Views) > 0
 }
+
+// whole is false for empty metadata, as a broker has them before it has read them: they say
+// nothing, neither of a broker nor of a topic.
+func (v BrokerView) whole() bool { return len(v.Alive) > 0 && len(v.Topics) > 0 }
 
 func (s *round) inAny(id int32) bool {
 	return slices.ContainsFunc(s.f.Cluster.Views, func(v BrokerView) bool { return slices.Contains(v.Alive, id) })

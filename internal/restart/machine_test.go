@@ -261,6 +261,22 @@ func TestUndoSeesNobody(t *testing.T) {
 	}
 }
 
+// Empty metadata name no broker: that is no word that this one is fenced.
+func TestUndoIsToldNothing(t *testing.T) {
+	f := going(StageUndo)
+	for i := range f.Cluster.Views {
+		f.Cluster.Views[i] = BrokerView{Broker: f.Cluster.Views[i].Broker}
+	}
+	if d := settle(machine(), &f); d.Do.Kind == ActRestart || d.Status.Reason.Code != CodeGateViews {
+		t.Errorf("got %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	f.Cluster.Views[0] = cluster3().Cluster.Views[0]
+	f.Cluster.Views[0].Alive = []int32{2, 3}
+	if d := settle(machine(), &f); d.Do.Kind != ActRestart {
+		t.Errorf("fenced by the word of one: got %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+}
+
 // A process that kept ending may have been started on the last good file, and serve.
 func TestUndoAsksForWhatServesAgain(t *testing.T) {
 	f := going(StageUndo)
@@ -311,6 +327,11 @@ func TestResumeBeforeTheBrokerServes(t *testing.T) {
 		t.Errorf("%+v", d.Status.Reason)
 	}
 	f.Unit.State = UnitRunning
+	f.Cluster.Views[1].Alive = []int32{2, 3}
+	if d := settle(m, &f); d.Status.Phase != PhaseFailed || d.Status.Reason.Code != CodeFenced {
+		t.Errorf("it serves again: %s, %+v", d.Status.Phase, d.Status.Reason)
+	}
+	f.Cluster.Views[1].Alive = []int32{1, 2, 3}
 	d := settle(m, &f)
 	if d.Do.Kind != ActSave || d.Do.Journal.Stage != StageNone || d.Do.Journal.Failed != "h" {
 		t.Fatalf("%q, %+v, %+v", d.Do.Kind, d.Status.Reason, d.Do.Journal)

@@ -47,6 +47,10 @@ func TestProof(t *testing.T) {
 		{"somebody stopped it", func(f *Facts) { f.Unit.State = UnitStopped }, PhaseStopped, CodeStopped, ActBegin},
 		{"a loop", func(f *Facts) { f.Unit.Restarts = 1 }, PhaseRollback, CodeRollingBack, ActSave},
 		{"wrong configuration", func(f *Facts) { f.Running.Listeners = map[string]string{"EXTERNAL": "y"} }, PhaseRollback, CodeRollingBack, ActSave},
+		{"wrong configuration, by kafka-configs", func(f *Facts) {
+			f.Running.Listeners, f.Running.Dynamic = map[string]string{"EXTERNAL": "y"}, []string{"listeners"}
+		}, PhaseStarting, CodeDynamicConfig, ActBegin},
+		{"kafka-configs covers the same", func(f *Facts) { f.Running.Dynamic = []string{"listeners"} }, PhaseSoaking, CodeSaving, ActSave},
 		{"no answer yet", func(f *Facts) { f.Running.Err = "refused" }, PhaseStarting, CodeStarting, ActBegin},
 		{"a listener does not serve", func(f *Facts) { f.Probes["EXTERNAL"] = ProbeFacts{At: f.Now, Why: "refused"} }, PhaseStarting, CodeListener, ActBegin},
 		{"fenced in another's view", func(f *Facts) { f.Cluster.Views[1].Alive = []int32{2, 3} }, PhaseCatchingUp, CodeFenced, ActBegin},

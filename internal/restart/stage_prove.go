@@ -40,7 +40,8 @@ func (s *round) judgement() *proof {
 // proveSuperseded: the broker is up, and what it waits for may be just what the newer manifest corrects.
 func (s *round) proveSuperseded() *Decision {
 	p := s.judgement()
-	if p.failure != "" || p.waiting == nil || p.waiting.Code != CodeListener || !s.superseded() {
+	if p.failure != "" || p.waiting == nil || !s.superseded() ||
+		p.waiting.Code != CodeListener && p.waiting.Code != CodeDynamicConfig {
 		return nil
 	}
 	return s.giveUp(PhaseWaiting, because(CodeClaiming, "a newer manifest is there, and %s", p.waiting.Text()))
@@ -244,6 +245,10 @@ func (s *round) examine(want map[string]string, absent []string) proof {
 		return hold(PhaseStarting, ActRunning, because(CodeStarting, "the process runs and does not answer yet"))
 	}
 	if d := differs(f.Running.Listeners, want, absent); d.kind != noDifference {
+		// It says nothing of the file, and the file before would be covered just the same.
+		if r := s.vetoDynamic(); r != nil {
+			return hold(PhaseStarting, ActRunning, r)
+		}
 		p.differs = true
 		return fail("%s%s", d, s.whyDifferent())
 	}

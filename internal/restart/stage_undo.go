@@ -180,8 +180,10 @@ func (s *round) undoRestart() *Decision {
 // just now. One that others see fenced holds no replica, but may still have a
 // vote in a quorum that would be none without it.
 func (s *round) needed() *Reason {
-	if len(s.f.Cluster.Views) == 0 && !s.alone() { // nobody says that it is fenced
-		return because(CodeGateViews, "the cluster cannot be seen: %s", orNot(s.f.Cluster.Err, "no broker answers"))
+	if !s.alone() && !slices.ContainsFunc(s.f.Cluster.Views, BrokerView.whole) { // nobody says that it is fenced
+		if b := s.gateViews(nil); b != nil {
+			return b
+		}
 	}
 	if !s.inAny(s.m.opts.Self) {
 		if q := s.f.Cluster.Quorum; q != nil && q.Leader >= 0 &&
@@ -315,7 +317,10 @@ func (s *round) operatorServes() *Decision {
 	case p.waiting == nil:
 		return s.putBack()
 	}
-	p.phase, p.waiting = PhaseFailed, s.operatorReason()
+	if p.phase != PhaseCatchingUp { // else it serves again, and waits for what its place in the cluster needs
+		p.waiting = s.operatorReason()
+	}
+	p.phase = PhaseFailed
 	return s.lookOn(&p)
 }
 

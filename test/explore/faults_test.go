@@ -150,7 +150,7 @@ var faults = []fault{
 	on("log directory offline", storage, true),
 	on("cut off", cutOff, false),
 	on("voter behind", late, true),
-	{"dynamic configuration", onIfReady(dynamic), off(dynamic)},
+	{"dynamic configuration", setDynamic, deleteDynamic},
 	{"settings dropped", onIfReady(dropped), off(dropped)},
 	{"empty view", onIfReady(blank), off(blank)},
 	{"deaf broker", func(x *explorer, w *world, i int) bool {
@@ -222,6 +222,24 @@ func off(f flags) func(*explorer, *world, int) bool {
 		}
 		return true
 	}
+}
+
+// setDynamic: what was set with kafka-configs stays in force when server.properties changes.
+func setDynamic(x *explorer, w *world, i int) bool {
+	if !onIfReady(dynamic)(x, w, i) {
+		return false
+	}
+	w.b[i].boot = w.b[i].runs
+	return true
+}
+
+// deleteDynamic: what the process was started with is in force again.
+func deleteDynamic(x *explorer, w *world, i int) bool {
+	if !off(dynamic)(x, w, i) {
+		return false
+	}
+	w.b[i].runs, w.b[i].boot = w.b[i].boot, 0
+	return true
 }
 
 func onIfReady(f flags) func(*explorer, *world, int) bool {

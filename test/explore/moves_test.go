@@ -417,10 +417,15 @@ func (x *explorer) elect(w *world) {
 func (x *explorer) launch(w *world, i int) {
 	b, v := &w.b[i], x.vms[w.vm[i]]
 	x.leave(w, i)
-	b.clear(job | failed | stopped | ready | dynamic | dropped)
+	b.clear(job | failed | stopped | ready | dropped)
 	b.set(up)
-	b.runs, b.inv = v.file, x.freeInvocation(w, i)
-	if x.version(v.file).bad != "" {
+	b.inv = x.freeInvocation(w, i)
+	if b.has(dynamic) {
+		b.boot = v.file
+	} else {
+		b.runs = v.file
+	}
+	if x.version(b.runs).bad != "" {
 		w.victims |= 1 << i
 	}
 	if b.has(drops) {

@@ -29,7 +29,8 @@ const noBroker = -1
 // broker is one broker's process and its place in the cluster.
 type broker struct {
 	is   flags
-	runs int8  // version the process was started with
+	runs int8  // version whose listeners the process has
+	boot int8  // version the process was started with, while a dynamic configuration beats it
 	inv  uint8 // the process's invocation
 	gone uint8 // how long ago it last went by itself: see old
 	ends uint8 // the service manager's own restarts

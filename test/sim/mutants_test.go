@@ -44,6 +44,8 @@ var mutants = []mutant{
 	{"a start by hand on the new file is not proved", "rules.go", `	{"prove what somebody has started", (*round).proveHandStart},`, ``},
 	{"the claim is never given back", "stage_rest.go", `if !held || s.tooSoon(ActAppend) ||`, `if true || !held || s.tooSoon(ActAppend) ||`},
 	{"a dynamic configuration is ignored", "vetoes.go", `if len(s.f.Running.Dynamic) == 0 || !s.up() {`, `if true {`},
+	{"a dynamic configuration counts as a bad manifest", "stage_prove.go", `if r := s.vetoDynamic(); r != nil {`, `if r := s.vetoDynamic(); r != nil && false {`},
+	{"empty metadata say that a broker is fenced", "stage_undo.go", `!slices.ContainsFunc(s.f.Cluster.Views, BrokerView.whole)`, `len(s.f.Cluster.Views) == 0`},
 	{"a refusal is ignored", "vetoes.go", `{"refused", judging |`, `{"refused",`},
 	{"probes open before all serve", "stage_idle.go", `|| !s.everyoneDone() || s.tooSoon(ActAppend) {
 		return nil`, `|| s.tooSoon(ActAppend) {
