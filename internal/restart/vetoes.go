@@ -195,8 +195,8 @@ func (s *round) outside() *Reason {
 
 func (s *round) vetoRefused() *Reason { return s.f.Manifest.Refusal }
 
-// vetoPort: the process could not bind a port that it gets with the manifest. Of a broker that is down nothing is known:
-// what it said last is of the process before.
+// vetoPort: the process could not bind a port that it gets with the manifest. Of a broker that is down nothing is
+// known: what it said last is of the process before.
 func (s *round) vetoPort() *Reason {
 	if s.f.Running.PortTaken == "" || !s.up() {
 		return nil

@@ -127,7 +127,7 @@ func (x *explorer) logUp(w *world) bool {
 	return n >= x.o.logNeed()
 }
 
-// clusterKey is what the agent of a broker learns when it asks what the cluster looks like.
+// clusterKey is what the agent of a broker learns when it observes the cluster.
 type clusterKey struct {
 	self            int8
 	leader          int8

@@ -175,7 +175,7 @@ func (g *graph) stuck() string {
 		}
 	}
 	return fmt.Sprintf("%d states from which no good end can be reached: the first one:\n%s%s\nthe last one:\n%s%s", stuck,
-		g.trace(int32(first)), g.x.tell(&g.worlds[first]), g.trace(int32(last)), g.x.tell(&g.worlds[last]))
+		g.trace(int32(first)), g.x.describe(&g.worlds[first]), g.trace(int32(last)), g.x.describe(&g.worlds[last]))
 }
 
 // restless returns a state that comes again without any time passing: somebody tries something for ever.
@@ -204,13 +204,13 @@ func (g *graph) restless() string {
 	}
 	for n, k := range open {
 		if k > 0 {
-			return fmt.Sprintf("what is tried here is tried again without a pause:\n%s%s", g.trace(int32(n)), g.x.tell(&g.worlds[n]))
+			return fmt.Sprintf("what is tried here is tried again without a pause:\n%s%s", g.trace(int32(n)), g.x.describe(&g.worlds[n]))
 		}
 	}
 	return ""
 }
 
-// trace tells the way to a state, and one event more.
+// trace is the way to a state, and one event more.
 func (g *graph) trace(n int32, last ...event) string {
 	var way []int32
 	for at := n; at >= 0; at = g.parent[at] {
@@ -237,7 +237,7 @@ func (g *graph) trace(n int32, last ...event) string {
 	return out.String()
 }
 
-// line tells one event.
+// line is one event as text.
 func (x *explorer) line(before *world, e event, after *world) string {
 	text := x.label(e)
 	switch e.kind {
@@ -261,8 +261,8 @@ func (x *explorer) line(before *world, e event, after *world) string {
 	return text
 }
 
-// tell shows a state.
-func (x *explorer) tell(w *world) string {
+// describe shows a state.
+func (x *explorer) describe(w *world) string {
 	var out strings.Builder
 	for i := range x.o.n {
 		v, b := x.vms[w.vm[i]], &w.b[i]

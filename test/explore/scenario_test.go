@@ -163,7 +163,7 @@ func (s *scenario) fault(kind eventKind, line string) {
 func (s *scenario) do(e event, line string) {
 	s.t.Helper()
 	if !s.pick(func(f event, _ bool) bool { return f == e }) {
-		s.t.Fatalf("%q cannot happen here:\n%s%s", line, s.out.String(), s.x.tell(&s.w))
+		s.t.Fatalf("%q cannot happen here:\n%s%s", line, s.out.String(), s.x.describe(&s.w))
 	}
 }
 
@@ -189,7 +189,7 @@ func (s *scenario) pick(want func(e event, urgent bool) bool) bool {
 	return found
 }
 
-// write writes one event as an operator would tell it: what an agent says when it is something else than
+// write writes one event as an operator reads it: what an agent says when it is something else than
 // before, what it does to its broker, its files and the log, and what becomes of the brokers.
 func (s *scenario) write(e event, before *world) {
 	switch e.kind {
@@ -254,7 +254,7 @@ func (s *scenario) run(until string) {
 		seen[s.w]++
 		if seen[s.w] > 2 {
 			if until != "" {
-				s.t.Fatalf("%q never happens:\n%s%s", until, s.out.String(), s.x.tell(&s.w))
+				s.t.Fatalf("%q never happens:\n%s%s", until, s.out.String(), s.x.describe(&s.w))
 			}
 			return
 		}

@@ -69,7 +69,7 @@ func (x *explorer) truth(w *world) string {
 		}
 		if otherwise := x.falsehood(w, i, m); otherwise != "" {
 			st := m.a.Status()
-			return fmt.Sprintf("a true reason: agent %d says %s (%s) %s, and %s\n%s", i+1, st.Phase, st.Reason.Code, st.Reason.Text(), otherwise, x.tell(w))
+			return fmt.Sprintf("a true reason: agent %d says %s (%s) %s, and %s\n%s", i+1, st.Phase, st.Reason.Code, st.Reason.Text(), otherwise, x.describe(w))
 		}
 	}
 	return ""

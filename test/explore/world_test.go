@@ -64,7 +64,7 @@ const (
 	edit
 	storage
 	stray  // of the first broker: the log has the record of a later version
-	cutOff // no other broker tells this agent what the cluster looks like
+	cutOff // no other broker answers this agent
 )
 
 func (b *broker) has(f flags) bool { return b.is&f == f }
