@@ -153,8 +153,8 @@ func (s *round) undoQueued() *Decision {
 // taken down with the same care as any other; so is one that kept ending until the service manager
 // started it on the good file.
 func (s *round) undoNeeded() *Decision {
-	if s.f.Unit.State != UnitRunning {
-		return nil
+	if s.f.Unit.State != UnitRunning || s.tooSoon(ActRestart) {
+		return nil // the restart has just failed: the cluster is of interest when it is tried again
 	}
 	if s.f.Cluster.At.Before(s.m.mem.process.at) {
 		return s.observe(PhaseRollback, s.undoReason(), 0)

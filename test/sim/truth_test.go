@@ -177,7 +177,9 @@ func (j *judge) truth(a *agent) (on int32, wrong string) {
 	case restart.CodeRollingBack:
 		return must(a.dbus || j.short() != "" || slices.ContainsFunc(j.brokers, func(o *broker) bool { return !j.shows(o) }), "all serve and are in sync")
 	case restart.CodeActionFailed:
-		return must(a.full || a.dbus || a.silent || a.denied || a.lastGood == "", "nothing is in the way of its steps")
+		// A restart that would be denied is not begun, unless the broker is down or its restart has begun.
+		denied := a.denied && (!b.running || a.journal.Stage != restart.StageNone)
+		return must(a.full || a.dbus || a.silent || denied || a.lastGood == "", "nothing is in the way of its steps")
 	case restart.CodeLogUnreadable:
 		return must(!j.log.up() || a.silent || a.blind, "the log can be read and written")
 	case restart.CodeProbesClosing:
