@@ -18,6 +18,7 @@ func TestUsage(t *testing.T) {
 		{"help status x", `unknown command "x"`},
 		{"completion bsh", `unknown command "bsh"`},
 		{"status now", `unknown command "now" for "kpls-agent status"`},
+		{"status --watch --exit-code", "leave one of them out"},
 		{"status --watsh", "unknown flag: --watsh; see `kpls-agent status --help`"},
 		{"release", `required flag(s) "broker" not set; see ` + "`kpls-agent release --help`"},
 		{"release --broker one", `--broker "one" is no whole number, or is out of range`},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -34,7 +35,10 @@ func newStatus(s *shared) *cobra.Command {
 			"With --exit-code it exits with 0 if every broker runs what the manifest says and every agent runs, 3 if\n" +
 			"work goes on, waits or is paused, 4 if somebody has to see to something.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.watch {
+			switch {
+			case o.watch && o.code:
+				return invalid(errors.New("--exit-code is of one look, and --watch goes on; leave one of them out"))
+			case o.watch:
 				return watchStatus(cmd.Context(), s, o)
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), commandTimeout)
