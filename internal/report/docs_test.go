@@ -31,6 +31,20 @@ func TestWorstIsDocumented(t *testing.T) {
 	}
 }
 
+// TestSamples: the samples of `status` in the documents are what it prints.
+func TestSamples(t *testing.T) {
+	r := New(scene(rolling))
+	for _, path := range []string{"../../README.md", "../../docs/operations.md"} {
+		doc, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := "```\n" + r.Text(Style{}) + "```\n"; !strings.Contains(string(doc), want) {
+			t.Errorf("%s has another sample of status than\n%s", path, want)
+		}
+	}
+}
+
 // worsts are the constants of the type.
 func worsts(t *testing.T) []Worst {
 	t.Helper()
