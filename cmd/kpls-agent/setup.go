@@ -34,7 +34,8 @@ func newSetup(s *shared) *cobra.Command {
 				return errors.New("only root may give rights; run it with sudo")
 			}
 			u := &setup.Setup{
-				DropIn: setup.DropInPath, Rule: setup.RulePath, Override: setup.OverridePath, Seen: host.SeenPath, Dry: dry,
+				DropIn: setup.DropInPath, Rule: setup.RulePath, Override: setup.OverridePath,
+				Seen: host.SeenPath, Dry: dry,
 				Say: func(format string, args ...any) { fmt.Fprintf(s.stdout, format+"\n", args...) },
 			}
 			var err error

@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	dropIn = "/etc/systemd/system/kpls-agent.service.d/10-setup.conf"
-	rule   = "/etc/polkit-1/rules.d/50-kpls-agent.rules"
+	dropIn   = "/etc/systemd/system/kpls-agent.service.d/10-setup.conf"
+	rule     = "/etc/polkit-1/rules.d/50-kpls-agent.rules"
+	override = "/etc/needrestart/conf.d/50-kpls-agent.conf"
 )
 
 // install installs a package as cloud-init does, also where there is one.
@@ -63,14 +64,15 @@ func removed(s *system) {
 		}
 	}
 	s.says(m, file+"; true", "root:kafka 640")
-	s.says(m, "ls "+rule+" "+dropIn+" /usr/bin/kpls-agent 2>/dev/null; systemctl is-active kpls-agent; ls /etc/kpls-agent", "inactive\nkpls-agent.yaml\nmanifest.yaml")
+	s.says(m, "ls "+rule+" "+dropIn+" "+override+" /usr/bin/kpls-agent 2>/dev/null; systemctl is-active kpls-agent; ls /etc/kpls-agent", "inactive\nkpls-agent.yaml\nmanifest.yaml")
 
-	s.on(m, install(newer))
+	blocks := s.blocks("docs/install.md")
+	s.on(m, "set -e; mkdir /root/one; cd /root/one; cp /etc/kpls-agent/*.yaml .; cp "+newer+" kpls-agent_9_all.deb\n"+blocks["one machine"])
 	s.says(m, "systemctl is-enabled kpls-agent; systemctl is-active kpls-agent", "enabled\nactive")
 	s.settled()
 
 	s.on(m, "cp -r /etc/kpls-agent /root/kept; apt-get purge --yes kpls-agent 2>&1")
-	s.says(m, "ls -d /etc/kpls-agent /var/lib/kpls-agent "+rule+" "+dropIn+" /etc/systemd/system/multi-user.target.wants/kpls-agent.service 2>/dev/null; find / -xdev -user kpls-agent -not -path '/proc/*'", "")
+	s.says(m, "ls -d /etc/kpls-agent /var/lib/kpls-agent "+rule+" "+dropIn+" "+override+" /etc/systemd/system/multi-user.target.wants/kpls-agent.service 2>/dev/null; find / -xdev -user kpls-agent -not -path '/proc/*'", "")
 	s.says(m, file+"; true", "root:kafka 640")
 	if now := s.on(m, "cat /etc/kafka/server.properties"); now != properties {
 		s.Errorf("server.properties was\n%s\nand is\n%s", properties, now)
@@ -80,11 +82,42 @@ func removed(s *system) {
 	s.on(m, install(newer))
 	s.until("the agent has no manifest", func() bool { return s.agent(m).reason == "no_manifest" })
 	s.says(m, "systemctl show --property StatusText --value kpls-agent", "unmanaged: there is no manifest yet: /etc/kpls-agent/manifest.yaml does not exist; put the manifest there")
-	s.on(m, "cp /root/kept/* /etc/kpls-agent/ && kpls-agent setup && systemctl restart kpls-agent")
+	s.on(m, "apt-get purge --yes kpls-agent 2>&1")
+	s.cloudInit(m)
+	s.on(m, "cp /root/kept/* /etc/kpls-agent/\n"+blocks["settings changed"]) // the same bytes as on the other VMs
 	s.settled()
 	if now := s.processes()[m.ID]; now != broker {
 		s.Errorf("the broker's process was %s and is %s", broker, now)
 	}
+}
+
+// holdLock has dpkg's lock, as another apt would, until apt waits for it.
+const holdLock = `import fcntl, time
+lock = open("/var/lib/dpkg/lock-frontend", "w")
+fcntl.lockf(lock, fcntl.LOCK_EX)
+while "Waiting for cache lock" not in open("/var/log/cloud-init-output.log").read():
+    time.sleep(0.1)
+`
+
+// cloudInit runs the stages of a first boot on a VM that has nothing of the agent, while another apt has dpkg's
+// lock. The user-data is the package's example.
+func (s *system) cloudInit(m *machines.Machine) {
+	s.Helper()
+	s.on(m, `set -e
+rm -rf /run/cloud-init /etc/cloud/cloud-init.disabled; cloud-init clean --logs; touch /var/log/cloud-init-output.log
+install -D -m 0644 -t /var/lib/cloud/seed/nocloud `+seed+`/*
+cat >/root/hold.py <<'END'
+`+holdLock+`END
+systemd-run --quiet --collect --service-type=exec python3 /root/hold.py
+while ! grep -q "$(stat -c :%i /var/lib/dpkg/lock-frontend) " /proc/locks; do sleep 0.1; done
+cloud-init init --local; cloud-init init; cloud-init modules --mode config; cloud-init modules --mode final`)
+	out := s.on(m, "cat /var/lib/cloud/data/result.json; cat /var/log/cloud-init-output.log; rm -r /var/lib/cloud/seed")
+	for _, want := range []string{`"errors": []`, "Waiting for cache lock", "kpls-agent: next: kpls-agent check"} {
+		if !strings.Contains(out, want) {
+			s.Errorf("cloud-init does not show %q:\n%s", want, out)
+		}
+	}
+	s.says(m, "systemctl is-active kpls-agent; ls /etc/kpls-agent /etc/sysctl.d/60-kpls-agent.conf", "active\n/etc/sysctl.d/60-kpls-agent.conf\n\n/etc/kpls-agent:\nkpls-agent.yaml\nmanifest.yaml")
 }
 
 // pristine puts a VM back to before the agent ever ran: no state, and a

@@ -1,7 +1,6 @@
 package system
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -13,47 +12,75 @@ import (
 	"example.com/kpls-agent/test/sandbox"
 )
 
-// story is the whole job: three fresh VMs are given a cloud-init file, and
-// nothing else is done to them.
+// story is the whole job: on three fresh VMs with Kafka, somebody pastes what README says. apt's hook
+// restarts what uses replaced libraries, which every broker does, and restarts no broker.
 func story(s *system) {
 	t := s.T
-	lb, err := s.HAProxy(t.Context(), machines.Fast)
-	if err != nil {
-		t.Fatal(err)
-	}
+	lb := s.boot()
 	defer lb.Close()
-	rules, err := filepath.Abs(filepath.Join("..", "..", "packaging", "prometheus"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	stop, err := s.Prometheus(t.Context(), filepath.Join(rules, "kpls-agent.alerts.yml"), filepath.Join(rules, "kpls-agent.recording.yml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(stop)
-
 	begun := time.Now()
-	if err := s.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	s.createTopic()
-	measured("three machines switched on to three brokers serving", time.Since(begun).Seconds(), "s", "with cloud-init at the same time")
 	traffic := s.start(sandbox.NewLoad(s.within()), false) // the probes open when all brokers serve
-	s.settled()
-	measured("three machines switched on to EXTERNAL on all brokers", time.Since(begun).Seconds(), "s", "soak 2 s")
+	for _, m := range s.Machines {
+		s.on(m, replaceLibrary)
+	}
+	r := s.readme()
+	r.change("write", map[string]string{"brokers:\n": "rollout: {soak: 2s}\nbrokers:\n"})
+	r.paste("write")
+	installed := r.paste("install")
+	if n := strings.Count(installed, "systemctl restart kafka.service"); n != machines.Brokers || !strings.Contains(installed, "deferred") {
+		t.Errorf("needrestart deferred the restart of %d brokers", n)
+	}
+	if n := strings.Count(installed, "kpls-agent: next: kpls-agent check"); n != machines.Brokers {
+		t.Errorf("%d installations have nothing left to do", n)
+	}
+	for _, m := range s.Machines {
+		if n := s.starts(m, traffic.begun); n > 0 {
+			t.Errorf("the installation restarted the broker of %s", m.Name)
+		}
+	}
+	r.paste("check")
+	r.watch("roll out", s.settled)
+	measured("README pasted to EXTERNAL on all brokers", time.Since(begun).Seconds(), "s", "soak 2 s")
 	restarts := traffic.judge()
 	if len(restarts) != machines.Brokers {
 		t.Errorf("%d restarts for %d brokers: %v", len(restarts), machines.Brokers, restarts)
 	}
 	for _, m := range s.Machines {
-		s.until("the load balancer finds "+m.Name, func() bool { return lb.Up(m.ID) })
-		if out := s.on(m, "cloud-init status; systemctl --failed --no-legend"); !strings.Contains(out, "status: done") || strings.Contains(out, "failed") {
-			t.Errorf("%s: %s", m.Name, out)
+		if n := s.starts(m, traffic.begun); n != 1 {
+			t.Errorf("the broker of %s was started %d times", m.Name, n)
 		}
+		s.until("the load balancer finds "+m.Name, func() bool { return lb.Up(m.ID) })
+		s.says(m, "systemctl --failed --no-legend", "")
 	}
 	s.checked()
-	s.verify()
+	r.paste("verify")
 	s.scraped()
+}
+
+// boot switches the fresh machines on, with a load balancer and Prometheus, and waits for three brokers.
+func (s *system) boot() *machines.Balancer {
+	s.Helper()
+	lb, err := s.HAProxy(s.Context(), machines.Fast)
+	if err != nil {
+		s.Fatal(err)
+	}
+	rules, err := filepath.Abs(filepath.Join("..", "..", "packaging", "prometheus"))
+	if err != nil {
+		s.Fatal(err)
+	}
+	stop, err := s.Prometheus(s.Context(), filepath.Join(rules, "kpls-agent.alerts.yml"), filepath.Join(rules, "kpls-agent.recording.yml"))
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(stop)
+
+	begun := time.Now()
+	if err := s.Start(s.Context()); err != nil {
+		s.Fatal(err)
+	}
+	s.createTopic()
+	measured("three machines switched on to three brokers serving", time.Since(begun).Seconds(), "s", "")
+	return lb
 }
 
 // checked expects that cloud-init has nothing to say of the package's example, and
@@ -72,20 +99,6 @@ func (s *system) checked() {
 				s.Errorf("check on %s: %s", m.Name, line)
 			}
 		}
-	}
-}
-
-// verify is the customer's look, by the published names.
-func (s *system) verify() {
-	s.Helper()
-	ctx, cancel := context.WithTimeout(s.Context(), patience)
-	defer cancel()
-	program := s.Machines[0].Root() + "/usr/bin/kpls-agent"
-	manifest := s.Machines[0].Root() + "/etc/kpls-agent/manifest.yaml"
-	out, err := s.Client.Command(ctx, program, "verify", "--listener", "EXTERNAL", "--bootstrap", "b1."+machines.Domain+":9093", "--manifest", manifest).CombinedOutput()
-	s.Logf("verify:\n%s", out)
-	if err != nil {
-		s.Errorf("verify: %v", err)
 	}
 }
 
