@@ -31,7 +31,7 @@ const askedLately = time.Minute
 
 // spokenLately is for how long it is news that something else than a TCP check was seen
 // at a probe port, of which one connection a minute is looked at.
-const spokenLately = 5 * time.Minute
+const spokenLately = 3 * time.Minute
 
 // value is a metric of the agent that runs here, for a listener or "" for all; false if it has none.
 func (n Neighbour) value(name, listener string) (float64, bool) {

@@ -324,7 +324,8 @@ func VerifyNothing(why error) VerifyReport {
 	}
 }
 
-// Advice is for people: the faults by what is to be done about them, which many may share.
+// Advice is for people: the faults by what is to be done about them and where, which many
+// may share.
 func (r VerifyReport) Advice() string {
 	var order []string
 	by := map[string][]string{}
@@ -332,10 +333,11 @@ func (r VerifyReport) Advice() string {
 		if f == nil {
 			return
 		}
-		if by[f.ToDo] == nil {
-			order = append(order, f.ToDo)
+		todo := fmt.Sprintf("to do (%s): %s", strings.ReplaceAll(f.Where, "_", " "), f.ToDo)
+		if by[todo] == nil {
+			order = append(order, todo)
 		}
-		by[f.ToDo] = append(by[f.ToDo], at+f.Text)
+		by[todo] = append(by[todo], at+f.Text)
 	}
 	for _, b := range r.Bootstrap {
 		add("bootstrap "+b.Address+": ", b.Fault)
@@ -346,7 +348,7 @@ func (r VerifyReport) Advice() string {
 	add("", r.Fault)
 	var text strings.Builder
 	for _, todo := range order {
-		fmt.Fprintf(&text, "\n%s\n  to do: %s\n", strings.Join(by[todo], "\n"), todo)
+		fmt.Fprintf(&text, "\n%s\n  %s\n", strings.Join(by[todo], "\n"), todo)
 	}
 	return text.String()
 }

@@ -55,11 +55,11 @@ const (
 
 // Where something has to be changed.
 const (
-	whereCommand  = "command"       // the flags of verify
+	whereCommand  = "command_line"  // the flags of verify
 	whereManifest = "manifest"      // the manifest
 	whereBroker   = "broker"        // the broker or its agent
 	whereBalancer = "load_balancer" // rules, pools and probes, and firewalls on the way
-	whereDNS      = "dns"           // the name server of the customer's network
+	whereDNS      = "name_server"   // the name server of the customer's network
 	whereCustomer = "customer"      // the customer's login or trust store
 )
 

@@ -121,7 +121,7 @@ func TestVerifySaysWhatCustomersSee(t *testing.T) {
 	}{
 		"a name that is not known": {
 			kafka.Login{},
-			unknown, "name_not_resolved", "dns",
+			unknown, "name_not_resolved", "name_server",
 			[]string{"the name b1.example is not known here; where customers are, their name server must have it", "--map '*.example="},
 		},
 		"a probe port": {
@@ -151,7 +151,7 @@ func TestVerifySaysWhatCustomersSee(t *testing.T) {
 		},
 		"a certificate for another name": {
 			kafka.Login{Protocol: "SSL", Roots: ca.roots, ServerName: "b1.example"},
-			plain(kfake.TLS(elsewhere)), "certificate", "command",
+			plain(kfake.TLS(elsewhere)), "certificate", "command_line",
 			[]string{"customers that verify certificates refuse the one at", "bootstrap with a name that the certificate has, such as b1.example:9092"},
 		},
 		"a PROXY header in front of TLS": {
@@ -219,7 +219,7 @@ func TestVerifySaysWhatCustomersSee(t *testing.T) {
 			}
 			where := c.where
 			if c.code == "probe_port" {
-				where = "command"
+				where = "command_line"
 			}
 			fits("bootstrap", alone.Bootstrap[0].Fault, where)
 

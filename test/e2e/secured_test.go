@@ -116,7 +116,7 @@ func TestSecured(t *testing.T) {
 			return code == 0
 		})
 		out, code := b.verifyAs(host, ca.put("wrong.properties", scramClient(ca, "tidb", wrongSecret)))
-		if code == 0 || !strings.Contains(out, "the user name or the password is wrong\n  to do: correct --client-properties") {
+		if code == 0 || !strings.Contains(out, "the user name or the password is wrong\n  to do (customer): correct --client-properties") {
 			t.Errorf("with a wrong password verify exits with %d:\n%s", code, out)
 		}
 	})
