@@ -142,7 +142,7 @@ func TestPlanOfOneUnderWay(t *testing.T) {
 	}
 }
 
-// TestPlanWithoutJournal: who may not read the journal learns from the log that the broker has been restarted.
+// TestPlanWithoutJournal: who cannot read the journal learns from the log that the broker has been restarted.
 func TestPlanWithoutJournal(t *testing.T) {
 	f := atRest()
 	q := NewRequest(Request{ID: "r", By: "ann"})

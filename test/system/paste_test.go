@@ -168,5 +168,4 @@ func (s *system) readme() *reader {
 // leaves needrestart with a broker to restart.
 const replaceLibrary = `set -e
 lib=$(sed -n 's|.* \(/.*/libz\.so[^ ]*\)$|\1|p' /proc/$(systemctl show --property MainPID --value kafka)/maps | head -n 1)
-cp -p "$lib" "$lib.new" && mv "$lib.new" "$lib"
-needrestart -b -r l | grep '^NEEDRESTART-SVC: kafka.service$'`
+cp -p "$lib" "$lib.new" && mv "$lib.new" "$lib"`
