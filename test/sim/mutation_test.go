@@ -21,7 +21,7 @@ const document = "../../docs/simulation.md"
 // TestMutants breaks the product, one fault at a time, and wants every one
 // noticed; it writes the table of docs/simulation.md when SIM_WRITE is set.
 func TestMutants(t *testing.T) {
-	most := number(t, "SIM_RUNS", 4000)
+	most := number(t, "SIM_RUNS", 20_000)
 	rows, explored := make([]string, len(mutants)), column(t, 5)
 	t.Run("all", func(t *testing.T) {
 		for i, m := range mutants {

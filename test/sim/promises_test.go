@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,6 +50,7 @@ var promises = []struct {
 	{"promise 3, ignorance of the unit", takedown.unitSeen},
 	{"promise 5, halt", takedown.notHalted},
 	{"promise 5, one victim", takedown.fewVictims},
+	{"promise 5, not tried again", takedown.notAgain},
 	{"promise 5, refused before", takedown.refusedBefore},
 	{"promise 1, no harm beyond the restart", takedown.harmless},
 	{"promise 7, no needless restart", takedown.needed},
@@ -279,6 +281,14 @@ func (t takedown) fewVictims() string {
 	return ""
 }
 
+// notAgain: a manifest that failed here is tried again only after an operator's order.
+func (t takedown) notAgain() string {
+	if t.failedHere[t.b.id] == t.manifest && !t.undo && !t.careless {
+		return fmt.Sprintf("it was rolled back from %s, and nobody has resumed that", t.manifest)
+	}
+	return ""
+}
+
 func (t takedown) refusedBefore() string {
 	switch {
 	case t.undo:
@@ -334,13 +344,14 @@ type judge struct {
 	halted            map[string]time.Time
 	unclaimed, saidAt map[int32]time.Time
 	wentDown          map[int32]time.Time // by its agent
+	failedHere        map[int32]string    // the manifest from which a broker was rolled back last, until it is resumed
 	letGo             map[int32]time.Time // claims removed by an operator
 	careless          bool                // an operator did what costs a guarantee
 }
 
 func newJudge(r *run) *judge {
 	return &judge{
-		run: r, halted: map[string]time.Time{}, unclaimed: map[int32]time.Time{}, saidAt: map[int32]time.Time{}, wentDown: map[int32]time.Time{},
+		run: r, halted: map[string]time.Time{}, unclaimed: map[int32]time.Time{}, saidAt: map[int32]time.Time{}, wentDown: map[int32]time.Time{}, failedHere: map[int32]string{},
 		letGo: map[int32]time.Time{}, unread: map[string]bool{}, cancelled: map[string]bool{},
 	}
 }
@@ -382,6 +393,7 @@ func (j *judge) committed(r restart.Record) {
 		j.falseAlarm(rest, r)
 		if r.Value == nil && j.versions[rest] != nil {
 			j.versions[rest].victims = nil
+			maps.DeleteFunc(j.failedHere, func(_ int32, manifest string) bool { return manifest == rest })
 		}
 	case "restart":
 		if r.Value != nil {
@@ -502,6 +514,7 @@ func (j *judge) moved(a *agent, was restart.Stage) {
 			}
 		}
 	case was == restart.StageProve && now == restart.StageRestore:
+		j.failedHere[a.id], _, _ = strings.Cut(a.journal.Target, "+")
 		// An agent may hang for 90 s, and then needs a moment. It learns from the service manager.
 		known := b.badAt
 		for _, at := range []time.Time{a.seesAt, a.fullEnd} { // nor does it go on before it can write that down
