@@ -16,7 +16,7 @@ type mutant struct{ name, file, old, new string }
 // mutants is the list to add to: gates, agreement, order, claims, freshness,
 // the steps of a restart, the proof, the way back, what a new agent process remembers.
 var mutants = []mutant{
-	{"empty metadata counts as a view", "gates.go", `if len(v.Alive) == 0 || len(v.Topics) == 0 {`, `if false {`},
+	{"empty metadata counts as a view", "gates.go", `if !v.whole() {`, `if false {`},
 	{"brokers that are down do not count", "gates.go", `if !s.inAny(s.m.opts.Self) || len(down)`, `if down = nil; !s.inAny(s.m.opts.Self) || len(down)`},
 	{"claimed brokers do not count against max_unavailable", "gates.go", `len(down)+len(counted)+1 <=`, `len(down)+1 <=`},
 	{"partitions are checked in one view only", "gates.go", "	for _, v := range s.f.Cluster.Views {\n		n, worst := 0", "	for _, v := range s.f.Cluster.Views[:min(1, len(s.f.Cluster.Views))] {\n		n, worst := 0"},
