@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"example.com/kpls-agent/internal/report"
 )
 
 // screen prints phases one below the other, and a picture that is redrawn in
@@ -35,8 +37,8 @@ func (s *screen) print(text string) {
 	fmt.Fprint(s.out, text)
 }
 
-// draw replaces the last picture. It is cut at the terminal's edges, since what
-// wraps or scrolls cannot be replaced.
+// draw replaces the last picture. Long lines are broken between words, and it is cut at the terminal's lower edge, since
+// what has scrolled out of it cannot be replaced.
 func (s *screen) draw(text string) {
 	width, height, err := term.GetSize(int(s.out.Fd()))
 	if err != nil || width < 2 || height < 2 {
@@ -47,15 +49,11 @@ func (s *screen) draw(text string) {
 		fmt.Fprintf(&b, "\x1b[%dA\x1b[J", s.lines)
 	}
 	s.lines = 0
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(report.Wrap(text, width-1)) {
 		if s.lines == height-1 {
 			break
 		}
-		r := []rune(strings.TrimSuffix(line, "\n"))
-		if len(r) >= width {
-			r = append(r[:width-2], '…')
-		}
-		b.WriteString(string(r) + "\n")
+		b.WriteString(line)
 		s.lines++
 	}
 	fmt.Fprint(s.out, b.String())
