@@ -125,7 +125,7 @@ var scenes = []struct {
 	{"a newer manifest that is not taken over", Refused, "idle", func(_ *Facts, st map[int32]*restart.Status) {
 		st[2].ManifestFault = "manifest.yaml:3: unknown field bnid; did you mean bind?"
 	}},
-	{"a manifest that differs", Waiting, "waiting", func(_ *Facts, st map[int32]*restart.Status) {
+	{"a manifest that differs", Refused, "waiting", func(_ *Facts, st map[int32]*restart.Status) {
 		waiting(st[1], restart.CodeManifestDiffers, "broker 2 has manifest aaaaaaaaaaaa, this broker has 3fa9c1d2e4b5; put the same file on both")
 		st[2].Manifest, st[2].Target = "aaaaaaaaaaaaaaaa", "aaaaaaaaaaaaaaaa"
 		waiting(st[2], restart.CodeManifestDiffers, "broker 1 has manifest 3fa9c1d2e4b5, this broker has aaaaaaaaaaaa; put the same file on both")

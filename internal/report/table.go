@@ -133,6 +133,10 @@ func (r *Report) hint(rows []row) restart.Code {
 		return ""
 	case Unreadable:
 		return restart.CodeLogForeign
+	case Halted:
+		return restart.CodeHalted
+	case Paused:
+		return restart.CodePaused
 	default:
 	}
 	var code restart.Code

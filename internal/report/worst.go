@@ -78,7 +78,7 @@ func (r *Report) worst() Worst {
 		{Halted, len(r.Halts) > 0},
 		{Failed, r.any(func(b Broker) bool { return b.of() == Failed })},
 		{Down, r.any(func(b Broker) bool { return b.of() == Down || b.down() })},
-		{Refused, r.any(func(b Broker) bool { return b.of() == Refused })},
+		{Refused, r.any(func(b Broker) bool { return b.of() == Refused || b.ManifestFault != "" })},
 		{Missing, len(r.Unheard) > 0 || r.any(func(b Broker) bool { return b.gone(r.At) })},
 		{Paused, r.Pause != nil},
 		{Rolling, r.State == "rolling"},
@@ -111,10 +111,7 @@ func (b Broker) of() Worst {
 	case restart.PhaseUnknown, restart.PhaseWaiting, restart.PhaseClaimed:
 		return Waiting
 	case restart.PhaseIdle:
-		switch {
-		case b.ManifestFault != "":
-			return Refused
-		case b.Drift:
+		if b.Drift {
 			return Waiting // it has just seen that there is something to do
 		}
 		return Idle
@@ -126,7 +123,7 @@ func (b Broker) of() Worst {
 // urgency is that of a broker's row.
 func (b Broker) urgency(r *Report) Urgency {
 	switch u := b.of().Urgency(); {
-	case b.gone(r.At) || b.down():
+	case b.gone(r.At) || b.down() || b.ManifestFault != "":
 		return Act
 	case b.State == Stopped:
 		return max(u, Wait)
