@@ -37,7 +37,7 @@ func newStatus(s *shared) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case o.watch && o.code:
-				return invalid(errors.New("--exit-code is of one look, and --watch goes on; leave one of them out"))
+				return invalid(errors.New("--exit-code is for one report, and --watch goes on; leave one of them out"))
 			case o.watch:
 				return watchStatus(cmd.Context(), s, o)
 			}
