@@ -160,7 +160,10 @@ func prose(text string) map[int]string {
 				table = ""
 			}
 		case strings.HasPrefix(mark, "<!-- "):
-			table, _, _ = strings.Cut(strings.TrimSuffix(strings.TrimPrefix(mark, "<!-- "), " -->"), ":")
+			name, _, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(mark, "<!-- "), " -->"), ":")
+			if strings.Contains(text, "<!-- /"+name+" -->") { // another comment has no end
+				table = name
+			}
 		default:
 			out[i+1] = line
 		}
