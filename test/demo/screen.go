@@ -37,7 +37,7 @@ func (s *screen) print(text string) {
 	fmt.Fprint(s.out, text)
 }
 
-// draw replaces the last picture. Long lines are broken between words, and it is cut at the terminal's lower edge, since
+// draw replaces the last picture. Long lines are broken between words. It is cut at the terminal's lower edge, since
 // what has scrolled out of it cannot be replaced.
 func (s *screen) draw(text string) {
 	width, height, err := term.GetSize(int(s.out.Fd()))
