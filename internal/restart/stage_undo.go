@@ -10,8 +10,11 @@ func (s *round) noteHalted() *Decision {
 	if !s.halted() || s.j.Halted {
 		return nil
 	}
-	return s.save(s.phaseNow(), s.rollingBack("writing to the journal that the halt is in the log"),
-		func(j *Journal) { j.Halted = true })
+	r := s.rollingBack("writing to the journal that the halt is in the log")
+	if s.j.Stage == StageNeedsOperator {
+		r = s.operatorReason()
+	}
+	return s.save(s.phaseNow(), r, func(j *Journal) { j.Halted = true })
 }
 
 func (s *round) rollingBack(doing string) *Reason {

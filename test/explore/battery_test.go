@@ -110,21 +110,27 @@ func run(t *testing.T, list []config) {
 				if quick != "" && (o.heavy && quick != "all" || broken.Load()) {
 					return // one is enough
 				}
-				write, differs := dump(t, o.name), ""
+				write, differs, untrue := dump(t, o.name), "", ""
 				g, wrong := explore(o.complete(), func(i int, after *vm, turn agent.Turn) {
 					write(i, after, turn)
 					if differs == "" {
 						differs = planAgrees(i, after, turn)
 					}
+					if untrue == "" {
+						untrue = saysTruth(i, after, turn)
+					}
 				})
 				fmt.Println(g.summary())
 				total <- len(g.worlds)
-				broken.Store(broken.Load() || wrong != "" || differs != "")
+				broken.Store(broken.Load() || wrong != "" || differs != "" || untrue != "")
 				if wrong != "" {
 					t.Error(wrong)
 				}
 				if differs != "" {
 					t.Errorf("plan and the agent disagree: %s", differs)
+				}
+				if untrue != "" {
+					t.Errorf("a reason is not true when it is shown: %s", untrue)
 				}
 			})
 		}

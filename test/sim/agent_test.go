@@ -202,6 +202,7 @@ func (a *agent) step() {
 	if t.Allowed != nil {
 		a.probes.allowed = t.Allowed
 	}
+	a.judge.shown(a, t.Decision)
 	a.settle()
 	a.publish()
 	if t.Do.Kind == restart.ActNone {

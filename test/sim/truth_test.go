@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/test/truth"
 )
 
 // atTheEnd is promise 7 and liveness: the roll-out has ended, or every agent
@@ -84,6 +85,14 @@ func (j *judge) putBack() {
 				j.fail("promise 5, rollback", "broker %d was left with %s", id, name)
 			}
 		}
+	}
+}
+
+// shown judges the reason of every decision by the facts that it was made on.
+func (j *judge) shown(a *agent, d *restart.Decision) {
+	f := a.Facts()
+	if wrong := truth.Known(a.id, &f, d); wrong != "" {
+		j.fail("a true reason", "agent %d: %s", a.id, wrong)
 	}
 }
 
