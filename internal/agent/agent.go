@@ -200,7 +200,7 @@ func (a *Agent) Remind(now time.Time) {
 func (a *Agent) Last() (restart.Status, bool) {
 	st := a.status
 	st.Ended = true
-	return st, st.Phase != ""
+	return st, st.Phase != "" && !a.mute()
 }
 
 // Post returns the status to append now, if there is one; Posted reports how that went.

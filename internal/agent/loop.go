@@ -193,7 +193,7 @@ func (l *Loop) await(ctx context.Context, wake time.Duration, done <-chan outcom
 		l.ended(ctx, o)
 	case err := <-posted:
 		if l.a.Posted(err, time.Now()) && ctx.Err() == nil { // others can only say that this agent is silent
-			l.o.Logger.Warn("the other agents cannot be told the status", "err", err)
+			l.o.Logger.Warn("the status cannot be written for the other agents", "err", err)
 		}
 	case <-timer.C:
 	case <-l.o.Log.Changed():

@@ -348,7 +348,7 @@ func TestLoopSaysThatItCannotTell(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		cancel()
 		<-done
-		if n := strings.Count(w.log.String(), `msg="the other agents cannot be told the status" err="not authorized"`); n != 1 {
+		if n := strings.Count(w.log.String(), `msg="the status cannot be written for the other agents" err="not authorized"`); n != 1 {
 			t.Errorf("said %d times:\n%s", n, w.log.String())
 		}
 	})

@@ -43,7 +43,7 @@ func (s *round) heardOf(id int32) *Reason {
 	case !ok:
 		return because(
 			CodeAgentMissing,
-			"nothing was ever heard of the agent of broker %d; install and start kpls-agent there, "+
+			"nothing was heard of the agent of broker %d yet; if that stays so, install and start kpls-agent there, "+
 				"or take the broker out of the manifest",
 			id,
 		).of(id)
@@ -172,8 +172,10 @@ func (s *round) turn() *Reason {
 	}
 	st := s.v.Statuses[ahead[0]]
 	why := string(st.Phase)
-	if c := st.Reason.Code; !c.Queueing() &&
-		c != CodeManifestDiffers { // these are of a third broker, and this one says the same if they stay
+	switch c := st.Reason.Code; {
+	case c.Queueing(), c == CodeManifestDiffers, c == CodeAgentMissing, c == CodeAgentSilent, c == CodeRefusedElsewhere:
+		// These are of a third broker, and this one says the same if they stay.
+	default:
 		why += ": " + st.Reason.Text()
 	}
 	return because(CodeTurn, "broker %d goes first (it is %s)%s", ahead[0], why, s.why(ahead[0])).of(ahead[0])

@@ -3,6 +3,7 @@ package restart
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -158,8 +159,8 @@ func (s *round) drain() *Decision {
 	if !s.up() || len(s.f.Manifest.Close) == 0 || left <= 0 || !s.watched() {
 		return nil
 	}
-	r := because(CodeDraining, "the probes of %v are closed; the load balancer moves its clients away",
-		s.f.Manifest.Close).
+	r := because(CodeDraining, "the probes of %s are closed; the load balancer moves its clients away",
+		strings.Join(s.f.Manifest.Close, ", ")).
 		lasting(s.f.Now.Add(left))
 	return s.wait(s.lastPhase(), r, left)
 }

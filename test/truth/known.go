@@ -95,9 +95,9 @@ var rules = map[restart.Code]meaning{
 		_, heard := x.v.Statuses[x.other]
 		return x.other != 0 && !heard
 	}},
-	restart.CodeAgentSilent: {"that agent has been silent for a minute", func(x decided) bool {
+	restart.CodeAgentSilent: {"that agent was stopped, or has been silent for a minute", func(x decided) bool {
 		o, heard := x.v.Statuses[x.other]
-		return heard && x.v.Clock.Sub(o.Seen) > 4*restart.Heartbeat(1)
+		return heard && (o.Ended || x.v.Clock.Sub(o.Seen) > 4*restart.Heartbeat(1))
 	}},
 	restart.CodeManifestDiffers: {"that broker has another manifest or target, or is still to judge it", func(x decided) bool {
 		o, heard := x.v.Statuses[x.other]
