@@ -142,8 +142,8 @@ func checkUser(uid int) Finding {
 func writable(dir string) error {
 	if err := unix.Access(existing(dir), unix.W_OK|unix.X_OK); err != nil {
 		err = fmt.Errorf("the folder %s cannot be written: %w", existing(dir), err)
-		if hint := settings.Denied(err); hint != err {
-			return hint
+		if errors.Is(err, fs.ErrPermission) {
+			return settings.Denied(err)
 		}
 		return fmt.Errorf("%w; name another one as state_dir in the settings", err)
 	}

@@ -74,7 +74,7 @@ func blame(err error, old *brokerConfig, in RenderInput) error {
 		r.Line = 0 // a line that is only in the new file
 	}
 	if len(in.Desired.Endpoints) > 0 {
-		r.by(old.culprit(r, in), fields[r.key])
+		r.listener, r.field = old.culprit(r, in), fields[r.key]
 		r.Text += ", once the manifest is applied to " + old.path
 	}
 	return r
@@ -93,7 +93,8 @@ func (c *brokerConfig) culprit(r *Refusal, in RenderInput) string {
 		if err != nil {
 			continue
 		}
-		if again, ok := errors.AsType[*Refusal](result.validate()); !ok || again.Rule != r.Rule || again.Text != r.Text {
+		again, refused := errors.AsType[*Refusal](result.validate())
+		if !refused || again.Rule != r.Rule || again.Text != r.Text {
 			return e.Name
 		}
 	}

@@ -25,7 +25,7 @@ var nowhere = place{leader: -1}
 // are brokers enough.
 const replicasWanted = 3
 
-// ErrNoTopic: nobody has needed the coordination topic yet. An Append makes it.
+// ErrNoTopic says that nobody has needed the coordination topic yet. An Append makes it.
 var ErrNoTopic = errors.New("there is no coordination topic yet; an agent makes it once it has a manifest, and so do " +
 	"`kpls-agent pause` and `kpls-agent restart`")
 

@@ -37,7 +37,8 @@ func Known(self int32, f *restart.Facts, d *restart.Decision) string {
 	return ""
 }
 
-// refusals may stand under the phase refused: what refuses, and what an agent does for an instant before it judges again.
+// refusals may stand under the phase refused: what refuses, and what an agent does for an instant before it judges
+// again.
 var refusals = []restart.Code{
 	restart.CodeRefused, restart.CodeOutsideUnit, restart.CodeDynamicConfig, restart.CodeUnitHazard,
 	restart.CodeRestartDenied, restart.CodeSettingsDropped, restart.CodeSettingsWouldDrop, restart.CodePendingEdits,
@@ -63,9 +64,11 @@ var rules = map[restart.Code]meaning{
 	restart.CodeRefused: {"something refuses the manifest", func(x decided) bool {
 		return x.f.Manifest.Refusal != nil || x.f.Running.PortTaken != ""
 	}},
-	restart.CodeDynamicConfig:     {"a dynamic configuration is set", func(x decided) bool { return len(x.f.Running.Dynamic) > 0 }},
-	restart.CodeUnitHazard:        {"a restart would do harm", func(x decided) bool { return x.f.Unit.Hazard != "" }},
-	restart.CodeRestartDenied:     {"the restart would be refused", func(x decided) bool { return x.f.Right.Denied != "" }},
+	restart.CodeDynamicConfig: {"a dynamic configuration is set", func(x decided) bool { return len(x.f.Running.Dynamic) > 0 }},
+	restart.CodeUnitHazard:    {"a restart would do harm", func(x decided) bool { return x.f.Unit.Hazard != "" }},
+	restart.CodeRestartDenied: {"the restart would be refused", func(x decided) bool {
+		return x.f.Right.Denied != ""
+	}},
 	restart.CodeSettingsDropped:   {"settings were dropped", func(x decided) bool { return len(x.f.Running.Dropped) > 0 }},
 	restart.CodeSettingsWouldDrop: {"settings would be dropped", func(x decided) bool { return len(x.f.Manifest.Drops) > 0 }},
 	restart.CodePendingEdits:      {"there are edits of others", func(x decided) bool { return len(x.f.Manifest.Pending) > 0 }},
@@ -101,8 +104,8 @@ var rules = map[restart.Code]meaning{
 	}},
 	restart.CodeManifestDiffers: {"that broker has another manifest or target, or is still to judge it", func(x decided) bool {
 		o, heard := x.v.Statuses[x.other]
-		return heard && (o.Manifest != x.f.Manifest.Hash || o.Cluster != x.f.Manifest.Cluster || o.Target != x.target() ||
-			o.Phase == restart.PhaseRefused)
+		same := o.Manifest == x.f.Manifest.Hash && o.Cluster == x.f.Manifest.Cluster
+		return heard && (!same || o.Target != x.target() || o.Phase == restart.PhaseRefused)
 	}},
 	restart.CodeRefusedElsewhere: {"that broker refuses", func(x decided) bool {
 		return x.v.Statuses[x.other].Phase == restart.PhaseRefused
@@ -117,15 +120,17 @@ var rules = map[restart.Code]meaning{
 	restart.CodeClaiming:      {},
 	restart.CodeGateViews: {"too few views are good", func(x decided) bool {
 		c := x.f.Cluster
+		empty := func(v restart.BrokerView) bool { return len(v.Alive) == 0 || len(v.Topics) == 0 }
 		return c.Err != "" || c.At.IsZero() || len(c.Views) < 2 || !slices.ContainsFunc(c.Views, x.ownView) ||
-			slices.ContainsFunc(c.Views, func(v restart.BrokerView) bool { return len(v.Alive) == 0 || len(v.Topics) == 0 })
+			slices.ContainsFunc(c.Views, empty)
 	}},
 	restart.CodeGateBrokers:     {"another broker is down, or counts so", func(x decided) bool { return x.other != 0 && x.other != x.self }},
 	restart.CodeGatePartitions:  {"a partition would come below what it needs", decided.short},
 	restart.CodeGateUnprotected: {"topics without protection are refused", func(x decided) bool { return x.f.Manifest.RefuseUnprotected }},
 	restart.CodeGateQuorum:      {},
 	restart.CodeApplying: {"server.properties is being written for a restart, or alone", func(x decided) bool {
-		return x.at(restart.StageApply, restart.StageRestart) || x.enters(restart.StageApply) || x.f.Manifest.FileChanges
+		return x.at(restart.StageApply, restart.StageRestart) || x.enters(restart.StageApply) ||
+			x.f.Manifest.FileChanges
 	}},
 	restart.CodeDraining: {"probes close for the restart", func(x decided) bool { return len(x.f.Manifest.Close) > 0 }},
 	restart.CodeRestarting: {"the unit is being restarted", func(x decided) bool {
@@ -135,8 +140,8 @@ var rules = map[restart.Code]meaning{
 		return x.at(restart.StageRestart, restart.StageUndo)
 	}},
 	restart.CodeStarting: {"a process has been started", func(x decided) bool {
-		return x.at(restart.StageProve, restart.StageProveUndo, restart.StageNeedsOperator) || x.enters(restart.StageProve) ||
-			x.f.Unit.Invocation != x.f.Journal.Invocation
+		return x.at(restart.StageProve, restart.StageProveUndo, restart.StageNeedsOperator) ||
+			x.enters(restart.StageProve) || x.f.Unit.Invocation != x.f.Journal.Invocation
 	}},
 	restart.CodeListener: {"a listener does not serve, or was not judged yet", func(x decided) bool {
 		for name := range x.f.Journal.Listeners {
