@@ -13,7 +13,8 @@ import (
 type row struct {
 	cells   [columns]string
 	urgency Urgency
-	rest    bool // there is nothing to say of it
+	rest    bool   // there is nothing to say of it
+	under   string // a cell that goes below the row where the terminal is too narrow for it
 	code    restart.Code
 }
 

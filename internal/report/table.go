@@ -191,6 +191,14 @@ func (r *Report) table(rows []row, s Style) string {
 		}
 	}
 	below := s.Width > 0 && s.Width-before < min(whyAtLeast, width[colWhy])
+	if at := slices.Index(shown, colProbes); below && at >= 0 && before > s.Width+2 { // the last two are blanks
+		shown = slices.Delete(shown, at, at+1)
+		for i := range rows { // the probes go below their row, too
+			if text := lines[i+1].cells[colProbes]; text != "" {
+				lines[i+1].under = "probes " + text
+			}
+		}
+	}
 	var b strings.Builder
 	for i, x := range lines {
 		b.WriteString(x.layout(shown, width, before, below, i == 0, s))
@@ -216,10 +224,14 @@ func (x row) layout(shown []int, width [columns]int, before int, below, title bo
 	}
 	why := x.cells[colWhy]
 	switch {
-	case below && (title || x.rest): // the phase says it
-		line = Wrap(strings.TrimRight(line, " ")+"\n", s.Width)
 	case below:
-		line = Wrap(strings.TrimRight(line, " ")+"\n", s.Width) + indented(why, len(indent), len(indent), s.Width)
+		line = Wrap(strings.TrimRight(line, " ")+"\n", s.Width)
+		if x.under != "" {
+			line += indented(x.under, len(indent), len(indent), s.Width)
+		}
+		if !title && !x.rest { // of one at rest the phase says it
+			line += indented(why, len(indent), len(indent), s.Width)
+		}
 	default:
 		line += strings.TrimPrefix(indented(why, before, before, s.Width), strings.Repeat(" ", before))
 	}
