@@ -216,7 +216,7 @@ var faults = []fault{
 		return func() { b.dropped = false }
 	}, true},
 	{"the state directory is lost", func(r *run, a *agent, _ *broker) func() {
-		r.judge.lostState()
+		r.judge.lostState(a)
 		a.die("reinstalled")
 		a.journal, a.lastGood, a.unproven = restart.Journal{}, "", false
 		a.revive()

@@ -296,7 +296,8 @@ func (t takedown) refusedBefore() string {
 		return "it cannot take the manifest"
 	case t.a.portTaken() != "":
 		return "it cannot have a port of the manifest"
-	case t.b.dynamic && t.since(t.b.dynamicAt) > time.Minute:
+	case t.b.dynamic && t.a.Facts().Journal.Started.Sub(t.b.dynamicAt) > 12*time.Second:
+		// It is not checked under way, and what the process said may be 10 s old when a restart begins.
 		return "a dynamic configuration overrides what it gets"
 	}
 	return ""
@@ -378,8 +379,16 @@ func (j *judge) wants(b *broker, manifest string) config {
 	return wants
 }
 
-// lostState is a state directory that is gone in the middle of anything.
-func (j *judge) lostState() { j.careless = true }
+// lostState is a state directory that is gone in the middle of anything. That a manifest has failed here is lost with
+// it, unless its halt is in the log.
+func (j *judge) lostState(a *agent) {
+	j.careless = true
+	for name, v := range j.versions {
+		if _, halted := j.log.now().Halts[name]; !halted {
+			v.victims = slices.DeleteFunc(v.victims, func(id int32) bool { return id == a.id })
+		}
+	}
+}
 
 // committed follows the log.
 func (j *judge) committed(r restart.Record) {
