@@ -251,7 +251,9 @@ func (s *round) undoWait() *Decision {
 	if p.waiting == nil {
 		return nil
 	}
-	p.waiting = because(CodeRollingBack, "%s; rolled back: %s", s.j.Why, p.waiting.Text())
+	if p.waiting.Code != CodeDynamicConfig { // for which an operator has to do something
+		p.waiting = because(CodeRollingBack, "%s; rolled back: %s", s.j.Why, p.waiting.Text())
+	}
 	p.phase = PhaseRollback
 	return s.lookOn(p)
 }
