@@ -217,8 +217,8 @@ func (c *Client) metadata(ctx context.Context, topics ...string) (*kmsg.Metadata
 	return resp, nil
 }
 
-// Brokers are the brokers that one of them names as alive, ascending. It is one small request, however many topics there
-// are.
+// Brokers are the brokers that one of them names as alive, ascending. It is one small request,
+// however many topics there are.
 func (c *Client) Brokers(ctx context.Context) ([]int32, error) {
 	resp, err := c.metadata(ctx)
 	if err != nil {

@@ -50,7 +50,8 @@ type veto struct {
 //
 // What is not checked in a situation, and why:
 //   - A dynamic configuration (dynamic_config) is not checked under way: nothing of it is lost by a
-//     restart, and the proof waits until it is deleted. What else the process says is, and it is asked within 10 s before the unit is restarted.
+//     restart, and the proof waits until it is deleted. What else the process says is checked:
+//     it is asked within 10 s before the unit is restarted.
 //   - probes_closing is not checked under way: the active record that opens a probe is gone
 //     from the log by then, and nobody writes it again while the listener is on its way out.
 //   - What a restart would destroy is no matter for a broker that is stopped (whileStopped):
