@@ -336,6 +336,7 @@ func (t takedown) probesClosed() string {
 
 // judge keeps what the promises need to know of the past.
 type judge struct {
+	facts restart.Facts // of the decision that is judged
 	*run
 	paused, foreign   time.Time
 	unread            map[string]bool // records that agents must stand still for, by key

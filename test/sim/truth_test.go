@@ -90,8 +90,8 @@ func (j *judge) putBack() {
 
 // shown judges the reason of every decision by the facts that it was made on.
 func (j *judge) shown(a *agent, d *restart.Decision) {
-	f := a.Facts()
-	if wrong := truth.Known(a.id, &f, d); wrong != "" {
+	j.facts = a.Facts() // in a place that is there already: it is large, and there are many decisions
+	if wrong := truth.Known(a.id, &j.facts, d); wrong != "" {
 		j.fail("a true reason", "agent %d: %s", a.id, wrong)
 	}
 }
