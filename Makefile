@@ -11,7 +11,7 @@ LINT = $(GO) tool -modfile=tools/golangci-lint/go.mod golangci-lint
 TEST = $(GO) test -race -shuffle=on
 
 .DEFAULT_GOAL := build
-.PHONY: build deb deb-test test brokers shapes matrix e2e e2e-figures soak fleet mutants vet lint fmt prometheus demo bench clients release setup clean help
+.PHONY: build deb deb-test test brokers shapes matrix e2e e2e-figures first-hour soak fleet mutants vet lint fmt prometheus demo bench clients release setup clean help
 
 ##@ Daily
 
@@ -117,6 +117,11 @@ e2e-figures: setup deb ## as root: what takes long on the machines, and the figu
 	@test/setup-machines.sh
 	$(GO) test -race -c -o bin/e2e ./test/system
 	@cd test/system && FIGURES=1 exec ../../bin/e2e -test.v -limit 60m
+
+first-hour: setup deb ## as root: what a new operator types in the first hour, on the machines, and docs/first-hour.md
+	@test/setup-machines.sh
+	$(GO) test -race -c -o bin/e2e ./test/system
+	@cd test/system && HOUR=1 exec ../../bin/e2e -test.v
 
 fleet: ## roll out over hundreds of simulated brokers, and write the table of docs/simulation.md
 	$(GO) test -tags soak -count=1 -timeout 2h -v -run '^TestLargeFleet$$' ./test/sim

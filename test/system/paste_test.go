@@ -37,7 +37,8 @@ type reader struct {
 	blocks map[string]string
 	home   string
 	values string
-	dir    string // where the reader's clone is
+	dir    string   // where the reader's clone is
+	caches []string // of Go, which would be below the reader's home
 }
 
 // variable is one that the reader sets.
@@ -46,7 +47,14 @@ var variable = regexp.MustCompile(`(?m)^(\w+)=`)
 // read opens a document. values are the reader's own; they must set what the document's first block sets.
 func (s *system) read(document, values string) *reader {
 	s.Helper()
-	r := &reader{s, s.blocks(document), s.TempDir(), values, s.checkout()}
+	r := &reader{s, s.blocks(document), s.TempDir(), values, s.checkout(), nil}
+	for _, name := range []string{"GOCACHE", "GOMODCACHE"} {
+		path, err := exec.CommandContext(s.Context(), "go", "env", name).Output()
+		if err != nil {
+			s.Fatal(err)
+		}
+		r.caches = append(r.caches, name+"="+strings.TrimSpace(string(path)))
+	}
 	if got, want := variable.FindAllString(values, -1), variable.FindAllString(r.blocks["values"], -1); !slices.Equal(got, want) {
 		s.Fatalf("%s lets the reader set %q, the test sets %q", document, want, got)
 	}
@@ -105,7 +113,8 @@ func (r *reader) take(name string) string {
 func (r *reader) shell(commands string) *exec.Cmd {
 	cmd := r.Client.Command(r.Context(), "bash", "-euc", r.values+commands)
 	cmd.Dir = r.dir
-	cmd.Env = append(os.Environ(), "HOME="+r.home, "PATH="+r.home+":"+os.Getenv("PATH"))
+	cmd.Env = append(os.Environ(), r.caches...)
+	cmd.Env = append(cmd.Env, "HOME="+r.home, "PATH="+r.home+":"+os.Getenv("PATH"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd
 }
