@@ -101,7 +101,7 @@ func firstHour(s *system) {
 
 	h.title("Install")
 	clone := filepath.Join(h.home, "clone")
-	_, took := h.types("git clone --quiet . " + clone)
+	_, took := h.types("git clone --quiet . ~/clone")
 	h.row("clone", took)
 	h.dir = clone
 	h.blocks["build"] = "make deb\n"
