@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -258,10 +259,20 @@ func twice[T any](ask func() (T, error)) (T, error) {
 		return answer, err
 	}
 	again, second := ask()
+	if unsent(second) {
+		again, second = ask()
+	}
 	if hangUp := new(kgo.ErrFirstReadEOF); errors.As(second, &hangUp) {
 		second = err // that it speaks to us, the first connection has shown
 	}
 	return again, second
+}
+
+// unsent is true for a request that was given to a connection which had ended already, so it never left.
+// franz-go does not export that error. It is one that can be retried, and none of the network itself.
+func unsent(err error) bool {
+	var network *net.OpError
+	return kgo.IsRetryableBrokerErr(err) && !errors.Is(err, io.EOF) && !errors.As(err, &network)
 }
 
 // to sends a request to one broker, once.
