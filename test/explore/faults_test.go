@@ -44,6 +44,7 @@ var faults = []fault{
 			return false
 		}
 		x.crash(w, i, true, false)
+		w.b[i].from = 0
 		return true
 	}, startByHand},
 	{"kill", func(x *explorer, w *world, i int) bool {

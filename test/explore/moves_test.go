@@ -227,6 +227,11 @@ func (x *explorer) effect(w *world, i int, lost bool) {
 	case restart.ActRestart:
 		x.effectRestart(w, i)
 	default:
+		const undo = restart.StageRestore
+		v := x.vms[w.vm[i]]
+		if v.do.Kind == restart.ActSave && v.do.Journal.Stage == undo && v.disk.Stage != undo && !b.has(full) {
+			b.from = max(0, versionOf(v.disk.Target))
+		}
 		k.arg = uint32(one(b.has(full))) | uint32(x.serves(b.is, b.runs))<<1
 		w.vm[i] = x.move(k, func(v *vm, _ *moved) { x.onDisk(v, b.has(full), x.serves(b.is, b.runs)) }).vm
 	}

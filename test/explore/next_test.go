@@ -303,6 +303,11 @@ func (x *explorer) nextOfCluster(w *world, give giver) {
 	if _, halted := x.views[w.log].Halts[hash(w.given)]; halted && x.version(w.given).bad == "" && x.logUp(w) {
 		c := *w
 		x.append(&c, 'U'+32+byte(w.given)*8, restart.NewUnhalt(hash(w.given)))
+		for i := range c.b {
+			if c.b[i].from == w.given {
+				c.b[i].from = 0
+			}
+		}
 		give(resumes, 0, false, &c, "")
 	}
 }

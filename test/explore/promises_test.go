@@ -42,6 +42,7 @@ var promises = []struct {
 	{"promise 3, ignorance of the unit", takedown.unitSeen},
 	{"promise 5, halt", takedown.notHalted},
 	{"promise 5, one victim", takedown.fewVictims},
+	{"promise 5, not tried again", takedown.notAgain},
 	{"promise 5, refused before", takedown.refusedBefore},
 	{"promise 1, no harm beyond the restart", takedown.harmless},
 	{"promise 7, no needless restart", takedown.needed},
@@ -246,6 +247,14 @@ func (t takedown) notHalted() string {
 func (t takedown) fewVictims() string {
 	if t.version(t.v.file).bad != "" && !t.undo && t.w.victims&^(1<<t.i) != 0 {
 		return fmt.Sprintf("it follows others (%b) into a bad manifest", t.w.victims)
+	}
+	return ""
+}
+
+// notAgain: a manifest that failed here is tried again only after an operator's order.
+func (t takedown) notAgain() string {
+	if !t.undo && t.b.from > 0 && t.b.from == t.m {
+		return fmt.Sprintf("it was rolled back from %s, and nobody has resumed that", hash(t.m))
 	}
 	return ""
 }

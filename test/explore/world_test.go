@@ -31,6 +31,7 @@ type broker struct {
 	is   flags
 	runs int8  // version whose listeners the process has
 	boot int8  // version the process was started with, while a dynamic configuration beats it
+	from int8  // version from which it was rolled back last, until that is resumed; 0: none
 	inv  uint8 // the process's invocation
 	gone uint8 // how long ago it last went by itself: see old
 	ends uint8 // the service manager's own restarts
