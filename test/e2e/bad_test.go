@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -135,7 +134,7 @@ func TestBadManifests(t *testing.T) {
 			return err == nil && now[key] != running[key]
 		})
 		starts, files := b.starts(), b.files()
-		manifest := b.fleet.Manifest(fleet.ManifestOptions{FirstPort: 9393, Soak: "3s"})
+		manifest := b.fleet.Manifest(fleet.ManifestOptions{FirstPort: 9393})
 		b.give(manifest)
 		b.wait("the dynamic value is named", func(r fleet.Report) bool {
 			return r.Row(2).Reason.Code == "dynamic_config" && r.Row(1).Reason.Code == "refused_elsewhere"
@@ -144,34 +143,8 @@ func TestBadManifests(t *testing.T) {
 		if err := b.ClearDynamic(t.Context(), 2, key); err != nil {
 			t.Fatal(err)
 		}
-		b.coveredWhileItSoaks(manifest)
+		b.rolled(manifest)
 	})
-}
-
-// coveredWhileItSoaks sets another address with kafka-configs on the first broker of the roll-out of a manifest
-// while that broker proves itself. It serves what the file does not say: that is no fault of the
-// manifest, and a second restart would not help.
-func (b *bed) coveredWhileItSoaks(manifest string) {
-	b.Helper()
-	const key = "advertised.listeners"
-	soaks := func(row fleet.Row) bool { return row.Phase == "soaking" }
-	r := b.wait("the first broker soaks", func(r fleet.Report) bool { return slices.ContainsFunc(r.Brokers, soaks) })
-	id := r.Brokers[slices.IndexFunc(r.Brokers, soaks)].Broker
-	running, err := b.Running(b.Context(), id)
-	b.must(err)
-	b.must(b.SetDynamic(b.Context(), id, key, strings.Replace(running[key], fmt.Sprint(":", 9392+id), ":9999", 1)))
-	starts := b.starts()
-	b.wait("the dynamic value is named", func(r fleet.Report) bool {
-		return r.Row(id).Reason.Code == "dynamic_config" && len(r.Claims) == 1
-	})
-	if now := b.starts(); !maps.Equal(now, starts) {
-		b.Errorf("with a dynamic value on broker %d the starts are %v, want %v", id, now, starts)
-	}
-	b.must(b.ClearDynamic(b.Context(), id, key))
-	b.rolled(manifest)
-	if now := b.starts(); now[id] != starts[id] {
-		b.Errorf("broker %d was started again: %v, before %v", id, now, starts)
-	}
 }
 
 // madeAnew gives every broker a start script that copies a template over its
