@@ -350,7 +350,7 @@ func (c *cluster) catchUp(b *broker, behind []*partition, d time.Duration) {
 		for _, p := range behind {
 			switch {
 			case slices.Contains(p.isr, b.id):
-			case b.slow || p.short[b.id]:
+			case b.slow || p.short[b.id] || !slices.ContainsFunc(p.isr, func(id int32) bool { return c.broker(id).alive }):
 				later = append(later, p)
 			default:
 				isr := append(slices.Clone(p.isr), b.id)
