@@ -57,22 +57,10 @@ func TestOpenChecksTheLogin(t *testing.T) {
 // hangUp listens like a Kafka listener without TLS that is greeted with TLS.
 func hangUp(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = conn.Read(make([]byte, 4))
-			_ = conn.Close()
-		}
-	}()
-	return l.Addr().String()
+	return serving(t, func(conn net.Conn) {
+		_, _ = conn.Read(make([]byte, 4))
+		_ = conn.Close()
+	})
 }
 
 // Every way to fail at the door says what to do about it, and none tells the password.
