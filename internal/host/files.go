@@ -217,14 +217,15 @@ func (f *Files) compare(facts *restart.ManifestFacts, s sight, overrides map[str
 
 // PortTaken says why Kafka could not bind a port of the manifest that it does not have yet; empty where it
 // could, and where that is not known. It does not ask while the broker is being restarted: the question
-// takes the port for an instant, and the broker might want it just then.
+// takes the port for an instant, and the broker might want it just then. Where a dynamic configuration gives a
+// listener another port, Kafka reports that one, and the broker itself holds the one of its file (seen on 3.7.1).
 func (f *Files) PortTaken(ctx context.Context, running restart.RunningFacts) string {
 	m, _ := f.store.Get()
 	f.mu.Lock()
 	stage, have := f.journal.Stage, f.running.Listeners
 	f.mu.Unlock()
 	if m == nil || stage != restart.StageNone && stage != restart.StageApply || running.Listeners == nil ||
-		running.Err != "" {
+		running.Err != "" || len(running.Dynamic) > 0 {
 		return ""
 	}
 	d, err := m.For(f.id)

@@ -279,7 +279,8 @@ func TestPortTaken(t *testing.T) {
 		t.Errorf("the manifest is refused for a port: %v", r)
 	}
 	unknown := restart.RunningFacts{Err: "no answer", Listeners: running.Listeners}
-	for name, r := range map[string]restart.RunningFacts{"not asked": {}, "no answer": unknown} {
+	dynamic := restart.RunningFacts{Dynamic: []string{"listeners"}, Listeners: running.Listeners}
+	for name, r := range map[string]restart.RunningFacts{"not asked": {}, "no answer": unknown, "dynamic": dynamic} {
 		if why := f.PortTaken(t.Context(), r); why != "" {
 			t.Errorf("%s: %q", name, why)
 		}
