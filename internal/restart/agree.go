@@ -92,6 +92,10 @@ func (s *round) sameManifest(id int32, st Status) *Reason {
 	case st.Phase == PhaseRefused && !st.Reason.Code.passing():
 		return because(CodeRefusedElsewhere, "broker %d cannot be restarted for the manifest: %s", id,
 			st.Reason.Text()).of(id)
+	case st.Failed == m.Hash:
+		return because(CodeRefusedElsewhere,
+			"broker %d has failed with this manifest, and its agent has yet to halt the roll-out: %s", id,
+			st.Reason.Text()).of(id)
 	case st.Target == "" || st.Phase == PhaseRefused:
 		return because(CodeManifestDiffers, "broker %d has yet to see what the manifest means for it (it is %s: %s)",
 			id, st.Phase, st.Reason.Text()).of(id)

@@ -159,6 +159,11 @@ func TestAgreement(t *testing.T) {
 			s.Phase, s.Reason = PhaseRefused, *NewReason(CodeRefused, "port 39092 is taken")
 			f.Log.View.Statuses[2] = s
 		}, CodeRefusedElsewhere, "port 39092 is taken"},
+		{"failed there, and not halted yet", func(f *Facts) {
+			s := ok(2)
+			s.Phase, s.Failed, s.Reason = PhaseFailed, "h", *NewReason(CodeLogUnreadable, "the halt cannot be written")
+			f.Log.View.Statuses[2] = s
+		}, CodeRefusedElsewhere, "broker 2 has failed with this manifest, and its agent has yet to halt the roll-out: the halt cannot"},
 		{"refused there before, and about to be judged again", func(f *Facts) {
 			s := ok(2)
 			s.Phase, s.Reason = PhaseRefused, *asking()

@@ -73,7 +73,7 @@ func (j *Journal) AppendKey(b []byte, now time.Time) []byte {
 // AppendKey appends the key of a status: what others decide by.
 func (s *Status) AppendKey(b []byte) []byte {
 	b = appendText(binary.AppendVarint(b, int64(s.Broker)), s.Cluster, s.Manifest, s.Target, string(s.Phase),
-		string(s.Reason.Code), s.Passed, s.Invocation, s.Zone, s.ManifestFault, s.Storage)
+		string(s.Reason.Code), s.Passed, s.Failed, s.Invocation, s.Zone, s.ManifestFault, s.Storage)
 	b = appendFlags(b, s.Up, s.Drift, s.Ended)
 	for _, list := range [][]string{s.Serving, s.Open, s.Unprotected} {
 		b = append(appendText(b, list...), '.')

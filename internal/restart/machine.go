@@ -345,6 +345,7 @@ func (s *round) status(p Phase, r Reason) Status {
 		Drift:      s.drifts() || s.j.Stage != StageNone && s.j.Stage != StageProve,
 		Up:         s.up(),
 		Passed:     s.j.Passed,
+		Failed:     s.unhalted(),
 		Invocation: s.f.Unit.Invocation,
 		Zone:       s.f.Manifest.Zones[s.m.opts.Self],
 	}

@@ -86,6 +86,9 @@ type Status struct {
 	Drift bool `json:"drift"`
 	// Passed is the target this broker was restarted for without anything odd.
 	Passed string `json:"passed,omitempty"`
+	// Failed is the hash of the manifest that failed here, until its halt is in the log. The log can refuse the halt
+	// and take the next status, so the status says it, too. Agents of earlier builds wait for the halt alone.
+	Failed string `json:"failed,omitempty"`
 	// Serving lists the managed listeners the process serves, as the probe judges.
 	Serving []string `json:"serving,omitempty"`
 	// Open lists the probe ports that are open.

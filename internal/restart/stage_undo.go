@@ -25,6 +25,19 @@ func (s *round) halt() []Record {
 	return []Record{NewHalt(s.newHalt(manifestOf(s.j.Target)))}
 }
 
+// unhalted is the manifest that failed here and whose halt was not read back from the log yet, or "".
+func (s *round) unhalted() string {
+	if s.j.Halted {
+		return ""
+	}
+	switch s.j.Stage {
+	case StageRestore, StageUndo, StageProveUndo, StageNeedsOperator:
+		return manifestOf(s.j.Target)
+	default:
+		return s.j.Failed
+	}
+}
+
 // newHalt is the halt of a manifest for what the journal says has failed.
 func (s *round) newHalt(manifest string) Halt {
 	return Halt{Broker: s.m.opts.Self, Manifest: manifest, Why: s.j.Why, Cause: s.j.cause(), At: s.f.Now}

@@ -71,7 +71,7 @@ var vetoes = slices.Concat([]veto{
 	{"pending_edits", beforeClaim | underWay | planning | checking, (*round).vetoPending, (*round).restRefused},
 	{"gate_storage", beforeClaim | underWay | planning | checking, (*round).vetoStorage, (*round).restAsk},
 	{"manifest_changed", underWay | downAndDeaf, (*round).vetoManifestChanged, nil},
-	{"log_away", beforeClaim | planning | anyBroker, (*round).vetoLogAway, (*round).restBlocked},
+	{"log_away", beforeClaim | planning | anyBroker, (*round).vetoLogAway, (*round).restAway},
 	{"log", beforeClaim | underWay | whileStopped | fileOnly | planning | anyBroker, (*round).vetoLog, (*round).restLog},
 	{
 		"paused", beforeClaim | underWay | whileStopped | fileOnly | planning | anyBroker, (*round).vetoPaused,
@@ -363,10 +363,14 @@ func (s *round) storage() string {
 	return ""
 }
 
-// vetoLogAway: what the log said last is no reason any more once it could not be reached for a while.
+// vetoLogAway: what the log said last is no reason any more once it could not be reached for a while. What has
+// failed here is known without it.
 func (s *round) vetoLogAway() *Reason {
-	if !s.up() || s.j.Failed == s.f.Manifest.Hash && s.j.Failed != "" || s.deafFor() < deaf {
+	if !s.up() || s.deafFor() < deaf {
 		return nil
+	}
+	if r := s.failedHere(); r != nil {
+		return r
 	}
 	return because(CodeLogUnreadable, "the coordination log cannot be used for %s: %s", s.deafFor().Round(time.Second),
 		s.f.Log.Err)
@@ -407,10 +411,15 @@ func (s *round) vetoHalted() *Reason {
 	if h, ok := s.v.Halts[s.f.Manifest.Hash]; ok {
 		return because(CodeHalted, "%s", s.haltText(h)).of(h.Broker)
 	}
-	if s.j.Failed == s.f.Manifest.Hash && s.j.Failed != "" {
-		return because(CodeHalted, "%s", s.haltText(s.newHalt(s.j.Failed)))
+	return s.failedHere()
+}
+
+// failedHere: by the journal, the manifest has failed on this broker.
+func (s *round) failedHere() *Reason {
+	if s.j.Failed == "" || s.j.Failed != s.f.Manifest.Hash {
+		return nil
 	}
-	return nil
+	return because(CodeHalted, "%s", s.haltText(s.newHalt(s.j.Failed)))
 }
 
 func (s *round) vetoManifestChanged() *Reason {
@@ -469,6 +478,13 @@ func (s *round) restDrop(r *Reason) *Decision { return s.drop(PhaseWaiting, r, p
 
 // restFailing gives the claim back and tries again soon: how soon is for vetoFailing to say.
 func (s *round) restFailing(r *Reason) *Decision { return s.drop(PhaseWaiting, r, paceBlocked) }
+
+func (s *round) restAway(r *Reason) *Decision {
+	if r.Code == CodeHalted {
+		return s.restHalted(r)
+	}
+	return s.restBlocked(r)
+}
 
 func (s *round) restLog(r *Reason) *Decision {
 	if r.Code == CodeLogForeign {

@@ -45,6 +45,10 @@ var battery = slices.Concat([]config{
 	{name: "2 brokers, one votes, voter behind", n: 2, voters: []int{1}, budgets: []budget{{"voter behind", 1}}},
 	{name: "3 brokers, a replica behind", n: 3, heavy: true, only: 3, budgets: []budget{{"replica behind", 1}}},
 	{name: "2 brokers, deaf broker and a replica behind", n: 2, heavy: true, budgets: []budget{{"deaf broker", 1}, {"replica behind", 1}}},
+	{
+		name: "2 brokers, exits, stop by hand, its halt is refused", n: 2, only: 2,
+		versions: []version{first.which("exits")}, budgets: []budget{{"stop by hand", 1}, {"refused record", 2}},
+	},
 	{name: "2 brokers, exits, stop by hand", n: 2, heavy: true, only: 2, versions: []version{first.which("exits")}, budgets: []budget{{"stop by hand", 1}}},
 	{name: "2 brokers, wrong, a replica behind", n: 2, only: 2, before: first, versions: []version{second.which("wrong")}, budgets: []budget{{"replica behind", 1}}},
 	{name: "2 brokers, wrong, empty views", n: 2, before: first, versions: []version{second.which("wrong")}, budgets: []budget{{"empty view", 2}}},

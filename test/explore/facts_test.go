@@ -13,10 +13,13 @@ type local struct {
 	runs int8
 	inv  uint8
 	ends uint8
-	log  bool // it can be read and written
+	log  bool // it can be read
 }
 
-const seenLocally = up | ready | failed | stopped | job | blind | hazard | drops | edit
+// writes is true if the log takes what the agent appends.
+func (l local) writes() bool { return l.log && l.is&mute == 0 }
+
+const seenLocally = up | ready | failed | stopped | job | blind | hazard | drops | edit | mute
 
 func (x *explorer) local(w *world, i int) local {
 	b := &w.b[i]

@@ -19,6 +19,7 @@ var faults = []fault{
 	{"delay", nil, nil},       // time passes although somebody could act
 	{"stale read", nil, nil},  // an agent decides on a log that it has not read to its end
 	{"lost answer", nil, nil}, // records are appended, and the agent hears that nobody knows
+	{"refused record", nil, nil}, // records are not appended; a status that comes next may be
 	{"crash", func(x *explorer, w *world, i int) bool {
 		if x.dead(w, i) || x.vms[w.vm[i]].a.Status().Phase == "" {
 			return false
@@ -150,6 +151,7 @@ var faults = []fault{
 	on("bad edit", edit, true),
 	on("log directory offline", storage, true),
 	on("cut off", cutOff, false),
+	on("nothing can be written to the log", mute, false),
 	on("voter behind", late, true),
 	{"dynamic configuration", setDynamic, deleteDynamic},
 	{"settings dropped", onIfReady(dropped), off(dropped)},

@@ -71,11 +71,11 @@ func (x *explorer) decide(i int, v vm, view int32, l local) step {
 	}
 	s := step{post: -1}
 	if c := v; x.o.post {
-		if p := x.publish(&c, l.log); p < 0 || x.known(p, view) {
+		if p := x.publish(&c, l.writes()); p < 0 || x.known(p, view) {
 			v = c // others would learn nothing from it
 		}
 	} else {
-		s.post = x.publish(&v, l.log)
+		s.post = x.publish(&v, l.writes())
 	}
 	if x.watch != nil {
 		x.watch(i, &v, t)
@@ -200,14 +200,23 @@ func (x *explorer) free(i int, view int32) string {
 	}
 }
 
+// answer is what an agent hears of what it appends.
+type answer uint32
+
+const (
+	heard answer = iota
+	unheard
+	refused
+)
+
 // effect carries out what an agent does.
-func (x *explorer) effect(w *world, i int, lost bool) {
+func (x *explorer) effect(w *world, i int, how answer) {
 	v := x.vms[w.vm[i]]
 	b := &w.b[i]
 	k := moveKey{kind: 'e', i: int8(i), vm: w.vm[i], view: -1}
 	switch v.do.Kind {
 	case restart.ActAppend:
-		x.effectAppend(w, i, lost)
+		x.effectAppend(w, i, how)
 		return
 	case restart.ActObserve:
 		c := x.clusterKey(w, i)
@@ -298,10 +307,10 @@ func (x *explorer) apply(v *vm, isFull bool) error {
 	return nil
 }
 
-// effectAppend appends an agent's records. One that is lost may be in the log, and nobody says so.
-func (x *explorer) effectAppend(w *world, i int, lost bool) {
-	possible := x.logUp(w)
-	k := moveKey{kind: 'e', i: int8(i), vm: w.vm[i], view: w.log, arg: uint32(w.idle) | uint32(one(possible))<<8 | uint32(one(lost))<<9}
+// effectAppend appends an agent's records. One that is unheard of is in the log, and the agent does not know it.
+func (x *explorer) effectAppend(w *world, i int, how answer) {
+	possible := x.local(w, i).writes() && how != refused
+	k := moveKey{kind: 'e', i: int8(i), vm: w.vm[i], view: w.log, arg: uint32(w.idle) | uint32(one(possible))<<8 | uint32(one(how == unheard))<<9}
 	m := x.move(k, func(v *vm, m *moved) {
 		if !possible {
 			x.nonce = x.free(i, w.log)
@@ -310,7 +319,7 @@ func (x *explorer) effectAppend(w *world, i int, lost bool) {
 		}
 		m.view = x.fold(w.log, w.idle, v.do.Records...)
 		x.nonce = x.free(i, m.view)
-		if lost {
+		if how == unheard {
 			v.finish(agent.Result{Err: errUnknown})
 			return
 		}

@@ -19,6 +19,7 @@ const (
 	decidesOnOld
 	acts
 	actsUnheard
+	actsInVain
 	posts
 	answers
 	syncs
@@ -35,7 +36,7 @@ const (
 
 // forced is true for an event that must not be needed for a good end: a fault, or a newer manifest.
 func (e event) forced() bool {
-	return e.kind == goesWrong || e.kind == decidesOnOld || e.kind == actsUnheard || e.kind == handsOut
+	return e.kind == goesWrong || e.kind == decidesOnOld || e.kind == actsUnheard || e.kind == actsInVain || e.kind == handsOut
 }
 
 func (x *explorer) label(e event) string {
@@ -49,6 +50,8 @@ func (x *explorer) label(e event) string {
 		return "agent " + who[7:] + " does it"
 	case actsUnheard:
 		return "agent " + who[7:] + " does it, and hears no answer"
+	case actsInVain:
+		return "agent " + who[7:] + " does it, and the log refuses it"
 	case posts:
 		return "agent " + who[7:] + " publishes its status"
 	case answers:
@@ -214,19 +217,15 @@ func (x *explorer) nextOfAgent(w *world, i int, give giver) {
 	default:
 		broken := x.judge(w, i)
 		c := *w
-		x.effect(&c, i, false)
+		x.effect(&c, i, heard)
 		if broken == "" {
 			broken = x.after(w, &c, i)
 		}
 		give(acts, i, true, &c, broken)
-		if v.do.Kind == restart.ActAppend && x.lost >= 0 && w.left[x.lost] > 0 && x.logUp(w) {
-			c := *w
-			c.left[x.lost]--
-			x.effect(&c, i, true)
-			give(actsUnheard, i, false, &c, "")
-		}
+		x.nextOfAppend(w, i, x.lost, unheard, actsUnheard, give)
+		x.nextOfAppend(w, i, x.deny, refused, actsInVain, give)
 	}
-	if x.o.post && !v.dead && x.logUp(w) {
+	if x.o.post && !v.dead && x.local(w, i).writes() {
 		m := x.move(moveKey{kind: 'o', i: int8(i), vm: w.vm[i], view: -1}, func(v *vm, m *moved) { m.view = x.publish(v, true) })
 		if m.view >= 0 {
 			c := *w
@@ -235,6 +234,18 @@ func (x *explorer) nextOfAgent(w *world, i int, give giver) {
 			give(posts, i, true, &c, "")
 		}
 	}
+}
+
+// nextOfAppend is an append that does not go well, where the budget allows it.
+func (x *explorer) nextOfAppend(w *world, i, budget int, how answer, kind eventKind, give giver) {
+	befalls := x.o.only == 0 || x.o.only == i+1
+	if x.vms[w.vm[i]].do.Kind != restart.ActAppend || budget < 0 || w.left[budget] == 0 || !befalls || !x.local(w, i).writes() {
+		return
+	}
+	c := *w
+	c.left[budget]--
+	x.effect(&c, i, how)
+	give(kind, i, false, &c, "")
 }
 
 func (x *explorer) nextOfBroker(w *world, i int, give giver) {

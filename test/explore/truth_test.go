@@ -127,9 +127,9 @@ func (x *explorer) falsehood(w *world, i int, m *vm) string {
 		return must(w.b[0].has(stray), "every record can be read, or stops nobody")
 	case restart.CodeHalted:
 		_, halted := v.Halts[hash(m.manifest)]
-		return must(halted || !x.logUp(w), "nothing is halted")
+		return must(halted || !x.local(w, i).writes(), "nothing is halted")
 	case restart.CodeAgentMissing, restart.CodeAgentSilent:
-		return must(some(func(_ *broker, n int) bool { return x.dead(w, n) }), "every agent is there")
+		return must(some(func(o *broker, n int) bool { return x.dead(w, n) || o.has(mute) }), "every agent is there")
 	case restart.CodeManifestDiffers:
 		return must(some(func(_ *broker, n int) bool {
 			o := x.vms[w.vm[n]]
@@ -138,7 +138,8 @@ func (x *explorer) falsehood(w *world, i int, m *vm) string {
 			!x.logUp(w), "all have the same, and could say so")
 	case restart.CodeRefusedElsewhere:
 		return must(some(func(o *broker, n int) bool {
-			return o.any(unfit) || x.version(max(0, x.vms[w.vm[n]].manifest)).refusedBy == n+1
+			untold := o.has(mute) && v.Statuses[int32(n+1)].Failed == hash(m.manifest)
+			return untold || o.any(unfit) || x.version(max(0, x.vms[w.vm[n]].manifest)).refusedBy == n+1
 		}), "no broker refuses anything")
 	case restart.CodeTurn, restart.CodeQueue:
 		if x.o.silence && st.Reason.Broker != nil && x.silent(w, int(*st.Reason.Broker-1)) && x.logUp(w) {
@@ -166,11 +167,11 @@ func (x *explorer) falsehood(w *world, i int, m *vm) string {
 	case restart.CodeRollingBack:
 		return must(b.has(blind) || short(b, i) || some(short), "all serve and are in sync")
 	case restart.CodeActionFailed:
-		return must(b.any(full|blind) || m.good == none, "nothing is in the way of its steps")
+		return must(b.any(full|blind|mute) || m.good == none, "nothing is in the way of its steps")
 	case restart.CodeLogUnreadable:
-		return must(!x.logUp(w), "the log can be read and written")
+		return must(!x.local(w, i).writes(), "the log can be read and written")
 	case restart.CodeProbesClosing:
-		return must(some(func(_ *broker, n int) bool { return x.dead(w, n) }), "all probes are closed, or can be")
+		return must(some(func(o *broker, n int) bool { return x.dead(w, n) || o.has(mute) }), "all probes are closed, or can be")
 	default:
 		return "that is no reason to rest with"
 	}
@@ -191,4 +192,6 @@ func (x *explorer) finished(w *world, n int) bool {
 }
 
 // silenced is true for an agent that knows nothing to say: its broker does not answer.
-func (x *explorer) silenced(w *world, n int) bool { return !w.b[n].has(ready) || w.b[n].has(blind) }
+func (x *explorer) silenced(w *world, n int) bool {
+	return !w.b[n].has(ready) || w.b[n].any(blind|mute)
+}

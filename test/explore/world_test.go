@@ -66,6 +66,7 @@ const (
 	storage
 	stray  // of the first broker: the log has the record of a later version
 	cutOff // no other broker answers this agent
+	mute   // it can read the log, and write nothing
 )
 
 func (b *broker) has(f flags) bool { return b.is&f == f }
@@ -127,6 +128,7 @@ type explorer struct {
 	delay int // the budget of this name; -1: there is none
 	lag   int
 	lost  int
+	deny  int
 	// manifests is true where agents may differ in theirs.
 	manifests bool
 
@@ -155,7 +157,7 @@ type explorer struct {
 
 func newExplorer(o config) *explorer {
 	x := &explorer{
-		o: o, delay: -1, lag: -1, lost: -1,
+		o: o, delay: -1, lag: -1, lost: -1, deny: -1,
 		vmIDs: map[[16]byte]int32{}, viewIDs: map[[16]byte]int32{}, postIDs: map[[16]byte]int32{},
 		stepped: map[stepKey]step{}, moved: map[moveKey]moved{}, clusters: map[clusterKey]*restart.ClusterFacts{},
 		zones: map[int32]string{}, nonce: "0", manifests: o.oneByOne || len(o.versions) > 1,
@@ -168,6 +170,8 @@ func newExplorer(o config) *explorer {
 			x.lag = k
 		case "lost answer":
 			x.lost = k
+		case "refused record":
+			x.deny = k
 		}
 	}
 	for i := range o.n {

@@ -75,6 +75,7 @@ var mutants = []mutant{
 				list`},
 	{"a log directory that is offline is ignored", "vetoes.go", `if f := s.storage(); f != "" {`, `if f := s.storage(); f != "" && false {`},
 	{"the right to restart is not checked", "vetoes.go", `if s.f.Right.Denied == "" {`, `if true {`},
+	{"only the halt says that a manifest has failed", "machine.go", `s.unhalted(),`, `"",`},
 	{"the failure is not noted in the journal", "stage_undo.go", `j.Failed, j.FileState = manifestOf(j.Target), FileState{}`, `j.FileState = FileState{}`},
 }
 

@@ -107,8 +107,9 @@ var rules = map[restart.Code]meaning{
 		same := o.Manifest == x.f.Manifest.Hash && o.Cluster == x.f.Manifest.Cluster
 		return heard && (!same || o.Target != x.target() || o.Phase == restart.PhaseRefused)
 	}},
-	restart.CodeRefusedElsewhere: {"that broker refuses", func(x decided) bool {
-		return x.v.Statuses[x.other].Phase == restart.PhaseRefused
+	restart.CodeRefusedElsewhere: {"that broker refuses, or has failed", func(x decided) bool {
+		o := x.v.Statuses[x.other]
+		return o.Phase == restart.PhaseRefused || o.Failed == x.f.Manifest.Hash
 	}},
 	restart.CodeNotInManifest: {"that broker is not in the manifest", func(x decided) bool {
 		_, listed := x.f.Manifest.Zones[x.other]
