@@ -125,7 +125,7 @@ func (s *round) order(p *Plan) {
 		}
 		_, listed := s.f.Manifest.Zones[id]
 		switch {
-		case known && s.onItsWay(st) || id == self && s.j.Stage != StageNone:
+		case s.onItsWay(id):
 			p.UnderWay = append(p.UnderWay, id)
 		case id == self && p.Drift == "":
 		// An agent that has not taken this manifest over yet will find drift if this one does.
@@ -142,8 +142,13 @@ func (s *round) order(p *Plan) {
 	})
 }
 
-// onItsWay is true for a broker whose restart for the target has begun and may still end well.
-func (s *round) onItsWay(st Status) bool {
+// onItsWay is true for a broker whose restart for the target has begun and may still end well. The journal of this
+// broker knows better than its status, which its agent may have failed to write.
+func (s *round) onItsWay(id int32) bool {
+	if id == s.m.opts.Self && s.j.Version != 0 {
+		return s.j.Stage != StageNone
+	}
+	st := s.v.Statuses[id]
 	switch st.Phase {
 	case PhaseApplying, PhaseRestarting, PhaseStarting, PhaseCatchingUp, PhaseBalancer, PhaseSoaking:
 		return st.Target == s.target

@@ -94,6 +94,9 @@ func TestPlanAgrees(t *testing.T) {
 			st.Cluster = "other"
 			f.Log.View.Statuses[2] = st
 		}, []int32{1, 3, 2}, nil, CodeManifestDiffers, CodeManifestDiffers, true},
+		{"its agent could not write to the log since its last restart", func(f *Facts) {
+			say(f, 1, asked(f), PhaseStarting)
+		}, []int32{1, 3, 2}, nil, "", "", true},
 	} {
 		f := atRest()
 		f.Cluster.Quorum.Leader = 2
@@ -133,7 +136,10 @@ func TestPlanOfOneUnderWay(t *testing.T) {
 		logged.Journal = Journal{}
 		logged.Log.View = f.Log.View.Clone()
 		logged.Log.View.Statuses[1] = Status{Broker: 1, Cluster: "c", Manifest: "h", Target: "h", Phase: PhaseStarting, Up: true}
-		for name, f := range map[string]Facts{"journal": f, "log": logged} {
+		old := f // its agent could not write to the log since the claim
+		old.Log.View = f.Log.View.Clone()
+		old.Log.View.Statuses[1] = Status{Broker: 1, Cluster: "c", Manifest: "h", Target: "h", Phase: PhaseClaimed, Up: true}
+		for name, f := range map[string]Facts{"journal": f, "log": logged, "journal, and a status from before": old} {
 			p := NewPlan(1, f)
 			if !slices.Equal(p.UnderWay, []int32{1}) || slices.Contains(p.Order, 1) || p.Blocked != nil || len(p.Gates) > 0 {
 				t.Errorf("%s, stage %q: order %v, under way %v, in the way %v, gates %v", name, stage, p.Order, p.UnderWay, p.Blocked, p.Gates)
