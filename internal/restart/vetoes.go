@@ -363,17 +363,17 @@ func (s *round) storage() string {
 	return ""
 }
 
-// vetoLogAway: what the log said last is no reason any more once it could not be reached for a while. What has
-// failed here is known without it.
+// vetoLogAway: what the log said last is no reason any more once it could not be reached for a while.
 func (s *round) vetoLogAway() *Reason {
 	if !s.up() || s.deafFor() < deaf {
 		return nil
 	}
-	if r := s.failedHere(); r != nil {
-		return r
+	failed := ""
+	if s.failedHere() != nil {
+		failed = fmt.Sprintf("the restart failed here (%s), and ", s.j.Why)
 	}
-	return because(CodeLogUnreadable, "the coordination log cannot be used for %s: %s", s.deafFor().Round(time.Second),
-		s.f.Log.Err)
+	return because(CodeLogUnreadable, "%sthe coordination log cannot be used for %s: %s", failed,
+		s.deafFor().Round(time.Second), s.f.Log.Err)
 }
 
 // deafFor is how long the log has not been reached; 0 if it is.
@@ -480,8 +480,8 @@ func (s *round) restDrop(r *Reason) *Decision { return s.drop(PhaseWaiting, r, p
 func (s *round) restFailing(r *Reason) *Decision { return s.drop(PhaseWaiting, r, paceBlocked) }
 
 func (s *round) restAway(r *Reason) *Decision {
-	if r.Code == CodeHalted {
-		return s.restHalted(r)
+	if s.failedHere() != nil {
+		return s.wait(PhaseFailed, r, paceBlocked)
 	}
 	return s.restBlocked(r)
 }
