@@ -86,6 +86,17 @@ type write struct {
 	alive func() bool
 }
 
+// mishaps says that one in so many appends ends with an error, where some do. More of the halts do: they are few, and
+// much hangs on each.
+func (w write) mishaps() int {
+	for _, r := range w.records {
+		if r.Value != nil && strings.HasPrefix(r.Key, "halt/") {
+			return 3
+		}
+	}
+	return 50
+}
+
 var errUnknown = errors.New("request timed out")
 
 // append tries until it is written, or until patience ends with an error that
@@ -108,7 +119,7 @@ func (l *coordLog) try(w write, until time.Time, done func(error)) {
 		return
 	}
 	fate := 0
-	if l.uncertain && l.oneIn(50) {
+	if l.uncertain && l.oneIn(w.mishaps()) {
 		fate = 1 + l.rng.IntN(3)
 	}
 	l.after(l.between(1, 15), func() {
