@@ -212,7 +212,8 @@ func (v *View) Clone() *View {
 // record under a known key that cannot be read is kept in Foreign until its key
 // is deleted or rewritten: ignorance is a veto.
 func (v *View) Fold(r Record) {
-	v.Next, v.Clock = r.Offset+1, r.Time
+	v.Next = r.Offset + 1
+	v.SetClock(r.Time)
 	delete(v.Foreign, r.Key)
 	delete(v.Ignored, r.Key)
 	if k, rest := kindOf(r.Key); k != nil {
@@ -222,6 +223,22 @@ func (v *View) Fold(r Record) {
 	if r.Value != nil {
 		v.unknown(r)
 	}
+}
+
+// SetClock sets the leader's clock. Where it goes back, because it was corrected or another broker leads, no status can
+// have been seen later than now: else the silence of its agent would begin only when the clock is there again, which may
+// be hours later. The map of statuses is replaced then, not changed: other views may share it.
+func (v *View) SetClock(now time.Time) {
+	if now.Before(v.Clock) {
+		v.Statuses = maps.Clone(v.Statuses)
+		for id, st := range v.Statuses {
+			if st.Seen.After(now) {
+				st.Seen = now
+				v.Statuses[id] = st
+			}
+		}
+	}
+	v.Clock = now
 }
 
 // With returns a view with one more record. v stays as it is. The two share what the record does not change, so

@@ -12,6 +12,29 @@ import (
 	"time"
 )
 
+// TestClockGoesBack: the silence of an agent counts from when the leader's clock went back, on a map of its own.
+func TestClockGoesBack(t *testing.T) {
+	at := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	v := NewView()
+	v.Fold(NewStatus(Status{Broker: 1}).at(0, at.Add(-time.Minute)))
+	v.Fold(NewStatus(Status{Broker: 2}).at(1, at.Add(time.Hour)))
+	back := v.With(NewResume().at(2, at))
+	if seen := back.Statuses[1].Seen; !seen.Equal(at.Add(-time.Minute)) {
+		t.Errorf("a status from before is dated %s", seen)
+	}
+	if seen := back.Statuses[2].Seen; !seen.Equal(at) || !back.Clock.Equal(at) {
+		t.Errorf("at %s the newest status is dated %s", back.Clock, seen)
+	}
+	if seen := v.Statuses[2].Seen; !seen.Equal(at.Add(time.Hour)) {
+		t.Errorf("the view before changed, too: %s", seen)
+	}
+}
+
+func (r Record) at(offset int64, t time.Time) Record {
+	r.Offset, r.Time = offset, t
+	return r
+}
+
 // TestUnknownKeys: a record under a key that this build does not know stops it only if its version says so. What a
 // known key says must be understood.
 func TestUnknownKeys(t *testing.T) {

@@ -187,8 +187,9 @@ func (l *coordLog) commitStatus(w write) {
 	if _, foreign := l.now().Foreign[r.Key]; !foreign && !w.newer && r.Offset%10 != 0 {
 		v := *l.now()
 		v.Statuses = maps.Clone(v.Statuses)
+		v.SetClock(r.Time)
 		v.Statuses[st.Broker] = st
-		v.Clock, v.Next = r.Time, r.Offset+1
+		v.Next = r.Offset + 1
 		l.add(r, &v)
 		return
 	}
