@@ -18,7 +18,7 @@ func newCheck(s *shared) *cobra.Command {
 	var manifest string
 	var offline bool
 	c := &cobra.Command{
-		Use: "check", Short: "Check the manifest, the settings and this VM, and change nothing", Args: cobra.NoArgs,
+		Use: "check", Short: "Check the manifest, the settings and this VM, and change nothing", Args: noWords,
 		Long: "Checks the settings, the manifest, server.properties, the rights on it, the unit and the right to " +
 			"restart it,\n" +
 			"the ports, the login to Kafka and its rights, and the clock. Rights are those of who asks; root takes " +

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"time"
 
@@ -33,7 +34,7 @@ func connect(ctx context.Context, s *shared) (*connection, error) {
 	if err != nil {
 		return nil, invalid(err)
 	}
-	n, err := host.ReadNode(vm)
+	n, err := readNode(vm)
 	if err != nil {
 		return nil, invalid(err)
 	}
@@ -51,6 +52,15 @@ func connect(ctx context.Context, s *shared) (*connection, error) {
 		_ = c.log.Run(ctx) // what keeps it from reading is in its Facts
 	}()
 	return c, nil
+}
+
+// readNode reads which broker this VM has, if it is a broker's.
+func readNode(vm *settings.Settings) (host.Node, error) {
+	n, err := host.ReadNode(vm)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; or run this on a broker VM", err)
+	}
+	return n, err
 }
 
 func (c *connection) close() {

@@ -30,9 +30,9 @@ func operator() string {
 func newPause(s *shared) *cobra.Command {
 	var why string
 	c := &cobra.Command{
-		Use: "pause", Short: "Let no further broker be restarted until `resume`", Args: cobra.NoArgs,
-		Long: "Lets no further broker be restarted until `kpls-agent resume`. A restart that is under way is ended " +
-			"first.\nIt never asks.",
+		Use: "pause", Short: "Let no further broker be restarted until `resume`", Args: noWords,
+		Long: "Lets no further broker be restarted until `kpls-agent resume`. A restart that is under way is " +
+			"finished.\nIt never asks.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return command{s: s, yes: true}.give(cmd.Context(), func(*restart.View, orders.Plan) (orders.Order, error) {
 				return orders.Pause(operator(), why, time.Now()), nil
@@ -46,7 +46,7 @@ func newPause(s *shared) *cobra.Command {
 func newResume(s *shared) *cobra.Command {
 	o := command{s: s}
 	c := &cobra.Command{
-		Use: "resume", Short: "End a pause, and try a manifest again that was halted", Args: cobra.NoArgs,
+		Use: "resume", Short: "End a pause, and try a manifest again that was halted", Args: noWords,
 		Long: "Ends a pause, and lets a manifest be tried again that was halted. The agents then restart the brokers\n" +
 			"that differ from the manifest. " + asks,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -64,7 +64,7 @@ func newRestart(s *shared) *cobra.Command {
 	o := command{s: s}
 	c := &cobra.Command{
 		Use: "restart", Short: "Restart every broker once, one safe step at a time, without a change",
-		Args: cobra.NoArgs,
+		Args: noWords,
 		Long: "Restarts every broker of the cluster once, with the same gates as a roll-out, without a change of\n" +
 			"server.properties. `systemctl restart kpls-agent` restarts the agent of this VM alone, and no broker.\n" +
 			asks + "\n\n" +
@@ -92,10 +92,9 @@ func newRelease(s *shared) *cobra.Command {
 	var broker int32
 	o := command{s: s}
 	c := &cobra.Command{
-		Use: "release --broker N", Short: "Remove the claim of a broker whose VM is gone for good", Args: cobra.NoArgs,
-		Long: "Removes the claim of a broker, so the others may continue. Only for a broker whose VM is gone for " +
-			"good or\n" +
-			"whose agent cannot be brought back: if it is in the middle of a restart, another broker may then go " +
+		Use: "release --broker N", Short: "Remove the claim of a broker whose VM is gone for good", Args: noWords,
+		Long: "Removes the claim of a broker, so the others may continue. Only for a broker whose VM is gone for good or\n" +
+			"whose agent cannot be brought back: if that broker is in the middle of a restart, another one may then go\n" +
 			"down at the same time.\n" + asks,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.give(cmd.Context(), func(v *restart.View, _ orders.Plan) (orders.Order, error) {

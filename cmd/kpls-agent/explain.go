@@ -27,13 +27,14 @@ func newExplain(s *shared) *cobra.Command {
 				return listEntries(s)
 			}
 			var code restart.Code
-			if err := code.UnmarshalText([]byte(args[0])); err != nil { // also the code of an earlier build
+			// In any case, as the first line of status has it; also the code of an earlier build.
+			if err := code.UnmarshalText([]byte(strings.ToLower(args[0]))); err != nil {
 				return err
 			}
 			entries := slices.DeleteFunc(docs.Entries(), func(e docs.Entry) bool { return e.Code != string(code) })
 			if len(entries) == 0 {
 				return invalid(fmt.Errorf("%q is neither a reason nor a phase%s; `kpls-agent explain` lists them", args[0],
-					nearly(args[0], docs.Codes())))
+					nearly(strings.ToLower(args[0]), docs.Codes())))
 			}
 			var texts []string
 			for _, e := range entries {

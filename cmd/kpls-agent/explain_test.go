@@ -29,6 +29,10 @@ func TestExplain(t *testing.T) {
 	if text := said(t, "explain", "needs_a_person"); !strings.Contains(text, "needs_operator (reason)") {
 		t.Errorf("an earlier code: %s", text)
 	}
+	// What the first line of status says.
+	if text := said(t, "explain", "HALTED"); text != said(t, "explain", "halted") {
+		t.Errorf("in upper case: %s", text)
+	}
 	for word, want := range map[string]string{
 		"gate_partition": `did you mean gate_partitions?`, "nonesuch": "`kpls-agent explain` lists them",
 	} {

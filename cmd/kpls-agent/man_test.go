@@ -30,12 +30,12 @@ kpls-agent \- ` + roff(lowerFirst(root.Short)) + `
 .I COMMAND
 .RI [ FLAGS ]
 .SH DESCRIPTION
-One agent runs on each broker VM of a Kafka cluster. It keeps the listeners in server.properties as a manifest says that all
-brokers share, restarts brokers one safe step at a time, coordinated through a Kafka topic, answers the load balancer's TCP
-probe with the truth about this broker, and publishes Prometheus metrics.
+One agent runs on each broker VM of a Kafka cluster. It keeps the listeners in server.properties as the manifest says,
+which is the same on all brokers. It restarts brokers one safe step at a time, coordinated through a Kafka topic. It answers the
+load balancer's TCP probe: the port is open while this broker serves the listener. It publishes Prometheus metrics.
 .PP
 .B kpls-agent run
-is what the service kpls-agent.service does; the other commands look or ask.
+is what the service kpls-agent.service does. The other commands are for operators.
 .SH COMMANDS
 `)
 	for _, c := range root.Commands() {
@@ -60,6 +60,9 @@ wrong usage, or a file with faults
 .TP
 .B 3
 differs, or blocked
+.TP
+.B 4
+somebody has to see to something (only status \-\-exit\-code)
 .SH SIGNALS
 .TP
 .B SIGHUP
@@ -176,7 +179,7 @@ func manFlags(b *strings.Builder, flags *pflag.FlagSet) {
 			fmt.Fprintf(b, " \\fI%s\\fR", roff(value))
 		}
 		fmt.Fprintf(b, "\n%s", roff(usage))
-		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" {
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" && f.DefValue != "0" {
 			fmt.Fprintf(b, " (by default %s)", roff(f.DefValue))
 		}
 		b.WriteString("\n")

@@ -17,7 +17,7 @@ import (
 func newPlan(s *shared) *cobra.Command {
 	var o planOptions
 	c := &cobra.Command{
-		Use: "plan", Short: "Show what would be done, and what is in the way, without doing it", Args: cobra.NoArgs,
+		Use: "plan", Short: "Show what would be done, and what is in the way, without doing it", Args: noWords,
 		Long: "Shows the change of server.properties, the order of restarts, the gates, and what blocks. Changes " +
 			"nothing.\n" +
 			"With --offline it needs no cluster and no settings, shows the change alone, and writes the new file to " +
@@ -40,6 +40,7 @@ func newPlan(s *shared) *cobra.Command {
 	f.StringVar(&o.in, "server-properties", "", "`file` to start from; never changed")
 	f.StringVar(&o.manifest, "manifest", "", "manifest `file`; default: the one in the settings")
 	f.Int32Var(&o.broker, "broker-id", -1, "`id` of the broker; default: the one in the file")
+	f.Lookup("broker-id").DefValue = "0" // as pflag has it for none
 	f.StringVar(&o.kafkaVersion, "kafka-version", "",
 		"`version` of Kafka, such as 3.7.1; default: what every supported version takes")
 	f.StringVar(&o.out, "out", "", "`file` for the result, - for standard output; a new one gets the mode of "+
@@ -93,7 +94,7 @@ func planOnline(ctx context.Context, s *shared, o planOptions) error {
 
 // broker reads which broker this VM has, and its manifest.
 func broker(vm *settings.Settings) (host.Node, *config.Manifest, error) {
-	n, err := host.ReadNode(vm)
+	n, err := readNode(vm)
 	if err != nil {
 		return n, nil, err
 	}

@@ -159,18 +159,30 @@ func unknown(c *cobra.Command, args []string) error {
 	return fmt.Errorf("unknown command %q%s", args[0], didYouMean(c, args[0]))
 }
 
+// noWords is for a command that takes flags alone. A word may be one of them without its dashes.
+func noWords(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := ""
+	if c.Flags().Lookup(args[0]) != nil {
+		hint = " (did you mean --" + args[0] + "?)"
+	}
+	return fmt.Errorf("`%s` takes no word %q%s", c.CommandPath(), args[0], hint)
+}
+
 // didYouMean is a hint at the commands that are spelled nearly like a word, or "".
 func didYouMean(c *cobra.Command, word string) string {
 	near := c.SuggestionsFor(word)
 	if len(near) == 0 {
 		return ""
 	}
-	return "; did you mean " + strings.Join(near, " or ") + "?"
+	return " (did you mean " + strings.Join(near, " or ") + "?)"
 }
 
 func newVersion(s *shared) *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Use: "version", Short: "Print the version", Args: noWords,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintln(s.stdout, "kpls-agent", version)
 			return err

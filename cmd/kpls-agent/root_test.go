@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -10,14 +12,15 @@ import (
 // TestUsage: whatever is mistyped is an error that says what is meant, exits with 2 and prints nothing else.
 func TestUsage(t *testing.T) {
 	for _, c := range []struct{ args, says string }{
-		{"resum", `unknown command "resum"; did you mean resume?; see ` + "`kpls-agent --help`"},
-		{"statsu", `unknown command "statsu"; did you mean status?; see ` + "`kpls-agent --help`"},
+		{"resum", `unknown command "resum" (did you mean resume?); see ` + "`kpls-agent --help`"},
+		{"statsu", `unknown command "statsu" (did you mean status?); see ` + "`kpls-agent --help`"},
 		{"xyz", `unknown command "xyz"; see ` + "`kpls-agent --help`"},
-		{"--settings /x resum", `unknown command "resum"; did you mean resume?`},
-		{"help statsu", `unknown command "statsu"; did you mean status?`},
+		{"--settings /x resum", `unknown command "resum" (did you mean resume?)`},
+		{"help statsu", `unknown command "statsu" (did you mean status?)`},
 		{"help status x", `unknown command "x"`},
 		{"completion bsh", `unknown command "bsh"`},
-		{"status now", `unknown command "now" for "kpls-agent status"`},
+		{"status now", "`kpls-agent status` takes no word \"now\"; see `kpls-agent status --help`"},
+		{"restart cancel", "`kpls-agent restart` takes no word \"cancel\" (did you mean --cancel?); see"},
 		{"status --watch --exit-code", "leave one of them out"},
 		{"status --watsh", "unknown flag: --watsh; see `kpls-agent status --help`"},
 		{"release", `required flag(s) "broker" not set; see ` + "`kpls-agent release --help`"},
@@ -31,6 +34,22 @@ func TestUsage(t *testing.T) {
 		if code != exitUsage || !strings.Contains(errOut.String(), c.says) || strings.Count(errOut.String(), "\n") != 1 ||
 			out.Len() > 0 {
 			t.Errorf("%s: exit %d: %s%s", c.args, code, out.String(), errOut.String())
+		}
+	}
+}
+
+// TestNoBrokerVM: a command that needs a broker's VM says so elsewhere.
+func TestNoBrokerVM(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kpls-agent.yaml")
+	if err := os.WriteFile(path, []byte("server_properties: gone\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range []string{"status", "status --watch", "pause", "restart --cancel", "resume --yes", "plan"} {
+		var out, errOut bytes.Buffer
+		code := execute(t.Context(), append(strings.Fields(args), "--settings", path), strings.NewReader(""), &out, &errOut)
+		if code != exitUsage || !strings.HasSuffix(errOut.String(), "gone: no such file or directory; name the broker's file as "+
+			"server_properties in the settings; or run this on a broker VM\n") {
+			t.Errorf("%s: exit %d: %s%s", args, code, out.String(), errOut.String())
 		}
 	}
 }

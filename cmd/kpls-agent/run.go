@@ -18,7 +18,7 @@ const gcPercent = 50
 
 func newRun(s *shared) *cobra.Command {
 	return &cobra.Command{
-		Use: "run", Short: "Run the agent (what the service does)", Args: cobra.NoArgs,
+		Use: "run", Short: "Run the agent (what the service does)", Args: noWords,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir := settings.KeptDir(os.Getenv("STATE_DIRECTORY"))
 			vm, err := settings.LoadInForce(s.settingsPath, dir)

@@ -18,16 +18,17 @@ import (
 func newSetup(s *shared) *cobra.Command {
 	var dry, undo bool
 	c := &cobra.Command{
-		Use: "setup", Short: "Give the service the rights that this VM's settings ask for", Args: cobra.NoArgs,
+		Use: "setup", Short: "Give the service the rights that this VM's settings ask for", Args: noWords,
 		Long: "Reads the settings and gives the service, which is not root, what it needs on this VM and no more:\n" +
 			"to restart the broker's unit, to replace server.properties, to read the files with its secrets, and to\n" +
 			"start before the broker does. It writes\n\n" +
 			"  " + setup.DropInPath + "\n  " + setup.RulePath + "\n  " + setup.OverridePath + "\n\n" +
-			"and access control lists. The last file keeps needrestart from restarting the broker. What the broker's unit runs and the service cannot read, such as a script of\n" +
-			"root's alone, it writes down for it in " + host.SeenPath + ". Faults of the unit are left\n" +
-			"to be done by hand. Prints each thing that it changes; a second time it changes nothing.\n" +
-			"Run it again after a change of the settings, then `systemctl restart kpls-agent`. The package runs it\n" +
-			"when it is installed and upgraded, and with --undo before it is removed.\n\n" +
+			"and access control lists. The last file keeps needrestart from restarting the broker. What the unit runs\n" +
+			"and the service cannot read, such as a script that only root can read, it writes down for the service in\n" +
+			host.SeenPath + ". Faults of the unit are left to be corrected by hand.\n\n" +
+			"Prints each thing that it changes; a second time it changes nothing. Run it again after a change of the\n" +
+			"settings, then `systemctl restart kpls-agent`. The package runs it when it is installed and upgraded, and\n" +
+			"with --undo before it is removed.\n\n" +
 			"Exits with 1 if something is left to be done by hand, 3 if --dry-run found something to change.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if os.Geteuid() != 0 {

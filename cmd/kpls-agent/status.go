@@ -28,10 +28,11 @@ type statusOptions struct {
 func newStatus(s *shared) *cobra.Command {
 	var o statusOptions
 	c := &cobra.Command{
-		Use: "status", Short: "Say what every broker does and why, or why not", Args: cobra.NoArgs,
+		Use: "status", Short: "Say what every broker does and why, or why not", Args: noWords,
 		Long: "Prints how the cluster is, and one row for every broker of the manifest and of the cluster, with the\n" +
-			"state of its agent, its phase, its probes, and the reason. What an agent said that is gone is in brackets.\n" +
-			"With --watch, a terminal is drawn again at each change; otherwise each change is one line with its time.\n" +
+			"state of its agent, its phase, its probes, and the reason. The phase of an agent that is stopped or silent\n" +
+			"is in brackets. With --watch, a terminal is drawn again at each change; otherwise each change is one line\n" +
+			"with its time.\n" +
 			"With --exit-code it exits with 0 if every broker runs what the manifest says and every agent runs, 3 if\n" +
 			"work goes on, waits or is paused, 4 if somebody has to see to something.",
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"strconv"
@@ -34,7 +35,7 @@ func newVerify(s *shared) *cobra.Command {
 	var o verifyOptions
 	c := &cobra.Command{
 		Use:   "verify --bootstrap HOST:PORT",
-		Short: "Be the customer: reach every broker through the advertised names", Args: cobra.NoArgs,
+		Short: "Be the customer: reach every broker through the advertised names", Args: noWords,
 		Long: "Bootstraps as a customer does, compares the address that every broker advertises with the manifest, " +
 			"sees\n" +
 			"that the broker itself answers there, and produces to and consumes from a partition led by each broker, in\n" +
@@ -92,7 +93,11 @@ func (o verifyOptions) options(s *shared) (kafka.VerifyOptions, error) {
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return v, fmt.Errorf("read the manifest: %w", err)
+		err = fmt.Errorf("read the manifest: %w", err)
+		if errors.Is(err, fs.ErrPermission) {
+			return v, settings.Denied(err)
+		}
+		return v, fmt.Errorf("%w; name the file with --manifest", err)
 	}
 	m, err := config.ParseManifest(path, data)
 	if err != nil {

@@ -46,7 +46,7 @@ brokers:
 			"", "--bootstrap b1.kafka.example has no port; broker 1 is at port 9093 in the manifest: give b1.kafka.example:9093", 0,
 		},
 		"no manifest": {
-			[]string{"--manifest", manifest + "x", "--bootstrap", "b1:9093"}, exitUsage, "usage", "", "manifest.yamlx: no such file", 0,
+			[]string{"--manifest", manifest + "x", "--bootstrap", "b1:9093"}, exitUsage, "usage", "", "manifest.yamlx: no such file or directory; name the file with --manifest", 0,
 		},
 		"no such listener": {
 			[]string{"--manifest", manifest, "--listener", "other", "--bootstrap", "b1:9093"},

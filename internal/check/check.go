@@ -3,7 +3,9 @@ package check
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -38,7 +40,7 @@ func All(ctx context.Context, path, kept string, o Options) []Finding {
 		}
 		return findings
 	}
-	findings := []Finding{well("settings", "%s", path)}
+	findings := []Finding{settingsRead(path)}
 	if force.Fault() != "" {
 		findings = []Finding{ofFile(broken("settings", "%s. What follows is checked with the last good settings",
 			force.Note()))}
@@ -49,6 +51,14 @@ func All(ctx context.Context, path, kept string, o Options) []Finding {
 		findings = append(findings, ofFile(judged("login of the settings", err, "")))
 	}
 	return append(findings, checkVM(ctx, s, o)...)
+}
+
+// settingsRead is for a file without a fault. A missing one is an empty one.
+func settingsRead(path string) Finding {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return well("settings", "there is no %s, so every field has its default", path)
+	}
+	return well("settings", "%s", path)
 }
 
 // checkVM checks all that the settings name.

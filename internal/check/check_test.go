@@ -293,6 +293,19 @@ func TestCheckPlaces(t *testing.T) {
 	}
 }
 
+// TestSettingsRead: a missing file has no fault, and is not said to be there.
+func TestSettingsRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kpls-agent.yaml")
+	for _, want := range []string{"there is no " + path + ", so every field has its default", path} {
+		if f := settingsRead(path); f.Level != OK || f.Text != want {
+			t.Errorf("%+v, want %q", f, want)
+		}
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // At its start the agent logs what is not well, waits for its broker in the
 // background, and says nothing of a broker that it does not wait for any more.
 func TestPreflight(t *testing.T) {

@@ -261,7 +261,7 @@ func (d *Document) syntax(data []byte, err error) {
 		return
 	}
 	if strings.Contains(text, "cannot start any token") {
-		text += "; indent with blanks, never with tabs, and quote a value that begins with a sign"
+		text += "; indent with spaces, never with tabs, and quote a value that begins with a sign"
 	}
 	if e.ContextMsg != "" && e.ContextMark.Line > 0 && e.ContextMark.Line != e.Mark.Line {
 		text += fmt.Sprintf(" (%s that begins on line %d)", e.ContextMsg, e.ContextMark.Line)

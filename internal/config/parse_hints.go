@@ -48,19 +48,19 @@ func hint(data []byte, stopped int) (line int, text string) {
 func hintOf(lines []string, i int) string {
 	line := strings.TrimRight(lines[i], "\r")
 	if tabIndent.MatchString(line) {
-		return "this line is indented with a tab; indent with blanks"
+		return "this line is indented with a tab; indent with spaces"
 	}
 	if m := noBlank.FindStringSubmatch(line); m != nil {
-		return fmt.Sprintf("a blank is missing after `%s:`", m[1])
+		return fmt.Sprintf("a space is missing after `%s:`", m[1])
 	}
 	if m := noBlankFlow.FindStringSubmatch(line); m != nil {
-		return fmt.Sprintf("a blank is missing after `%s:`", m[1])
+		return fmt.Sprintf("a space is missing after `%s:`", m[1])
 	}
 	if m := bracketed.FindStringSubmatch(line); m != nil {
 		return fmt.Sprintf("an address in brackets needs quotes: %q", m[1])
 	}
 	if twoColons.MatchString(line) {
-		return "a value with a colon and a blank in it needs quotes"
+		return "a value with a colon and a space in it needs quotes"
 	}
 	if noColon.MatchString(line) && i+1 < len(lines) && indent(lines[i+1]) > indent(line) {
 		return "a colon is missing at the end of this line"
@@ -75,7 +75,7 @@ func hintOf(lines []string, i int) string {
 func indentHint(lines []string, i int) string {
 	line := strings.TrimRight(lines[i], "\r")
 	if was, ok := before(lines, i); ok && indent(line) > 0 && odd(lines, i, was) {
-		return fmt.Sprintf("this line is indented by %d blanks, and the one before by %d; the fields of one mapping "+
+		return fmt.Sprintf("this line is indented by %d spaces, and the one before by %d; the fields of one mapping "+
 			"begin in the same column", indent(line), indent(was))
 	}
 	return ""
@@ -112,7 +112,7 @@ func odd(lines []string, i int, was string) bool {
 // blankMissing asks about a name that has the value in it.
 func blankMissing(name string) string {
 	if strings.Contains(name, ":") {
-		return "; is a blank missing after the colon?"
+		return "; is a space missing after the colon?"
 	}
 	return ""
 }
