@@ -115,6 +115,9 @@ func (s *round) gatePartitions(counted []away) *Reason {
 			if !ok {
 				return because(CodeGatePartitions, "min.insync.replicas of topic %s is not known", t.Name)
 			}
+			if r := s.behind(&v, t, need); r != nil {
+				return r
+			}
 			found, first := s.shortages(t, need, counted)
 			if n == 0 {
 				worst = first
@@ -134,6 +137,27 @@ func (s *round) gatePartitions(counted []away) *Reason {
 			r.of(counted[0].id)
 		}
 		return r.ofPartition(worst.name()).counting(worst.strict, len(worst.ISR))
+	}
+	return nil
+}
+
+// behind: a partition is below its min.insync.replicas, and this broker is catching up with it. Clients that write to it
+// wait for that. After a restart it would have to begin again, and the proof would wait for the same.
+// A rollback does not wait for it, nor a broker that is down.
+func (s *round) behind(v *BrokerView, t Topic, need int) *Reason {
+	self := s.m.opts.Self
+	if s.j.Stage == StageUndo || !slices.Contains(v.Alive, self) {
+		return nil
+	}
+	for _, p := range t.Partitions {
+		low := len(p.Replicas) > need && len(p.ISR) > 0 && len(p.ISR) < need
+		if !low || !slices.Contains(p.Replicas, self) || slices.Contains(p.ISR, self) {
+			continue
+		}
+		x := shortage{p, t.Name, need, need}
+		return because(CodeGatePartitions,
+			"%s has %d in-sync replicas (%s) and needs %d, and this broker is still catching up with it%s", x.name(),
+			len(p.ISR), ids(p.ISR), need, s.storageOf(p)).ofPartition(x.name()).counting(need, len(p.ISR))
 	}
 	return nil
 }

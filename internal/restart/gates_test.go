@@ -94,6 +94,11 @@ var spoiledGates = []struct {
 	{"a partition at its minimum", func(f *Facts) { f.Cluster.Views[1].Topics[0].Partitions[1].ISR = []int32{1, 2} }, CodeGatePartitions, "1 partition would come below min.insync.replicas without this broker: orders-1 has 2 in-sync replicas (1, 2) and needs 2"},
 	{"a partition below its minimum that we hold", func(f *Facts) { f.Cluster.Views[1].Topics[0].Partitions[1].ISR = []int32{1} }, CodeGatePartitions, "orders-1"},
 	{"a partition at its minimum that we are not in", func(f *Facts) { f.Cluster.Views[1].Topics[0].Partitions[1].ISR = []int32{2, 3} }, "", ""},
+	{"a partition below its minimum that we catch up with", func(f *Facts) { f.Cluster.Views[1].Topics[0].Partitions[1].ISR = []int32{2} }, CodeGatePartitions, "orders-1 has 1 in-sync replicas (2) and needs 2, and this broker is still catching up with it"},
+	{"such a partition, in a rollback", func(f *Facts) {
+		f.Cluster.Views[1].Topics[0].Partitions[1].ISR, f.Journal.Stage = []int32{2}, StageUndo
+	}, "", ""},
+	{"such a partition, and no replica of it is in sync", func(f *Facts) { f.Cluster.Views[1].Topics[0].Partitions[1].ISR = nil }, "", ""},
 	{"a claimed broker counts as away", func(f *Facts) { claimOf(f, 3); f.Manifest.MaxUnavailable = 2 }, CodeGatePartitions, "orders-0 has 3 in-sync replicas"},
 	{"minimum not known", func(f *Facts) { delete(f.Cluster.MinISR, "orders") }, CodeGatePartitions, "min.insync.replicas of topic orders is not known"},
 	{"unprotected topic refused", func(f *Facts) { f.Manifest.RefuseUnprotected = true }, CodeGateUnprotected, "topic lonely"},

@@ -16,9 +16,9 @@ const strayKey = "lease/7"
 
 // faults is the list to add to. Those that are part of another event have no begin: see next.
 var faults = []fault{
-	{"delay", nil, nil},       // time passes although somebody could act
-	{"stale read", nil, nil},  // an agent decides on a log that it has not read to its end
-	{"lost answer", nil, nil}, // records are appended, and the agent hears that nobody knows
+	{"delay", nil, nil},          // time passes although somebody could act
+	{"stale read", nil, nil},     // an agent decides on a log that it has not read to its end
+	{"lost answer", nil, nil},    // records are appended, and the agent hears that nobody knows
 	{"refused record", nil, nil}, // records are not appended; a status that comes next may be
 	{"crash", func(x *explorer, w *world, i int) bool {
 		if x.dead(w, i) || x.vms[w.vm[i]].a.Status().Phase == "" {

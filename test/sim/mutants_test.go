@@ -25,6 +25,7 @@ var mutants = []mutant{
 	{"partitions are checked in one view only", "gates.go", "	for _, v := range s.f.Cluster.Views {\n		n, worst := 0", "	for _, v := range s.f.Cluster.Views[:min(1, len(s.f.Cluster.Views))] {\n		n, worst := 0"},
 	{"a partition may come one below its minimum", "gates.go", `if left >= strict {`, `if left >= strict-1 {`},
 	{"claimed brokers count as in sync", "gates.go", `if id != self && !isDown(counted, id) && !s.noAnswer(id) {`, `if id != self && !s.noAnswer(id) {`},
+	{"a broker that a partition waits for is restarted", "gates.go", `low := len(p.Replicas) > need`, `low := false`},
 	{"no majority of voters is needed", "gates.go", `if remain < need {`, `if false {`},
 	{"a broker without a vote needs no majority", "gates.go", `case q.ZooKeeper:`, `case q.ZooKeeper || !q.voter(s.m.opts.Self):`},
 	{"a voter that is behind counts", "gates.go", `v.Behind >= 0 && v.Behind < voterLag`, `v.Behind >= 0`},

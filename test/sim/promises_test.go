@@ -124,7 +124,13 @@ func (t takedown) inSync() string {
 		return "" // as far as others know it holds nothing yet
 	}
 	for _, p := range t.partitions {
-		if !t.b.alive || !slices.Contains(p.isr, t.b.id) || len(p.replicas) <= p.need {
+		if !t.b.alive || len(p.replicas) <= p.need {
+			continue
+		}
+		if !slices.Contains(p.isr, t.b.id) {
+			if slices.Contains(p.replicas, t.b.id) && !t.undo && len(p.isr) > 0 && len(p.isr) < p.need && t.settled(p) {
+				return fmt.Sprintf("%s has %d in-sync replicas and needs %d, and the broker is catching up with it", p.topic, len(p.isr), p.need)
+			}
 			continue
 		}
 		if t.since(p.in[t.b.id]) <= knowable {
@@ -143,6 +149,16 @@ func (t takedown) inSync() string {
 		}
 	}
 	return ""
+}
+
+// settled is true if nothing has changed in a partition's in-sync replicas for so long that every agent can know it.
+func (t takedown) settled(p *partition) bool {
+	for _, id := range p.replicas {
+		if t.since(p.in[id]) <= knowable || t.since(p.out[id]) <= knowable {
+			return false
+		}
+	}
+	return true
 }
 
 func (t takedown) majority() string {
