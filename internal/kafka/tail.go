@@ -28,7 +28,7 @@ const (
 )
 
 // movesUntold is how many times in a row another leader is looked for before that
-// is a fault: metadata can be a moment older than an election (150 ms in all).
+// is a fault: metadata can be a moment older than an election, or than the topic (150 ms in all).
 const movesUntold = 3
 
 // missingWait is how often a topic that is not there is looked for: another agent may have made it.
@@ -49,7 +49,7 @@ func (l *Log) Run(ctx context.Context) error {
 		if read {
 			n = 1
 		}
-		election := moved(err) || errors.Is(err, errLost)
+		election := moved(err) || errors.Is(err, errLost) || errors.Is(err, errUnheard)
 		if err != nil && (n > movesUntold || !election) {
 			l.failed(err)
 		}

@@ -125,6 +125,9 @@ func (l *Log) create(ctx context.Context, alive int, controller int32) error {
 	return errAgain
 }
 
+// errUnheard is of a leader whose own metadata is older than the one that named it: the topic has just been made.
+var errUnheard = errors.New("leads it and does not know it yet; asking again")
+
 // errAgain asks for another look at once.
 var errAgain = errors.New("the coordination topic has just been created")
 
@@ -175,10 +178,14 @@ func (l *Log) verify(ctx context.Context, broker int32) error {
 	if err != nil {
 		return fmt.Errorf("check the coordination topic %s: %w", l.topic, explain(err))
 	}
-	if got := values[l.topic].value; got != "compact" {
+	got, known := values[l.topic]
+	if !known {
+		return fmt.Errorf("check the coordination topic %s: broker %d %w", l.topic, broker, errUnheard)
+	}
+	if got.value != "compact" {
 		return fmt.Errorf(
 			"the coordination topic %s has cleanup.policy=%s and must have compact, or claims would be forgotten; delete it, and an agent makes it again",
-			l.topic, got)
+			l.topic, got.value)
 	}
 	return nil
 }
