@@ -14,7 +14,6 @@ import (
 	"example.com/kpls-agent/internal/report"
 	"example.com/kpls-agent/internal/restart"
 	"example.com/kpls-agent/internal/settings"
-	"example.com/kpls-agent/internal/wait"
 )
 
 // exitAttention is the exit code of `status --exit-code` where somebody has to see to something.
@@ -128,29 +127,24 @@ func watchStatus(ctx context.Context, s *shared, o statusOptions) error {
 	if err != nil {
 		return err
 	}
-	looked := make(chan around)
-	go func() {
-		for ctx.Err() == nil {
-			select {
-			case looked <- c.look(ctx):
-			case <-ctx.Done():
-			}
-			wait.For(ctx, lookEvery)
-		}
-	}()
-	w := watcher{s: s, o: o, around: <-looked, next: -1}
+	w := watcher{s: s, o: o, next: -1}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		if err := w.show(c.log.Facts(), time.Now()); err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case w.around = <-looked:
-		case <-tick.C:
-		case <-c.log.Changed():
+		// Asked after the log was read: what the cluster says of a broker is never older than what its agent says.
+		facts, at := c.log.Facts(), time.Now()
+		w.around = c.look(ctx)
+		for changed := false; !changed && time.Since(at) < lookEvery; {
+			if err := w.show(facts, time.Now()); err != nil {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
+			case <-c.log.Changed():
+				changed = true
+			}
 		}
 	}
 }

@@ -165,7 +165,7 @@ func TestTopicOfOthersIsRefused(t *testing.T) {
 	}
 }
 
-// TestTopicUnheardByItsLeader: right after the topic was made, its leader may not know it yet (3.7.1 does so for some
+// TestTopicUnheardByItsLeader: right after the topic was made, its leader might not know it yet (3.7.1 does so for some
 // milliseconds). That is no topic of somebody else's making; where it stays so, it is said.
 func TestTopicUnheardByItsLeader(t *testing.T) {
 	c := newCluster(t, 1)

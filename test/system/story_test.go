@@ -39,7 +39,12 @@ func story(s *system) {
 		}
 	}
 	r.paste("check")
-	r.watch("roll out", s.settled)
+	watched := r.watch("roll out", s.settled)
+	for _, alarm := range []string{"do not see this broker", "delete it"} {
+		if strings.Contains(watched, alarm) {
+			t.Errorf("nothing went wrong, and for a moment status said %q", alarm)
+		}
+	}
 	measured("README pasted to EXTERNAL on all brokers", time.Since(begun).Seconds(), "s", "soak 2 s")
 	restarts := traffic.judge()
 	if len(restarts) != machines.Brokers {
