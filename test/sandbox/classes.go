@@ -43,8 +43,8 @@ func jvm(heap string, r release) []string {
 
 // classArchive returns a file with the classes of a broker as the JVM has them in
 // memory (dynamic class data sharing, JEP 350), for Kafka of a directory that Libs
-// returned. The first call makes it, by a broker that starts and ends; other processes
-// wait for it. It is empty where this Java makes none.
+// returned. It is made where there is none that fits, by a broker that starts and ends; other
+// processes wait for it. It is empty where this Java makes none.
 func classArchive(ctx context.Context, libs string, logf func(string, ...any)) (string, error) {
 	path := libs + ".jsa"
 	unlock, err := LockFile(libs + ".lock")
@@ -53,7 +53,7 @@ func classArchive(ctx context.Context, libs string, logf func(string, ...any)) (
 	}
 	defer unlock()
 	info, err := os.Stat(path)
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) || err == nil && info.Size() > 0 && !fits(ctx, libs, path) {
 		logf("sandbox: archiving Kafka's classes, so brokers start in half the time (once, some 10 s)")
 		if err := archiveClasses(ctx, libs, path); err != nil {
 			return "", fmt.Errorf("archive Kafka's classes: %w", err)
@@ -69,7 +69,14 @@ func classArchive(ctx context.Context, libs string, logf func(string, ...any)) (
 	return path, nil
 }
 
-// archiveClasses makes the file, an empty one if this Java cannot.
+// fits is true if Java takes an archive. It does not if a jar has another path, size or time than when the archive was
+// made, or if Java is another one: then brokers start without it, at half the speed, and only a warning says so.
+func fits(ctx context.Context, libs, archive string) bool {
+	args := append([]string{"-Xshare:on"}, jvm("128m", release{libs: libs, archive: archive})...)
+	return exec.CommandContext(ctx, "java", append(args, "-version")...).Run() == nil
+}
+
+// archiveClasses makes the file, an empty one if this Java makes none that it takes.
 func archiveClasses(ctx context.Context, libs, path string) error {
 	dir, err := os.MkdirTemp("", "kpls-classes-")
 	if err != nil {
@@ -103,9 +110,11 @@ log.dirs=%[3]s
 	if err := startAndEnd(exec.CommandContext(ctx, "java", append(args, "kafka.Kafka", file)...)); err != nil {
 		return err
 	}
-	archive, err := os.ReadFile(made)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+	var archive []byte
+	if fits(ctx, libs, made) {
+		if archive, err = os.ReadFile(made); err != nil {
+			return err
+		}
 	}
 	part := path + ".part"
 	if err := os.WriteFile(part, archive, 0o644); err != nil {

@@ -75,23 +75,23 @@ type Cluster struct {
 	// Dir holds everything that the cluster writes; Close removes it.
 	Dir string
 
-	opts    Options
-	net     *subnet
-	client  *kgo.Client
-	release release // of Options.Version
+	opts     Options
+	net      *subnet
+	client   *kgo.Client
+	releases map[string]release // those that nodes have, by version
 }
 
 // New prepares a cluster: directories, server.properties, formatted storage. It
 // starts none; what a test wants different in a file it can change now. The caller must Close it.
 func New(ctx context.Context, opts Options) (_ *Cluster, err error) {
-	c := &Cluster{opts: withDefaults(opts)}
+	c := &Cluster{opts: withDefaults(opts), releases: map[string]release{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Close())
 		}
 	}()
 	c.opts.Logf("sandbox: Kafka %s", c.opts.Version)
-	if c.release, err = c.fetch(ctx, c.opts.Version); err != nil {
+	if _, err := c.fetch(ctx, c.opts.Version); err != nil {
 		return nil, err
 	}
 	if c.net, err = takeSubnet(); err != nil {
@@ -118,11 +118,19 @@ func New(ctx context.Context, opts Options) (_ *Cluster, err error) {
 
 // fetch gets a version of Kafka.
 func (c *Cluster) fetch(ctx context.Context, version string) (r release, err error) {
-	if r.libs, err = Libs(ctx, version); err != nil || c.opts.PlainJVM {
+	if r, ok := c.releases[version]; ok {
+		return r, nil
+	}
+	if r.libs, err = Libs(ctx, version); err != nil {
 		return r, err
 	}
-	r.archive, err = classArchive(ctx, r.libs, c.opts.Logf)
-	return r, err
+	if !c.opts.PlainJVM {
+		if r.archive, err = classArchive(ctx, r.libs, c.opts.Logf); err != nil {
+			return r, err
+		}
+	}
+	c.releases[version] = r
+	return r, nil
 }
 
 func withDefaults(o Options) Options {
@@ -239,7 +247,7 @@ func (c *Cluster) formatNode(ctx context.Context, b *Broker) error {
 
 // Tool is one of Kafka's own command line tools, by its class (which differs between versions).
 func (c *Cluster) Tool(ctx context.Context, class string, args ...string) *exec.Cmd {
-	return tool(ctx, c.release, class, args...)
+	return tool(ctx, c.releases[c.opts.Version], class, args...)
 }
 
 func tool(ctx context.Context, r release, class string, args ...string) *exec.Cmd {

@@ -97,7 +97,8 @@ func ClassPath(libs string) string {
 	return filepath.Join(libs, "config") + string(os.PathListSeparator) + filepath.Join(libs, "*")
 }
 
-// CacheDir is where fetched files are kept between runs.
+// CacheDir is where fetched files are kept between runs, by a path without symbolic links: a class archive notes
+// paths, and several checkouts may have one cache.
 func CacheDir() (string, error) {
 	dir := os.Getenv("KPLS_CACHE")
 	if dir == "" {
@@ -107,7 +108,15 @@ func CacheDir() (string, error) {
 		}
 		dir = filepath.Join(root, ".cache")
 	}
-	return filepath.Abs(dir)
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	resolved, err := filepath.EvalSymlinks(dir)
+	if errors.Is(err, os.ErrNotExist) { // nothing has been fetched yet
+		return dir, nil
+	}
+	return resolved, err
 }
 
 // ModuleRoot is the next directory upwards that holds a go.mod.
