@@ -42,7 +42,10 @@ func (b *bed) findings(broker int32, what string) []finding {
 // TestDynamicSettings: what a real broker does to dynamic settings at a clean restart, and
 // what `check` says before and after it. With ANSWERS=write the broker's answers become the
 // test data of internal/check. Other versions: TestMatrixDynamicSettings.
-func TestDynamicSettings(t *testing.T) { dynamicSettings(t, "4.4.0") }
+func TestDynamicSettings(t *testing.T) {
+	t.Parallel()
+	dynamicSettings(t, "4.4.0")
+}
 
 func dynamicSettings(t *testing.T, version string) {
 	t.Helper()

@@ -12,7 +12,10 @@ import (
 // settings away; with the line that the reason names it goes on, and every setting stays in
 // force. What follows where somebody restarts it all the same: TestMatrixSettingsDropped.
 // With three brokers and lost records: TestMatrixLostRecords.
-func TestSettingsHoldRestarts(t *testing.T) { newSettingsBed(t) }
+func TestSettingsHoldRestarts(t *testing.T) {
+	t.Parallel()
+	newSettingsBed(t)
+}
 
 // settingsBed is one broker with dynamic defaults and its agent.
 type settingsBed struct{ *bed }

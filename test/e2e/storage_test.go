@@ -15,6 +15,7 @@ import (
 
 // TestStorage: what a real broker tells of its log directories, and what `check` makes of it.
 func TestStorage(t *testing.T) {
+	t.Parallel()
 	b := newCluster(t, sandbox.Options{Brokers: 1, Properties: func(int32) map[string]string {
 		return map[string]string{"log.dirs": "./data,./more", "replica.high.watermark.checkpoint.interval.ms": "500"}
 	}})
