@@ -36,6 +36,7 @@ type agent struct {
 	claimKey string    // its claim as read back, and when
 	claimAt  time.Time //
 	probes   probes
+	shows    shows
 }
 
 // boot starts an agent process.
@@ -44,7 +45,7 @@ func (a *agent) boot() {
 	a.born = a.now
 	a.dead, a.reading, a.stuck = false, false, 0
 	a.view, a.logAt, a.readErr, a.writeErr = restart.NewView(), time.Time{}, "not read yet", ""
-	a.offset, a.claimKey, a.filesAt, a.wakeAt = 0, "", time.Time{}, time.Time{}
+	a.offset, a.claimKey, a.filesAt, a.wakeAt, a.shows = 0, "", time.Time{}, time.Time{}, shows{}
 	a.probes.planned, a.probes.held = time.Time{}, nil // the sockets, and so what is allowed, are inherited
 	var planned bool
 	a.Agent, planned = shell.New(shell.Options{
@@ -203,6 +204,7 @@ func (a *agent) step() {
 		a.probes.allowed = t.Allowed
 	}
 	a.judge.shown(a, t.Decision)
+	a.shows.shown(&t.Status, a.now)
 	a.settle()
 	a.publish()
 	if t.Do.Kind == restart.ActNone {

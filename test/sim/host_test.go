@@ -181,9 +181,10 @@ func (r *run) restartUnit(h *host, done func(error)) {
 		}
 		if h.failOnce {
 			h.failOnce, b.waits = false, true
+			ended := b.epoch
 			r.note("broker %d: its ExecStartPre= fails once", b.id)
 			r.after(5*time.Second, func() {
-				if b.epoch == epoch && !b.running {
+				if b.epoch == ended && !b.running {
 					b.restarts, b.startFailures, b.waits = 1, 1, false
 					r.launch(b, "the service manager")
 				}

@@ -105,10 +105,13 @@ func (r *run) schedule(d time.Duration, do func()) {
 }
 
 func (r *run) untilTheEnd() {
-	visited, check, visit := 0, r.now, time.Time{}
+	visited, check, visit, look := 0, r.now, time.Time{}, r.now
 	for len(r.failures) == 0 {
 		if !r.next(r.scripted.Add(patience)) {
 			break
+		}
+		if !r.now.Before(look) {
+			look = r.judge.reasons()
 		}
 		if r.played%1000 == 0 {
 			r.log.forget(r.slowest())
