@@ -172,7 +172,7 @@ func (s *round) vetoStopped() *Reason {
 	switch {
 	case s.f.Unit.State == UnitFailed && s.f.Manifest.Hash != "" && !s.f.Manifest.FileChanges && !s.drifts():
 		return because(CodeStopped, "the broker has failed (%s) with the server.properties the manifest asks for; "+
-			"see its log, repair it and start it", orNot(s.f.Unit.Detail, "no detail"))
+			"see its log, correct the manifest if that is the cause, repair the broker and start it", orNot(s.f.Unit.Detail, "no detail"))
 	case s.f.Unit.State != UnitStopped:
 		return nil
 	}

@@ -120,6 +120,7 @@ func (r *run) repair() {
 		}
 		if r.versions[a.file].bad != "" {
 			r.note("whose server.properties on %d is corrected by hand", b.id)
+			r.judge.corrects(b.id, a.file)
 			a.file = a.lastGoodOr("v0")
 		}
 		b.restarts = 0

@@ -366,12 +366,13 @@ type judge struct {
 	failedHere        map[int32]string    // the manifest from which a broker was rolled back last, until it is resumed
 	letGo             map[int32]time.Time // claims removed by an operator
 	careless          bool                // an operator did what costs a guarantee
+	unsure            map[int32]string    // a file that no process had proved when its agent's state directory was lost
 }
 
 func newJudge(r *run) *judge {
 	return &judge{
 		run: r, halted: map[string]time.Time{}, unclaimed: map[int32]time.Time{}, saidAt: map[int32]time.Time{}, wentDown: map[int32]time.Time{}, failedHere: map[int32]string{},
-		letGo: map[int32]time.Time{}, unread: map[string]bool{}, cancelled: map[string]bool{},
+		letGo: map[int32]time.Time{}, unsure: map[int32]string{}, unread: map[string]bool{}, cancelled: map[string]bool{},
 	}
 }
 
@@ -401,11 +402,21 @@ func (j *judge) wants(b *broker, manifest string) config {
 // it, unless its halt is in the log.
 func (j *judge) lostState(a *agent) {
 	j.careless = true
+	if a.unproven {
+		j.unsure[a.id] = a.file // whether it ever ran is not known any more: a new agent takes it for the last good one
+	}
 	for name, v := range j.versions {
 		if _, halted := j.log.now().Halts[name]; !halted {
 			v.victims = slices.DeleteFunc(v.victims, func(id int32) bool { return id == a.id })
 		}
 	}
+}
+
+// corrects: an operator corrects a broker's file, and not the manifest that it is of, although its agent has said so.
+// Where the agent has lost its state directory, no halt keeps the others from that manifest.
+func (j *judge) corrects(id int32, version string) {
+	v := j.versions[version]
+	v.victims = slices.DeleteFunc(v.victims, func(victim int32) bool { return victim == id })
 }
 
 // committed follows the log.
@@ -558,7 +569,7 @@ func (j *judge) moved(a *agent, was restart.Stage) {
 
 // restored is promise 4: what is restored has been proved.
 func (j *judge) restored(a *agent) {
-	if a.lastGood != "" && j.versions[a.lastGood].bad != "" {
+	if a.lastGood != "" && j.versions[a.lastGood].bad != "" && j.unsure[a.id] != a.lastGood {
 		j.fail("promise 4, last good", "broker %d gets %s back, which never ran", a.id, a.lastGood)
 	}
 }

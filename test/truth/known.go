@@ -126,7 +126,7 @@ var rules = map[restart.Code]meaning{
 			slices.ContainsFunc(c.Views, empty)
 	}},
 	restart.CodeGateBrokers:     {"another broker is down, or counts so", func(x decided) bool { return x.other != 0 && x.other != x.self }},
-	restart.CodeGatePartitions:  {"a partition would come below what it needs", decided.short},
+	restart.CodeGatePartitions:  {"a partition is below what it needs, or would come below it", decided.short},
 	restart.CodeGateUnprotected: {"topics without protection are refused", func(x decided) bool { return x.f.Manifest.RefuseUnprotected }},
 	restart.CodeGateQuorum:      {},
 	restart.CodeApplying: {"server.properties is being written for a restart, or alone", func(x decided) bool {
@@ -247,7 +247,8 @@ func (x decided) short() bool {
 	return slices.ContainsFunc(x.f.Cluster.Views, func(v restart.BrokerView) bool {
 		for _, t := range v.Topics {
 			for _, p := range t.Partitions {
-				if fmt.Sprintf("%s-%d", t.Name, p.ID) == x.st.Reason.Partition && slices.Contains(p.ISR, x.self) {
+				waits := slices.Contains(p.Replicas, x.self) && len(p.ISR) < x.st.Reason.Need
+				if fmt.Sprintf("%s-%d", t.Name, p.ID) == x.st.Reason.Partition && (waits || slices.Contains(p.ISR, x.self)) {
 					return x.st.Reason.Have == len(p.ISR)
 				}
 			}
