@@ -11,26 +11,28 @@ LINT = $(GO) tool -modfile=tools/golangci-lint/go.mod golangci-lint
 TEST = $(GO) test -race -shuffle=on
 
 .DEFAULT_GOAL := build
-.PHONY: build deb deb-test test brokers shapes matrix e2e e2e-figures first-hour soak fleet mutants vet lint fmt prometheus demo bench clients release setup clean help
+.PHONY: build deb deb-test test packages brokers shapes matrix e2e e2e-figures first-hour soak fleet mutants vet lint fmt prometheus demo bench clients release setup clean help
 
 ##@ Daily
 
 build: ## build bin/kpls-agent
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version='"$$(packaging/version.sh "$(VERSION)" 2>/dev/null || echo devel)" -o bin/kpls-agent ./cmd/kpls-agent
 
+test: packages ## all tests; the last ones on real brokers, fetched by Maven
+	@$(MAKE) --no-print-directory brokers
+
 # The simulation and the exploration have no goroutines of their own: the race detector would find nothing
 # in them, and take seven times as long.
-# The package that takes longest comes first; others run at the same time.
-test: setup vet ## all tests; the last ones on real brokers, fetched by Maven
-	$(TEST) -timeout 10m ./internal/kafka ./cmd/... ./internal/...
+# The package that takes longest comes first, then those that wait for brokers; the others run at the same time.
+packages: setup vet ## all tests but those of a roll-out on real brokers
+	@test/setup.sh deb
 	$(GO) test -shuffle=on -timeout 10m ./test/sim
 	cd test/explore && $(GO) test -shuffle=on -timeout 10m
-	@test/setup.sh deb
-	$(TEST) -timeout 20m -p 2 $$($(GO) list ./test/... | grep -vE '/test/(e2e|explore|sim|system)$$')
-	$(TEST) -timeout 40m ./test/e2e
+	$(TEST) -timeout 20m -p 3 ./internal/kafka \
+	  $$($(GO) list ./test/... | grep -vE '/test/(e2e|explore|sim|system)$$') ./cmd/... ./internal/...
 
-brokers: setup ## only the tests on real brokers
-	$(TEST) -timeout 40m -p 1 -v ./test/e2e
+brokers: setup ## only the tests of a roll-out on real brokers; V=-v says how far they are
+	$(TEST) -timeout 40m $(V) ./test/e2e
 
 lint: ## golangci-lint with .golangci.yml, functions that nothing calls, known vulnerabilities, words
 	$(LINT) config verify
