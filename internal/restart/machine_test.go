@@ -539,6 +539,25 @@ func TestNothingToPutBack(t *testing.T) {
 	}
 }
 
+// TestHaltWhileNothingCanBeRestored: the halt is tried again where the log has refused it and the restore keeps failing.
+func TestHaltWhileNothingCanBeRestored(t *testing.T) {
+	f, m := going(StageRestore), machine()
+	delete(f.Log.View.Halts, "h")
+	if d := m.Decide(&f); d.Do.Kind != ActAppend {
+		t.Fatalf("first %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	f.Failed = map[ActionKind]ActionError{
+		ActAppend: {Err: "no leader", At: f.Now.Add(-time.Hour), Count: 1}, ActRestore: {Err: "no such file", At: f.Now, Count: 1},
+	}
+	if d := m.Decide(&f); d.Do.Kind != ActAppend || d.Status.Failed != "h" {
+		t.Errorf("the restore has failed: %q, %+v", d.Do.Kind, d.Status)
+	}
+	f.Failed[ActAppend] = ActionError{Err: "no leader", At: f.Now, Count: 2}
+	if d := m.Decide(&f); d.Do.Kind != ActNone || d.Status.Reason.Code != CodeActionFailed {
+		t.Errorf("both have just failed: %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+}
+
 // TestTargetIsToldOnceJudged: others must not begin with a manifest before this
 // broker knows whether it can take it.
 func TestTargetIsToldOnceJudged(t *testing.T) {

@@ -94,6 +94,9 @@ func (s *round) restoreFile() *Decision {
 		return nil
 	}
 	if s.tooSoon(ActRestore) {
+		if d := s.haltLate(); d != nil { // it may fail for hours
+			return d
+		}
 		return s.wait(PhaseRollback, s.failed(ActRestore), paceBlocked)
 	}
 	r := s.rollingBack("restoring the last good server.properties")
@@ -228,7 +231,7 @@ func (s *round) alone() bool {
 	return len(others) == 0
 }
 
-// haltLate: it could not be written before the restart; from now on there is no haste.
+// haltLate: it could not be written before; from now on there is no haste.
 func (s *round) haltLate() *Decision {
 	if s.j.Halted || s.halted() || s.f.Log.Err != "" || s.f.Log.At.IsZero() || s.tooSoon(ActAppend) {
 		return nil

@@ -327,7 +327,7 @@ func (a *agent) effect(do restart.Action, done func(shell.Result)) {
 		soon(nil)
 	case restart.ActSave:
 		was := a.journal.Stage
-		err := a.saveJournal(*do.Journal)
+		err := a.saveJournal(*do.Journal, a.now)
 		if err == nil {
 			a.judge.moved(a, was)
 			a.spring(a)

@@ -16,7 +16,8 @@ type host struct {
 	journal  restart.Journal
 	file     string // the manifest that server.properties was written for
 	lastGood string
-	unproven bool // the mark that server.properties is new
+	begun    time.Time // when the journal came to the first stage of a restart
+	unproven bool      // the mark that server.properties is new
 	manifest string
 	full     bool      // no byte can be written
 	fullEnd  time.Time // when that last ended
@@ -48,12 +49,15 @@ var (
 )
 
 // saveJournal is what cmd does with a journal.
-func (h *host) saveJournal(j restart.Journal) error {
+func (h *host) saveJournal(j restart.Journal, now time.Time) error {
 	if h.full {
 		return errNoSpace
 	}
 	if !j.Unproven {
 		h.unproven = false
+	}
+	if h.journal.Stage == restart.StageNone && j.Stage == restart.StageApply {
+		h.begun = now
 	}
 	j.Listeners, j.Before, j.Absent = maps.Clone(j.Listeners), maps.Clone(j.Before), slices.Clone(j.Absent)
 	h.journal = j

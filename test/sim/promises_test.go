@@ -312,7 +312,7 @@ func (t takedown) refusedBefore() string {
 		return "it cannot take the manifest"
 	case t.a.portTaken() != "":
 		return "it cannot have a port of the manifest"
-	case t.b.dynamic && t.a.Facts().Journal.Started.Sub(t.b.dynamicAt) > 12*time.Second:
+	case t.b.dynamic && t.a.begun.Sub(t.b.dynamicAt) > 12*time.Second:
 		// It is not checked under way, and what the process said may be 10 s old when a restart begins.
 		return "a dynamic configuration overrides what it gets"
 	}
