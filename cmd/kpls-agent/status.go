@@ -60,12 +60,11 @@ func statusOnce(ctx context.Context, s *shared, o statusOptions) error {
 	defer c.close()
 	looked := make(chan around, 1)
 	go func() { looked <- c.look(ctx) }()
-	view, err := c.read(ctx)
-	if err != nil {
+	if _, err := c.read(ctx); err != nil {
 		return err
 	}
 	a := <-looked
-	r := report.New(report.Facts{At: time.Now(), View: view, Manifest: a.manifest, Brokers: a.brokers})
+	r := reported(time.Now(), c.log.Facts(), a)
 	if o.output == asJSON {
 		err = writeJSON(s.stdout, r)
 	} else {
@@ -85,6 +84,13 @@ type around struct {
 	manifest *report.Manifest // this VM's
 	brokers  []int32          // that are alive
 	own      []string         // what only the agent of this VM knows
+}
+
+// reported is what is shown.
+func reported(at time.Time, log restart.LogFacts, a around) report.Report {
+	return report.New(report.Facts{
+		At: at, View: log.View, Manifest: a.manifest, Brokers: a.brokers, NoTopic: log.Missing,
+	})
 }
 
 // look asks for it. What cannot be had is left out: the log is what matters.
@@ -164,7 +170,7 @@ type watcher struct {
 }
 
 func (w *watcher) show(log restart.LogFacts, now time.Time) error {
-	r := report.New(report.Facts{At: now, View: log.View, Manifest: w.around.manifest, Brokers: w.around.brokers})
+	r := reported(now, log, w.around)
 	const unread = "the coordination log cannot be read now, this is what it said last: "
 	text, scr := "", screenOf(w.s)
 	switch {

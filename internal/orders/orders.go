@@ -81,8 +81,18 @@ func Restart(v *restart.View, q restart.Request, plan Plan) (Order, error) {
 		"This is about brokers. `systemctl restart kpls-agent` restarts the agent of this VM alone, and no broker.\n"
 	o.Question = fmt.Sprintf("Restart %s?", brokers(slices.Sorted(maps.Keys(v.Statuses))))
 	o.Done = "asked for a rolling restart; `kpls-agent status --watch` shows it, `kpls-agent restart --cancel` takes " +
-		"it back"
+		"it back" + stands(v)
 	return o, nil
+}
+
+// stands says that nothing begins before `resume`, in a line of its own, or is empty: with --yes nobody was shown
+// what is in the way.
+func stands(v *restart.View) string {
+	if v.Pause == nil {
+		return ""
+	}
+	return "\nall roll-outs are paused by " + v.Pause.By + detail(v.Pause.Why) +
+		"; no broker is restarted before `kpls-agent resume`"
 }
 
 // Cancel takes every open request for a rolling restart back.
@@ -97,7 +107,7 @@ func Cancel(v *restart.View) Order {
 		ids  []int32
 		says string
 	}{
-		{p.Done, "restarted already"}, {p.UnderWay, "being restarted, which is finished"}, {p.Left, "not restarted"},
+		{p.Done, "restarted already"}, {p.UnderWay, "finishing the restart that has begun"}, {p.Left, "not restarted"},
 	} {
 		if len(part.ids) > 0 {
 			done = append(done, part.says+": "+brokers(part.ids))
@@ -118,7 +128,7 @@ func Release(v *restart.View, broker int32, by string, now time.Time, age func(t
 	}}
 	heard := "nothing was ever heard of its agent"
 	if st, ok := v.Statuses[broker]; ok {
-		heard = fmt.Sprintf("its agent was last heard of %s ago, %s: %s", age(now.Sub(st.Seen)), st.Phase,
+		heard = fmt.Sprintf("its agent last reported %s ago (%s: %s)", age(now.Sub(st.Seen)), st.Phase,
 			st.Reason.Text())
 	}
 	o.What = fmt.Sprintf("%sremoves the claim that broker %d made %s ago; %s\n"+
@@ -138,10 +148,17 @@ func (o Order) follows(plan Plan) string {
 	if err != nil {
 		return fmt.Sprintf("The order, and what is in the way, cannot be seen from this VM: %v\n", err)
 	}
-	if len(p.Order) == 0 {
-		return "No broker is to be restarted.\n"
+	under := ""
+	if len(p.UnderWay) > 0 {
+		under = fmt.Sprintf("restarts under way: %s\n", brokers(p.UnderWay))
 	}
-	text := fmt.Sprintf("restarts, in this order: %s\n", brokers(p.Order))
+	switch {
+	case len(p.Order) == 0 && under == "":
+		return "No broker is to be restarted.\n"
+	case len(p.Order) == 0:
+		return under + "No other broker is to be restarted.\n"
+	}
+	text := under + fmt.Sprintf("restarts, in this order: %s\n", brokers(p.Order))
 	obstacles := p.Obstacles()
 	if len(obstacles) == 0 {
 		return text + "in the way now: nothing\n"

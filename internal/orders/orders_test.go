@@ -45,6 +45,10 @@ func TestOrders(t *testing.T) {
 		status(1, h+"+q", restart.PhaseIdle), status(2, h+"+q", restart.PhaseSoaking),
 		status(3, h+"+q", restart.PhaseWaiting), restart.NewClaim(restart.Claim{Broker: 2, Target: h + "+q"}, "n"))
 	free := func([]restart.Record) (restart.Plan, error) { return restart.Plan{Order: []int32{2, 1, 3}}, nil }
+	under := func([]restart.Record) (restart.Plan, error) {
+		return restart.Plan{Order: []int32{2, 1}, UnderWay: []int32{3}}, nil
+	}
+	last := func([]restart.Record) (restart.Plan, error) { return restart.Plan{UnderWay: []int32{3}}, nil }
 	blocked := func([]restart.Record) (restart.Plan, error) {
 		return restart.Plan{
 			Order:   []int32{1, 2, 3},
@@ -84,6 +88,9 @@ func TestOrders(t *testing.T) {
 		{"resume of nothing", plain(Resume(with(), free))},
 		{"restart", ask(with(), free)},
 		{"restart, with something in the way", ask(with(paused), blocked)},
+		{"restart in a pause, without a question", ask(with(paused), nil)},
+		{"restart while a broker is under way for the manifest", ask(with(), under)},
+		{"resume where the last broker is under way", plain(Resume(with(paused), last))},
 		{"restart, from a VM without a manifest", ask(with(), unseen)},
 		{"restart of many", ask(logOf(many...), nil)},
 		{"restart while one is under way", ask(rolling, free)},

@@ -28,7 +28,11 @@ func (r *Report) Changes(before *Report) []string {
 	}
 	for _, about := range slices.Sorted(maps.Keys(was)) {
 		if _, still := now[about]; !still {
-			out = append(out, fmt.Sprintf("%s %s: gone", at, about))
+			word := "ended"
+			if strings.HasPrefix(about, "broker ") || strings.HasPrefix(about, "unreadable ") {
+				word = "gone"
+			}
+			out = append(out, fmt.Sprintf("%s %s: %s", at, about, word))
 		}
 	}
 	return out
@@ -71,7 +75,7 @@ func (r *Report) says() []said {
 		out = append(out, said{fmt.Sprintf("broker %d", b.Broker), mark, text})
 	}
 	for _, u := range r.Unheard {
-		x := u.row()
+		x := u.row(r)
 		out = append(out, said{fmt.Sprintf("broker %d", u.Broker), x.cells[colUp] + x.cells[colWhy], x.cells[colWhy]})
 	}
 	return out

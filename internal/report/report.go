@@ -17,6 +17,8 @@ type Facts struct {
 	Manifest *Manifest
 	// Brokers are those that the cluster names as alive, ascending; nil where it was not asked or did not answer.
 	Brokers []int32
+	// NoTopic is true where the coordination topic is not there: then no agent can have reported.
+	NoTopic bool
 }
 
 // Manifest is what matters of a manifest here.
@@ -50,6 +52,8 @@ type Report struct {
 	Brokers  []Broker         `json:"brokers"`
 	// Unheard are the brokers of the manifest and of the cluster whose agent has never reported.
 	Unheard []Unheard `json:"without_agent,omitempty"`
+
+	noTopic bool
 }
 
 // Claim is a broker's place in the queue.
@@ -100,6 +104,7 @@ func New(f Facts) Report {
 	r := Report{
 		At: f.At, Pause: v.Pause, Request: v.Request(), Brokers: []Broker{}, Active: slices.Sorted(maps.Keys(v.Active)),
 		Foreign: slices.Sorted(maps.Values(v.Foreign)), Ignored: slices.Sorted(maps.Values(v.Ignored)),
+		noTopic: f.NoTopic,
 	}
 	if v.Clock.After(r.At) {
 		r.At = v.Clock // this VM's clock is behind that of the log's leader

@@ -56,6 +56,12 @@ func waiting(s *restart.Status, code restart.Code, text string) {
 	s.Phase, s.Drift, s.Serving, s.Open, s.Reason = restart.PhaseWaiting, true, nil, nil, *restart.NewReason(code, text)
 }
 
+// about has a broker wait for another one.
+func about(s *restart.Status, broker int32, code restart.Code, text string) {
+	waiting(s, code, text)
+	s.Reason.Broker = &broker
+}
+
 // rolling is a first roll-out: the first broker is done, the second is soaking, the third waits.
 func rolling(f *Facts, st map[int32]*restart.Status) {
 	delete(f.View.Active, "EXTERNAL")
@@ -161,6 +167,25 @@ var scenes = []struct {
 	}},
 	{"topics that nothing protects", Idle, "idle", func(_ *Facts, st map[int32]*restart.Status) { st[1].Unprotected = []string{"lonely"} }},
 	{"no agent at all", Unheardof, "idle", func(f *Facts, st map[int32]*restart.Status) { clear(st); f.View.Active = map[string]bool{} }},
+	{"no agent at all, and no topic", Unheardof, "idle", func(f *Facts, st map[int32]*restart.Status) {
+		clear(st)
+		f.View.Active, f.NoTopic = map[string]bool{}, true
+	}},
+	{"brokers that wait for one that is starting", Rolling, "rolling", func(f *Facts, st map[int32]*restart.Status) {
+		rolling(f, st)
+		st[2].Phase, st[2].Reason = restart.PhaseStarting, *restart.NewReason(restart.CodeStarting, "the process runs and does not answer yet")
+		about(st[3], 2, restart.CodeTurn, "broker 2 goes first (it is starting: the process runs and does not answer yet)")
+	}},
+	{"brokers that wait for one that cannot be restarted", Refused, "waiting", func(_ *Facts, st map[int32]*restart.Status) {
+		waiting(st[1], restart.CodeRestartDenied, "the service manager would refuse the restart; run `kpls-agent setup` as root")
+		st[1].Phase = restart.PhaseRefused
+		about(st[2], 1, restart.CodeRefusedElsewhere, "broker 1 cannot be restarted: "+st[1].Reason.Text())
+		about(st[3], 1, restart.CodeRefusedElsewhere, "broker 1 cannot be restarted: what it said before")
+	}},
+	{"brokers that wait for one with a manifest that cannot be read", Refused, "waiting", func(_ *Facts, st map[int32]*restart.Status) {
+		st[1].ManifestFault = "manifest.yaml:3: unknown field bnid"
+		about(st[2], 1, restart.CodeManifestDiffers, "broker 1 cannot use its manifest file (manifest.yaml:3: unknown field bnid); correct it there")
+	}},
 	{"the cluster cannot be asked", Idle, "idle", func(f *Facts, _ map[int32]*restart.Status) { f.Brokers = nil }},
 }
 
@@ -312,7 +337,7 @@ func TestChanges(t *testing.T) {
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if lines := later.Changes(&next); len(lines) != 3 || lines[2] != "2030-01-01T12:00:03Z paused: gone" {
+	if lines := later.Changes(&next); len(lines) != 3 || lines[2] != "2030-01-01T12:00:03Z paused: ended" {
 		t.Errorf("%q", lines)
 	}
 }

@@ -45,7 +45,7 @@ func (r *Report) rows() []row {
 			out = append(out, r.Brokers[next].row(r))
 			next++
 		}
-		out = append(out, u.row())
+		out = append(out, u.row(r))
 	}
 	for ; next < len(r.Brokers); next++ {
 		out = append(out, r.Brokers[next].row(r))
@@ -53,9 +53,12 @@ func (r *Report) rows() []row {
 	return out
 }
 
-func (u Unheard) row() row {
+func (u Unheard) row(r *Report) row {
 	why := "no agent has reported; install and start kpls-agent there"
-	if u.NotInManifest {
+	switch {
+	case r.noTopic:
+		why = "no agent has reported: the coordination topic is not there yet; an agent makes it once it has a manifest"
+	case u.NotInManifest:
 		why = "no agent has reported, and the manifest does not have this broker"
 	}
 	return row{
@@ -103,10 +106,27 @@ func (b Broker) agent(at time.Time) string {
 	return string(b.State) + " " + Elapsed(at.Sub(b.Seen))
 }
 
+// alone is a reason without what the row of the broker that it is about says anyway.
+func (r *Report) alone(reason restart.Reason) string {
+	text := reason.Text()
+	for _, b := range r.Brokers {
+		if reason.Broker == nil || *reason.Broker != b.Broker {
+			continue
+		}
+		if its := b.Reason.Text(); its != "" {
+			text = strings.Replace(text, ": "+its, "", 1)
+		}
+		if b.ManifestFault != "" {
+			text = strings.Replace(text, " ("+b.ManifestFault+")", "", 1)
+		}
+	}
+	return text
+}
+
 // why is the one reason of a broker, and its code. What stands above the table is not repeated, and what an agent said
 // that is gone is marked as old.
 func (b Broker) why(r *Report) (string, restart.Code) {
-	text, code := b.Reason.Text(), b.Reason.Code
+	text, code := r.alone(b.Reason), b.Reason.Code
 	switch {
 	case code == restart.CodePaused && r.Pause != nil:
 		text = "paused, see above"

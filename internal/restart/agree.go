@@ -90,7 +90,7 @@ func (s *round) sameManifest(id int32, st Status) *Reason {
 		return because(CodeManifestDiffers, "broker %d has manifest %s, this broker has %s; put the same file on both",
 			id, Short(st.Manifest), Short(m.Hash)).of(id)
 	case st.Phase == PhaseRefused && !st.Reason.Code.passing():
-		return because(CodeRefusedElsewhere, "broker %d cannot be restarted for the manifest: %s", id,
+		return because(CodeRefusedElsewhere, "broker %d cannot be restarted: %s", id,
 			st.Reason.Text()).of(id)
 	case st.Failed == m.Hash:
 		return because(CodeRefusedElsewhere,
@@ -175,14 +175,16 @@ func (s *round) turn() *Reason {
 		return nil
 	}
 	st := s.v.Statuses[ahead[0]]
-	why := string(st.Phase)
+	why := "it is " + string(st.Phase)
 	switch c := st.Reason.Code; {
+	case st.Phase == "":
+		why = "its agent has not reported"
 	case c.Queueing(), c == CodeManifestDiffers, c == CodeAgentMissing, c == CodeAgentSilent, c == CodeRefusedElsewhere:
 		// These are of a third broker, and this one says the same if they stay.
 	default:
 		why += ": " + st.Reason.Text()
 	}
-	return because(CodeTurn, "broker %d goes first (it is %s)%s", ahead[0], why, s.why(ahead[0])).of(ahead[0])
+	return because(CodeTurn, "broker %d goes first (%s)%s", ahead[0], why, s.why(ahead[0])).of(ahead[0])
 }
 
 // proving is true if somebody has started a broker on the new file: nobody follows

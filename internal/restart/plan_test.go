@@ -203,3 +203,18 @@ func TestPlanAfter(t *testing.T) {
 		t.Error("nothing is in the way of a cluster that cannot be seen")
 	}
 }
+
+// TestPlanBeforeAnyReport: before the first roll-out no agent has reported, and no sentence has a hole for what it said.
+func TestPlanBeforeAnyReport(t *testing.T) {
+	f := unclaimed()
+	f.Cluster.Quorum.Leader = 1
+	clear(f.Log.View.Statuses)
+	p := NewPlan(1, f)
+	var texts []string
+	for _, r := range append(p.Also, *p.Blocked) {
+		texts = append(texts, r.Text())
+	}
+	if !slices.Contains(texts, "broker 2 goes first (its agent has not reported)") {
+		t.Errorf("in the way is %q", texts)
+	}
+}
