@@ -17,7 +17,7 @@ func newExplain(s *shared) *cobra.Command {
 	return &cobra.Command{
 		Use: "explain [REASON]", Short: "Say what a reason means, and what to do about it",
 		Long: "Prints what the manual says of a reason or a phase, as `kpls-agent status` shows them. Without REASON it\n" +
-			"lists all of them. The whole manual is " + docs.Installed + ".",
+			"lists all of them, with the first sentence of each. The whole manual is " + docs.Installed + ".",
 		Args: cobra.MaximumNArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return docs.Codes(), cobra.ShellCompDirectiveNoFileComp
@@ -54,7 +54,8 @@ func listEntries(s *shared) error {
 			fmt.Fprintf(t, "%sS\tMEANING\n", strings.ToUpper(e.Kind))
 			kind = e.Kind
 		}
-		fmt.Fprintf(t, "%s\t%s\n", e.Code, e.Means)
+		first, _, _ := strings.Cut(e.Means, ". ")
+		fmt.Fprintf(t, "%s\t%s\n", e.Code, first)
 	}
 	return t.Flush()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -100,7 +101,11 @@ func broker(vm *settings.Settings) (host.Node, *config.Manifest, error) {
 	}
 	text, err := os.ReadFile(vm.Manifest)
 	if err != nil {
-		return n, nil, settings.Denied(fmt.Errorf("read the manifest: %w", err))
+		err = fmt.Errorf("read the manifest: %w", err)
+		if errors.Is(err, fs.ErrNotExist) {
+			return n, nil, fmt.Errorf("%w; put the manifest there, or name a file with --manifest", err)
+		}
+		return n, nil, settings.Denied(err)
 	}
 	m, err := config.ParseManifest(vm.Manifest, text)
 	if err == nil {

@@ -112,7 +112,7 @@ func (l *Loop) rounds(ctx context.Context) {
 			if ctx.Err() != nil {
 				return // what was asked by then got no answer, and says nothing
 			}
-			t := l.decide()
+			t := l.decide(ctx)
 			wake = t.Wake
 			if do := t.Do; do.Kind != restart.ActNone {
 				facts := l.a.Facts()
@@ -140,8 +140,20 @@ func (l *Loop) refresh(ctx context.Context) {
 	}
 }
 
+// level is how much a phase matters to whoever reads the log alone.
+func level(p restart.Phase) slog.Level {
+	switch p {
+	case restart.PhaseRollback, restart.PhaseFailed:
+		return slog.LevelError
+	case restart.PhaseRefused, restart.PhaseStopped:
+		return slog.LevelWarn
+	default:
+		return slog.LevelInfo
+	}
+}
+
 // decide decides on the facts, and says what has changed.
-func (l *Loop) decide() Turn {
+func (l *Loop) decide(ctx context.Context) Turn {
 	t := l.a.Decide(time.Now(), l.o.Log.Facts(), l.o.Probes.Facts())
 	if t.Allowed != nil {
 		l.o.Probes.Set(t.Allowed)
@@ -153,7 +165,7 @@ func (l *Loop) decide() Turn {
 		if st.Reason.Broker != nil {
 			attrs = append(attrs, "about_broker", *st.Reason.Broker)
 		}
-		l.o.Logger.Info("transition", attrs...)
+		l.o.Logger.Log(ctx, level(st.Phase), "transition", attrs...)
 	}
 	l.show(t.Status)
 	if t.Settled {

@@ -292,6 +292,9 @@ func TestLoopRollsOneBroker(t *testing.T) {
 		if last := w.phases[len(w.phases)-1]; last != restart.PhaseIdle {
 			t.Errorf("phases %v", w.phases)
 		}
+		if log := w.log.String(); strings.Count(log, "msg=transition") != strings.Count(log, "level=INFO msg=transition") {
+			t.Errorf("a roll-out without a fault says:\n%s", log)
+		}
 		for i := 1; i < len(w.beats); i++ {
 			if gap := w.beats[i].Sub(w.beats[i-1]); gap > 2*agent.BeatEvery {
 				t.Fatalf("no beat for %s", gap)
@@ -445,6 +448,11 @@ func TestLoopPutsBack(t *testing.T) {
 		st := w.view.Statuses[1]
 		if h, ok := w.view.Halts["h1"]; !ok || !strings.Contains(h.Why, "ended after its restart") || st.Phase != restart.PhaseFailed {
 			t.Errorf("halts %v, status %+v", w.view.Halts, st)
+		}
+		for _, phase := range []restart.Phase{restart.PhaseRollback, restart.PhaseFailed} {
+			if !strings.Contains(w.log.String(), "level=ERROR msg=transition phase="+string(phase)) {
+				t.Errorf("%s is no error in the log:\n%s", phase, &w.log)
+			}
 		}
 	})
 }

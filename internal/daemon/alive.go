@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 
 	"example.com/kpls-agent/internal/host"
@@ -86,6 +87,9 @@ func newBeat(p *pulse, n *notes, notifier *unit.Notifier, log *slog.Logger) func
 	return func(st restart.Status) {
 		p.beat()
 		text := string(st.Phase) + ": " + st.Reason.Text()
+		if st.ManifestFault != "" && !strings.Contains(text, st.ManifestFault) {
+			text += " [the manifest file is not in force: " + st.ManifestFault + "]"
+		}
 		if wrong := n.text(); wrong != "" {
 			text += " [" + wrong + "]"
 		}

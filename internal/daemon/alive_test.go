@@ -77,6 +77,10 @@ func TestBeat(t *testing.T) {
 	}
 	wrong.set(noteHTTP, "no port")
 	beat(soaking)
+	soaking.ManifestFault = "line 3: no number"
+	beat(soaking)
+	refused := restart.Status{Phase: restart.PhaseRefused, Reason: *restart.NewReason(restart.CodeRefused, "line 3: no number"), ManifestFault: "line 3: no number"}
+	beat(refused)
 	if p.age() > time.Minute {
 		t.Errorf("the last beat was %s ago", p.age())
 	}
@@ -94,11 +98,12 @@ func TestBeat(t *testing.T) {
 	}
 	// On a machine so slow that the three beats take a second, there is one more.
 	told = slices.Compact(told)
-	want := []string{"STATUS=idle: runs what the manifest says", "WATCHDOG=1", "STATUS=soaking: healthy", "STATUS=soaking: healthy [no port]", "STOPPING=1"}
-	if got := slices.DeleteFunc(slices.Clone(told), func(s string) bool { return s == "WATCHDOG=1" }); !slices.Equal(got, []string{want[0], want[2], want[3], want[4]}) || told[1] != want[1] {
+	want := []string{"STATUS=idle: runs what the manifest says", "WATCHDOG=1", "STATUS=soaking: healthy", "STATUS=soaking: healthy [no port]",
+		"STATUS=soaking: healthy [the manifest file is not in force: line 3: no number] [no port]", "STATUS=refused: line 3: no number [no port]", "STOPPING=1"}
+	if got := slices.DeleteFunc(slices.Clone(told), func(s string) bool { return s == "WATCHDOG=1" }); !slices.Equal(got, append(want[:1:1], want[2:]...)) || told[1] != want[1] {
 		t.Errorf("told %q, want %q", told, want)
 	}
-	if fed := len(told) - 4; fed < 1 || fed > 3 {
+	if fed := len(told) - 6; fed < 1 || fed > 3 {
 		t.Errorf("fed %d times", fed)
 	}
 }

@@ -209,7 +209,11 @@ func ended(err error, notifier *unit.Notifier, log *slog.Logger) error {
 	case errors.Is(err, context.Canceled):
 		err = nil
 	}
-	log.Info("agent ends", "err", err)
+	if err != nil {
+		log.Error("agent ends", "err", err)
+	} else {
+		log.Info("agent ends")
+	}
 	return err
 }
 

@@ -60,9 +60,9 @@ func judgeLogDir(d kafka.LogDir, seen diskView, s settings.Storage) restart.LogD
 	}
 	switch {
 	case out.Free >= 0 && out.Free < s.Needed(out.Total):
-		out.Fault = fmt.Sprintf("log directory %s has %d MiB left of %d MiB, and needs %d MiB for a restart: free "+
-			"some space, or a broker that starts might not come up (storage in the agent's settings says how much "+
-			"it needs)",
+		out.Fault = fmt.Sprintf("log directory %s has %d MiB left of %d MiB, and needs %d MiB for a restart, or the "+
+			"broker might not come up: free some space, or lower storage.min_free_mib and storage.min_free_percent in the "+
+			"agent's settings",
 			d.Path, out.Free>>20, out.Total>>20, s.Needed(out.Total)>>20)
 	case seen.unseen != "":
 		out.Unseen = fmt.Sprintf("whether log directory %s has its meta.properties cannot be seen: %s; `kpls-agent "+

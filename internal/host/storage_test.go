@@ -35,7 +35,7 @@ func TestJudgeLogDir(t *testing.T) {
 		{name: "2 % left, to the byte", told: dir(20*gib, 1000*gib), seen: whole, free: 20 * gib},
 		{
 			name: "less than 2 %", told: dir(20*gib-1, 1000*gib), seen: whole, free: 20*gib - 1,
-			fault: "has 20479 MiB left of 1024000 MiB, and needs 20480 MiB",
+			fault: "has 20479 MiB left of 1024000 MiB, and needs 20480 MiB for a restart, or the broker might not come up: free some space, or lower storage.min_free_mib",
 		},
 		{
 			name: "2 % of a small one", told: dir(gib-1, 10*gib), seen: diskView{total: 10 * gib}, free: gib - 1,

@@ -79,7 +79,7 @@ func differs(r VerifyRow) *VerifyFault {
 	return &VerifyFault{
 		faultAddress, fmt.Sprintf("customers are sent to %s, and the manifest says %s", r.Got, r.Want), whereBroker,
 		"the broker was not restarted with this manifest (see kpls-agent status), or the agents have another one " +
-			"(then name theirs with --manifest)",
+			"(then name theirs with --manifest), or --bootstrap leads to another listener (then give an advertised address)",
 	}
 }
 
@@ -166,10 +166,14 @@ func (v *verifier) undialled(addr string, err error) *VerifyFault {
 			v.dnsAdvice(addr),
 		}
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return &VerifyFault{
+		f := &VerifyFault{
 			faultRefused, fmt.Sprintf("the connection to %s is refused: nothing listens there, or the load balancer has "+
 				"no broker for it", v.dialled(addr)), whereBalancer, probes + port,
 		}
+		if v.ownPort(addr) {
+			f.Where, f.ToDo = whereCommand, "this is the port of "+v.o.Listener+" on the brokers themselves; "+v.instead()
+		}
+		return f
 	case timedOut(err):
 		return &VerifyFault{
 			faultNoAnswer, fmt.Sprintf("nothing answers a connection to %s: a firewall drops it, or the load balancer has "+
@@ -284,8 +288,7 @@ func (v *verifier) endsAtOnce(addr, rule string) *VerifyFault {
 				"Kafka answers", n, v.o.Listener), whereBalancer, rule + leadsTo(v.o.Ports),
 		}
 		if slices.Contains(v.o.Bootstrap, addr) {
-			f.Where, f.ToDo = whereCommand, "give customers, and --bootstrap, an advertised port instead"+
-				such(v.advertised(), ", such as ")
+			f.Where, f.ToDo = whereCommand, v.instead()
 		}
 		return f
 	}
@@ -295,6 +298,20 @@ func (v *verifier) endsAtOnce(addr, rule string) *VerifyFault {
 			"to the probe port" + such(strs(v.o.Probes), " ") + " and not to Kafka's" + such(strs(v.o.Ports), " ") +
 			", or a PROXY protocol is switched on that Kafka does not know: " + rule,
 	}
+}
+
+// ownPort is true for a bootstrap address that has the brokers' own port, to which the load balancer leads, and no
+// advertised one.
+func (v *verifier) ownPort(addr string) bool {
+	_, port, _ := net.SplitHostPort(addr)
+	n, err := strconv.Atoi(port)
+	return err == nil && slices.Contains(v.o.Bootstrap, addr) && slices.Contains(v.o.Ports, n) &&
+		!slices.ContainsFunc(v.advertised(), func(a string) bool { return strings.HasSuffix(a, ":"+port) })
+}
+
+// instead is what to do about a bootstrap address that no customer can use.
+func (v *verifier) instead() string {
+	return "give customers, and --bootstrap, an advertised port instead" + such(v.advertised(), ", such as ")
 }
 
 // advertised are the addresses of the manifest, sorted.

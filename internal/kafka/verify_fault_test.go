@@ -258,6 +258,25 @@ func TestVerifySaysWhatCustomersSee(t *testing.T) {
 	}
 }
 
+// TestVerifyOwnPort: a closed port may be no fault of the load balancer: the brokers' own port is given in place of an
+// advertised one.
+func TestVerifyOwnPort(t *testing.T) {
+	o := kafka.VerifyOptions{
+		Listener: "EXTERNAL", Dial: unknownNames(t), Topic: "verify-it", Ports: []int{1}, Bootstrap: []string{"127.0.0.1:1"},
+		Want: map[int32]string{1: "b1.example:9092"},
+	}
+	f := kafka.Verify(within(t), o).Bootstrap[0].Fault
+	const says = "this is the port of EXTERNAL on the brokers themselves; give customers, and --bootstrap, an advertised port " +
+		"instead, such as b1.example:9092"
+	if f == nil || f.Code != "refused" || f.Where != "command_line" || f.ToDo != says {
+		t.Errorf("%+v", f)
+	}
+	o.Want[2] = "b2.example:1" // which is advertised as well
+	if f = kafka.Verify(within(t), o).Bootstrap[0].Fault; f == nil || f.Code != "refused" || f.Where != "load_balancer" {
+		t.Errorf("%+v", f)
+	}
+}
+
 // TestCheckAddress: what is wrong with an address is said before anything is dialled.
 func TestCheckAddress(t *testing.T) {
 	want := map[int32]string{1: "b1.example:9093", 2: "b2.example:9094"}
