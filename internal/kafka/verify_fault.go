@@ -171,7 +171,8 @@ func (v *verifier) undialled(addr string, err error) *VerifyFault {
 				"no broker for it", v.dialled(addr)), whereBalancer, probes + port,
 		}
 		if v.ownPort(addr) {
-			f.Where, f.ToDo = whereCommand, "this is the port of "+v.o.Listener+" on the brokers themselves; "+v.instead()
+			f.Where = whereCommand
+			f.ToDo = "this is the port of " + v.o.Listener + " on the brokers themselves; " + v.instead()
 		}
 		return f
 	case timedOut(err):
