@@ -243,6 +243,26 @@ func TestSoakStartsAgain(t *testing.T) {
 	}
 }
 
+// TestSoakEndsOnAFreshView: a cluster whose answers take long is asked less often, but always once more at the end.
+func TestSoakEndsOnAFreshView(t *testing.T) {
+	m := newMachine(Options{Self: 1})
+	f := proving()
+	f.Manifest.Soak, f.Cluster.Took = time.Minute, 2*time.Second
+	m.Decide(&f)
+	f.after(55 * time.Second)
+	m.Decide(&f)
+	seen := f.Cluster.At
+	f.after(6 * time.Second)
+	f.Cluster.At = seen
+	if d := m.Decide(&f); d.Do.Kind != ActObserve || d.Status.Reason.Code != CodeSoaking {
+		t.Errorf("on a view of 6 s ago it does %q: %+v", d.Do.Kind, d.Status)
+	}
+	f.Cluster.At = f.Now.Add(-3 * time.Second)
+	if d := m.Decide(&f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageNone {
+		t.Errorf("on a view that has just come it does %q: %+v", d.Do.Kind, d.Status)
+	}
+}
+
 func TestBalancerThatIsNone(t *testing.T) {
 	m := newMachine(Options{Self: 1})
 	f := proving()

@@ -113,10 +113,14 @@ func (s *round) proveBalancer() *Decision {
 func (s *round) proveSoak() *Decision {
 	soak := s.soak()
 	left := s.m.mem.stage.healthy.Add(soak).Sub(s.f.Now)
-	if left <= 0 && s.recent(s.f.Cluster.At, 2*paceSoak+4*s.f.Cluster.Took) {
+	switch {
+	case left > 0:
+		return s.soakOn(soak, left)
+	case s.recent(s.f.Cluster.At, 2*paceSoak+s.f.Cluster.Took):
 		return nil
 	}
-	return s.soakOn(soak, left)
+	// A cluster whose answers take long is asked less often: once more, since much may have changed meanwhile.
+	return s.observe(PhaseSoaking, because(CodeSoaking, "healthy; looking at the cluster once more"), 0)
 }
 
 // proveDropped comes before the claim is given back, so nobody follows.
@@ -144,9 +148,7 @@ func (s *round) superseded() bool {
 func (s *round) soakOn(soak, left time.Duration) *Decision {
 	r := because(CodeSoaking, "healthy; must stay so for %s", soak).lasting(s.m.mem.stage.healthy.Add(soak))
 	d := s.observe(PhaseSoaking, r, min(paceSoak, max(left, paceProve)))
-	if d.Wake > left && left > 0 {
-		d.Wake = left
-	}
+	d.Wake = min(d.Wake, left)
 	return d
 }
 
