@@ -113,7 +113,7 @@ func Run(ctx context.Context, o Options) error {
 	asked := kafka.NewMetrics()
 	client, err := host.Dial(s, n, log.With("component", "kafka"), func(o *kafka.Options) {
 		o.Metrics, o.OnAddresses, o.Expect = asked, host.SaveAddresses(s, log), st.Brokers
-		o.MayMake = func() bool { m, _ := st.Get(); return m != nil }
+		o.Makes = func() bool { m, _ := st.Get(); return m != nil }
 	})
 	if err != nil {
 		return err
@@ -185,6 +185,7 @@ func Run(ctx context.Context, o Options) error {
 	part("manifest", func(ctx context.Context) error {
 		follow(ctx, watcher, st, func() {
 			t.update()
+			client.Log().Look() // with a manifest, the coordination topic is made
 			wait.Wake(manifest)
 		}, notifier, log)
 		return nil

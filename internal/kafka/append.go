@@ -12,7 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"example.com/kpls-agent/internal/restart"
-	"example.com/kpls-agent/internal/wait"
 )
 
 const (
@@ -51,7 +50,7 @@ func (l *Log) Append(ctx context.Context, records ...restart.Record) error {
 	}
 	w := l.waitForMark(time.Now())
 	defer l.drop(w)
-	wait.Wake(l.needed)
+	l.Look()
 	err := l.write(ctx, w, records)
 	l.appended(err)
 	if err != nil {
@@ -64,6 +63,7 @@ func (l *Log) Append(ctx context.Context, records ...restart.Record) error {
 // write sends the batch until it is known to be written, and waits for its copy.
 func (l *Log) write(ctx context.Context, w *waiter, records []restart.Record) error {
 	for n := 1; ; n++ {
+		settled := l.nextPlace()
 		err := l.send(ctx, w.mark, records)
 		if err == nil {
 			break
@@ -79,7 +79,12 @@ func (l *Log) write(ctx context.Context, w *waiter, records []restart.Record) er
 			return read
 		case <-ctx.Done():
 			retry.Stop()
-			return fmt.Errorf("%w (%w)", err, ctx.Err())
+			if errors.Is(err, ctx.Err()) {
+				return err
+			}
+			return fmt.Errorf("%w (it was tried until the time was up)", err) // what was answered says more than the time
+		case <-settled:
+			retry.Stop()
 		case <-retry.C:
 		}
 	}

@@ -36,8 +36,9 @@ type Options struct {
 	OwnAddress string
 	// Topic is the coordination topic; empty is DefaultTopic.
 	Topic string
-	// MayMake returns whether an Append may make the coordination topic where there is none; nil is always.
-	MayMake func() bool
+	// Makes returns whether this client makes the coordination topic where there is none, before anything is appended.
+	// While it is false an Append does not either. With nil, an Append makes the topic.
+	Makes func() bool
 	// Expect returns how many brokers the cluster is meant to have, 0 if
 	// unknown. The coordination topic is not created before as many as it needs
 	// for its replicas are there: on the first start of a cluster the first

@@ -98,7 +98,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		login kafka.Login
 		want  string
 	}{
-		{"nobody there", "127.0.0.1:1", kafka.Login{}, "connection refused; check that the broker runs and that the address is one of the listener that the agent uses"},
+		{"nobody there", "127.0.0.1:1", kafka.Login{}, "connection refused; check that the broker runs, and that this is the address of the listener that the agent uses"},
 		{"wrong password", sasl.ListenAddrs()[0], login("SCRAM-SHA-256"), "the user name or the password is wrong: correct the login in the agent's settings, or with OAUTHBEARER what gives the token"},
 		{"wrong mechanism", other.ListenAddrs()[0], login("PLAIN"), "the listener does not offer this SASL mechanism: correct it in the agent's settings"},
 		{"no login", sasl.ListenAddrs()[0], kafka.Login{}, "the listener may expect TLS or a login: " + protocols},

@@ -182,7 +182,7 @@ func advise(err error) string {
 	case errors.Is(err, context.DeadlineExceeded):
 		return "no answer came in time: check that the broker runs and is not overloaded"
 	case errors.As(err, &network):
-		return "check that the broker runs and that the address is one of the listener that the agent uses"
+		return "check that the broker runs, and that this is the address of the listener that the agent uses"
 	}
 	return ""
 }

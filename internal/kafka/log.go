@@ -43,6 +43,7 @@ type Log struct {
 	epoch   int32    // the highest of a leader that was read from
 	place   place    // where the log is being read; lose ends that
 	lose    func()
+	settled chan struct{} // closed when the place becomes known the next time
 	at      time.Time
 	missing bool   // there is no topic, and nobody has needed one
 	made    int    // replicas of the topic, if this client made it
@@ -76,6 +77,7 @@ func newLog(c *Client) *Log {
 		producer:  producer{id: -1},
 		view:      restart.NewView(),
 		place:     nowhere,
+		settled:   make(chan struct{}),
 		waiting:   map[*waiter]struct{}{},
 	}
 }
@@ -128,6 +130,7 @@ func (l *Log) Sync(ctx context.Context) error {
 // asked again.
 func (l *Log) end(ctx context.Context) (int64, error) {
 	for n := 1; ; n++ {
+		settled := l.nextPlace()
 		p, err := l.where()
 		if err == nil {
 			var end int64
@@ -135,8 +138,17 @@ func (l *Log) end(ctx context.Context) (int64, error) {
 				return end, nil
 			}
 		}
-		if errors.Is(err, ErrNoTopic) || !repeatable(err) || !wait.For(ctx, backoff(n)) {
+		if errors.Is(err, ErrNoTopic) || !repeatable(err) {
 			return 0, err
+		}
+		retry := time.NewTimer(backoff(n))
+		select {
+		case <-ctx.Done():
+			retry.Stop()
+			return 0, err
+		case <-settled:
+			retry.Stop()
+		case <-retry.C:
 		}
 	}
 }

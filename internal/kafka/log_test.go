@@ -102,7 +102,7 @@ func TestNoTopicWithoutNeed(t *testing.T) {
 		return nil, nil, false
 	})
 	reader := run(t, open(t, c))
-	agent := run(t, open(t, c, func(o *kafka.Options) { o.MayMake = may.Load }))
+	agent := run(t, open(t, c, func(o *kafka.Options) { o.Makes = may.Load }))
 	for _, l := range []*kafka.Log{reader, agent} {
 		if err := l.Sync(within(t)); !errors.Is(err, kafka.ErrNoTopic) {
 			t.Errorf("read: %v", err)
@@ -120,7 +120,8 @@ func TestNoTopicWithoutNeed(t *testing.T) {
 		t.Fatal("there is a topic")
 	}
 	may.Store(true)
-	mustAppend(t, agent, restart.NewResume())
+	agent.Look()
+	eventually(t, "it is there before anything is appended", func() bool { f := agent.Facts(); return !f.At.IsZero() && !f.Missing })
 	eventually(t, "the reader finds it", func() bool { f := reader.Facts(); return !f.At.IsZero() && !f.Missing })
 	if agent.Made() != 3 || reader.Made() != 0 {
 		t.Errorf("made by the agent: %d replicas, by the reader: %d", agent.Made(), reader.Made())

@@ -34,8 +34,8 @@ const movesUntold = 3
 // missingWait is how often a topic that is not there is looked for: another agent may have made it.
 const missingWait = time.Second
 
-// Run reads the coordination topic until the context ends, and makes it where there is none and somebody
-// appends. It outlives every failure of Kafka; Facts says which one there is.
+// Run reads the coordination topic until the context ends, and makes it where there is none and it is needed. It
+// outlives every failure of Kafka; Facts says which one there is.
 func (l *Log) Run(ctx context.Context) error {
 	for n := 1; ctx.Err() == nil; n++ {
 		read, err := l.session(ctx)
@@ -119,6 +119,18 @@ func (l *Log) settleAt(p place, lose func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.place, l.lose = p, lose
+	if p != nowhere {
+		close(l.settled)
+		l.settled = make(chan struct{})
+	}
+}
+
+// nextPlace is closed when the place becomes known, or becomes another one, after this call: whoever has failed for
+// want of it need not wait longer.
+func (l *Log) nextPlace() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.settled
 }
 
 // lost makes the reading side look for the leader again, if it is still at p.

@@ -7,6 +7,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"example.com/kpls-agent/internal/wait"
 )
 
 // place is where the coordination log is at the moment.
@@ -25,11 +27,11 @@ var nowhere = place{leader: -1}
 // are brokers enough.
 const replicasWanted = 3
 
-// ErrNoTopic says that nobody has needed the coordination topic yet. An Append makes it.
+// ErrNoTopic says that nobody has needed the coordination topic yet.
 var ErrNoTopic = errors.New("there is no coordination topic yet; an agent makes it once it has a manifest, and so do " +
 	"`kpls-agent pause` and `kpls-agent restart`")
 
-// locate finds the leader of the log. It creates the topic where there is none and somebody appends.
+// locate finds the leader of the log. It creates the topic where there is none and it is needed (mayMake).
 func (l *Log) locate(ctx context.Context) (place, error) {
 	resp, err := l.c.metadata(ctx, l.topic)
 	if err != nil {
@@ -131,13 +133,18 @@ var errUnheard = errors.New("leads it and does not know it yet; asking again")
 // errAgain asks for another look at once.
 var errAgain = errors.New("the coordination topic has just been created")
 
-// mayMake is true if there was an Append, and the topic may be made for it.
+// mayMake is true if the topic is made where there is none.
 func (l *Log) mayMake() bool {
+	if l.c.opts.Makes != nil {
+		return l.c.opts.Makes()
+	}
 	l.mu.Lock()
-	needed := l.appends > 0
-	l.mu.Unlock()
-	return needed && (l.c.opts.MayMake == nil || l.c.opts.MayMake())
+	defer l.mu.Unlock()
+	return l.appends > 0
 }
+
+// Look looks at once for a topic that was not there: another word of Options.Makes is heard.
+func (l *Log) Look() { wait.Wake(l.needed) }
 
 // Made returns how many replicas the coordination topic has if this client has made it; 0 if it was there before.
 func (l *Log) Made() int {

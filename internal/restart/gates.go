@@ -75,7 +75,7 @@ func (s *round) why(id int32) string {
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" (without it are %s: %s)", partitions(n), s.example(id))
+	return fmt.Sprintf(" (%s not in sync there: %s)", partitions(n), s.example(id))
 }
 
 // noAnswer is true for a broker that should have answered and did not.
