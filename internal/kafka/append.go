@@ -82,7 +82,8 @@ func (l *Log) write(ctx context.Context, w *waiter, records []restart.Record) er
 			if errors.Is(err, ctx.Err()) {
 				return err
 			}
-			return fmt.Errorf("%w (it was tried until the time was up)", err) // what was answered says more than the time
+			// What was answered says more than that the time was up.
+			return fmt.Errorf("%w (it was tried until the time was up)", err)
 		case <-settled:
 			retry.Stop()
 		case <-retry.C:
