@@ -145,13 +145,14 @@ func firstHour(s *system) {
 	h.types("dist/host/kpls-agent verify --manifest ~/kpls/manifest.yaml --bootstrap 10.77.0.11:39192 || echo exit code $?")
 
 	h.title("A second listener")
-	h.says("The soak is shortened here, to write this document in less time.")
+	h.says("docs/configuration.md shows the lines to add; here `sed` adds them. The soak is shortened, to write this document in\nless time.")
 	h.types(`sed -i -e 's/^brokers:/  EXTERNAL2:\n    bind: 0.0.0.0:39093\n    security_protocol: PLAINTEXT\n    advertised: <broker_id>.example.com:<port>\n    probe_port: 39193\nrollout: {soak: 5s}\nbrokers:/' \
   -e 's/EXTERNAL: 909\([345]\)/&, EXTERNAL2: 919\1/' ~/kpls/manifest.yaml
 for vm in "${vms[@]}"; do scp -qr ~/kpls "$vm":; ssh "$vm" 'sudo install -m 0644 kpls/manifest.yaml /etc/kpls-agent/manifest.yaml'; done`)
 	s.turn(nil, "restarting", "starting", "catching_up", "soaking")
 
 	h.title("A pause")
+	h.says("A broker whose restart has begun finishes it. No other one begins before `resume`.")
 	h.types("ssh b1 'sudo kpls-agent pause --why \"lunch\"'")
 	s.wait("the roll-out is paused", func(r fleet.Report) bool { return r.State == "paused" })
 	h.types("ssh b1 'sudo kpls-agent status'")
@@ -181,7 +182,7 @@ for vm in "${vms[@]}"; do scp -qr ~/kpls "$vm":; ssh "$vm" 'sudo install -m 0644
 
 	var doc strings.Builder
 	fmt.Fprintf(&doc, "# The first hour\n\n<!-- Written by `make first-hour`. -->\n\nWhat a new operator types and sees, from the clone to a cancelled restart, on three machines with\nsystemd and Kafka "+
-		"%s. `ssh` and `scp` lead to the machines b1, b2 and b3 as root.\n\n"+
+		"%s. `vms`, `load_balancer` and `domain` are set as in README's first block. `ssh` and `scp` lead to the machines\nb1, b2 and b3 as root.\n\n"+
 		"| step, by pasting README's blocks | seconds |\n| --- | --- |\n%s| **clone to a working `verify`** (goal: 240) | **%.0f** |\n\n"+
 		"The soak (%.0f s in all) is not counted.\n%s",
 		sandbox.Version(), h.table.String(), h.total.Seconds(), soak.Seconds(), h.text.String())
