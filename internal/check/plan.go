@@ -86,6 +86,9 @@ type Plan struct {
 	LogDirs []restart.LogDir      `json:"log_dirs,omitempty"`
 	// LogDirsErr is why the log directories are not known.
 	LogDirsErr string `json:"log_dirs_error,omitempty"`
+	// Denied is what the broker's own agent says of a restart that systemd refuses to it and not to who asks, such as
+	// root.
+	Denied string `json:"denied,omitempty"`
 
 	restart.Plan
 
@@ -106,6 +109,9 @@ func NewPlan(a Ahead) *Plan {
 	}
 	if st, ok := facts.Log.View.Statuses[id]; ok {
 		r.own = st.Reason.Text()
+		if st.Reason.Code == restart.CodeRestartDenied && facts.Right.Denied == "" {
+			r.Denied = st.Reason.Text()
+		}
 	}
 	if _, unseen := host.Successor(a.VM, a.Manifest); unseen != nil {
 		r.Warnings = append(r.Warnings, unseen.Error())
@@ -167,6 +173,9 @@ func (r *Plan) Text() string {
 		} else {
 			fmt.Fprintf(&b, "%s: %s\n", g.Name, g.Blocked)
 		}
+	}
+	if r.Denied != "" {
+		fmt.Fprintf(&b, "the agent of this broker says: %s (%s)\n", r.Denied, restart.CodeRestartDenied)
 	}
 	if r.Blocked != nil && r.Blocked.Text() != r.Refusal {
 		fmt.Fprintf(&b, "now in the way: %s (%s)\n", r.Blocked.Text(), r.Blocked.Code)
