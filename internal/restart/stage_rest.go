@@ -72,7 +72,9 @@ func (s *round) notedActive() bool {
 	return len(s.j.Active) == len(s.v.Active)
 }
 
-func writingDown() *Reason { return because(CodeSaving, "writing to the journal what the coordination log says") }
+func writingDown() *Reason {
+	return because(CodeSaving, "writing to the journal what the coordination log says")
+}
 
 // noteHalt sees to it that a failure of this broker halts the roll-out, and forgets one that an
 // operator or a newer manifest has overtaken.
