@@ -20,8 +20,8 @@ type Front struct {
 // Azure's load balancer with the smallest interval it takes.
 type ForwarderOptions struct {
 	Fronts []Front
-	// Interval is the time between two probes, and how long an answer may take; 0 is 5 s.
-	Interval time.Duration
+	// Interval is the time between two probes; 0 is 5 s. Timeout is how long an answer may take; 0 is Interval.
+	Interval, Timeout time.Duration
 	// Fall failed probes in a row take a backend out, Rise good ones bring it back; 0 is 2.
 	// The first good probe of all is enough.
 	Fall, Rise int
@@ -54,6 +54,9 @@ type Change struct {
 func NewForwarder(opts ForwarderOptions) *Forwarder {
 	if opts.Interval == 0 {
 		opts.Interval = 5 * time.Second
+	}
+	if opts.Timeout == 0 {
+		opts.Timeout = opts.Interval
 	}
 	if opts.Fall == 0 {
 		opts.Fall = 2
@@ -193,7 +196,7 @@ func (f *front) state() (up bool, changed <-chan struct{}) {
 }
 
 func (f *front) probe(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, f.opts.Interval)
+	ctx, cancel := context.WithTimeout(ctx, f.opts.Timeout)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", f.spec.Probe)
 	if err != nil {
