@@ -26,6 +26,7 @@ reported() {
   configs --describe --all | grep -oE '^ *listeners=[^ ]*' | grep -oE "EXTERNAL://127.0.0.1:[0-9]+" |
     sed "s/.*:$((port + 2))$/old/; s/.*:$((port + 3))$/new/"
 }
+# shellcheck disable=SC2317 # wait_for calls it
 is_reported() { [ "$(reported)" = new ]; }
 # shellcheck disable=SC2317 # wait_for calls it
 serves() { configs --describe >/dev/null; }
