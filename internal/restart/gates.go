@@ -141,8 +141,8 @@ func (s *round) gatePartitions(counted []away) *Reason {
 	return nil
 }
 
-// behind: a partition is below its min.insync.replicas, and this broker is catching up with it. Clients that write to it
-// wait for that. After a restart it would have to begin again, and the proof would wait for the same.
+// behind: a partition is below its min.insync.replicas, and this broker is catching up with it. Clients that write to
+// it wait for that. After a restart it would have to begin again, and the proof would wait for the same.
 // A rollback does not wait for it, nor a broker that is down.
 func (s *round) behind(v *BrokerView, t Topic, need int) *Reason {
 	self := s.m.opts.Self

@@ -226,8 +226,8 @@ func (v *View) Fold(r Record) {
 }
 
 // SetClock sets the leader's clock. Where it goes back, because it was corrected or another broker leads, no status can
-// have been seen later than now: else the silence of its agent would begin only when the clock is there again, which may
-// be hours later. The map of statuses is replaced then, not changed: other views may share it.
+// have been seen later than now: else the silence of its agent would begin only when the clock is there again, which
+// may be hours later. The map of statuses is replaced then, not changed: other views may share it.
 func (v *View) SetClock(now time.Time) {
 	if now.Before(v.Clock) {
 		v.Statuses = maps.Clone(v.Statuses)

@@ -218,7 +218,7 @@ func (s *scenario) write(e event, before *world) {
 				restart.ActRestart: "restarts the unit",
 			}[v.do.Kind])
 		}
-	case acts, actsUnheard, passes:
+	case acts, actsUnheard, actsInVain, passes:
 	case goesWrong, corrected, handsOut, resumes: // it stands above already
 	case starts, answers, syncs, exits, fenced, posts, takes:
 		fmt.Fprintln(&s.out, s.x.label(e))
