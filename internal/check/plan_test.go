@@ -49,12 +49,12 @@ func TestPlanText(t *testing.T) {
 	}
 }
 
-// TestPlanDenied: who asks, often root, may restart the unit, and the broker's own agent may not.
+// TestPlanDenied: who asks, often root, may restart the unit, and the broker's own agent is not permitted to.
 func TestPlanDenied(t *testing.T) {
 	const says = "the service manager would refuse the restart, so nothing is begun"
 	for _, c := range []struct {
 		code restart.Code
-		asks string // why who asks may not
+		asks string // why who asks is not permitted to
 		want string
 	}{
 		{restart.CodeRestartDenied, "", says}, {restart.CodeRestartDenied, "not permitted", ""}, {restart.CodeInSync, "", ""},
