@@ -32,11 +32,13 @@ func (h *hour) types(commands string) (string, time.Duration) {
 	h.Helper()
 	begun := time.Now()
 	cmd := h.shell(commands)
+	cmd.Env = append(cmd.Env, "MAKELEVEL=", "MAKEFLAGS=") // the reader's make is not called by another one
 	out, err := cmd.CombinedOutput()
 	took := time.Since(begun)
-	seen := strings.Split(strings.TrimSpace(strings.ReplaceAll(string(out), "\r", "")), "\n")
+	seen := strings.Split(strings.TrimSpace(string(out)), "\n")
 	for i, line := range seen {
-		seen[i] = strings.TrimRight(line, " ")
+		line = strings.TrimRight(line, " \r")
+		seen[i] = line[strings.LastIndex(line, "\r")+1:] // a terminal shows what was written last
 	}
 	if more := len(seen) - shown; more > 0 {
 		seen = append(seen[:shown-4:shown-4], append([]string{fmt.Sprintf("... %d lines ...", more)}, seen[len(seen)-4:]...)...)
@@ -182,7 +184,7 @@ for vm in "${vms[@]}"; do scp -qr ~/kpls "$vm":; ssh "$vm" 'sudo install -m 0644
 
 	var doc strings.Builder
 	fmt.Fprintf(&doc, "# The first hour\n\n<!-- Written by `make first-hour`. -->\n\nWhat a new operator types and sees, from the clone to a cancelled restart, on three machines with\nsystemd and Kafka "+
-		"%s. `vms`, `load_balancer` and `domain` are set as in README's first block. `ssh` and `scp` lead to the machines\nb1, b2 and b3 as root.\n\n"+
+		"%s. `vms`, `load_balancer` and `domain` are set as in README's first block. `ssh` and\n`scp` lead to the machines b1, b2 and b3 as root.\n\n"+
 		"| step, by pasting README's blocks | seconds |\n| --- | --- |\n%s| **clone to a working `verify`** (goal: 240) | **%.0f** |\n\n"+
 		"The soak (%.0f s in all) is not counted.\n%s",
 		sandbox.Version(), h.table.String(), h.total.Seconds(), soak.Seconds(), h.text.String())
