@@ -126,7 +126,7 @@ func (b *bed) cancelled() {
 		})
 	})
 	out := b.order("restart", "--cancel")
-	if !strings.Contains(out, "being restarted, which is finished: broker ") || !strings.Contains(out, "not restarted: brokers ") {
+	if !strings.Contains(out, "finishing the restart that has begun: broker ") || !strings.Contains(out, "not restarted: brokers ") {
 		b.Errorf("restart --cancel says %q", out)
 	}
 	b.wait("the agents are at rest again", func(r fleet.Report) bool { return r.State == "idle" && len(r.Claims) == 0 })
