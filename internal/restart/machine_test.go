@@ -29,6 +29,9 @@ func going(s Stage) Facts {
 	f.Manifest.FileChanges = false
 	f.Journal.Stage, f.Journal.Target, f.Journal.Listeners, f.Journal.Invocation = s, "h", f.Manifest.Listeners, "i"
 	f.Journal.Before = map[string]string{}
+	if s == StageUndo {
+		f.Log.View.Halts["h"], f.Journal.Halted = Halt{Broker: 1, Manifest: "h"}, true
+	}
 	return f
 }
 
@@ -307,7 +310,7 @@ func TestUndoThatDoesNotComeUp(t *testing.T) {
 func TestResumeBeforeTheBrokerServes(t *testing.T) {
 	for _, step := range []Stage{StageRestore, StageUndo, StageProveUndo, StageNeedsOperator} {
 		f := going(step)
-		f.Unit.State = UnitFailed
+		f.Unit.State, f.Journal.Halted = UnitFailed, false
 		m := machine()
 		f.Log.View.Halts["h"] = Halt{Broker: 1, Manifest: "h"}
 		d := settle(m, &f)
@@ -555,6 +558,46 @@ func TestHaltWhileNothingCanBeRestored(t *testing.T) {
 	f.Failed[ActAppend] = ActionError{Err: "no leader", At: f.Now, Count: 2}
 	if d := m.Decide(&f); d.Do.Kind != ActNone || d.Status.Reason.Code != CodeActionFailed {
 		t.Errorf("both have just failed: %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+}
+
+// TestHaltWhileOthersNeedIt: it is tried again, too, where the rollback waits for other brokers.
+func TestHaltWhileOthersNeedIt(t *testing.T) {
+	f := going(StageUndo)
+	delete(f.Log.View.Halts, "h")
+	f.Journal.Halted = false
+	f.Cluster.Views[0].Topics[0].Partitions[0].ISR = []int32{1, 2}
+	if d := settle(machine(), &f); !f.Journal.Halted && d.Do.Kind != ActAppend && (d.Do.Journal == nil || !d.Do.Journal.Halted) {
+		t.Errorf("got %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+}
+
+// TestRestartThatCameTooLate: a process that had ended before the order is no process that was restarted.
+func TestRestartThatCameTooLate(t *testing.T) {
+	f, m := going(StageRestart), machine()
+	f.Unit.State, f.Unit.Detail = UnitFailed, "killed"
+	f.Running.Err = "connection refused"
+	if d := settle(m, &f); d.Do.Kind != ActRestart {
+		t.Fatalf("first %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	f.Done(ActRestart, errors.New("too old by now"), f.Now)
+	if d := m.Decide(&f); d.Do.Kind != ActNone || d.Status.Reason.Code != CodeActionFailed {
+		t.Errorf("too late: %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	f.Now = f.Now.Add(time.Minute)
+	f.Log.At, f.Cluster.At, f.Unit.At = f.Now, f.Now, f.Now
+	if d := settle(m, &f); d.Do.Kind != ActRestart {
+		t.Errorf("a minute later: %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	f.Done(ActRestart, nil, f.Now)
+	if d := m.Decide(&f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageProve {
+		t.Errorf("restarted, and ended again: %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	f.Unit.Invocation = ""
+	f.Done(ActRestart, errors.New("exit status 1"), f.Now)
+	f.Journal.Invocation = ""
+	if d := m.Decide(&f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageProve {
+		t.Errorf("by commands: %q, %+v", d.Do.Kind, d.Status.Reason)
 	}
 }
 

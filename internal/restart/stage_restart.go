@@ -20,7 +20,10 @@ func (s *round) wasRestarted() *Decision {
 		return nil
 	}
 	another := f.Unit.Invocation != j.Invocation && f.Unit.Invocation != ""
-	if !another && (!s.ended() || s.m.mem.stage.issued.IsZero()) {
+	// The order came too late, or did not get there: a process that had ended before is still the same one. Where
+	// `commands` are used, nothing names a process that has ended, so a start that failed must count.
+	inVain := f.Failed[ActRestart].Count > 0 && f.Unit.Invocation != ""
+	if !another && (!s.ended() || s.m.mem.stage.issued.IsZero() || inVain) {
 		return nil
 	}
 	return s.saveStage(StageProve, PhaseStarting, because(CodeStarting, "the process was restarted"),

@@ -179,6 +179,9 @@ func (s *round) undoNeeded() *Decision {
 		return s.observe(PhaseRollback, s.undoReason(), 0)
 	}
 	if b := s.needed(); b != nil {
+		if d := s.haltLate(); d != nil { // others may need it for hours
+			return d
+		}
 		return s.observe(PhaseRollback, b, paceBlocked)
 	}
 	if !s.recent(s.f.Cluster.At, near) {
