@@ -148,7 +148,7 @@ func (b *bed) killedBeside(manifest string) {
 	r := b.wait("the first one is done, the next one says why it waits", func(r fleet.Report) bool {
 		row := r.Row(next)
 		return r.Row(first).Phase == "idle" && r.Row(victim).Phase == "stopped" && len(r.Claims) == 0 &&
-			strings.Contains(row.Reason.Text, "broker "+idOf(b.fleet.Agent(victim))+" ") && strings.Contains(row.Reason.Text, "(without it are ") && strings.Contains(row.Reason.Text, "ledger-0")
+			strings.Contains(row.Reason.Text, "broker "+idOf(b.fleet.Agent(victim))+" ") && strings.Contains(row.Reason.Text, " not in sync there: ") && strings.Contains(row.Reason.Text, "ledger-0")
 	})
 	b.Logf("broker %d: %s: %s", next, r.Row(next).Reason.Code, r.Row(next).Reason.Text)
 	if now := b.starts(); now[first] != starts[first]+1 || now[next] != starts[next] || now[victim] != starts[victim] {
