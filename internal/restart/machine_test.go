@@ -601,6 +601,22 @@ func TestRestartThatCameTooLate(t *testing.T) {
 	}
 }
 
+// TestSecondDecidesOnSlowAnswers: where a broker hangs, the answers take longer than they may be old for a restart. Who
+// asks whether two may go together must not ask for ever.
+func TestSecondDecidesOnSlowAnswers(t *testing.T) {
+	f := cluster3()
+	claimOf(&f, 3)
+	f.Cluster.Took, f.Cluster.At = 5*time.Second, f.Now.Add(-6*time.Second)
+	f.Cluster.NoAnswer = []int32{3}
+	if d := stepOn(f).second(); d == nil || d.Status.Reason.Code != CodeGateBrokers {
+		t.Errorf("on answers that have just come: %+v", d)
+	}
+	f.Cluster.At = f.Now.Add(-8 * time.Second)
+	if d := stepOn(f).second(); d == nil || d.Do.Kind != ActObserve || d.Status.Reason.Code != CodeClaiming {
+		t.Errorf("on older ones: %+v", d)
+	}
+}
+
 // TestTargetIsToldOnceJudged: others must not begin with a manifest before this
 // broker knows whether it can take it.
 func TestTargetIsToldOnceJudged(t *testing.T) {

@@ -170,7 +170,16 @@ func (s *round) decide() *Decision {
 			0,
 		)
 	}
-	return s.apply(list)
+	d := s.apply(list)
+	if s.j.Stage != StageRestore && s.j.Stage != StageUndo || d.Do.Kind != ActNone {
+		return d
+	}
+	// A rollback may wait for hours: for the service manager, for space, for brokers that need this one.
+	if h := s.haltLate(); h != nil {
+		h.Rule = "halt"
+		return h
+	}
+	return d
 }
 
 // apply returns the decision of the first rule that has something to do; the last one always has.

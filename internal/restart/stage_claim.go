@@ -112,7 +112,7 @@ func (s *round) second() *Decision {
 		return nil
 	}
 	r := because(CodeClaiming, "checking whether this broker may go together with broker %d", others[0]).of(others[0])
-	if !s.recent(s.f.Cluster.At, fresh) {
+	if !s.justSeen() {
 		return s.observe(PhaseWaiting, r, 0)
 	}
 	if b := s.blocked(s.down(nil)); b != nil {
@@ -120,6 +120,10 @@ func (s *round) second() *Decision {
 	}
 	return nil
 }
+
+// justSeen is true if the answers of the cluster have just come, however long they took. What is decided on them is
+// decided again on fresher ones before a broker is restarted.
+func (s *round) justSeen() bool { return s.recent(s.f.Cluster.At, fresh+s.f.Cluster.Took) }
 
 // undoing returns the other brokers that are being rolled back, with a claim or without.
 func (s *round) undoing() []int32 {
@@ -181,7 +185,7 @@ func (s *round) takeover() *Decision {
 		}
 		r := because(CodeQueue, "the agent of broker %d has been silent for %s; removing its claim", c.Broker,
 			s.silence(st).Round(time.Second)).of(c.Broker)
-		if !s.recent(s.f.Cluster.At, fresh) {
+		if !s.justSeen() {
 			return s.observe(PhaseWaiting, r, 0)
 		}
 		if s.gateViews(nil) != nil || !s.inAll(c.Broker) || s.missing(c.Broker) > 0 || s.tooSoon(ActAppend) {

@@ -94,9 +94,6 @@ func (s *round) restoreFile() *Decision {
 		return nil
 	}
 	if s.tooSoon(ActRestore) {
-		if d := s.haltLate(); d != nil { // it may fail for hours
-			return d
-		}
 		return s.wait(PhaseRollback, s.failed(ActRestore), paceBlocked)
 	}
 	r := s.rollingBack("restoring the last good server.properties")
@@ -179,9 +176,6 @@ func (s *round) undoNeeded() *Decision {
 		return s.observe(PhaseRollback, s.undoReason(), 0)
 	}
 	if b := s.needed(); b != nil {
-		if d := s.haltLate(); d != nil { // others may need it for hours
-			return d
-		}
 		return s.observe(PhaseRollback, b, paceBlocked)
 	}
 	if !s.recent(s.f.Cluster.At, near) {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"example.com/kpls-agent/internal/restart"
@@ -32,7 +33,9 @@ func (j *judge) reasons() time.Time {
 	next := j.now.Add(lookEvery)
 	for _, a := range j.agents {
 		s := &a.shows
-		if j.since(s.since) < standsFor || !a.able() {
+		// Nobody can know that a broker shows what was.
+		deaf := slices.ContainsFunc(j.brokers, func(b *broker) bool { return b.deaf })
+		if deaf || j.since(s.since) < standsFor || !a.able() {
 			s.wrong = time.Time{}
 			continue
 		}
