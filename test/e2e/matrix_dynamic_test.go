@@ -80,7 +80,7 @@ func TestMatrixDynamicProof(t *testing.T) {
 }
 
 // restartWaits has the agent's command for a restart wait for a file before it stops the broker. It makes the file
-// asked at its beginning.
+// asked at its beginning. Where the test ends first, the command fails.
 func (b *bed) restartWaits() (asked, stop string) {
 	b.Helper()
 	dir := b.TempDir()
@@ -88,7 +88,8 @@ func (b *bed) restartWaits() (asked, stop string) {
 	path := b.fleet.Agents[0].Settings()
 	settings, err := os.ReadFile(path)
 	b.must(err)
-	wrapper := fmt.Sprintf(`  restart: [sh, -c, 'touch %s; while [ ! -e %s ]; do sleep 0.05; done; exec "$@"', sh, `, asked, stop)
+	wrapper := fmt.Sprintf(`  restart: [sh, -c, 'touch %s; while [ ! -e %s ]; do [ -d %s ] || exit 1; sleep 0.05; done; exec "$@"', sh, `,
+		asked, stop, dir)
 	b.must(os.WriteFile(path, []byte(strings.Replace(string(settings), "  restart: [", wrapper, 1)), 0o600))
 	return asked, stop
 }

@@ -113,9 +113,6 @@ func (t takedown) oneZone() string {
 
 func (t takedown) inSync() string {
 	need := t.o.minISR()
-	if t.b.has(listed) && !t.b.has(inSync) && t.catchesUp(need) {
-		return "its partition has too few in-sync replicas, and it catches up with it"
-	}
 	if !t.b.has(listed|inSync) || t.o.n <= need || t.let() {
 		return ""
 	}
@@ -130,17 +127,6 @@ func (t takedown) inSync() string {
 		return fmt.Sprintf("its partition comes to %d in-sync replicas and needs %d", in, need)
 	}
 	return ""
-}
-
-// catchesUp is true if a broker's own catching up is what its partition waits for, for so long that it can be known.
-func (t takedown) catchesUp(need int) bool {
-	in := 0
-	for n := range t.o.n {
-		if o := &t.w.b[n]; o.has(inSync) || o.gone < old {
-			in++
-		}
-	}
-	return !t.undo && in > 0 && in < need && t.o.n > need && t.b.gone == old
 }
 
 func (t takedown) majority() string {
