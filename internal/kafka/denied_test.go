@@ -1,6 +1,7 @@
 package kafka_test
 
 import (
+	"context"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -10,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"example.com/kpls-agent/internal/restart"
 )
 
 // TestRollOutWithoutARight: an agent that has lost its right to use the log waits, names
@@ -94,4 +97,47 @@ func refuseProduce(r kmsg.Request) kmsg.Response {
 	resp := kmsg.NewPtrProduceResponse()
 	resp.Topics = append(resp.Topics, t)
 	return resp
+}
+
+// TestDeniedReadIsNotForgotten: whoever is denied the records may still ask where the log ends. That must not end the
+// reason why nothing is read, not even for the moment before the next refusal: an agent notes in its log what it is told
+// at that moment, and a later text of the same reason code is no transition.
+func TestDeniedReadIsNotForgotten(t *testing.T) {
+	c := newCluster(t, 1)
+	var denied atomic.Int64
+	denied.Store(-1)
+	c.ControlKey(1, func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if denied.Load() < 0 {
+			return nil, nil, false
+		}
+		denied.Add(1)
+		resp := refuseFetch(req)
+		resp.SetVersion(req.GetVersion())
+		return resp, nil, true
+	})
+	l := run(t, open(t, c))
+	mustAppend(t, l, restart.NewResume())
+	denied.Store(0)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := l.Append(ctx, restart.NewResume()); err == nil {
+		t.Fatal("it was read back")
+	}
+	const acl = "give the agent's Kafka user the ACL Read on topic " + topic
+	eventually(t, "the ACL is named", func() bool { return strings.Contains(l.Facts().Err, acl) })
+	for from := denied.Load(); denied.Load() < from+4; {
+		select {
+		case <-l.Changed():
+		case <-time.After(time.Millisecond):
+		}
+		if err := l.Facts().Err; !strings.Contains(err, acl) {
+			t.Fatalf("after %d refusals it says %q", denied.Load()-from, err)
+		}
+	}
+	denied.Store(-1)
+	mustAppend(t, l, restart.NewResume())
+	if err := l.Facts().Err; err != "" {
+		t.Errorf("the log can be read again, and it says %q", err)
+	}
 }

@@ -101,9 +101,12 @@ func (l *Log) session(ctx context.Context) (read bool, err error) {
 	if err == nil {
 		defer l.drop(w)
 	}
+	hold := time.Duration(0) // the first answer comes at once
 	for err == nil {
-		err = l.poll(ctx, p)
-		read = read || err == nil
+		if err = l.poll(ctx, p, hold); err == nil && !read {
+			read, hold = true, pollWait
+			l.failed(nil) // the leader answers, and lets the records be read
+		}
 	}
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
@@ -174,7 +177,6 @@ func (l *Log) begin(ctx context.Context) (*waiter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the end of the coordination log %s: %w", l.topic, explain(err))
 	}
-	l.failed(nil) // the leader answers
 	return l.waitForEnd(end, at), nil
 }
 
@@ -185,14 +187,14 @@ func (l *Log) reached() int32 {
 	return l.epoch
 }
 
-// poll asks the leader once for what comes next.
-func (l *Log) poll(ctx context.Context, p place) error {
+// poll asks the leader once for what comes next. The leader may keep the question for a while where nothing has come.
+func (l *Log) poll(ctx context.Context, p place, hold time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, pollWait+pollGrace)
 	defer cancel()
 	l.mu.Lock()
 	from := l.next
 	l.mu.Unlock()
-	req := fetchRequest(l.topic, p.id, 0, from, pollWait)
+	req := fetchRequest(l.topic, p.id, 0, from, hold)
 	req.Topics[0].Partitions[0].CurrentLeaderEpoch = p.epoch
 	resp, err := to[*kmsg.FetchResponse](ctx, l.c.kgo, p.leader, req)
 	if err != nil {
