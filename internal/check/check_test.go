@@ -173,6 +173,9 @@ func TestJudgeView(t *testing.T) {
 	blind := whole
 	blind.Err = "no broker is registered"
 	expect(t, judgeView(blind), "cluster", Fault, "no broker is registered")
+	slow := whole
+	slow.Took, slow.Quorum = 2400*time.Millisecond, &restart.Quorum{ZooKeeper: true, Leader: 1}
+	expect(t, judgeView(slow), "cluster", Warning, "2 views in 2.4s: no broker is restarted while the answers take longer than 1.5s")
 	unseen := whole
 	unseen.QuorumErr = "ask broker 2 for the quorum: no answer"
 	expect(t, judgeView(unseen), "quorum", Fault, "no answer")

@@ -71,6 +71,11 @@ func judgeView(f restart.ClusterFacts) []Finding {
 	}
 	findings := []Finding{judged("cluster", err, fmt.Sprintf("brokers %s, %d views in %s", joinIDs(f.Brokers),
 		len(f.Views), f.Took.Round(time.Millisecond)))}
+	if err == nil && f.Took > restart.AnswersWithin {
+		findings[0] = doubtful("cluster", "brokers %s, %d views in %s: no broker is restarted while the answers take longer than %s; "+
+			"see which broker is overloaded, or how slow the network is", joinIDs(f.Brokers), len(f.Views),
+			f.Took.Round(time.Millisecond), restart.AnswersWithin)
+	}
 	switch q := f.Quorum; {
 	case f.QuorumErr != "":
 		return append(findings, broken("quorum", "%s", f.QuorumErr))

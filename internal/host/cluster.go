@@ -44,6 +44,9 @@ func (c *Cluster) Ask(ctx context.Context) (restart.RunningFacts, Process) {
 	}
 	entries, err := c.client.BrokerConfig(ctx)
 	if err != nil {
+		if kafka.NobodyListens(err) {
+			f.NobodyListens = time.Now()
+		}
 		return fail(c.other.explain(ctx, c.vm, c.node, err))
 	}
 	p := Process{Values: RunningValues(entries)}

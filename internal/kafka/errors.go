@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -186,6 +187,9 @@ func advise(err error) string {
 	}
 	return ""
 }
+
+// NobodyListens is true where the kernel refused the connection to a broker's port: no process has opened it.
+func NobodyListens(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
 // LoginRefused is true if a broker did not let us in.
 func LoginRefused(err error) bool {

@@ -5,8 +5,10 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
@@ -47,6 +49,36 @@ func TestBrokerConfigOfAnotherBroker(t *testing.T) {
 		if e := kafka.OtherBrokerOf(&text); e.Is != want {
 			t.Errorf("%q: %d, want %d", text, e.Is, want)
 		}
+	}
+}
+
+// A port that nobody has opened is told from one that is open and says nothing, and from a login that is refused.
+func TestNobodyListens(t *testing.T) {
+	var l net.ListenConfig
+	mute, err := l.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	none, err := l.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := none.Addr().String()
+	if err := none.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c := newCluster(t, 1)
+	for addr, want := range map[string]bool{closed: true, mute.Addr().String(): false} {
+		cl := open(t, c, func(o *kafka.Options) { o.OwnAddress = addr })
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		if _, err := cl.BrokerConfig(ctx); err == nil || kafka.NobodyListens(err) != want {
+			t.Errorf("%s: got %v, nobody listens: %v", addr, err, !want)
+		}
+	}
+	if kafka.NobodyListens(kerr.SaslAuthenticationFailed) {
+		t.Error("a refused login is a closed port")
 	}
 }
 

@@ -202,6 +202,9 @@ type RightFacts struct {
 type RunningFacts struct {
 	At  time.Time
 	Err string // why the last question got no answer
+	// NobodyListens is when the last question was refused its connection: the process has not opened its port.
+	// Zero where anything else came of it: a process that says nothing may have replicas that others need.
+	NobodyListens time.Time
 	// Listeners is every listener the process runs: name -> fingerprint.
 	Listeners map[string]string
 	// PortTaken is why the process could not have a port that the manifest gives it and that it does not

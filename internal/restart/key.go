@@ -33,6 +33,10 @@ func (m *Machine) AppendKey(b []byte, f *Facts) []byte {
 		}
 		b = append(b, age(f.Now, began, max(m.opts.StartTimeout, 1)), age(asked, began, max(m.opts.StartTimeout, 1)+1))
 	}
+	if g.stage == StageUndo {
+		b = appendFlags(b, seen.Before(g.at), asked.Before(seen))
+		b = append(b, age(f.Now, f.Running.NobodyListens, near, fresh))
+	}
 	if g.moving != "" {
 		b = append(b, age(f.Now, g.movedAt, max(m.opts.ProgressTimeout, 1)))
 	}

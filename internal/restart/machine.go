@@ -16,6 +16,9 @@ const (
 	// that time is left for it to be carried out.
 	near = 3 * fresh / 4
 
+	// AnswersWithin is how long the brokers may take to answer: views that come later are older than near at once.
+	AnswersWithin = near
+
 	// quick is how long an observation of the cluster may take and still be repeated at
 	// any pace: it is a small cluster, or a broker that has just begun to answer.
 	quick = 100 * time.Millisecond

@@ -264,6 +264,65 @@ func TestUndoSeesNobody(t *testing.T) {
 	}
 }
 
+// Where no broker answers and nobody listens on the own port, nobody needs this one: but both must be of this moment,
+// and a process that listens and says nothing may have replicas that others need.
+func TestUndoWhereNobodyListens(t *testing.T) {
+	f := going(StageUndo)
+	f.Cluster.Views, f.Cluster.Err = nil, "no broker answers"
+	m := machine()
+	turn := func(what string, do ActionKind) *Decision {
+		t.Helper()
+		d := m.Decide(&f)
+		if d.Do.Kind != do {
+			t.Fatalf("%s: got %q, %+v", what, d.Do.Kind, d.Status.Reason)
+		}
+		return d
+	}
+	f.Cluster.At, f.Running = f.Now, RunningFacts{At: f.Now, Err: "connection refused", NobodyListens: f.Now}
+	f.Now = f.Now.Add(time.Millisecond)
+	turn("views of before this step", ActObserve)
+	f.Cluster.At = f.Now
+	turn("its port was tried before", ActRunning)
+	f.Now = f.Now.Add(time.Millisecond)
+	f.Running = RunningFacts{At: f.Now, Err: "timed out"}
+	turn("it listens", ActNone)
+	f.Running = RunningFacts{At: f.Now, Err: "connection refused", NobodyListens: f.Now}
+	f.Now = f.Now.Add(near)
+	d := turn("nobody listens", ActRestart)
+	if want := f.Running.NobodyListens.Add(fresh); !d.Do.NotAfter.Equal(want) {
+		t.Errorf("not after %s, want %s", d.Do.NotAfter, want)
+	}
+	f.Now = f.Now.Add(time.Millisecond)
+	if d := turn("its port was tried long ago", ActObserve); d.Status.Reason.Code != CodeGateViews {
+		t.Errorf("%+v", d.Status.Reason)
+	}
+}
+
+// Answers that come late allow nothing: whoever waits for quicker ones says so, whatever it is about to do, and asks
+// less often than it would be answered.
+func TestAnswersComeLate(t *testing.T) {
+	claimed, apply, undo := claiming(), going(StageApply), going(StageUndo)
+	for name, f := range map[string]*Facts{"after the claim": &claimed, "right before the restart": &apply, "in a rollback": &undo} {
+		m := machine()
+		m.Decide(f) // it has a claim, and has seen the process
+		f.Cluster.Took = 2400 * time.Millisecond
+		f.Now = f.Now.Add(f.Cluster.Took)
+		f.Cluster.At, f.Log.At, f.Running.At = f.Now.Add(-f.Cluster.Took), f.Now, f.Now
+		d := m.Decide(f)
+		if d.Do.Kind != ActNone || d.Status.Reason.Code != CodeGateViews || !strings.Contains(d.Status.Reason.Text(), "took 2.4s to answer") {
+			t.Errorf("%s: %q, %+v", name, d.Do.Kind, d.Status.Reason)
+		}
+		if want := 4*f.Cluster.Took - f.Cluster.Took; d.Wake != want {
+			t.Errorf("%s: looks again after %s, want %s", name, d.Wake, want)
+		}
+		f.Now = f.Now.Add(3 * f.Cluster.Took)
+		f.Log.At, f.Running.At = f.Now, f.Now
+		if d := m.Decide(f); d.Do.Kind != ActObserve {
+			t.Errorf("%s: then %q, %+v", name, d.Do.Kind, d.Status.Reason)
+		}
+	}
+}
+
 // Empty metadata name no broker: that is no word that this one is fenced.
 func TestUndoIsToldNothing(t *testing.T) {
 	f := going(StageUndo)

@@ -58,7 +58,20 @@ func (s *round) observeNear() *Decision {
 	if s.recent(s.f.Cluster.At, near) {
 		return nil
 	}
+	if r := s.answersLate(); r != nil {
+		return s.observe(PhaseClaimed, r, paceBlocked)
+	}
 	return s.observe(PhaseClaimed, s.claimedReason(), 0)
+}
+
+// answersLate: the answers are too old when they come, so another question at once would bring no other.
+func (s *round) answersLate() *Reason {
+	took := s.f.Cluster.Took
+	if took <= AnswersWithin {
+		return nil
+	}
+	return because(CodeGateViews, "the brokers took %s to answer, and an agent restarts a broker only on answers that come within %s; see which of them "+
+		"is overloaded, or how slow the network is", took.Round(100*time.Millisecond), AnswersWithin)
 }
 
 func (s *round) askClaimed() *Decision {

@@ -146,6 +146,9 @@ func (s *round) lastObserve() *Decision {
 	if !s.up() || s.looked() && s.recent(s.f.Cluster.At, near) {
 		return nil
 	}
+	if r := s.answersLate(); r != nil {
+		return s.observe(s.lastPhase(), r, paceBlocked)
+	}
 	return s.observe(s.lastPhase(), onceMore(), 0)
 }
 

@@ -172,21 +172,45 @@ func (s *round) undoNeeded() *Decision {
 	if s.f.Unit.State != UnitRunning || s.tooSoon(ActRestart) {
 		return nil // the restart has just failed: the cluster is of interest when it is tried again
 	}
-	if s.f.Cluster.At.Before(s.m.mem.process.at) {
+	if s.f.Cluster.At.Before(s.m.mem.process.at) || s.f.Cluster.At.Before(s.m.mem.stage.at) {
 		return s.observe(PhaseRollback, s.undoReason(), 0)
+	}
+	if len(s.f.Cluster.Views) == 0 && !s.alone() {
+		return s.undoUnanswered()
 	}
 	if b := s.needed(); b != nil {
 		return s.observe(PhaseRollback, b, paceBlocked)
 	}
 	if !s.recent(s.f.Cluster.At, near) {
+		if r := s.answersLate(); r != nil {
+			return s.observe(PhaseRollback, r, paceBlocked)
+		}
 		return s.observe(PhaseRollback, s.undoReason(), 0)
+	}
+	return nil
+}
+
+// undoUnanswered: no broker says anything of the cluster. Where nobody listens on the port of this one either, no
+// client and no follower reaches it, and it waits for no view. Else all brokers that were started on a bad manifest
+// would wait for one another. Its port is tried after the others' silence was seen, so both are of this moment.
+func (s *round) undoUnanswered() *Decision {
+	why := s.gateViews(nil)
+	if s.f.Running.At.Before(s.f.Cluster.At) {
+		return s.do(PhaseRollback, why, Action{Kind: ActRunning}, 0)
+	}
+	if !s.recent(s.f.Running.NobodyListens, near) {
+		return s.observe(PhaseRollback, why, paceBlocked)
 	}
 	return nil
 }
 
 func (s *round) undoRestart() *Decision {
 	notAfter := s.f.Now.Add(fresh)
-	if s.f.Unit.State == UnitRunning {
+	switch {
+	case s.f.Unit.State != UnitRunning:
+	case len(s.f.Cluster.Views) == 0 && !s.alone():
+		notAfter = s.f.Running.NobodyListens.Add(fresh)
+	default:
 		notAfter = s.f.Cluster.At.Add(fresh)
 	}
 	return s.restart(PhaseRollback, s.undoReason(), notAfter)

@@ -49,6 +49,14 @@ var battery = slices.Concat([]config{
 		name: "2 brokers, exits, stop by hand, its halt is refused", n: 2, only: 2,
 		versions: []version{first.which("exits")}, budgets: []budget{{"stop by hand", 1}, {"refused record", 2}},
 	},
+	{
+		name: "2 brokers, hangs, both are stopped from the start", n: 2, versions: []version{first.which("hangs")}, standing: true,
+		at: []int{1, 2}, budgets: []budget{{"stop by hand", 1}, {"stop by hand", 1}},
+	},
+	{
+		name: "2 brokers that vote, hangs, both are stopped from the start", n: 2, versions: []version{first.which("hangs")},
+		voters: []int{1, 2}, standing: true, at: []int{1, 2}, budgets: []budget{{"stop by hand", 1}, {"stop by hand", 1}},
+	},
 	{name: "2 brokers, exits, stop by hand", n: 2, heavy: true, only: 2, versions: []version{first.which("exits")}, budgets: []budget{{"stop by hand", 1}}},
 	{name: "2 brokers, wrong, a replica behind", n: 2, only: 2, before: first, versions: []version{second.which("wrong")}, budgets: []budget{{"replica behind", 1}}},
 	{name: "2 brokers, wrong, empty views", n: 2, before: first, versions: []version{second.which("wrong")}, budgets: []budget{{"empty view", 2}}},

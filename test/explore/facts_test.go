@@ -258,7 +258,7 @@ func (x *explorer) askRunning(k uint32, at time.Time) (restart.RunningFacts, res
 		r.Denied = "not permitted"
 	}
 	if k&1 == 0 {
-		f.Err = "connection refused"
+		f.Err, f.NobodyListens = "connection refused", at
 		return f, r
 	}
 	f.Listeners = x.runs(int8(k >> 2 & 7))

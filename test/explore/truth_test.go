@@ -157,6 +157,10 @@ func (x *explorer) falsehood(w *world, i int, m *vm) string {
 		return must(w.leader == noBroker || some(lags) || lags(b, i) || some(claims), "every voter is caught up")
 	case restart.CodeGateViews:
 		shows := func(o *broker, _ int) bool { return !o.has(ready|listed) || o.has(blank) }
+		answers := func(o *broker, _ int) bool { return o.has(ready) }
+		if m.disk.Stage == restart.StageUndo && !b.has(ready) && !some(answers) {
+			return "no broker answers, and this one listens to nobody: nobody needs it"
+		}
 		return must(some(shows) || shows(b, i) || b.has(cutOff), "every broker answers")
 	case restart.CodeFenced:
 		return must(!b.has(listed) || some(func(o *broker, _ int) bool { return o.has(deaf) }), "it is not fenced")

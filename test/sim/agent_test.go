@@ -376,7 +376,7 @@ func (a *agent) effect(do restart.Action, done func(shell.Result)) {
 		case b.frozen:
 			f.Err, took = "timed out", unanswered
 		default:
-			f.Err = "connection refused"
+			f.Err, f.NobodyListens = "connection refused", a.now
 		}
 		a.after(took, func() {
 			right := restart.RightFacts{At: a.now}

@@ -202,6 +202,9 @@ func (t takedown) controllerLast() string {
 	for _, o := range t.brokers {
 		_, _, claimed := t.log.now().Claim(o.id)
 		claimed = claimed || t.since(t.unclaimed[o.id]) <= knowable // it has just given its claim back
+		if !t.agents[o.id-1].able() && t.saidDone(o.id, t.a.Status().Target) {
+			continue // it was rolled back since, and its agent could not say so
+		}
 		if o != t.b && o.running && !o.takenDown && !claimed && !o.runs.equal(t.wants(o, t.manifest)) {
 			return fmt.Sprintf("it is the active controller, and broker %d is still to go", o.id)
 		}

@@ -113,9 +113,8 @@ func (j *judge) truth(a *agent) (on int32, wrong string) {
 	known := other > 0 && int(other) <= len(j.brokers)
 	// gone is true if nothing can be heard of the agent that is named, and it had not said that its broker is done.
 	gone := false
-	if last, ok := v.Statuses[other]; known && ok {
-		finished := last.Up && !last.Drift && last.Target == st.Target && slices.Contains([]restart.Phase{restart.PhaseIdle, restart.PhaseSoaking, restart.PhaseBalancer}, last.Phase)
-		gone = (j.agents[other-1].dead || j.agents[other-1].silent) && !finished
+	if _, ok := v.Statuses[other]; known && ok {
+		gone = (j.agents[other-1].dead || j.agents[other-1].silent) && !j.saidDone(other, st.Target)
 	}
 	switch st.Reason.Code {
 	case restart.CodeInSync:
@@ -179,6 +178,9 @@ func (j *judge) truth(a *agent) (on int32, wrong string) {
 	case restart.CodeGateQuorum:
 		return must(j.leader < 0 || j.othersClaim(a) || slices.ContainsFunc(j.voters, func(v *voter) bool { return !j.caughtUp(v) }), "every voter is caught up")
 	case restart.CodeGateViews:
+		if a.journal.Stage == restart.StageUndo && b.running && !b.ready && !slices.ContainsFunc(j.brokers, (*broker).answers) {
+			return 0, "no broker answers, and this one listens to nobody: nobody needs it"
+		}
 		return must(slices.ContainsFunc(j.brokers, func(o *broker) bool { return !j.shows(o) }), "every broker answers")
 	case restart.CodeFenced:
 		return must(!b.alive, "it is not fenced")
@@ -201,6 +203,13 @@ func (j *judge) truth(a *agent) (on int32, wrong string) {
 	default:
 		return 0, "that is no reason to end with"
 	}
+}
+
+// saidDone is true if an agent has last said that its broker needs nothing for a target.
+func (j *judge) saidDone(id int32, target string) bool {
+	last, ok := j.log.now().Statuses[id]
+	return ok && last.Up && !last.Drift && last.Target == target &&
+		slices.Contains([]restart.Phase{restart.PhaseIdle, restart.PhaseSoaking, restart.PhaseBalancer}, last.Phase)
 }
 
 // unfit is true for a broker that must not be restarted.

@@ -119,11 +119,11 @@ var rules = map[restart.Code]meaning{
 	restart.CodeTurn:          {"that broker is not done", func(x decided) bool { return x.other != 0 && !x.done() }},
 	restart.CodeQueue:         {"that broker has a claim", func(x decided) bool { return x.holds(x.other) }},
 	restart.CodeClaiming:      {},
-	restart.CodeGateViews: {"too few views are good", func(x decided) bool {
+	restart.CodeGateViews: {"too few views are good, or they came late", func(x decided) bool {
 		c := x.f.Cluster
 		empty := func(v restart.BrokerView) bool { return len(v.Alive) == 0 || len(v.Topics) == 0 }
 		return c.Err != "" || c.At.IsZero() || len(c.Views) < 2 || !slices.ContainsFunc(c.Views, x.ownView) ||
-			slices.ContainsFunc(c.Views, empty)
+			slices.ContainsFunc(c.Views, empty) || c.Took > restart.AnswersWithin
 	}},
 	restart.CodeGateBrokers:     {"another broker is down, or counts so", func(x decided) bool { return x.other != 0 && x.other != x.self }},
 	restart.CodeGatePartitions:  {"a partition is below what it needs, or would come below it", decided.short},
