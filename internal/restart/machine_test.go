@@ -332,10 +332,29 @@ func TestUndoIsToldNothing(t *testing.T) {
 	if d := settle(machine(), &f); d.Do.Kind == ActRestart || d.Status.Reason.Code != CodeGateViews {
 		t.Errorf("got %q, %+v", d.Do.Kind, d.Status.Reason)
 	}
-	f.Cluster.Views[0] = cluster3().Cluster.Views[0]
-	f.Cluster.Views[0].Alive = []int32{2, 3}
+}
+
+// One broker that says that this one is fenced may be cut off itself, and say what was. Two brokers are believed, and one
+// where nobody listens on the own port.
+func TestUndoOfAFencedBroker(t *testing.T) {
+	f := going(StageUndo)
+	for i := range f.Cluster.Views {
+		f.Cluster.Views[i].Broker, f.Cluster.Views[i].Alive = int32(i+2), []int32{2, 3}
+	}
 	if d := settle(machine(), &f); d.Do.Kind != ActRestart {
-		t.Errorf("fenced by the word of one: got %q, %+v", d.Do.Kind, d.Status.Reason)
+		t.Errorf("by the word of two: got %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	f.Cluster.Views = f.Cluster.Views[:1]
+	if d := settle(machine(), &f); d.Do.Kind == ActRestart || d.Status.Reason.Code != CodeGateViews {
+		t.Errorf("by the word of one: got %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	f.Running = RunningFacts{At: f.Now, Err: "connection refused", NobodyListens: f.Now}
+	if d := settle(machine(), &f); d.Do.Kind != ActRestart {
+		t.Errorf("nobody listens: got %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	f.Cluster.Quorum = &Quorum{Leader: 2, Voters: []Voter{{ID: 1}, {ID: 2}, {ID: 3, Behind: time.Minute}}}
+	if d := settle(machine(), &f); d.Do.Kind == ActRestart || d.Status.Reason.Code != CodeGateQuorum {
+		t.Errorf("its vote is needed: got %q, %+v", d.Do.Kind, d.Status.Reason)
 	}
 }
 

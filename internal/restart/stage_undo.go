@@ -175,8 +175,8 @@ func (s *round) undoNeeded() *Decision {
 	if s.f.Cluster.At.Before(s.m.mem.process.at) || s.f.Cluster.At.Before(s.m.mem.stage.at) {
 		return s.observe(PhaseRollback, s.undoReason(), 0)
 	}
-	if len(s.f.Cluster.Views) == 0 && !s.alone() {
-		return s.undoUnanswered()
+	if b := s.unseenByOthers(); b != nil {
+		return s.undoUnheard(b)
 	}
 	if b := s.needed(); b != nil {
 		return s.observe(PhaseRollback, b, paceBlocked)
@@ -190,16 +190,27 @@ func (s *round) undoNeeded() *Decision {
 	return nil
 }
 
-// undoUnanswered: no broker says anything of the cluster. Where nobody listens on the port of this one either, no
-// client and no follower reaches it, and it waits for no view. Else all brokers that were started on a bad manifest
-// would wait for one another. Its port is tried after the others' silence was seen, so both are of this moment.
-func (s *round) undoUnanswered() *Decision {
-	why := s.gateViews(nil)
+// unseenByOthers returns why the views do not tell whether others need this broker: too few of them say anything. One
+// that says that this broker is fenced may be cut off itself, and say what was.
+func (s *round) unseenByOthers() *Reason {
+	if s.alone() {
+		return nil
+	}
+	return s.gateViews(nil)
+}
+
+// undoUnheard is for a broker of which too little can be seen. Where nobody listens on its port, no client and no
+// follower reaches it, and it waits for no view. Else all brokers that were started on a bad manifest would wait for
+// one another. Its port is tried after the others were asked, so both are of this moment.
+func (s *round) undoUnheard(why *Reason) *Decision {
 	if s.f.Running.At.Before(s.f.Cluster.At) {
 		return s.do(PhaseRollback, why, Action{Kind: ActRunning}, 0)
 	}
 	if !s.recent(s.f.Running.NobodyListens, near) {
 		return s.observe(PhaseRollback, why, paceBlocked)
+	}
+	if b := s.voteNeeded(); b != nil {
+		return s.observe(PhaseRollback, b, paceBlocked)
 	}
 	return nil
 }
@@ -208,7 +219,7 @@ func (s *round) undoRestart() *Decision {
 	notAfter := s.f.Now.Add(fresh)
 	switch {
 	case s.f.Unit.State != UnitRunning:
-	case len(s.f.Cluster.Views) == 0 && !s.alone():
+	case s.unseenByOthers() != nil:
 		notAfter = s.f.Running.NobodyListens.Add(fresh)
 	default:
 		notAfter = s.f.Cluster.At.Add(fresh)
@@ -220,17 +231,8 @@ func (s *round) undoRestart() *Decision {
 // just now. One that others see fenced holds no replica, but may still have a
 // vote in a quorum that would be none without it.
 func (s *round) needed() *Reason {
-	if !s.alone() && !slices.ContainsFunc(s.f.Cluster.Views, BrokerView.whole) { // nobody says that it is fenced
-		if b := s.gateViews(nil); b != nil {
-			return b
-		}
-	}
 	if !s.inAny(s.m.opts.Self) {
-		if q := s.f.Cluster.Quorum; q != nil && q.Leader >= 0 &&
-			slices.ContainsFunc(q.Voters, func(v Voter) bool { return v.ID == s.m.opts.Self && v.caughtUp() }) {
-			return s.gateQuorum(s.down(nil))
-		}
-		return nil
+		return s.voteNeeded()
 	}
 	counted := s.down(nil)
 	for _, check := range []func([]away) *Reason{s.gateViews, s.gatePartitions, s.gateQuorum} {
@@ -239,6 +241,16 @@ func (s *round) needed() *Reason {
 		}
 	}
 	return nil
+}
+
+// voteNeeded returns why the quorum needs the vote of a broker that holds no replica, or nil.
+func (s *round) voteNeeded() *Reason {
+	q := s.f.Cluster.Quorum
+	if q == nil || q.Leader < 0 ||
+		!slices.ContainsFunc(q.Voters, func(v Voter) bool { return v.ID == s.m.opts.Self && v.caughtUp() }) {
+		return nil
+	}
+	return s.gateQuorum(s.down(nil))
 }
 
 // alone is true if no other broker was ever heard of.

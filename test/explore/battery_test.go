@@ -59,6 +59,11 @@ var battery = slices.Concat([]config{
 	},
 	{name: "2 brokers, exits, stop by hand", n: 2, heavy: true, only: 2, versions: []version{first.which("exits")}, budgets: []budget{{"stop by hand", 1}}},
 	{name: "2 brokers, wrong, a replica behind", n: 2, only: 2, before: first, versions: []version{second.which("wrong")}, budgets: []budget{{"replica behind", 1}}},
+	{
+		name: "2 brokers, wrong, the deaf broker is asked first", n: 2, before: first, versions: []version{second.which("wrong")},
+		deafFirst: true, only: 2, budgets: []budget{{"deaf broker", 1}},
+	},
+	{name: "3 brokers, the deaf broker is asked first", n: 3, deafFirst: true, only: 3, budgets: []budget{{"deaf broker", 1}}, heavy: true},
 	{name: "2 brokers, wrong, empty views", n: 2, before: first, versions: []version{second.which("wrong")}, budgets: []budget{{"empty view", 2}}},
 	{name: "2 brokers, two manifests, one by one", n: 2, versions: []version{first, second}, oneByOne: true},
 	{name: "3 brokers of a zone", n: 3, zones: "aaa", need: 1},

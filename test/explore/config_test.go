@@ -63,14 +63,16 @@ type config struct {
 	standing bool  // the faults are there from the start, on broker `only`, and may end
 	at       []int // the broker of each of them, where they differ
 	heavy    bool  // left out with EXPLORE_QUICK
-	slow     bool  // a restart of the unit takes time: its stop and its start are two events
-	silence  bool  // the time of records counts: who is silent is noticed
-	post     bool  // a status is published later than it was decided: an event of its own
-	soak     time.Duration
-	closes   []string
-	drain    time.Duration
-	balancer bool // a load balancer watches the probes
-	limit    int  // so many states at most; 0 is no limit
+	// deafFirst has the deaf broker say which brokers there are to be asked: one that it does not know is not asked.
+	deafFirst bool
+	slow      bool // a restart of the unit takes time: its stop and its start are two events
+	silence   bool // the time of records counts: who is silent is noticed
+	post      bool // a status is published later than it was decided: an event of its own
+	soak      time.Duration
+	closes    []string
+	drain     time.Duration
+	balancer  bool // a load balancer watches the probes
+	limit     int  // so many states at most; 0 is no limit
 }
 
 const (

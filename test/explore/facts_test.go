@@ -178,14 +178,18 @@ func (x *explorer) observe(k clusterKey) *restart.ClusterFacts {
 	}
 	all := x.ids(1<<x.o.n - 1)
 	f := &restart.ClusterFacts{MinISR: map[string]int{"t": x.o.minISR()}, Brokers: all}
+	listed := k.listed // by whoever is asked first for the brokers that there are
+	if x.o.deafFirst && k.deaf&k.answers != 0 {
+		listed = k.shown & 7
+	}
 	for n := range x.o.n {
 		at := (int(k.self) + n) % x.o.n
 		bit := uint8(1) << at
 		switch {
 		case at != int(k.self) && k.cutOff != 0:
-		case k.answers&bit == 0 && k.listed&bit != 0:
+		case k.answers&bit == 0 && listed&bit != 0:
 			f.NoAnswer = append(f.NoAnswer, int32(at+1))
-		case k.answers&bit == 0 || k.listed&bit == 0:
+		case k.answers&bit == 0 || listed&bit == 0:
 		case k.blank&bit != 0:
 			f.Views = append(f.Views, restart.BrokerView{Broker: int32(at + 1)})
 		default:

@@ -14,6 +14,11 @@ var large = append([]config{
 	{name: "2 brokers, rolling restart that is taken back, and delay", n: 2, before: first, versions: []version{first}, budgets: []budget{{"rolling restart", 1}, {"delay", 1}}},
 	{name: "2 brokers, pause and delay", n: 2, budgets: []budget{{"pause", 1}, {"delay", 1}}},
 	{name: "3 brokers, two crashes", n: 3, budgets: []budget{{"crash", 2}}},
+	{name: "2 brokers, the deaf broker is asked first, kill", n: 2, deafFirst: true, budgets: []budget{{"deaf broker", 1}, {"kill", 1}}},
+	{
+		name: "3 brokers, wrong, the deaf broker is asked first", n: 3, before: first, versions: []version{second.which("wrong")},
+		deafFirst: true, only: 3, budgets: []budget{{"deaf broker", 1}},
+	},
 }, each("3 brokers that vote, ", config{n: 3, voters: []int{1, 2, 3}, limit: 4_000_000})...)
 
 // TestLarge visits at least 10 million states.

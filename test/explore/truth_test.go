@@ -161,7 +161,8 @@ func (x *explorer) falsehood(w *world, i int, m *vm) string {
 		if m.disk.Stage == restart.StageUndo && !b.has(ready) && !some(answers) {
 			return "no broker answers, and this one listens to nobody: nobody needs it"
 		}
-		return must(some(shows) || shows(b, i) || b.has(cutOff), "every broker answers")
+		unasked := x.o.deafFirst && (b.has(deaf) || some(func(o *broker, _ int) bool { return o.has(deaf) }))
+		return must(some(shows) || shows(b, i) || b.has(cutOff) || unasked, "every broker answers")
 	case restart.CodeFenced:
 		return must(!b.has(listed) || some(func(o *broker, _ int) bool { return o.has(deaf) }), "it is not fenced")
 	case restart.CodeCatchingUp, restart.CodeStalled:

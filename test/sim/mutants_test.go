@@ -49,7 +49,8 @@ var mutants = []mutant{
 	{"the claim is never given back", "stage_rest.go", `if !held || s.tooSoon(ActAppend) ||`, `if true || !held || s.tooSoon(ActAppend) ||`},
 	{"a dynamic configuration is ignored", "vetoes.go", `if len(s.f.Running.Dynamic) == 0 || !s.up() {`, `if true {`},
 	{"a dynamic configuration counts as a bad manifest", "stage_prove.go", `if r := s.vetoDynamic(); r != nil {`, `if r := s.vetoDynamic(); r != nil && false {`},
-	{"empty metadata say that a broker is fenced", "stage_undo.go", `!slices.ContainsFunc(s.f.Cluster.Views, BrokerView.whole)`, `len(s.f.Cluster.Views) == 0`},
+	{"one broker's word that another is fenced is enough", "stage_undo.go", `return s.gateViews(nil)`, `return nil`},
+	{"a rollback waits for views where nobody listens", "stage_undo.go", `if !s.recent(s.f.Running.NobodyListens, near) {`, `if true {`},
 	{"a refusal is ignored", "vetoes.go", `{"refused", judging |`, `{"refused",`},
 	{"probes open before all serve", "stage_idle.go", `|| !s.everyoneDone() || s.tooSoon(ActAppend) {
 		return nil`, `|| s.tooSoon(ActAppend) {
