@@ -86,7 +86,7 @@ SEEDS ?= 100000
 FUZZ  ?= 3m
 soak: ## the simulation for an hour, the large explorations, every deliberate fault, and the fuzz targets
 	SIM_RUNS=$(SEEDS) $(GO) test -count=1 -timeout 6h -run '^TestSimulation$$' ./test/sim
-	cd test/explore && $(GO) test -tags soak -count=1 -timeout 2h -run '^TestLarge$$'
+	cd test/explore && $(GO) test -tags soak -count=1 -timeout 2h -run '^Test(Large|Pairs)$$'
 	$(GO) test -tags soak -count=1 -timeout 3h -run '^TestMutants' ./test/sim
 	test/fuzz.sh $(FUZZ)
 

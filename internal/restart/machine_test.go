@@ -70,8 +70,9 @@ func settle(m *Machine, f *Facts) *Decision {
 }
 
 func TestUnitThatCannotBeSeen(t *testing.T) {
-	for _, step := range []Stage{StageNone, StageApply, StageRestart, StageUndo} {
+	for _, step := range []Stage{StageNone, StageApply, StageRestart, StageUndo, StageNeedsOperator} {
 		f := going(step)
+		f.Journal.Halted = step == StageNeedsOperator || step == StageUndo
 		f.Unit = UnitFacts{At: f.Now, State: UnitUnknown, Detail: "no answer"}
 		if d := settle(machine(), &f); d.Do.Kind != ActNone || d.Status.Reason.Code != CodeUnitUnknown {
 			t.Errorf("at step %q: %q, %+v", step, d.Do.Kind, d.Status.Reason)
@@ -244,6 +245,27 @@ func TestUndoKnowsTheProcess(t *testing.T) {
 	f.Running.Listeners = f.Manifest.Listeners
 	if d := settle(machine(), &f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageUndo || d.Do.Journal.Invocation != "i" {
 		t.Errorf("got %q to step %q, %+v", d.Do.Kind, d.Do.Journal.Stage, d.Status.Reason)
+	}
+}
+
+// What ran before the first attempt is what a rollback brings back, whatever somebody has started since on the file that
+// the attempt had written. Edits of others are those of the last one that saw any.
+func TestSecondAttempt(t *testing.T) {
+	f := claiming()
+	f.Running.Listeners = map[string]string{"EXTERNAL": "nonsense"}
+	f.Journal.Unproven, f.Journal.Target, f.Journal.Invocation = true, "h", f.Unit.Invocation
+	f.Journal.Origin = Origin{Before: map[string]string{"EXTERNAL": "old"}, Edits: "num.io.threads"}
+	d := settle(machine(), &f)
+	if d.Do.Kind != ActSave || d.Do.Journal.Stage != StageApply || d.Do.Journal.Before["EXTERNAL"] != "old" || d.Do.Journal.Edits != "num.io.threads" {
+		t.Errorf("%q: %+v, %+v", d.Do.Kind, d.Status.Reason, d.Do.Journal)
+	}
+	f.Manifest.Pending = []PendingEdit{{Name: "log.dirs", Running: "/a", File: "/b"}}
+	if d := settle(machine(), &f); d.Do.Journal == nil || !strings.Contains(d.Do.Journal.Edits, "log.dirs") {
+		t.Errorf("with an edit: %q, %+v", d.Do.Kind, d.Do.Journal)
+	}
+	f.Manifest.Pending, f.Journal.Target = nil, "another"
+	if d := settle(machine(), &f); d.Do.Journal == nil || d.Do.Journal.Before["EXTERNAL"] != "nonsense" || d.Do.Journal.Edits != "" {
+		t.Errorf("for another manifest: %q, %+v", d.Do.Kind, d.Do.Journal)
 	}
 }
 

@@ -1,6 +1,7 @@
 package restart
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
@@ -91,7 +92,8 @@ func (s *round) begin() *Decision {
 // intend notes what server.properties is about to be written for: whoever
 // starts a process on it, that process has to prove itself.
 func (s *round) intend(j *Journal) {
-	if j.Unproven && j.Target != "" && manifestOf(j.Target) != s.f.Manifest.Hash {
+	again := j.Unproven && manifestOf(j.Target) == s.f.Manifest.Hash
+	if j.Unproven && j.Target != "" && !again {
 		prior := j.Intent
 		j.Prior = &prior
 	}
@@ -99,18 +101,28 @@ func (s *round) intend(j *Journal) {
 	if q := s.v.Request(); q != nil {
 		j.RequestID = q.ID
 	}
-	j.Origin = Origin{Before: map[string]string{}, BeforeUnknown: s.f.Running.Listeners == nil}
-	for _, name := range slices.AppendSeq(slices.Clone(j.Absent), maps.Keys(j.Listeners)) {
-		if had, ok := s.f.Running.Listeners[name]; ok {
-			j.Before[name] = had
-		}
+	was := s.origin(j)
+	if again { // somebody may have started the process on the new file: what it runs is not what was before
+		was = Origin{j.Before, j.BeforeUnknown, cmp.Or(was.Edits, j.Edits)}
 	}
-	if list := s.f.Manifest.Pending; len(list) > 0 {
-		j.Edits = editText(list[0]) + andMore(list)
-	}
+	j.Origin = was
 	j.Followed = Followed{Invocation: s.f.Unit.Invocation, Started: s.f.Now}
 	j.Hidden = j.Hidden || s.f.Manifest.HiddenChanges
 	j.Unproven, j.Why = true, ""
+}
+
+// origin is what there is before a restart that is not begun yet.
+func (s *round) origin(j *Journal) Origin {
+	was := Origin{Before: map[string]string{}, BeforeUnknown: s.f.Running.Listeners == nil}
+	for _, name := range slices.AppendSeq(slices.Clone(j.Absent), maps.Keys(j.Listeners)) {
+		if had, ok := s.f.Running.Listeners[name]; ok {
+			was.Before[name] = had
+		}
+	}
+	if list := s.f.Manifest.Pending; len(list) > 0 {
+		was.Edits = editText(list[0]) + andMore(list)
+	}
+	return was
 }
 
 // second holds back a claim while there is another one, one that may be made just now, or a broker on

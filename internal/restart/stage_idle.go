@@ -23,7 +23,11 @@ func (s *round) idleClaim() *Decision {
 		// cannot be seen where a hidden value was to change: what was claimed is done.
 		return s.save(s.phaseNow(), s.idleReason(), func(j *Journal) { j.Hidden = true })
 	}
-	return s.drop(PhaseIdle, s.idleReason(), paceRest)
+	r := s.idleReason()
+	if e, failed := s.f.Failed[ActAppend]; failed {
+		r = because(CodeLogUnreadable, "the claim cannot be given back: %s", e.Err)
+	}
+	return s.drop(PhaseIdle, r, paceRest)
 }
 
 func (s *round) endRequest() *Decision {

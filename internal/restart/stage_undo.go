@@ -352,6 +352,9 @@ func (s *round) operatorDown() *Decision {
 	if s.f.Unit.State == UnitRunning {
 		return nil
 	}
+	if s.f.Unit.State == UnitUnknown {
+		return s.wait(PhaseFailed, s.unseen(), paceBlocked)
+	}
 	return s.wait(PhaseFailed, s.operatorReason(), paceBlocked)
 }
 

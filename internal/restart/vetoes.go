@@ -49,9 +49,8 @@ type veto struct {
 // for. The agent in each of its situations, `kpls-agent plan` and the metrics walk this list.
 //
 // What is not checked in a situation, and why:
-//   - A dynamic configuration (dynamic_config) is not checked under way: nothing of it is lost by a
-//     restart, and the proof waits until it is deleted. What else the process says is checked:
-//     it is asked within 10 s before the unit is restarted.
+//   - What the process says is checked under way, too: it is asked within 10 s before the unit is restarted.
+//     A dynamic configuration that is set later is found by the proof, which waits until it is deleted.
 //   - probes_closing is not checked under way: the active record that opens a probe is gone
 //     from the log by then, and nobody writes it again while the listener is on its way out.
 //   - What a restart would destroy is no matter for a broker that is stopped (whileStopped):
@@ -63,7 +62,7 @@ var vetoes = slices.Concat([]veto{
 	{"stopped", planning | checking, (*round).vetoStopped, nil},
 	{"refused", judging | underWay | downAndDeaf | planning | checking, (*round).vetoRefused, (*round).restRefused},
 	{"port_taken", answered | underWay | planning | checking, (*round).vetoPort, (*round).restAsk},
-	{"dynamic_config", answered | planning | checking, (*round).vetoDynamic, (*round).restAsk},
+	{"dynamic_config", answered | underWay | planning | checking, (*round).vetoDynamic, (*round).restAsk},
 	{"unit_hazard", beforeClaim | underWay | planning | checking, (*round).vetoHazard, (*round).restRefused},
 	{"restart_denied", beforeClaim | underWay | planning | checking, (*round).vetoDenied, (*round).restAsk},
 	{"settings_dropped", beforeClaim | underWay | planning | checking, (*round).vetoDropped, (*round).restAsk},

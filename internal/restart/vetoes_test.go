@@ -384,6 +384,30 @@ func TestClosingCannotBeWritten(t *testing.T) {
 	}
 }
 
+// A claim is given back by a record: where it cannot be written, that is what keeps the others waiting.
+func TestClaimCannotBeGivenBack(t *testing.T) {
+	f := claiming()
+	f.Running.Listeners, f.Manifest.FileChanges = f.Manifest.Listeners, false
+	f.Failed = map[ActionKind]ActionError{ActAppend: {Err: "no leader", At: f.Now, Count: 1}}
+	d := settle(machine(), &f)
+	if want := "the claim cannot be given back: no leader"; d.Status.Phase != PhaseIdle || d.Status.Reason.Text() != want {
+		t.Errorf("got %s, %+v, want %q", d.Status.Phase, d.Status.Reason, want)
+	}
+}
+
+// An agent that hung with a claim asks the process once more: what was set meanwhile ends the restart before the
+// broker is taken down.
+func TestDynamicConfigurationUnderWay(t *testing.T) {
+	for _, step := range []Stage{StageApply, StageRestart} {
+		f := going(step)
+		f.Running.Dynamic = []string{"listeners"}
+		d := settle(machine(), &f)
+		if d.Do.Kind != ActSave || d.Do.Journal.Stage != StageNone || d.Status.Reason.Code != CodeDynamicConfig {
+			t.Errorf("at step %q: %q, %+v", step, d.Do.Kind, d.Status.Reason)
+		}
+	}
+}
+
 // The first decisions of an agent note things down. Others must not begin on such a status, before the vetoes of
 // this broker have been looked at: the port may be taken here.
 func TestNoTargetBeforeTheVetoes(t *testing.T) {

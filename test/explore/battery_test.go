@@ -22,6 +22,8 @@ var battery = slices.Concat([]config{
 	{name: "1 broker, exits", n: 1, versions: []version{first.which("exits")}, budgets: []budget{{"crash", 1}, {"delay", 1}}},
 	{name: "1 broker, hangs", n: 1, versions: []version{first.which("hangs")}, budgets: []budget{{"crash", 1}}},
 	{name: "1 broker, loops", n: 1, before: first, versions: []version{second.which("loops")}, budgets: []budget{{"crash", 1}}},
+	{name: "1 broker, dynamic configuration and delay", n: 1, budgets: []budget{{"dynamic configuration", 1}, {"delay", 2}}},
+	{name: "1 broker, wrong, restart by hand", n: 1, before: first, versions: []version{second.which("wrong")}, budgets: []budget{{"restart by hand", 1}}},
 	{name: "2 brokers, loops", n: 2, before: first, versions: []version{second.which("loops")}, heavy: true},
 	{name: "2 brokers, wrong, crash", n: 2, before: first, versions: []version{second.which("wrong")}, budgets: []budget{{"crash", 1}}},
 	{name: "2 brokers, manifests one by one", n: 2, oneByOne: true},

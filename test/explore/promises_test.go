@@ -260,13 +260,14 @@ func (t takedown) notAgain() string {
 }
 
 func (t takedown) refusedBefore() string {
+	const asked = 10 * time.Second // what a process says is as old at most when it is restarted
 	switch m := t.m; {
 	case t.undo || m == none:
 	case t.version(m).refusedBy == t.i+1:
 		return "it cannot take the manifest"
 	case t.version(m).refusedBy != 0 && t.w.b[t.version(m).refusedBy-1].has(ready):
 		return "another broker cannot take the manifest"
-	case t.b.has(dynamic) && t.w.fresh[newHarm] == old:
+	case t.b.has(dynamic) && t.w.fresh[newHarm] == old && (t.v.running&(1<<5) != 0 || t.v.now.Sub(t.v.a.Facts().Running.At) > asked):
 		return "a dynamic configuration overrides what it gets"
 	}
 	return ""

@@ -18,9 +18,11 @@ func (x *explorer) good(w *world) bool {
 	if refused {
 		return len(v.Claims) == 0
 	}
+	waits := false // for an operator
 	for i := range x.o.n {
 		b, m := &w.b[i], x.vms[w.vm[i]]
 		if x.needsOperator(w, i) {
+			waits = true
 			continue
 		}
 		if _, _, claimed := v.Claim(int32(i + 1)); claimed {
@@ -33,7 +35,7 @@ func (x *explorer) good(w *world) bool {
 			return false
 		}
 	}
-	if !bad {
+	if !bad && !waits {
 		for _, name := range x.version(given).names() {
 			if !v.Active[name] {
 				return false
@@ -138,7 +140,8 @@ func (x *explorer) falsehood(w *world, i int, m *vm) string {
 			!x.logUp(w), "all have the same, and could say so")
 	case restart.CodeRefusedElsewhere:
 		return must(some(func(o *broker, n int) bool {
-			untold := o.has(mute) && v.Statuses[int32(n+1)].Failed == hash(m.manifest)
+			// What an agent has said that cannot say more stands.
+			untold := o.has(mute) || x.dead(w, n) && v.Statuses[int32(n+1)].Failed == hash(m.manifest)
 			return untold || o.any(unfit) || x.version(max(0, x.vms[w.vm[n]].manifest)).refusedBy == n+1
 		}), "no broker refuses anything")
 	case restart.CodeTurn, restart.CodeQueue:
@@ -170,9 +173,9 @@ func (x *explorer) falsehood(w *world, i int, m *vm) string {
 	case restart.CodeNeedsOperator, restart.CodeNoAnswer, restart.CodeStarting, restart.CodeListener:
 		return must(!b.has(ready) || short(b, i) || some(short), "it serves and is in sync")
 	case restart.CodeRollingBack:
-		return must(b.has(blind) || short(b, i) || some(short), "all serve and are in sync")
+		return must(b.any(blind|cutOff) || short(b, i) || some(short), "all serve and are in sync")
 	case restart.CodeActionFailed:
-		return must(b.any(full|blind|mute) || m.good == none, "nothing is in the way of its steps")
+		return must(b.any(full|blind|mute|denied) || m.good == none, "nothing is in the way of its steps")
 	case restart.CodeLogUnreadable:
 		return must(!x.local(w, i).writes(), "the log can be read and written")
 	case restart.CodeProbesClosing:

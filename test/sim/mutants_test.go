@@ -14,7 +14,13 @@ const product = "../../internal/restart"
 type mutant struct{ name, file, old, new string }
 
 // rare are the faults that one seed in tens of thousands notices. They are the exploration's to notice.
-var rare = map[string]bool{"only the halt says that a manifest has failed": true}
+var rare = map[string]bool{
+	"only the halt says that a manifest has failed":        true,
+	"one broker's word that another is fenced is enough":   true,
+	"a rollback waits for views where nobody listens":      true,
+	"a dynamic configuration is ignored under way":         true,
+	"the second attempt forgets what ran before the first": true,
+}
 
 // mutants is the list to add to: gates, agreement, order, claims, freshness,
 // the steps of a restart, the proof, the way back, what a new agent process remembers.
@@ -44,6 +50,7 @@ var mutants = []mutant{
 	{"an observation from before the claim is enough", "machine.go", `!s.f.Cluster.At.Before(s.m.mem.claim.at)`, `true`},
 	{"a failed save is repeated without a pause", "machine.go", "	if s.tooSoon(ActSave) {", "	if false {"},
 	{"a hidden value is forgotten", "difference.go", `s.f.Manifest.HiddenChanges || s.j.Hidden`, `s.f.Manifest.HiddenChanges`},
+	{"the second attempt forgets what ran before the first", "stage_claim.go", `if again {`, `if false {`},
 	{"the file is not noted as unproven", "stage_claim.go", `j.Unproven, j.Why = true, ""`, `j.Unproven, j.Why = false, ""`},
 	{"a start by hand on the new file is not proved", "rules.go", `	{"prove what somebody has started", (*round).proveHandStart},`, ``},
 	{"the claim is never given back", "stage_rest.go", `if !held || s.tooSoon(ActAppend) ||`, `if true || !held || s.tooSoon(ActAppend) ||`},
@@ -51,6 +58,7 @@ var mutants = []mutant{
 	{"a dynamic configuration counts as a bad manifest", "stage_prove.go", `if r := s.vetoDynamic(); r != nil {`, `if r := s.vetoDynamic(); r != nil && false {`},
 	{"one broker's word that another is fenced is enough", "stage_undo.go", `return s.gateViews(nil)`, `return nil`},
 	{"a rollback waits for views where nobody listens", "stage_undo.go", `if !s.recent(s.f.Running.NobodyListens, near) {`, `if true {`},
+	{"a dynamic configuration is ignored under way", "vetoes.go", `{"dynamic_config", answered | underWay |`, `{"dynamic_config", answered |`},
 	{"a refusal is ignored", "vetoes.go", `{"refused", judging |`, `{"refused",`},
 	{"probes open before all serve", "stage_idle.go", `|| !s.everyoneDone() || s.tooSoon(ActAppend) {
 		return nil`, `|| s.tooSoon(ActAppend) {
