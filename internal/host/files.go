@@ -129,10 +129,16 @@ func (f *Files) look(m *config.Manifest) sight {
 	s.file, _ = config.ReadProperties(f.vm.ServerProperties, data) // Render says why not
 	s.rendered, s.err = config.Render(config.RenderInput{
 		Path: f.vm.ServerProperties, File: data, BrokerID: f.id, Desired: desired, Agents: f.vm.Kafka.Listener,
-		Version: v, Origin: m.Origin,
+		Version: v, Origin: m.Origin, Exists: there,
 	})
 	f.seen = s
 	return s
+}
+
+// there is false for a path that certainly leads to nothing. What may not be looked at may be there.
+func there(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // Read reads server.properties.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -215,6 +216,40 @@ func TestUnprovenIsTheJournals(t *testing.T) {
 }
 
 // TestRenderedOnce: what the manifest makes of server.properties is made once for the same bytes.
+// A key store that is certainly not there is a warning; one that may not be looked at is none.
+func TestKeyStoreIsNotThere(t *testing.T) {
+	vm := stateDir(t, nil)
+	dir := filepath.Dir(vm.ServerProperties)
+	store := filepath.Join(dir, "external.pem")
+	text := strings.Replace(goodManifest, "security_protocol: PLAINTEXT", "security_protocol: SSL\n    properties:\n      ssl.keystore.type: PEM\n"+
+		"      ssl.keystore.location: "+store, 1)
+	warnings := func() []string {
+		t.Helper()
+		st := OpenStore(vm, slog.New(slog.DiscardHandler))
+		st.Update([]byte(text), nil)
+		f, err := OpenFiles(vm, 1, st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, _ := st.Get()
+		r, _, err := f.Render(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Warnings
+	}
+	want := "listener EXTERNAL: ssl.keystore.location " + store + " is not there, or not visible to kpls-agent"
+	if got := warnings(); !slices.Contains(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if err := os.WriteFile(store, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := warnings(); len(got) > 0 {
+		t.Errorf("it is there: %q", got)
+	}
+}
+
 func TestRenderedOnce(t *testing.T) {
 	vm := stateDir(t, nil)
 	st := OpenStore(vm, slog.New(slog.DiscardHandler))
