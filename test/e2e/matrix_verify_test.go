@@ -3,10 +3,15 @@
 package e2e
 
 import (
+	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,16 +66,57 @@ func (b *bed) leadTo(n, first int, to ...string) string {
 	return b.Host(n)
 }
 
+// proxies starts HAProxy at the n-th address of the caller. Its ports, from first on, lead to these brokers in turn, and
+// each server line ends with more.
+func (b *bed) proxies(n, first int, more string, pools ...[]string) string {
+	b.Helper()
+	path, err := exec.LookPath("haproxy")
+	if err != nil {
+		b.Fatalf("%v; install it: apt-get install haproxy", err)
+	}
+	text := "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1m\n  timeout server 1m\n"
+	host := b.Host(n)
+	for i, pool := range pools {
+		text += fmt.Sprintf("listen p%d\n  bind %s:%d\n  balance roundrobin\n", i, host, first+i)
+		for k, addr := range pool {
+			text += fmt.Sprintf("  server s%d %s %s\n", k, addr, more)
+		}
+	}
+	config := filepath.Join(b.TempDir(), "haproxy.cfg")
+	b.must(os.WriteFile(config, []byte(text), 0o600))
+	ctx, cancel := context.WithCancel(context.WithoutCancel(b.Context()))
+	cmd := exec.CommandContext(ctx, path, "-db", "-f", config)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	b.must(cmd.Start())
+	b.Cleanup(func() {
+		cancel()
+		_ = cmd.Wait() // it was killed
+		if b.Failed() {
+			b.Logf("haproxy said:\n%s", &said)
+		}
+	})
+	b.until("HAProxy has its ports", func() bool {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(first+len(pools)-1)))
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	})
+	return host
+}
+
 // TestMatrixVerify: what `kpls-agent verify` says of each mistake between customers and
 // real brokers: of listeners, a load balancer and the agents' probe ports.
 func TestMatrixVerify(t *testing.T) {
 	type mistake struct {
 		name, listener string
 		args           func(b *bed, listener string) []string
-		broker         int // whose fault it is; 0: that of the bootstrap address; -1: nobody's
+		broker         int // whose fault it is; 0: that of the bootstrap address; -1: nobody's; -2: the first that has one
 		code, says     string
 	}
 	ca := newAuthority(t)
+	var otherCluster string // an address of broker 2 of a second cluster
 	saslClient := func(password string) string {
 		return "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\n" +
 			"sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required username=\"customer\" password=\"" + password + "\";\n"
@@ -98,6 +144,28 @@ func TestMatrixVerify(t *testing.T) {
 			entry := host
 			if listener == "SSL" {
 				entry = "b1." + fleet.Domain // the certificates have no addresses
+			}
+			return []string{"--bootstrap", net.JoinHostPort(entry, strconv.Itoa(first[listener])), "--map", "*." + fleet.Domain + "=" + host}
+		}
+	}
+	// proxied is HAProxy for a listener; pools are the brokers of each of its ports.
+	proxied := func(more string, pools ...[]int) func(b *bed, listener string) []string {
+		return func(b *bed, listener string) []string {
+			n++
+			to := make([][]string, len(pools))
+			for i, pool := range pools {
+				for _, id := range pool {
+					addr := otherCluster
+					if id > 0 {
+						addr = b.Brokers[id-1].Addr(port[listener])
+					}
+					to[i] = append(to[i], addr)
+				}
+			}
+			host := b.proxies(n, first[listener], more, to...)
+			entry := host
+			if listener == "SSL" {
+				entry = "b1." + fleet.Domain
 			}
 			return []string{"--bootstrap", net.JoinHostPort(entry, strconv.Itoa(first[listener])), "--map", "*." + fleet.Domain + "=" + host}
 		}
@@ -135,10 +203,21 @@ func TestMatrixVerify(t *testing.T) {
 			}, 0, "login", "the user name or the password is wrong",
 		},
 	}
+	mistakes = append(mistakes, []mistake{
+		{"none, through HAProxy", "PLAINTEXT", proxied("", []int{1}, []int{2}, []int{3}), -1, "", ""},
+		{"HAProxy sends a PROXY header", "PLAINTEXT", proxied("send-proxy", []int{1}, []int{2}, []int{3}), 0, "connection_ended", "a PROXY protocol is switched on"},
+		{"HAProxy sends a PROXY header", "SASL_PLAINTEXT", proxied("send-proxy-v2", []int{1}, []int{2}, []int{3}), 0, "connection_ended", "a PROXY protocol is switched on"},
+		{"HAProxy sends a PROXY header", "SSL", proxied("send-proxy-v2", []int{1}, []int{2}, []int{3}), 0, "proxy_protocol", "switch off the PROXY protocol"},
+		{"a pool of all brokers behind each port", "PLAINTEXT", proxied("", []int{1, 2, 3}, []int{1, 2, 3}, []int{1, 2, 3}), -2, "wrong_broker", "lead to broker"},
+		{"a pool of two brokers behind one port", "PLAINTEXT", proxied("", []int{1}, []int{2, 3}, []int{3}), 2, "wrong_broker", "let port 9094 of"},
+		{"a port leads to another cluster", "PLAINTEXT", proxied("", []int{1}, []int{0}, []int{3}), 2, "wrong_cluster", "a broker of another cluster"},
+	}...)
 	found := map[string][]string{}
 	for _, version := range matrixVersions {
 		t.Run(version, func(t *testing.T) {
 			n = 100
+			another := newCluster(t, sandbox.Options{Version: version, Brokers: 2})
+			otherCluster = another.Brokers[1].Internal()
 			b := verifyBed(t, version, ca)
 			for _, m := range mistakes {
 				protocol := m.listener
@@ -162,8 +241,12 @@ func TestMatrixVerify(t *testing.T) {
 					f = r.Bootstrap[0].Fault
 				case m.broker > 0:
 					f = r.Brokers[m.broker-1].Fault
+				case m.broker == -2:
+					for _, e := range slices.Concat(r.Bootstrap, r.Brokers) {
+						f = cmp.Or(f, e.Fault)
+					}
 				}
-				good := m.broker < 0
+				good := m.broker == -1
 				if f.Code != m.code || !strings.Contains(f.Text+"; "+f.ToDo, m.says) || *r.OK != good || (code == 0) != good || !good && code != 1 {
 					t.Errorf("%s, %s: exit %d\n%s%s", m.name, protocol, code, out, errOut)
 				}

@@ -160,8 +160,8 @@ func (j *judge) truth(a *agent) (on int32, wrong string) {
 		}
 		return must(known && (j.agents[other-1].manifest != a.manifest || j.agents[other-1].blind) || !j.log.up(), "they have the same, and could say so")
 	case restart.CodeRefusedElsewhere:
-		// It failed, and cannot write its halt.
-		untold := known && v.Statuses[other].Failed == a.manifest && (j.agents[other-1].silent || j.agents[other-1].dead)
+		// It failed, and cannot write its halt, or does not since it cannot read it back.
+		untold := known && v.Statuses[other].Failed == a.manifest && !j.agents[other-1].able()
 		return must(known && (untold || j.versions[a.manifest].refusedBy == other || j.broker(other).dynamic || j.unfit(other)), "that broker refuses nothing")
 	case restart.CodeTurn, restart.CodeQueue:
 		if !known {
