@@ -135,7 +135,7 @@ func (f *Files) look(m *config.Manifest) sight {
 	return s
 }
 
-// there is false for a path that certainly leads to nothing. What may not be looked at may be there.
+// there is false for a path that certainly leads to nothing. What must not be looked at may be there.
 func there(path string) bool {
 	_, err := os.Stat(path)
 	return !errors.Is(err, fs.ErrNotExist)

@@ -216,7 +216,7 @@ func TestUnprovenIsTheJournals(t *testing.T) {
 }
 
 // TestRenderedOnce: what the manifest makes of server.properties is made once for the same bytes.
-// A key store that is certainly not there is a warning; one that may not be looked at is none.
+// A key store that is certainly not there is a warning; one that the agent must not look at is none.
 func TestKeyStoreIsNotThere(t *testing.T) {
 	vm := stateDir(t, nil)
 	dir := filepath.Dir(vm.ServerProperties)

@@ -144,6 +144,7 @@ type verifier struct {
 	named   []int32 // the brokers that it names
 	entry   string  // the host at which the first of them was reached
 	paths   []*path // one for each row of the report
+	madeAt  string  // the address at which the topic was made
 }
 
 // all returns what kept it from trying all.

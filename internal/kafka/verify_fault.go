@@ -123,6 +123,12 @@ func (v *verifier) fault(addr string, err error) *VerifyFault {
 			faultWrongCluster, fmt.Sprintf("port %s leads to a broker of another cluster: its id is %s, and that at %s is %s",
 				port, otherCluster.is, v.o.Bootstrap[0], otherCluster.want), whereBalancer, rule,
 		}
+	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
+		return &VerifyFault{
+			faultWrongCluster, fmt.Sprintf("what answers at %s does not have the topic that was made for this check at %s: "+
+				"one of these ports leads to a broker of another cluster that has the same id (%s)", v.dialled(addr), v.madeAt,
+				v.cluster), whereBalancer, rule + "; clusters must not be formatted with one id: see cluster.id in meta.properties",
+		}
 	case errors.Is(err, kerr.NotLeaderForPartition):
 		return &VerifyFault{
 			faultLeadsNothing, fmt.Sprintf("what answers at %s leads none of the partitions that were made for this check",

@@ -202,7 +202,7 @@ func TestVerifyFindsPools(t *testing.T) {
 	}
 }
 
-// A port of the load balancer leads to the broker of another cluster that has the same id.
+// A port of the load balancer leads to the broker of another cluster that has the same broker id.
 func TestVerifyFindsAnotherCluster(t *testing.T) {
 	c, other := newCluster(t, 3), newCluster(t, 2, kfake.ClusterID("another"))
 	o := customer(t, c, 0, 2)

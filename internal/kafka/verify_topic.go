@@ -97,6 +97,7 @@ func (t *trial) create(ctx context.Context) (made bool, fault *VerifyFault) {
 	cannot := fmt.Sprintf("the topic %s cannot be made, so nothing was produced: ", t.v.o.Topic)
 	switch {
 	case err == nil:
+		t.v.madeAt = t.v.dialled(at.addr)
 		return true, nil
 	case errors.Is(err, kerr.TopicAlreadyExists):
 		return false, &VerifyFault{faultTopic, cannot + "it exists already", whereCommand, "remove it, or try again"}

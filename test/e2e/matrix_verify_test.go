@@ -116,7 +116,8 @@ func TestMatrixVerify(t *testing.T) {
 		code, says     string
 	}
 	ca := newAuthority(t)
-	var otherCluster string // an address of broker 2 of a second cluster
+	const anotherID, sameID = -1, -2
+	elsewhere := map[int]string{} // addresses of a cluster with another id, and of one with the same
 	saslClient := func(password string) string {
 		return "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\n" +
 			"sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required username=\"customer\" password=\"" + password + "\";\n"
@@ -155,8 +156,8 @@ func TestMatrixVerify(t *testing.T) {
 			to := make([][]string, len(pools))
 			for i, pool := range pools {
 				for _, id := range pool {
-					addr := otherCluster
-					if id > 0 {
+					addr, ok := elsewhere[id]
+					if !ok {
 						addr = b.Brokers[id-1].Addr(port[listener])
 					}
 					to[i] = append(to[i], addr)
@@ -210,14 +211,17 @@ func TestMatrixVerify(t *testing.T) {
 		{"HAProxy sends a PROXY header", "SSL", proxied("send-proxy-v2", []int{1}, []int{2}, []int{3}), 0, "proxy_protocol", "switch off the PROXY protocol"},
 		{"a pool of all brokers behind each port", "PLAINTEXT", proxied("", []int{1, 2, 3}, []int{1, 2, 3}, []int{1, 2, 3}), -2, "wrong_broker", "lead to broker"},
 		{"a pool of two brokers behind one port", "PLAINTEXT", proxied("", []int{1}, []int{2, 3}, []int{3}), 2, "wrong_broker", "let port 9094 of"},
-		{"a port leads to another cluster", "PLAINTEXT", proxied("", []int{1}, []int{0}, []int{3}), 2, "wrong_cluster", "a broker of another cluster"},
+		{"a port leads to another cluster", "PLAINTEXT", proxied("", []int{1}, []int{anotherID}, []int{3}), 2, "wrong_cluster", "port 9094 leads to a broker of another cluster"},
+		{"a port leads to another cluster that has the same id", "PLAINTEXT", proxied("", []int{1}, []int{sameID}, []int{3}), 2, "wrong_cluster", "another cluster that has the same id"},
 	}...)
 	found := map[string][]string{}
 	for _, version := range matrixVersions {
 		t.Run(version, func(t *testing.T) {
 			n = 100
-			another := newCluster(t, sandbox.Options{Version: version, Brokers: 2})
-			otherCluster = another.Brokers[1].Internal()
+			for key, id := range map[int]string{anotherID: "AAAAAAAAAAAAAAAAAAAAAQ", sameID: ""} {
+				another := newCluster(t, sandbox.Options{Version: version, Brokers: 2, ClusterID: id})
+				elsewhere[key] = another.Brokers[1].Internal()
+			}
 			b := verifyBed(t, version, ca)
 			for _, m := range mistakes {
 				protocol := m.listener

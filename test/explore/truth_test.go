@@ -140,8 +140,7 @@ func (x *explorer) falsehood(w *world, i int, m *vm) string {
 			!x.logUp(w), "all have the same, and could say so")
 	case restart.CodeRefusedElsewhere:
 		return must(some(func(o *broker, n int) bool {
-			// What an agent has said that cannot say more stands.
-			untold := o.has(mute) || x.dead(w, n) && v.Statuses[int32(n+1)].Failed == hash(m.manifest)
+			untold := o.has(mute) || x.dead(w, n) // what an agent has said that cannot say more stands
 			return untold || o.any(unfit) || x.version(max(0, x.vms[w.vm[n]].manifest)).refusedBy == n+1
 		}), "no broker refuses anything")
 	case restart.CodeTurn, restart.CodeQueue:

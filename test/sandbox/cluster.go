@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,8 @@ type Options struct {
 	// DynamicQuorum keeps the voters in the metadata log and not in a property
 	// (kraft.version 1): Kafka 3.9 and later.
 	DynamicQuorum bool
+	// ClusterID is its id; empty is that of the published procedure.
+	ClusterID string
 	// Version of Kafka; empty is Version(). VersionOf, where set, says a node's own.
 	Version   string
 	VersionOf func(id int32) string
@@ -236,7 +239,7 @@ func (c *Cluster) prepare(b *Broker) error {
 }
 
 func (c *Cluster) formatNode(ctx context.Context, b *Broker) error {
-	args := slices.Concat([]string{"format", "-t", clusterID, "-c", b.Properties()}, c.quorumArgs(b), c.opts.Format)
+	args := slices.Concat([]string{"format", "-t", cmp.Or(c.opts.ClusterID, clusterID), "-c", b.Properties()}, c.quorumArgs(b), c.opts.Format)
 	cmd := tool(ctx, b.release, "kafka.tools.StorageTool", args...)
 	cmd.Dir = b.Dir
 	if out, err := cmd.CombinedOutput(); err != nil {
