@@ -3,10 +3,8 @@ package host
 import (
 	"encoding/json"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"example.com/kpls-agent/internal/durable"
@@ -23,13 +21,14 @@ func addressesFile(s *settings.Settings) string {
 	return filepath.Join(s.StateDir, name)
 }
 
-func loadAddresses(s *settings.Settings) []string {
+// loadAddresses returns the addresses (host:port) that were kept, by broker; nil where none can be read.
+func loadAddresses(s *settings.Settings) map[int32]string {
 	var m map[int32]string
 	b, err := os.ReadFile(addressesFile(s))
 	if err != nil || json.Unmarshal(b, &m) != nil {
 		return nil // only a help: it is learnt again
 	}
-	return slices.Sorted(maps.Values(m))
+	return m
 }
 
 // SaveAddresses returns what keeps the addresses of the brokers by their ids. One that cannot be kept is

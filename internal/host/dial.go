@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 
@@ -95,7 +96,8 @@ func Dial(s *settings.Settings, n Node, log *slog.Logger, change func(*kafka.Opt
 	if len(o.Seeds) == 0 {
 		o.Seeds = []string{n.Agents.Address()}
 	}
-	for _, a := range loadAddresses(s) {
+	o.Known = loadAddresses(s)
+	for _, a := range slices.Sorted(maps.Values(o.Known)) {
 		if !slices.Contains(o.Seeds, a) {
 			o.Seeds = append(o.Seeds, a)
 		}

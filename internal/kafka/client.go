@@ -28,6 +28,8 @@ type Options struct {
 	// Seeds are addresses of one listener of the brokers (host:port) to begin
 	// with: the configured ones, and those that Addresses gave last time.
 	Seeds []string
+	// Known are the addresses by broker that OnAddresses was called with last time; nil for none.
+	Known map[int32]string
 	// Login is the same for all brokers.
 	Login Login
 	// Self is this agent's own broker, OwnAddress where it listens (host:port),

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -35,8 +37,46 @@ const (
 func (c *Client) Observe(ctx context.Context) restart.ClusterFacts {
 	f := restart.ClusterFacts{At: time.Now()}
 	f.Err = c.observe(ctx, &f)
+	if len(f.Views) == 0 {
+		f.NobodyListens = c.nobodyListens(ctx)
+	}
 	f.Took = time.Since(f.At)
 	return f
+}
+
+// refuseTimeout is how long a port may take to refuse a connection: the kernel of a machine that is up does it at once.
+const refuseTimeout = time.Second
+
+// nobodyListens returns the brokers whose port refuses connections.
+func (c *Client) nobodyListens(ctx context.Context) []int32 {
+	all := maps.Clone(c.opts.Known)
+	if all == nil {
+		all = map[int32]string{}
+	}
+	maps.Copy(all, c.Addresses())
+	ctx, cancel := context.WithTimeout(ctx, refuseTimeout)
+	defer cancel()
+	refuses := make(chan int32, len(all))
+	var asked sync.WaitGroup
+	for id, addr := range all {
+		asked.Go(func() {
+			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+			if err == nil {
+				_ = conn.Close()
+			}
+			if NobodyListens(err) {
+				refuses <- id
+			}
+		})
+	}
+	asked.Wait()
+	close(refuses)
+	var out []int32
+	for id := range refuses {
+		out = append(out, id)
+	}
+	slices.Sort(out)
+	return out
 }
 
 func (c *Client) observe(ctx context.Context, f *restart.ClusterFacts) string {

@@ -3,6 +3,7 @@ package kafka_test
 import (
 	"context"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -79,6 +80,35 @@ func TestNobodyListens(t *testing.T) {
 	}
 	if kafka.NobodyListens(kerr.SaslAuthenticationFailed) {
 		t.Error("a refused login is a closed port")
+	}
+}
+
+// Where no broker answers, those are named at which nobody listens, by the addresses that were kept: not one that
+// takes connections and says nothing, nor one whose address is not known.
+func TestNobodyListensAnywhere(t *testing.T) {
+	var l net.ListenConfig
+	mute, err := l.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	known := map[int32]string{3: mute.Addr().String()}
+	for id := range int32(2) {
+		none, err := l.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		known[id+1] = none.Addr().String()
+		if err := none.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cl := open(t, newCluster(t, 1), func(o *kafka.Options) { o.Known, o.Seeds, o.OwnAddress = known, []string{known[1]}, known[1] })
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	f := cl.Observe(ctx)
+	if want := []int32{1, 2}; len(f.Views) > 0 || !slices.Equal(f.NobodyListens, want) {
+		t.Errorf("%d views, nobody listens at %v, want %v (%s)", len(f.Views), f.NobodyListens, want, f.Err)
 	}
 }
 

@@ -241,6 +241,9 @@ type ClusterFacts struct {
 	// did not give it: one that was killed is missed by the others only after some
 	// seconds (broker.session.timeout.ms, 9 s).
 	NoAnswer []int32
+	// NobodyListens lists the brokers whose port refused a connection, ascending. It is tried only where no broker
+	// answered: then a broker that is not listed here may be up, and out of reach for this agent alone.
+	NobodyListens []int32
 	// Quorum is nil where it could not be learnt; QuorumErr says why.
 	Quorum    *Quorum
 	QuorumErr string

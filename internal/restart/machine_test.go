@@ -303,11 +303,15 @@ func TestUndoWhereNobodyListens(t *testing.T) {
 	f.Cluster.At, f.Running = f.Now, RunningFacts{At: f.Now, Err: "connection refused", NobodyListens: f.Now}
 	f.Now = f.Now.Add(time.Millisecond)
 	turn("views of before this step", ActObserve)
-	f.Cluster.At = f.Now
+	f.Cluster.At, f.Cluster.NobodyListens = f.Now, []int32{1, 2, 3}
 	turn("its port was tried before", ActRunning)
 	f.Now = f.Now.Add(time.Millisecond)
 	f.Running = RunningFacts{At: f.Now, Err: "timed out"}
 	turn("it listens", ActNone)
+	f.Cluster.At, f.Cluster.NobodyListens = f.Now, []int32{3} // broker 2 may be up, and out of reach from here
+	f.Running = RunningFacts{At: f.Now, Err: "connection refused", NobodyListens: f.Now}
+	turn("broker 2 may listen", ActNone)
+	f.Cluster.NobodyListens = []int32{2, 3}
 	f.Running = RunningFacts{At: f.Now, Err: "connection refused", NobodyListens: f.Now}
 	f.Now = f.Now.Add(near)
 	d := turn("nobody listens", ActRestart)

@@ -201,8 +201,12 @@ func (s *round) unseenByOthers() *Reason {
 
 // undoUnheard is for a broker of which too little can be seen. Where nobody listens on its port, no client and no
 // follower reaches it, and it waits for no view. Else all brokers that were started on a bad manifest would wait for
-// one another. Its port is tried after the others were asked, so both are of this moment.
+// one another. Its port is tried after the others were asked, so both are of this moment. Where no broker answers,
+// nobody must listen at the others either: this agent alone may be cut off, and they may need this broker's vote.
 func (s *round) undoUnheard(why *Reason) *Decision {
+	if len(s.f.Cluster.Views) == 0 && !s.allDown() {
+		return s.observe(PhaseRollback, why, paceBlocked)
+	}
 	if s.f.Running.At.Before(s.f.Cluster.At) {
 		return s.do(PhaseRollback, why, Action{Kind: ActRunning}, 0)
 	}
@@ -213,6 +217,18 @@ func (s *round) undoUnheard(why *Reason) *Decision {
 		return s.observe(PhaseRollback, b, paceBlocked)
 	}
 	return nil
+}
+
+// allDown is true if nobody listens at any broker that was ever heard of.
+func (s *round) allDown() bool {
+	listens := func(id int32) bool { return id != s.m.opts.Self && !slices.Contains(s.f.Cluster.NobodyListens, id) }
+	for id := range s.v.Statuses {
+		if listens(id) {
+			return false
+		}
+	}
+	others, _ := s.others()
+	return !slices.ContainsFunc(others, listens)
 }
 
 func (s *round) undoRestart() *Decision {

@@ -210,6 +210,11 @@ func (x *explorer) observe(k clusterKey) *restart.ClusterFacts {
 	}
 	if len(f.Views) == 0 {
 		f.Err, f.MinISR = "no broker answered", nil
+		for n := range x.o.n {
+			if bit := uint8(1) << n; k.answers&bit == 0 && (n == int(k.self) || k.cutOff == 0) {
+				f.NobodyListens = append(f.NobodyListens, int32(n+1))
+			}
+		}
 		x.clusters[k] = f
 		return f
 	}

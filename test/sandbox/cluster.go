@@ -239,7 +239,8 @@ func (c *Cluster) prepare(b *Broker) error {
 }
 
 func (c *Cluster) formatNode(ctx context.Context, b *Broker) error {
-	args := slices.Concat([]string{"format", "-t", cmp.Or(c.opts.ClusterID, clusterID), "-c", b.Properties()}, c.quorumArgs(b), c.opts.Format)
+	id := cmp.Or(c.opts.ClusterID, clusterID)
+	args := slices.Concat([]string{"format", "-t", id, "-c", b.Properties()}, c.quorumArgs(b), c.opts.Format)
 	cmd := tool(ctx, b.release, "kafka.tools.StorageTool", args...)
 	cmd.Dir = b.Dir
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -80,6 +80,9 @@ func (b *broker) calm(now time.Time) bool {
 }
 
 // answers is true if requests to it are answered.
+// listens is true if its port takes connections, whether anything is said there or not.
+func (b *broker) listens() bool { return b.running && b.ready }
+
 func (b *broker) answers() bool { return b.running && b.ready && !b.frozen }
 
 // partition is one partition of a topic.

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -223,7 +224,8 @@ func (t takedown) freshFacts() string {
 	if age := t.since(f.Log.At); !t.undo && age > fresh {
 		return fmt.Sprintf("the log was read %s ago", age)
 	}
-	if !t.undo && f.Cluster.At.Before(t.a.claimAt) {
+	started := t.since(t.b.started) <= knowable // by somebody, just when its agent was about to
+	if !t.undo && !started && f.Cluster.At.Before(t.a.claimAt) {
 		return "the cluster was not observed since the claim was won"
 	}
 	return ""
@@ -491,7 +493,14 @@ func (j *judge) falseAlarm(hash string, r restart.Record) {
 	if r.Value == nil || v == nil || v.bad != "" || j.careless {
 		return
 	}
+	var halt restart.Halt
+	if err := json.Unmarshal(r.Value, &halt); err != nil {
+		j.fail("promise 5, false alarm", "the halt of %s cannot be read: %v", hash, err)
+	}
 	for _, b := range j.brokers {
+		if b.id != halt.Broker {
+			continue
+		}
 		a := j.agents[b.id-1]
 		if _, _, held := j.log.now().Claim(b.id); held && a.journal.Stage == restart.StageRestore && b.running && !b.frozen && b.struck.Before(j.wentDown[b.id]) && b.restarts == 0 {
 			if b.version != hash {
@@ -549,9 +558,10 @@ func (j *judge) moved(a *agent, was restart.Stage) {
 		if !b.runs.equal(j.versions[a.file].wants) && !b.dynamic && b.running {
 			j.fail("promise 5, proof", "broker %d is taken for proved and runs %v", a.id, b.runs)
 		}
+		_, decided := a.Doing()
 		for _, p := range j.hosted[a.id] {
-			// An agent may hang before it saves, and an operator stop the broker meanwhile.
-			if b.running && !slices.Contains(p.isr, a.id) && j.since(p.out[a.id]) > knowable {
+			// An agent may hang before it saves, and something befall the broker meanwhile.
+			if b.running && !slices.Contains(p.isr, a.id) && j.since(p.out[a.id]) > knowable && !p.out[a.id].After(decided) {
 				j.fail("promise 5, proof", "broker %d is taken for proved and is not in sync in %s", a.id, p.topic)
 			}
 		}

@@ -112,6 +112,11 @@ func (c *cluster) observe(self int32, reach func(*broker) bool) (restart.Cluster
 	}
 	if len(f.Views) == 0 {
 		f.Err, f.MinISR, f.Views = "no broker answered", nil, nil
+		for _, b := range c.brokers {
+			if reach(b) && !b.listens() {
+				f.NobodyListens = append(f.NobodyListens, b.id)
+			}
+		}
 		return f, took
 	}
 	f.Brokers = make([]int32, 0, len(c.brokers))
