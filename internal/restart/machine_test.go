@@ -634,6 +634,10 @@ func TestHaltThatCannotBeWritten(t *testing.T) {
 	if d := machine().Decide(&f); d.Do.Kind != ActAppend || d.Status.Reason.Code != CodeLogUnreadable || !strings.Contains(d.Status.Reason.Text(), "the halt cannot be written: no leader") {
 		t.Errorf("%q, %+v", d.Do.Kind, d.Status.Reason)
 	}
+	f.Journal.Failed, f.Failed[ActAppend] = "h", ActionError{Err: "no leader", At: f.Now, Count: 4}
+	if d := settle(machine(), &f); d.Do.Kind != ActNone || d.Status.Phase != PhaseFailed || !strings.Contains(d.Status.Reason.Text(), "the halt cannot be written: no leader") {
+		t.Errorf("until it is tried again: %q, %s, %+v", d.Do.Kind, d.Status.Phase, d.Status.Reason)
+	}
 }
 
 // Nor is a last good copy that is missing.

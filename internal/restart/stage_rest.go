@@ -91,13 +91,22 @@ func (s *round) noteHalt() *Decision {
 	case !halted && !s.tooSoon(ActAppend):
 		h := s.newHalt(s.j.Failed)
 		p, r := PhaseFailed, because(CodeHalted, "writing a halt for all agents, since the restart failed here: %s", s.j.Why)
-		if e, failed := s.f.Failed[ActAppend]; failed {
-			p, r = s.phaseNow(), because(CodeLogUnreadable,
-				"the restart failed here (%s), and the halt cannot be written: %s", s.j.Why, e.Err)
+		if cannot := s.haltCannotBeWritten(); cannot != nil {
+			p, r = s.phaseNow(), cannot
 		}
 		return s.do(p, r, Action{Kind: ActAppend, Records: []Record{NewHalt(h)}}, 0)
 	}
 	return nil
+}
+
+// haltCannotBeWritten is the reason of one whose halt is not in the log yet, and could not be written last time, or
+// nil. It is the same while that is tried and while it is waited for.
+func (s *round) haltCannotBeWritten() *Reason {
+	e, failed := s.f.Failed[ActAppend]
+	if _, halted := s.v.Halts[s.j.Failed]; halted || s.j.Halted || !failed {
+		return nil
+	}
+	return because(CodeLogUnreadable, "the restart failed here (%s), and the halt cannot be written: %s", s.j.Why, e.Err)
 }
 
 func (s *round) noManifest() *Decision {

@@ -418,6 +418,9 @@ func (s *round) failedHere() *Reason {
 	if s.j.Failed == "" || s.j.Failed != s.f.Manifest.Hash {
 		return nil
 	}
+	if r := s.haltCannotBeWritten(); r != nil {
+		return r
+	}
 	return because(CodeHalted, "%s", s.haltText(s.newHalt(s.j.Failed)))
 }
 
