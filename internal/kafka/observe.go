@@ -54,13 +54,17 @@ func (c *Client) nobodyListens(ctx context.Context) []int32 {
 		all = map[int32]string{}
 	}
 	maps.Copy(all, c.Addresses())
+	dial := c.opts.Dial
+	if dial == nil {
+		dial = (&net.Dialer{}).DialContext
+	}
 	ctx, cancel := context.WithTimeout(ctx, refuseTimeout)
 	defer cancel()
 	refuses := make(chan int32, len(all))
 	var asked sync.WaitGroup
 	for id, addr := range all {
 		asked.Go(func() {
-			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+			conn, err := dial(ctx, "tcp", addr)
 			if err == nil {
 				_ = conn.Close()
 			}
