@@ -120,8 +120,12 @@ func (t takedown) oneZone() string {
 	return ""
 }
 
+// unserved is true for a broker on its way back that serves nobody: nobody listens on its port, whatever the controllers
+// still say of the process before.
+func (t takedown) unserved() bool { return t.undo && t.b.running && !t.b.ready }
+
 func (t takedown) inSync() string {
-	if t.since(t.b.returned) <= knowable {
+	if t.unserved() || t.since(t.b.returned) <= knowable {
 		return "" // as far as others know it holds nothing yet
 	}
 	for _, p := range t.partitions {
@@ -215,7 +219,7 @@ func (t takedown) controllerLast() string {
 
 func (t takedown) freshFacts() string {
 	f := t.a.Facts()
-	if age := t.since(f.Cluster.At); age > fresh && t.b.alive {
+	if age := t.since(f.Cluster.At); age > fresh && t.b.alive && !t.unserved() {
 		return fmt.Sprintf("the cluster was observed %s ago", age)
 	}
 	if age := t.since(t.a.filesAt); age > knowable {
@@ -232,7 +236,7 @@ func (t takedown) freshFacts() string {
 }
 
 func (t takedown) twoViews() string {
-	if t.undo && t.since(t.b.returned) <= knowable {
+	if t.unserved() || t.undo && t.since(t.b.returned) <= knowable {
 		return "" // fenced, as far as others know: it takes nothing from anybody
 	}
 	n, other := 0, false
