@@ -170,8 +170,8 @@ func (t takedown) majority() string {
 	if t.voter(t.b.id) == nil && (!t.b.alive || t.since(t.b.returned) <= knowable) {
 		return "" // it holds nothing, and takes nothing from anybody
 	}
-	if t.undo && t.since(t.b.started) <= knowable {
-		return "" // its vote counts again only just now
+	if t.undo && (t.since(t.b.started) <= knowable || t.since(t.elected) <= knowable) {
+		return "" // its vote counts again only just now, or there was no quorum a moment ago
 	}
 	remain, with := 0, 0
 	for _, v := range t.voters {
