@@ -79,10 +79,10 @@ func (b *broker) calm(now time.Time) bool {
 	return b.alive && !b.mute && !b.deaf && !b.slow && now.Sub(b.returned) < startTimeout
 }
 
-// answers is true if requests to it are answered.
 // listens is true if its port takes connections, whether anything is said there or not.
 func (b *broker) listens() bool { return b.running && b.ready }
 
+// answers is true if requests to it are answered.
 func (b *broker) answers() bool { return b.running && b.ready && !b.frozen }
 
 // partition is one partition of a topic.

@@ -500,19 +500,17 @@ func (j *judge) falseAlarm(hash string, r restart.Record) {
 	var halt restart.Halt
 	if err := json.Unmarshal(r.Value, &halt); err != nil {
 		j.fail("promise 5, false alarm", "the halt of %s cannot be read: %v", hash, err)
+		return
 	}
-	for _, b := range j.brokers {
-		if b.id != halt.Broker {
-			continue
-		}
-		a := j.agents[b.id-1]
-		if _, _, held := j.log.now().Claim(b.id); held && a.journal.Stage == restart.StageRestore && b.running && !b.frozen && b.struck.Before(j.wentDown[b.id]) && b.restarts == 0 {
-			if b.version != hash {
-				j.fail("promise 5, false alarm", "%s is halted, and broker %d never ran it", hash, b.id)
-			} else if b.ready && b.runs.equal(v.wants) && b.calm(j.now) {
-				j.fail("promise 5, false alarm", "%s is halted, and broker %d serves it well", hash, b.id)
-			}
-		}
+	b, a := j.broker(halt.Broker), j.agents[halt.Broker-1]
+	_, _, held := j.log.now().Claim(b.id)
+	tried := held && a.journal.Stage == restart.StageRestore && b.running && !b.frozen && b.struck.Before(j.wentDown[b.id]) && b.restarts == 0
+	switch {
+	case !tried:
+	case b.version != hash:
+		j.fail("promise 5, false alarm", "%s is halted, and broker %d never ran it", hash, b.id)
+	case b.ready && b.runs.equal(v.wants) && b.calm(j.now):
+		j.fail("promise 5, false alarm", "%s is halted, and broker %d serves it well", hash, b.id)
 	}
 }
 
