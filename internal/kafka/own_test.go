@@ -53,6 +53,20 @@ func TestBrokerConfigOfAnotherBroker(t *testing.T) {
 	}
 }
 
+// closedPort is an address at which nobody listens.
+func closedPort(t *testing.T) string {
+	t.Helper()
+	var l net.ListenConfig
+	none, err := l.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := none.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return none.Addr().String()
+}
+
 // A port that nobody has opened is told from one that is open and says nothing, and from a login that is refused.
 func TestNobodyListens(t *testing.T) {
 	var l net.ListenConfig
@@ -61,16 +75,8 @@ func TestNobodyListens(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer mute.Close()
-	none, err := l.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed := none.Addr().String()
-	if err := none.Close(); err != nil {
-		t.Fatal(err)
-	}
 	c := newCluster(t, 1)
-	for addr, want := range map[string]bool{closed: true, mute.Addr().String(): false} {
+	for addr, want := range map[string]bool{closedPort(t): true, mute.Addr().String(): false} {
 		cl := open(t, c, func(o *kafka.Options) { o.OwnAddress = addr })
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
@@ -92,17 +98,7 @@ func TestNobodyListensAnywhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer mute.Close()
-	known := map[int32]string{3: mute.Addr().String()}
-	for id := range int32(2) {
-		none, err := l.Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		known[id+1] = none.Addr().String()
-		if err := none.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	known := map[int32]string{1: closedPort(t), 2: closedPort(t), 3: mute.Addr().String()}
 	cl := open(t, newCluster(t, 1), func(o *kafka.Options) { o.Known, o.Seeds, o.OwnAddress = known, []string{known[1]}, known[1] })
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
