@@ -126,8 +126,9 @@ func (v *verifier) fault(addr string, err error) *VerifyFault {
 	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
 		return &VerifyFault{
 			faultWrongCluster, fmt.Sprintf("what answers at %s does not have the topic that was made for this check at %s: "+
-				"one of these ports leads to a broker of another cluster that has the same id (%s)", v.dialled(addr), v.madeAt,
-				v.cluster), whereBalancer, rule + "; clusters must not be formatted with one id: see cluster.id in meta.properties",
+				"one of these ports leads to a broker of another cluster that has the same id (%s), or the broker does not hear its "+
+				"controllers", v.dialled(addr), v.madeAt, v.cluster), whereBalancer, "see with kpls-agent status whether the brokers " +
+				"are up; if they are, " + rule + ". Clusters that were formatted with one id have it in cluster.id of meta.properties",
 		}
 	case errors.Is(err, kerr.NotLeaderForPartition):
 		return &VerifyFault{
