@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"example.com/kpls-agent/test/patience"
 )
 
 func write(t *testing.T, path, text string) {
@@ -47,7 +49,7 @@ func run(t *testing.T, w *Watcher) func(want string) {
 	})
 	return func(want string) {
 		t.Helper()
-		deadline := time.After(30 * time.Second)
+		deadline := time.After(patience.Long)
 		for {
 			select {
 			case <-w.Changed():

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"example.com/kpls-agent/internal/probe"
+	"example.com/kpls-agent/test/patience"
 )
 
 // ports are those that whoever reaches the VM can reach, on an agent whose broker serves.
@@ -75,7 +76,7 @@ func openPorts(tb testing.TB) ports {
 		}
 	})
 	tb.Cleanup(func() { cancel(); parts.Wait() })
-	for end := time.Now().Add(30 * time.Second); p.ask(time.Second) != nil; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience.Long); p.ask(time.Second) != nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			tb.Fatal(p.ask(time.Second))
 		}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"golang.org/x/sys/unix"
+
+	"example.com/kpls-agent/test/patience"
 )
 
 // TestHalfOpen: a connection that its client resets before it is made, as HAProxy's plain
@@ -50,7 +52,7 @@ func TestHalfOpen(t *testing.T) {
 	g, done := newHalfOpen(), make(chan struct{})
 	go func() { defer close(done); watchHalfOpen(ctx, g, 50*time.Millisecond, slog.New(slog.DiscardHandler)) }()
 	defer func() { cancel(); <-done }()
-	for deadline := time.Now().Add(30 * time.Second); testutil.ToFloat64(g) == 0; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(patience.Long); testutil.ToFloat64(g) == 0; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("half-open connections are not seen")
 		}

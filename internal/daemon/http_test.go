@@ -22,6 +22,7 @@ import (
 	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/probe"
+	"example.com/kpls-agent/test/patience"
 	"example.com/kpls-agent/test/tables"
 )
 
@@ -122,7 +123,7 @@ func TestServeHTTP(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- w.serve(ctx) }()
-	for deadline := time.Now().Add(30 * time.Second); w.notes.text() == ""; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience.Long); w.notes.text() == ""; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("a taken port is not said")
 		}
@@ -139,7 +140,7 @@ func TestServeHTTP(t *testing.T) {
 	}
 	get := func(path string) (int, string) {
 		t.Helper()
-		deadline := time.Now().Add(30 * time.Second)
+		deadline := time.Now().Add(patience.Long)
 		for {
 			resp, err := http.Get("http://" + addr + path)
 			if err == nil {
@@ -190,7 +191,7 @@ func TestPortNeverFree(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- w.serve(ctx) }()
-	for deadline := time.Now().Add(30 * time.Second); w.notes.text() == "" && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience.Long); w.notes.text() == "" && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 	}
 	cancel()
 	if err := <-done; err != nil || testutil.ToFloat64(w.failed) < 1 {

@@ -12,6 +12,7 @@ import (
 
 	"example.com/kpls-agent/internal/check"
 	"example.com/kpls-agent/internal/host"
+	"example.com/kpls-agent/test/patience"
 )
 
 // A port that is held is told from a free one, and a running agent's from a stranger's.
@@ -45,7 +46,7 @@ func TestPortsOfANeighbour(t *testing.T) {
 		done <- w.serve(ctx)
 	}()
 	defer func() { cancel(); <-done }()
-	for deadline := time.Now().Add(30 * time.Second); !check.AskNeighbour(t.Context(), addr.String()).Runs(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience.Long); !check.AskNeighbour(t.Context(), addr.String()).Runs(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the agent is never seen")
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"example.com/kpls-agent/internal/kafka"
+	"example.com/kpls-agent/test/patience"
 )
 
 func TestOpenChecksTheLogin(t *testing.T) {
@@ -119,7 +120,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 			}
 			t.Cleanup(cl.Close)
 			l := runNeeded(t, cl)
-			eventually(t, "the log cannot be read", func() bool { return l.Facts().Err != "" })
+			patience.Until(t, "the log cannot be read", func() bool { return l.Facts().Err != "" })
 			got := l.Facts().Err
 			if !strings.HasSuffix(got, tt.want) || strings.Contains(got, "secret") {
 				t.Errorf("got %q, want %q at its end", got, tt.want)

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/test/patience"
 )
 
 // TestRollOutWithoutARight: an agent that has lost its right to use the log waits, names
@@ -125,7 +126,7 @@ func TestDeniedReadIsNotForgotten(t *testing.T) {
 		t.Fatal("it was read back")
 	}
 	const acl = "give the agent's Kafka user the ACL Read on topic " + topic
-	eventually(t, "the ACL is named", func() bool { return strings.Contains(l.Facts().Err, acl) })
+	patience.Until(t, "the ACL is named", func() bool { return strings.Contains(l.Facts().Err, acl) })
 	for from := denied.Load(); denied.Load() < from+4; {
 		select {
 		case <-l.Changed():

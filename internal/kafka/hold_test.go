@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"example.com/kpls-agent/internal/kafka"
+	"example.com/kpls-agent/test/patience"
 )
 
 // locked is an agent in fake time whose login one broker does not take, and all that
@@ -270,7 +271,7 @@ func TestHeldHandshakes(t *testing.T) {
 			})
 			stop := l.live()
 			begin := time.Now()
-			eventually(t, "two seconds are over", func() bool { return time.Since(begin) > 2*time.Second })
+			patience.Until(t, "two seconds are over", func() bool { return time.Since(begin) > 2*time.Second })
 			n := l.since(&l.opened, time.Hour)
 			stop()
 			// At 0 and 1 s, and two more before the first outcome.

@@ -19,6 +19,7 @@ import (
 
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/test/patience"
 )
 
 const topic = kafka.DefaultTopic
@@ -115,14 +116,14 @@ func TestNoTopicWithoutNeed(t *testing.T) {
 		t.Errorf("append: %v", err)
 	}
 	before := looks.Load()
-	eventually(t, "both look again", func() bool { return looks.Load() >= before+4 })
+	patience.Until(t, "both look again", func() bool { return looks.Load() >= before+4 })
 	if c.TopicInfo(topic) != nil {
 		t.Fatal("there is a topic")
 	}
 	may.Store(true)
 	agent.Look()
-	eventually(t, "it is there before anything is appended", func() bool { f := agent.Facts(); return !f.At.IsZero() && !f.Missing })
-	eventually(t, "the reader finds it", func() bool { f := reader.Facts(); return !f.At.IsZero() && !f.Missing })
+	patience.Until(t, "it is there before anything is appended", func() bool { f := agent.Facts(); return !f.At.IsZero() && !f.Missing })
+	patience.Until(t, "the reader finds it", func() bool { f := reader.Facts(); return !f.At.IsZero() && !f.Missing })
 	if agent.Made() != 3 || reader.Made() != 0 {
 		t.Errorf("made by the agent: %d replicas, by the reader: %d", agent.Made(), reader.Made())
 	}
@@ -131,7 +132,7 @@ func TestNoTopicWithoutNeed(t *testing.T) {
 func TestTopicWaitsForBrokers(t *testing.T) {
 	c := newCluster(t, 1)
 	l := runNeeded(t, open(t, c, func(o *kafka.Options) { o.Expect = func() int { return 3 } }))
-	eventually(t, "the reason is told", func() bool {
+	patience.Until(t, "the reason is told", func() bool {
 		return l.Facts().Err == "create the coordination topic __kpls_agent: 1 of the 3 brokers it needs are up"
 	})
 	for range 2 {
@@ -139,7 +140,7 @@ func TestTopicWaitsForBrokers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "the log is read", func() bool { f := l.Facts(); return !f.At.IsZero() && f.Err == "" })
+	patience.Until(t, "the log is read", func() bool { f := l.Facts(); return !f.At.IsZero() && f.Err == "" })
 }
 
 func TestTopicOfOthersIsRefused(t *testing.T) {
@@ -158,7 +159,7 @@ func TestTopicOfOthersIsRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			l := run(t, open(t, c))
-			eventually(t, tt.want, func() bool { return l.Facts().Err == tt.want })
+			patience.Until(t, tt.want, func() bool { return l.Facts().Err == tt.want })
 			if !l.Facts().At.IsZero() {
 				t.Error("the log counts as read")
 			}
@@ -193,12 +194,12 @@ func TestTopicUnheardByItsLeader(t *testing.T) {
 	})
 	l := run(t, open(t, c))
 	const want = "check the coordination topic __kpls_agent: broker 0 leads it and does not know it yet; asking again"
-	eventually(t, want, func() bool { return l.Facts().Err == want })
+	patience.Until(t, want, func() bool { return l.Facts().Err == want })
 	if n := unheard.Load(); n < 4 {
 		t.Errorf("it was a fault after %d answers", n)
 	}
 	knows.Store(true)
-	eventually(t, "the log is read", func() bool { f := l.Facts(); return !f.At.IsZero() && f.Err == "" })
+	patience.Until(t, "the log is read", func() bool { f := l.Facts(); return !f.At.IsZero() && f.Err == "" })
 }
 
 // Claims made at the same time are seen in one order by everybody, and each
@@ -372,7 +373,7 @@ func TestReaderFollowsTheLeader(t *testing.T) {
 			t.Fatal(err)
 		}
 		mustAppend(t, writer, claim(int32(i), "a"))
-		eventually(t, "the reader has it", func() bool {
+		patience.Until(t, "the reader has it", func() bool {
 			f := reader.Facts()
 			if f.Err != "" && i > 0 {
 				t.Errorf("an election is told as a fault: %s", f.Err)
@@ -414,7 +415,7 @@ func TestFormerLeaderHasLess(t *testing.T) {
 	}
 	mustAppend(t, writer, claim(2, "b"))
 	reader := run(t, open(t, c))
-	eventually(t, "the reader has all", func() bool { return len(reader.Facts().View.Claims) == 2 })
+	patience.Until(t, "the reader has all", func() bool { return len(reader.Facts().View.Claims) == 2 })
 
 	var less atomic.Int32
 	c.ControlKey(3, func(r kmsg.Request) (kmsg.Response, error, bool) {
@@ -457,7 +458,7 @@ func TestFormerLeaderHasLess(t *testing.T) {
 		return resp, nil, true
 	})
 	mustAppend(t, writer, claim(3, "c"))
-	eventually(t, "the reader has all", func() bool {
+	patience.Until(t, "the reader has all", func() bool {
 		n := len(reader.Facts().View.Claims)
 		if n < 2 {
 			t.Fatal("the log was taken for a new one")
@@ -516,7 +517,7 @@ func TestTopicIsDeleted(t *testing.T) {
 	if err := c.DeleteTopic(topic); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the old claims are forgotten", func() bool {
+	patience.Until(t, "the old claims are forgotten", func() bool {
 		f := l.Facts()
 		return len(f.View.Claims) == 0 && !f.At.IsZero()
 	})
@@ -539,7 +540,7 @@ func TestLogIsTruncated(t *testing.T) {
 	}
 	if d := cmp.Diff([]string{"claim/2/b"}, keys(func() *restart.View {
 		l := run(t, late)
-		eventually(t, "the rest of the log is read", func() bool { return !l.Facts().At.IsZero() })
+		patience.Until(t, "the rest of the log is read", func() bool { return !l.Facts().At.IsZero() })
 		return l.Facts().View
 	}())); d != "" {
 		t.Error(d)
@@ -647,7 +648,7 @@ func TestPoisonedLogThatUnpacks(t *testing.T) {
 			mustAppend(t, l, claim(1, "a"))
 			write := intruder(t, cluster.ListenAddrs(), kgo.ProducerBatchCompression(codec))
 			write(&kgo.Record{Key: []byte("status/2"), Value: make([]byte, 20<<20)})
-			eventually(t, "it is named", func() bool {
+			patience.Until(t, "it is named", func() bool {
 				return strings.Contains(l.Facts().Err, "the batch at offset 1 is more than 8 MiB when it is unpacked")
 			})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -685,7 +686,7 @@ func TestCompaction(t *testing.T) {
 	mustAppend(t, l, status(restart.PhaseClaimed))
 	c.Compact()
 	late := run(t, open(t, c))
-	eventually(t, "the log is read", func() bool { return !late.Facts().At.IsZero() })
+	patience.Until(t, "the log is read", func() bool { return !late.Facts().At.IsZero() })
 	got, want := late.Facts().View, mustSync(t, l).View
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"example.com/kpls-agent/internal/kafka"
+	"example.com/kpls-agent/test/patience"
 )
 
 // Requests are counted on every way to Kafka: the shared client's, the own
@@ -51,7 +52,7 @@ func TestRequestsAreCounted(t *testing.T) {
 		t.Errorf("a question to the own broker sent %v DescribeConfigs", n)
 	}
 	runNeeded(t, cl)
-	eventually(t, "the client's requests are counted", func() bool { return count("Fetch") > 0 && count("ListOffsets") > 0 })
+	patience.Until(t, "the client's requests are counted", func() bool { return count("Fetch") > 0 && count("ListOffsets") > 0 })
 	if problems, err := testutil.GatherAndLint(reg); err != nil || len(problems) > 0 {
 		t.Errorf("lint: %v %v", problems, err)
 	}

@@ -21,6 +21,7 @@ import (
 
 	"example.com/kpls-agent/internal/kafka"
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/test/patience"
 )
 
 // describeQuorum teaches a fake cluster, which has no quorum, to answer
@@ -283,13 +284,13 @@ func TestLogMadeWithoutZooKeeper(t *testing.T) {
 		said = log.Facts().Err
 		return said != before && strings.Contains(said, "see that ZooKeeper runs")
 	}
-	eventually(t, "the first answer is missed", again)
-	eventually(t, "the answer is missed still", again)
+	patience.Until(t, "the first answer is missed", again)
+	patience.Until(t, "the answer is missed still", again)
 	if n := asked.Load(); n != 1 || !strings.Contains(said, "create the coordination topic "+kafka.DefaultTopic) {
 		t.Errorf("%d questions hold request handlers: %s", n, said)
 	}
 	close(back)
-	eventually(t, "the topic is there", func() bool { return log.Facts().Err == "" })
+	patience.Until(t, "the topic is there", func() bool { return log.Facts().Err == "" })
 	if err := log.Sync(within(t)); err != nil {
 		t.Errorf("after ZooKeeper is back: %v", err)
 	}

@@ -23,17 +23,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/test/patience"
 )
-
-// eventually fails the test if cond does not hold within a generous time.
-func eventually(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !cond(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
-}
 
 // kafka is a real listener on loopback that can be killed and started again.
 type kafka struct {
@@ -210,7 +201,7 @@ func TestPortTellsTheTruth(t *testing.T) {
 		t.Errorf("at first: %+v", f)
 	}
 	start(t, p)
-	eventually(t, "it serves", func() bool { return facts(p, "EXTERNAL").Serving })
+	patience.Until(t, "it serves", func() bool { return facts(p, "EXTERNAL").Serving })
 	if facts(p, "EXTERNAL").Open || accepts(tg.Port) {
 		t.Error("open before it may be")
 	}
@@ -219,19 +210,19 @@ func TestPortTellsTheTruth(t *testing.T) {
 		t.Error("not open when Set returns")
 	}
 	k.kill()
-	eventually(t, "it is closed", func() bool { return !accepts(tg.Port) })
+	patience.Until(t, "it is closed", func() bool { return !accepts(tg.Port) })
 	if f := facts(p, "EXTERNAL"); f.Serving || f.Open || f.Why != "connections to "+k.addr+" are refused" {
 		t.Errorf("killed: %+v", f)
 	}
 	k.start()
-	eventually(t, "it is open again", func() bool { return accepts(tg.Port) })
+	patience.Until(t, "it is open again", func() bool { return accepts(tg.Port) })
 	k.bad.Store(true)
-	eventually(t, "it is closed for serving wrongly", func() bool { return !accepts(tg.Port) })
+	patience.Until(t, "it is closed for serving wrongly", func() bool { return !accepts(tg.Port) })
 	if f := facts(p, "EXTERNAL"); f.Why != "it serves another broker" {
 		t.Errorf("wrong: %+v", f)
 	}
 	k.bad.Store(false)
-	eventually(t, "it is open again", func() bool { return accepts(tg.Port) })
+	patience.Until(t, "it is open again", func() bool { return accepts(tg.Port) })
 	p.Set(nil)
 	if facts(p, "EXTERNAL").Open || accepts(tg.Port) {
 		t.Error("open although it must not be")
@@ -258,10 +249,10 @@ func TestDeathIsNoticedWithoutACheck(t *testing.T) {
 	p.SetTargets([]Target{tg})
 	p.Set([]string{"EXTERNAL"})
 	start(t, p)
-	eventually(t, "it is open", func() bool { return accepts(tg.Port) })
+	patience.Until(t, "it is open", func() bool { return accepts(tg.Port) })
 	began := time.Now()
 	k.kill()
-	eventually(t, "it is closed", func() bool { return !accepts(tg.Port) })
+	patience.Until(t, "it is closed", func() bool { return !accepts(tg.Port) })
 	t.Logf("refused %s after the death", time.Since(began))
 }
 
@@ -315,21 +306,21 @@ func TestHeldThroughARestart(t *testing.T) {
 	p.SetTargets([]Target{tg})
 	p.Set([]string{"EXTERNAL"})
 	start(t, p)
-	eventually(t, "it is open", func() bool { return accepts(tg.Port) })
-	eventually(t, "the probe is counted", func() bool { return facts(p, "EXTERNAL").Answered > 0 })
+	patience.Until(t, "it is open", func() bool { return accepts(tg.Port) })
+	patience.Until(t, "the probe is counted", func() bool { return facts(p, "EXTERNAL").Answered > 0 })
 	if facts(p, "EXTERNAL").Balancer {
 		t.Error("a load balancer is known before any restart")
 	}
 	p.Begin()
 	k.kill()
-	eventually(t, "it is known not to serve", func() bool { return !facts(p, "EXTERNAL").Serving })
+	patience.Until(t, "it is known not to serve", func() bool { return !facts(p, "EXTERNAL").Serving })
 	if f := facts(p, "EXTERNAL"); !f.Open || f.Gap || !f.Balancer || !accepts(tg.Port) {
 		t.Errorf("held: %+v", f)
 	}
 	p.Begin() // again: the limit is not extended, nothing changes
 	k.start()
-	eventually(t, "it serves", func() bool { return facts(p, "EXTERNAL").Serving })
-	eventually(t, "probes are counted from there on", func() bool { return facts(p, "EXTERNAL").Answered == 0 })
+	patience.Until(t, "it serves", func() bool { return facts(p, "EXTERNAL").Serving })
+	patience.Until(t, "probes are counted from there on", func() bool { return facts(p, "EXTERNAL").Answered == 0 })
 	p.End()
 	if f := facts(p, "EXTERNAL"); !f.Open || f.Gap || !accepts(tg.Port) {
 		t.Errorf("after: %+v", f)
@@ -338,7 +329,7 @@ func TestHeldThroughARestart(t *testing.T) {
 		t.Errorf("the socket did not stay: %v", got)
 	}
 	k.kill()
-	eventually(t, "the truth again", func() bool { return !accepts(tg.Port) })
+	patience.Until(t, "the truth again", func() bool { return !accepts(tg.Port) })
 }
 
 func TestHoldEnds(t *testing.T) {
@@ -353,26 +344,26 @@ func TestHoldEnds(t *testing.T) {
 			p.SetTargets([]Target{tg})
 			p.Set([]string{"EXTERNAL"})
 			start(t, p)
-			eventually(t, "it is open", func() bool { return accepts(tg.Port) })
+			patience.Until(t, "it is open", func() bool { return accepts(tg.Port) })
 			p.Begin()
 			k.kill()
 			if end == "End" {
-				eventually(t, "it is known not to serve", func() bool { return !facts(p, "EXTERNAL").Serving })
+				patience.Until(t, "it is known not to serve", func() bool { return !facts(p, "EXTERNAL").Serving })
 				if !accepts(tg.Port) {
 					t.Error("closed before the end")
 				}
 				p.End()
 			}
-			eventually(t, "it is closed", func() bool { return !accepts(tg.Port) })
+			patience.Until(t, "it is closed", func() bool { return !accepts(tg.Port) })
 			if f := facts(p, "EXTERNAL"); !f.Gap || !f.Balancer {
 				t.Errorf("closed: %+v", f)
 			}
 			k.start()
-			eventually(t, "it is open, whether ended or not", func() bool { return accepts(tg.Port) })
+			patience.Until(t, "it is open, whether ended or not", func() bool { return accepts(tg.Port) })
 			if f := facts(p, "EXTERNAL"); !f.Gap || !f.Balancer {
 				t.Errorf("open again: %+v", f)
 			}
-			eventually(t, "the new probes are counted", func() bool { return facts(p, "EXTERNAL").Answered > 0 })
+			patience.Until(t, "the new probes are counted", func() bool { return facts(p, "EXTERNAL").Answered > 0 })
 		})
 	}
 }
@@ -385,8 +376,8 @@ func TestClosedForARestart(t *testing.T) {
 	p.SetTargets([]Target{pool, other})
 	p.Set([]string{"POOL", "EXTERNAL"})
 	start(t, p)
-	eventually(t, "both are open", func() bool { return accepts(pool.Port) && accepts(other.Port) })
-	eventually(t, "the probe is counted", func() bool { return facts(p, "POOL").Answered > 0 })
+	patience.Until(t, "both are open", func() bool { return accepts(pool.Port) && accepts(other.Port) })
+	patience.Until(t, "the probe is counted", func() bool { return facts(p, "POOL").Answered > 0 })
 	p.Begin()
 	if f := facts(p, "POOL"); f.Open || !f.Gap || !f.Balancer || accepts(pool.Port) {
 		t.Errorf("closed: %+v", f)
@@ -395,9 +386,9 @@ func TestClosedForARestart(t *testing.T) {
 		t.Error("the held one closes as well")
 	}
 	k.kill()
-	eventually(t, "it is noticed", func() bool { return !facts(p, "POOL").Serving })
+	patience.Until(t, "it is noticed", func() bool { return !facts(p, "POOL").Serving })
 	k.start()
-	eventually(t, "it serves", func() bool { return facts(p, "POOL").Serving })
+	patience.Until(t, "it serves", func() bool { return facts(p, "POOL").Serving })
 	if accepts(pool.Port) {
 		t.Error("open before the end")
 	}
@@ -409,7 +400,7 @@ func TestClosedForARestart(t *testing.T) {
 		if !accepts(pool.Port) {
 			t.Error("closed after the end")
 		}
-		eventually(t, "each probe counts", func() bool { return facts(p, "POOL").Answered == n+1 })
+		patience.Until(t, "each probe counts", func() bool { return facts(p, "POOL").Answered == n+1 })
 	}
 }
 
@@ -422,12 +413,12 @@ func TestCloseEnds(t *testing.T) {
 	p.SetTargets([]Target{pool})
 	p.Set([]string{"POOL"})
 	start(t, p)
-	eventually(t, "it is open", func() bool { return accepts(pool.Port) })
+	patience.Until(t, "it is open", func() bool { return accepts(pool.Port) })
 	p.Begin()
 	if !facts(p, "POOL").Gap {
 		t.Error("it was not closed")
 	}
-	eventually(t, "it is open again", func() bool { return accepts(pool.Port) })
+	patience.Until(t, "it is open again", func() bool { return accepts(pool.Port) })
 	p.Begin() // the loop says it again and again
 	if !facts(p, "POOL").Open {
 		t.Error("closed once more for the same restart")
@@ -437,10 +428,10 @@ func TestCloseEnds(t *testing.T) {
 		t.Errorf("the log has no %s: %q", said, r.lines())
 	}
 	k.kill()
-	eventually(t, "the truth", func() bool { return !accepts(pool.Port) })
+	patience.Until(t, "the truth", func() bool { return !accepts(pool.Port) })
 	p.End()
 	k.start()
-	eventually(t, "the truth", func() bool { return accepts(pool.Port) })
+	patience.Until(t, "the truth", func() bool { return accepts(pool.Port) })
 	p.SetTargets([]Target{func() Target { pool.CloseLimit = time.Hour; return pool }()})
 	p.Begin()
 	if facts(p, "POOL").Open {
@@ -474,10 +465,10 @@ func TestLastAnswerEnds(t *testing.T) {
 		}
 		start(t, p)
 		if !inherited {
-			eventually(t, "it is open", func() bool { return accepts(tg.Port) })
+			patience.Until(t, "it is open", func() bool { return accepts(tg.Port) })
 			blind.Store(true)
 		}
-		eventually(t, "it is closed, also without a target", func() bool { return !accepts(tg.Port) })
+		patience.Until(t, "it is closed, also without a target", func() bool { return !accepts(tg.Port) })
 		p.SetTargets([]Target{tg})
 		if f := facts(p, "EXTERNAL"); f.Open || !strings.HasPrefix(f.Why, "could not be judged for ") {
 			t.Errorf("inherited %v: %+v", inherited, f)
@@ -486,7 +477,7 @@ func TestLastAnswerEnds(t *testing.T) {
 			t.Errorf("inherited %v: %d %s", inherited, code, line)
 		}
 		blind.Store(false)
-		eventually(t, "it is judged again", func() bool { return accepts(tg.Port) })
+		patience.Until(t, "it is judged again", func() bool { return accepts(tg.Port) })
 	}
 }
 
@@ -519,7 +510,7 @@ func TestKeptSocket(t *testing.T) {
 	if !accepts(port) {
 		t.Error("the next agent process does not answer")
 	}
-	eventually(t, "its own probe is counted", func() bool { return testutil.ToFloat64(p.metrics.answered.WithLabelValues("EXTERNAL")) >= 1 })
+	patience.Until(t, "its own probe is counted", func() bool { return testutil.ToFloat64(p.metrics.answered.WithLabelValues("EXTERNAL")) >= 1 })
 	if n := testutil.ToFloat64(p.metrics.answered.WithLabelValues("EXTERNAL")); n > 2 { // the one that timed out may have come through
 		t.Errorf("%v probes counted", n)
 	}
@@ -566,7 +557,7 @@ func TestPortTaken(t *testing.T) {
 	p.SetTargets([]Target{tg})
 	p.Set([]string{"EXTERNAL"})
 	start(t, p)
-	eventually(t, "it says so", func() bool {
+	patience.Until(t, "it says so", func() bool {
 		return strings.HasPrefix(facts(p, "EXTERNAL").Why, fmt.Sprintf("the probe port %d is taken; process %d (", tg.Port, os.Getpid()))
 	})
 	if f := facts(p, "EXTERNAL"); f.Open || !f.Serving {
@@ -576,7 +567,7 @@ func TestPortTaken(t *testing.T) {
 		t.Errorf("probe_bind_failed is %v", v)
 	}
 	other.Close()
-	eventually(t, "it is tried again", func() bool { return facts(p, "EXTERNAL").Open })
+	patience.Until(t, "it is tried again", func() bool { return facts(p, "EXTERNAL").Open })
 	if f := facts(p, "EXTERNAL"); f.Why != "" || !accepts(tg.Port) {
 		t.Errorf("got %+v", f)
 	}
@@ -610,7 +601,7 @@ func TestTargetsChange(t *testing.T) {
 	p.SetTargets([]Target{a, b})
 	p.Set([]string{"A", "B"})
 	start(t, p)
-	eventually(t, "both are open", func() bool { return facts(p, "A").Open && facts(p, "B").Open })
+	patience.Until(t, "both are open", func() bool { return facts(p, "A").Open && facts(p, "B").Open })
 
 	// The same again, and another address of Kafka: no socket is touched.
 	before := r.told()
@@ -621,9 +612,9 @@ func TestTargetsChange(t *testing.T) {
 		t.Error("A lost its last answer with its address")
 	}
 	k.kill()
-	eventually(t, "B is closed", func() bool { return !facts(p, "B").Open })
+	patience.Until(t, "B is closed", func() bool { return !facts(p, "B").Open })
 	at := facts(p, "A").At
-	eventually(t, "A is judged at its new address", func() bool { return facts(p, "A").At.After(at) })
+	patience.Until(t, "A is judged at its new address", func() bool { return facts(p, "A").At.After(at) })
 	if !facts(p, "A").Open {
 		t.Error("A is judged by its old address")
 	}
@@ -634,10 +625,10 @@ func TestTargetsChange(t *testing.T) {
 	// Another check under another key.
 	a.Key, a.Check = "2", func(context.Context) error { return errors.New("no more") }
 	p.SetTargets([]Target{a, b})
-	eventually(t, "the new check counts", func() bool { return facts(p, "A").Why == "no more" })
+	patience.Until(t, "the new check counts", func() bool { return facts(p, "A").Why == "no more" })
 	a.Key, a.Check = "3", k2.check
 	p.SetTargets([]Target{a, b})
-	eventually(t, "and the next", func() bool { return facts(p, "A").Open })
+	patience.Until(t, "and the next", func() bool { return facts(p, "A").Open })
 
 	// Another probe port.
 	old := a.Port
@@ -679,9 +670,9 @@ func TestClosedInSpiteOfACopy(t *testing.T) {
 	start(t, p)
 	for n := range int32(3) {
 		// The port accepts a moment before its copy is handed over.
-		eventually(t, "it is open, and its copy is stored", func() bool { return accepts(tg.Port) && stored.Load() == n+1 })
+		patience.Until(t, "it is open, and its copy is stored", func() bool { return accepts(tg.Port) && stored.Load() == n+1 })
 		k.kill()
-		eventually(t, "it is closed", func() bool { return !accepts(tg.Port) })
+		patience.Until(t, "it is closed", func() bool { return !accepts(tg.Port) })
 		k.start()
 	}
 }
@@ -712,7 +703,7 @@ func TestHandedToTheNextLife(t *testing.T) {
 	p.SetTargets([]Target{tg})
 	p.Set([]string{"EXTERNAL"})
 	stop := start(t, p)
-	eventually(t, "it is open", func() bool { return facts(p, "EXTERNAL").Open })
+	patience.Until(t, "it is open", func() bool { return facts(p, "EXTERNAL").Open })
 	stop()
 	if !accepts(tg.Port) {
 		t.Error("refused between two lives")
@@ -726,20 +717,20 @@ func TestHandedToTheNextLife(t *testing.T) {
 	}
 	start(t, p)
 	accepts(tg.Port)
-	eventually(t, "only the new probe is counted, not the one that waited", func() bool {
+	patience.Until(t, "only the new probe is counted, not the one that waited", func() bool {
 		return testutil.ToFloat64(p.metrics.answered.WithLabelValues("EXTERNAL")) == 1
 	})
 	tg.Check = func(context.Context) error { return ErrUnknown }
 	p.SetTargets([]Target{tg})
 	p.Set([]string{"EXTERNAL"})
-	eventually(t, "it could not be judged", func() bool {
+	patience.Until(t, "it could not be judged", func() bool {
 		return testutil.ToFloat64(p.metrics.checks.WithLabelValues("EXTERNAL", resultUnknown)) > 2
 	})
 	if f := facts(p, "EXTERNAL"); f.Serving || !f.Open || !accepts(tg.Port) {
 		t.Errorf("not judged yet: %+v", f)
 	}
 	k.kill()
-	eventually(t, "the first judgement closes it", func() bool { return !accepts(tg.Port) && !facts(p, "EXTERNAL").Open })
+	patience.Until(t, "the first judgement closes it", func() bool { return !accepts(tg.Port) && !facts(p, "EXTERNAL").Open })
 	if got := r.told(); !slices.Equal(got, []string{"close EXTERNAL"}) {
 		t.Errorf("told %v", got)
 	}
@@ -758,7 +749,7 @@ func TestInheritedBeforeSet(t *testing.T) {
 			tg.Port = port
 		}
 		p.SetTargets([]Target{tg})
-		eventually(t, "it serves", func() bool { return facts(p, "EXTERNAL").Serving })
+		patience.Until(t, "it serves", func() bool { return facts(p, "EXTERNAL").Serving })
 		if !accepts(tg.Port) || moves && accepts(port) {
 			t.Errorf("moves %v: %+v", moves, facts(p, "EXTERNAL"))
 		}
@@ -767,7 +758,7 @@ func TestInheritedBeforeSet(t *testing.T) {
 			t.Errorf("moves %v: closed although allowed", moves)
 		}
 		k.kill()
-		eventually(t, "it is closed", func() bool { return !accepts(tg.Port) })
+		patience.Until(t, "it is closed", func() bool { return !accepts(tg.Port) })
 	}
 }
 
@@ -833,7 +824,7 @@ func TestAbuse(t *testing.T) {
 	p.SetTargets([]Target{tg})
 	p.Set([]string{"EXTERNAL"})
 	start(t, p)
-	eventually(t, "it is open", func() bool { return facts(p, "EXTERNAL").Open })
+	patience.Until(t, "it is open", func() bool { return facts(p, "EXTERNAL").Open })
 	before := runtime.NumGoroutine()
 	const clients, each = 20, 500
 	var wg sync.WaitGroup
@@ -857,7 +848,7 @@ func TestAbuse(t *testing.T) {
 	}
 	wg.Wait()
 	// The kernel may drop what was reset before it was accepted.
-	eventually(t, "they are answered", func() bool { return facts(p, "EXTERNAL").Answered > 0 })
+	patience.Until(t, "they are answered", func() bool { return facts(p, "EXTERNAL").Answered > 0 })
 	if n := most.Load(); n > int64(before+clients+10) {
 		t.Errorf("%d goroutines, %d before", n, before)
 	}
@@ -894,7 +885,7 @@ func TestHTTP(t *testing.T) {
 	want("/readyz/EXTERNAL", 503, "EXTERNAL is closed: not judged yet")
 	want("/readyz/other", 404, "no listener of that name is managed; those are: EXTERNAL, POOL")
 	start(t, p)
-	eventually(t, "they serve", func() bool { return facts(p, "EXTERNAL").Serving && facts(p, "POOL").Serving })
+	patience.Until(t, "they serve", func() bool { return facts(p, "EXTERNAL").Serving && facts(p, "POOL").Serving })
 	want("/readyz/EXTERNAL", 503, "EXTERNAL is closed: serves, and is not activated on all brokers yet")
 	p.Set([]string{"EXTERNAL", "POOL"})
 	want("/readyz/EXTERNAL", 200, "EXTERNAL serves")
@@ -904,17 +895,17 @@ func TestHTTP(t *testing.T) {
 	want("/readyz", 200, "EXTERNAL serves\nPOOL serves")
 	p.Begin()
 	k.kill()
-	eventually(t, "it is noticed", func() bool { return !facts(p, "EXTERNAL").Serving && !facts(p, "POOL").Serving })
+	patience.Until(t, "it is noticed", func() bool { return !facts(p, "EXTERNAL").Serving && !facts(p, "POOL").Serving })
 	refused := "connections to " + k.addr + " are refused"
 	want("/readyz/EXTERNAL", 200, "EXTERNAL is held open through a planned restart")
 	want("/readyz", 503, "EXTERNAL is held open through a planned restart\nPOOL is closed: "+refused)
 	k.start()
-	eventually(t, "it serves", func() bool { return facts(p, "POOL").Serving })
+	patience.Until(t, "it serves", func() bool { return facts(p, "POOL").Serving })
 	want("/readyz/POOL", 503, "POOL is closed: closed for a planned restart")
 	p.End()
 	want("/readyz/POOL", 200, "POOL serves")
 	k.kill()
-	eventually(t, "it is noticed", func() bool { return !facts(p, "POOL").Serving })
+	patience.Until(t, "it is noticed", func() bool { return !facts(p, "POOL").Serving })
 	want("/readyz/POOL", 503, "POOL is closed: "+refused)
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/readyz", nil))
@@ -965,11 +956,11 @@ func TestMetrics(t *testing.T) {
 	want(0, 0, 0, 0, 0)
 	p.Set([]string{"EXTERNAL"})
 	start(t, p)
-	eventually(t, "it is open", func() bool { return facts(p, "EXTERNAL").Open })
+	patience.Until(t, "it is open", func() bool { return facts(p, "EXTERNAL").Open })
 	if !accepts(tg.Port) {
 		t.Fatal("refused")
 	}
-	eventually(t, "it is counted", func() bool { return facts(p, "EXTERNAL").Answered == 1 })
+	patience.Until(t, "it is counted", func() bool { return facts(p, "EXTERNAL").Answered == 1 })
 	want(1, 1, 1, 1, 1)
 	p.Set(nil)
 	want(0, 0, 1, 1, 1)
@@ -983,7 +974,7 @@ func TestChangedIsSignalled(t *testing.T) {
 	start(t, p)
 	next := func(what string, done func() bool) {
 		t.Helper()
-		deadline := time.After(30 * time.Second)
+		deadline := time.After(patience.Long)
 		for !done() {
 			select {
 			case <-p.Changed():

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"example.com/kpls-agent/test/patience"
 )
 
 // said is what a client writes first.
@@ -101,7 +103,7 @@ func TestHTTPAtTheProbePort(t *testing.T) {
 	p.SetTargets([]Target{tg})
 	p.Set([]string{"EXTERNAL"})
 	start(t, p)
-	eventually(t, "it is open", func() bool { return facts(p, "EXTERNAL").Open })
+	patience.Until(t, "it is open", func() bool { return facts(p, "EXTERNAL").Open })
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(tg.Port))
 	ask := func(text string) {
 		t.Helper()
@@ -117,10 +119,10 @@ func TestHTTPAtTheProbePort(t *testing.T) {
 	}
 	ask("GET /health HTTP/1.1\r\nHost: b1\r\n\r\n")
 	seen := p.metrics.lastSpoken.WithLabelValues("EXTERNAL", string(HTTP))
-	eventually(t, "HTTP is seen", func() bool { return testutil.ToFloat64(seen) > 0 })
+	patience.Until(t, "HTTP is seen", func() bool { return testutil.ToFloat64(seen) > 0 })
 	ask("\x16\x03\x01\x00\x05hello")
 	ask("")
-	eventually(t, "all are answered", func() bool { return facts(p, "EXTERNAL").Answered == 3 })
+	patience.Until(t, "all are answered", func() bool { return facts(p, "EXTERNAL").Answered == 3 })
 	if v := testutil.ToFloat64(p.metrics.lastSpoken.WithLabelValues("EXTERNAL", string(TLS))); v != 0 {
 		t.Error("a second connection within the minute was looked at")
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/test/patience"
 )
 
 // TestSettingsInForce: settings with a fault leave the last good ones in force, where
@@ -133,7 +134,7 @@ func TestSettingsCorrected(t *testing.T) {
 	go func() { got <- s.Corrected(ctx, w, logger) }()
 	said := func(text string) {
 		t.Helper()
-		for deadline := time.Now().Add(30 * time.Second); !strings.Contains(log.String(), text); time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(patience.Long); !strings.Contains(log.String(), text); time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("the log has no %q: %s", text, log)
 			}

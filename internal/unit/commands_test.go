@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/test/patience"
 )
 
 // script writes an executable shell script; it can use the directory it is in as $D.
@@ -89,7 +90,7 @@ func TestStatusCommandHangs(t *testing.T) {
 		t.Errorf("got %+v", f)
 	}
 	if pid, err := os.ReadFile(filepath.Join(dir, "child")); err == nil {
-		eventually(t, "its child is gone", func() bool {
+		patience.Until(t, "its child is gone", func() bool {
 			stat, err := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/stat")
 			return err != nil || strings.Contains(string(stat), ") Z ")
 		})
@@ -146,7 +147,7 @@ func TestRestartCommandOutlivesTheCaller(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan error, 1)
 	go func() { result <- c.Restart(ctx) }()
-	eventually(t, "the command runs", func() bool { return exists(filepath.Join(dir, "begun")) })
+	patience.Until(t, "the command runs", func() bool { return exists(filepath.Join(dir, "begun")) })
 	if f := c.State(t.Context()); f.State != restart.UnitStarting || f.Detail != "the restart command is at work" {
 		t.Errorf("meanwhile: %+v", f)
 	}
@@ -158,8 +159,8 @@ func TestRestartCommandOutlivesTheCaller(t *testing.T) {
 		t.Errorf("a second one: %v", err)
 	}
 	touch(t, filepath.Join(dir, "go"))
-	eventually(t, "the command ends by itself", func() bool { return exists(filepath.Join(dir, "ended")) })
-	eventually(t, "the status is the truth again", func() bool { return c.State(t.Context()).State == restart.UnitStopped })
+	patience.Until(t, "the command ends by itself", func() bool { return exists(filepath.Join(dir, "ended")) })
+	patience.Until(t, "the status is the truth again", func() bool { return c.State(t.Context()).State == restart.UnitStopped })
 }
 
 // A command that hangs is ended alone: the broker it has started goes on.
@@ -174,7 +175,7 @@ func TestRestartCommandHangs(t *testing.T) {
 		return // so slow a machine that the command was killed before it did anything
 	}
 	touch(t, filepath.Join(dir, "go"))
-	eventually(t, "what it started goes on", func() bool { return exists(filepath.Join(dir, "ended")) })
+	patience.Until(t, "what it started goes on", func() bool { return exists(filepath.Join(dir, "ended")) })
 }
 
 func TestCommandsArePolled(t *testing.T) {
@@ -189,7 +190,7 @@ func TestCommandsArePolled(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, "it runs", c.Changed())
-	eventually(t, "the answer", func() bool { return c.State(t.Context()).Invocation == "1" })
+	patience.Until(t, "the answer", func() bool { return c.State(t.Context()).Invocation == "1" })
 }
 
 func TestCommandsKeepTheAgentsSecrets(t *testing.T) {

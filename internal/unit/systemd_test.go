@@ -16,23 +16,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"example.com/kpls-agent/internal/restart"
+	"example.com/kpls-agent/test/patience"
 )
-
-// eventually fails the test if cond does not hold within a generous time.
-func eventually(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !cond(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
-}
 
 func await(t *testing.T, what string, c <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-c:
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience.Long):
 		t.Fatalf("never: %s", what)
 	}
 }
@@ -335,7 +326,7 @@ func TestAlias(t *testing.T) {
 		} else {
 			run(t, s)
 		}
-		eventually(t, "its changes arrive", func() bool {
+		patience.Until(t, "its changes arrive", func() bool {
 			p.changed(path)
 			select {
 			case <-s.Changed():
@@ -457,10 +448,10 @@ func TestChanged(t *testing.T) {
 	p.mu.Unlock()
 
 	p.hangUp()
-	eventually(t, "the loss is logged", func() bool { return l.count("no connection to systemd") == 1 })
-	eventually(t, "the return is logged", func() bool { return l.count("connected to systemd again") == 1 })
+	patience.Until(t, "the loss is logged", func() bool { return l.count("no connection to systemd") == 1 })
+	patience.Until(t, "the return is logged", func() bool { return l.count("connected to systemd again") == 1 })
 	await(t, "the loss or the new connection is a change", s.Changed())
-	eventually(t, "changes arrive again", func() bool {
+	patience.Until(t, "changes arrive again", func() bool {
 		p.changed("/org/freedesktop/systemd1/unit/kafka_2eservice")
 		select {
 		case <-s.Changed():
@@ -478,7 +469,7 @@ func TestStateWithoutSubscription(t *testing.T) {
 	p.set(running(1))
 	s, l := newSystemd(t, p)
 	stop := run(t, s)
-	eventually(t, "it is logged", func() bool { return l.count("no connection to systemd") == 1 })
+	patience.Until(t, "it is logged", func() bool { return l.count("no connection to systemd") == 1 })
 	if f := s.State(t.Context()); f.State != restart.UnitRunning {
 		t.Errorf("got %+v", f)
 	}

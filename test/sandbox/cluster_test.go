@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/kpls-agent/test/patience"
 	"example.com/kpls-agent/test/sandbox"
 )
 
@@ -61,7 +62,7 @@ func customer(t *testing.T, c *sandbox.Cluster) (bootstrap []string, dial sandbo
 	}
 	opts.Interval = 100 * time.Millisecond
 	f := startForwarder(t, opts)
-	eventually(t, "every backend is in", func() bool { return f.Up(0) && f.Up(1) && f.Up(2) })
+	patience.Until(t, "every backend is in", func() bool { return f.Up(0) && f.Up(1) && f.Up(2) })
 	return bootstrap, names.Dial
 }
 
@@ -132,14 +133,9 @@ func TestClusterUnderLoad(t *testing.T) {
 	for i := range loads {
 		loads[i].stop = runner(t, loads[i].load.Run)
 	}
-	eventually(t, "all loads get through", func() bool {
-		for _, l := range loads {
-			if l.load.Figures().Acked <= 200 {
-				return false
-			}
-		}
-		return true
-	})
+	for _, l := range loads {
+		patience.Until(t, l.name+" gets through", func() bool { return l.load.Figures().Acked > 200 })
+	}
 	for _, l := range loads {
 		l.load.Measure()
 	}
@@ -148,7 +144,7 @@ func TestClusterUnderLoad(t *testing.T) {
 	if err := c.WaitFullISR(ctx); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the watcher saw the restart", func() bool {
+	patience.Until(t, "the watcher saw the restart", func() bool {
 		restarts, err := watcher.Restarts()
 		if err != nil {
 			t.Fatal(err)
@@ -207,7 +203,7 @@ func checkConfiguration(t *testing.T, c *sandbox.Cluster) {
 		t.Fatal(err)
 	}
 	var running map[string]string
-	eventually(t, "the broker runs with the dynamic value", func() bool {
+	patience.Until(t, "the broker runs with the dynamic value", func() bool {
 		var err error
 		if running, err = c.Running(ctx, 3); err != nil {
 			t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/kpls-agent/test/patience"
 	"example.com/kpls-agent/test/sandbox"
 )
 
@@ -48,15 +49,6 @@ func (g *gate) open() {
 }
 
 func (g *gate) close() { g.l.Close() }
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 30 s: %s", what)
-		}
-	}
-}
 
 func startForwarder(t *testing.T, opts sandbox.ForwarderOptions) *sandbox.Forwarder {
 	t.Helper()
@@ -105,7 +97,7 @@ func TestForwarderFollowsTheProbe(t *testing.T) {
 		Fronts:   []sandbox.Front{{Listen: front, Backend: backend.addr, Probe: probe.addr}},
 		Interval: 20 * time.Millisecond, Fall: 3,
 	})
-	eventually(t, "the backend is in", func() bool { return f.Up(0) })
+	patience.Until(t, "the backend is in", func() bool { return f.Up(0) })
 	flow, err := dial(t, front)
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +107,7 @@ func TestForwarderFollowsTheProbe(t *testing.T) {
 	}
 
 	probe.close()
-	eventually(t, "the backend is out", func() bool { return !f.Up(0) })
+	patience.Until(t, "the backend is out", func() bool { return !f.Up(0) })
 	if _, err := dial(t, front); err == nil {
 		t.Error("a new connection to a backend that is out succeeded")
 	}
@@ -133,7 +125,7 @@ func TestForwarderFollowsTheProbe(t *testing.T) {
 	}
 
 	probe.open()
-	eventually(t, "the backend is in again", func() bool { return f.Up(0) })
+	patience.Until(t, "the backend is in again", func() bool { return f.Up(0) })
 	if changes := f.Changes(0); len(changes) != 3 {
 		t.Errorf("changes %v, want in, out, in", changes)
 	}
@@ -155,7 +147,7 @@ func TestSilentForwarderLetsClientsWait(t *testing.T) {
 		Fronts:   []sandbox.Front{{Listen: front, Backend: backend.addr, Probe: probe.addr}},
 		Interval: 20 * time.Millisecond, Silent: true,
 	})
-	eventually(t, "a first probe", func() bool { return len(f.Probes(0)) > 0 })
+	patience.Until(t, "a first probe", func() bool { return len(f.Probes(0)) > 0 })
 	conn, err := dial(t, front)
 	if err != nil {
 		t.Fatal(err)

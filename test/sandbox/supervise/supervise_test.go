@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/kpls-agent/test/patience"
 	"example.com/kpls-agent/test/sandbox/supervise"
 )
 
@@ -65,7 +66,7 @@ func start(t *testing.T, dir string) supervise.Process {
 	if err := controller(t).Start(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the process says it is up", func() bool {
+	patience.Until(t, "the process says it is up", func() bool {
 		log, _ := os.ReadFile(filepath.Join(dir, "server.log"))
 		return strings.Contains(string(log), "up")
 	})
@@ -90,15 +91,6 @@ func kinds(t *testing.T, dir string) []supervise.EventKind {
 		kinds = append(kinds, e.Kind)
 	}
 	return kinds
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 30 s: %s", what)
-		}
-	}
 }
 
 func TestRestart(t *testing.T) {
@@ -178,8 +170,8 @@ func TestProcessEndsWithItsOwner(t *testing.T) {
 		t.Fatal(err)
 	}
 	owner.Wait() //nolint:errcheck // it was killed
-	eventually(t, "the process is gone", func() bool { return !p.Alive() })
-	eventually(t, "the exit is on record", func() bool { return slices.Contains(kinds(t, dir), supervise.Exited) })
+	patience.Until(t, "the process is gone", func() bool { return !p.Alive() })
+	patience.Until(t, "the exit is on record", func() bool { return slices.Contains(kinds(t, dir), supervise.Exited) })
 	if err := controller(t).Start(t.Context(), dir); err == nil || !strings.Contains(err.Error(), "owner") {
 		t.Errorf("start without an owner: %v, want a refusal", err)
 	}
@@ -195,7 +187,7 @@ func TestProcessEndsWithItsMonitor(t *testing.T) {
 	if err := exec.CommandContext(t.Context(), "kill", "-KILL", strings.TrimSpace(string(parent))).Run(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the process is gone", func() bool { return !p.Alive() })
+	patience.Until(t, "the process is gone", func() bool { return !p.Alive() })
 	start(t, dir)
 }
 
@@ -214,7 +206,7 @@ func TestProcessThatExitsAtOnce(t *testing.T) {
 	if err := controller(t).Start(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the exit is on record", func() bool { return slices.Contains(kinds(t, dir), supervise.Exited) })
+	patience.Until(t, "the exit is on record", func() bool { return slices.Contains(kinds(t, dir), supervise.Exited) })
 	if err := supervise.Stop(t.Context(), dir); err != nil {
 		t.Error(err)
 	}
