@@ -71,9 +71,9 @@ func diffLines(key, text string) []string {
 	return lines
 }
 
-// secretKey is true for the properties of listeners that the broker does not show either.
+// secretKey is true for the properties that the broker does not show either.
 func secretKey(key string) bool {
-	if slices.Contains([]string{keyListeners, keyAdvertised, keyProtocolMap}, key) {
+	if isBrokerProperty(key) || slices.Contains([]string{keyListeners, keyAdvertised, keyProtocolMap}, key) {
 		return false
 	}
 	rest := strings.TrimPrefix(key, prefixListener)

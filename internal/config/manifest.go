@@ -15,6 +15,8 @@ type Manifest struct {
 	Brokers []Broker
 	// Absent names listeners that are to be removed wherever they still are.
 	Absent []string
+	// BrokerProperties are properties of the whole broker, of a closed list.
+	BrokerProperties map[string]string
 	// Rollout says how the cluster may be restarted.
 	Rollout Rollout
 	// LoadBalancer says what the load balancer asks of a broker that comes back.
@@ -93,6 +95,8 @@ type LoadBalancer struct {
 type Desired struct {
 	Endpoints []Endpoint
 	Absent    []string
+	// BrokerProperties are Manifest.BrokerProperties.
+	BrokerProperties map[string]string
 }
 
 // Endpoint is one managed listener of one broker, with every pattern resolved.

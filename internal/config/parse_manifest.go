@@ -69,6 +69,12 @@ func ManifestShape() *Shape {
 			Shape: Shape{Kind: KindList, Elem: listenerNameShape()},
 		},
 		{
+			Name: "broker_properties",
+			Doc: "Properties of the whole broker, of a closed list: what shortens the stall of clients in a restart. A line of " +
+				"server.properties that somebody else wrote for one of them is left alone, and `check` says so.",
+			Shape: Shape{Kind: KindObject, Fields: brokerPropertyFields()},
+		},
+		{
 			Name:  "rollout",
 			Doc:   "How the cluster may be restarted.",
 			Shape: Shape{Kind: KindObject, Fields: rolloutFields()},
@@ -313,6 +319,14 @@ func buildManifest(doc *Document) *manifestBuilder {
 	slices.SortFunc(b.m.Brokers, func(x, y Broker) int { return cmp.Compare(x.ID, y.ID) })
 	for _, v := range root.Get("absent").items() {
 		b.m.Absent = append(b.m.Absent, v.text())
+	}
+	for _, p := range brokerProperties {
+		if v := root.Get("broker_properties").Get(p.name); v != nil && v.Given && !v.Bad {
+			if b.m.BrokerProperties == nil {
+				b.m.BrokerProperties = map[string]string{}
+			}
+			b.m.BrokerProperties[p.name] = strconv.Itoa(v.Int)
+		}
 	}
 	return b
 }

@@ -38,7 +38,7 @@ func Pending(entries map[string]RunningValue, file *Properties, desired Desired,
 	}
 	out := pendingListeners(entries, p, desired)
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if managedKey(name, desired) {
+		if managedKey(name, desired) || ownBrokerProperty(name, p) {
 			continue
 		}
 		if e, differs := pendingEdit(name, entries[name], p, v); differs {
@@ -57,6 +57,12 @@ func managedKey(name string, d Desired) bool {
 		return true
 	}
 	return d.scopedKey(name)
+}
+
+// ownBrokerProperty is true for a property of `broker_properties` whose line is the agent's, and for one without a
+// line: the agent may have removed its own, and what the process has of it is no edit of somebody else then.
+func ownBrokerProperty(name string, p *propFile) bool {
+	return isBrokerProperty(name) && (!p.has(name) || p.ownLast(name))
 }
 
 func pendingEdit(name string, running RunningValue, p *propFile, v Version) (PendingEdit, bool) {

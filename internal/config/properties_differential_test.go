@@ -272,8 +272,13 @@ func outside(t *testing.T, file []byte, d Desired) string {
 	}
 	var b strings.Builder
 	at := 0
-	for _, e := range p.entries {
-		if e.key == keyListeners || e.key == keyAdvertised || e.key == keyProtocolMap || d.scopedKey(e.key) {
+	for i, e := range p.entries {
+		start, own := p.markStart(i)
+		switch {
+		case own:
+			b.Write(file[at:start])
+			at = e.end
+		case e.key == keyListeners || e.key == keyAdvertised || e.key == keyProtocolMap || d.scopedKey(e.key):
 			b.Write(file[at:e.start])
 			at = e.end
 		}
@@ -329,6 +334,28 @@ func checkRender(t *testing.T, file []byte, desired Desired, v Version) {
 	for _, name := range desired.Absent {
 		if slices.ContainsFunc(r.Listeners, func(l Effective) bool { return l.Name == name }) {
 			t.Fatalf("%s is still there: %q", name, r.File)
+		}
+	}
+	checkBrokerProperties(t, file, desired, r)
+}
+
+func checkBrokerProperties(t *testing.T, file []byte, desired Desired, r *Rendered) {
+	t.Helper()
+	before, err1 := readProperties("f", file)
+	after, err2 := readProperties("f", r.File)
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	for _, name := range BrokerPropertyNames() {
+		want, wanted := desired.BrokerProperties[name]
+		others := before.has(name) && !before.ownLast(name)
+		switch got, has := r.BrokerProperties[name]; {
+		case has != (wanted && !others), has && (got != want || !sameValue(typeInt, after.text(name), want)):
+			t.Fatalf("%s: %q, %t; want %q, %t\n%q", name, got, has, want, wanted, r.File)
+		case !wanted && after.hasOwn(name):
+			t.Fatalf("%s is still there: %q", name, r.File)
+		case others && after.text(name) != before.text(name):
+			t.Fatalf("%s of somebody else's became %q", name, after.text(name))
 		}
 	}
 }

@@ -47,7 +47,17 @@ func (g generator) file() ([]byte, Desired) {
 	if g.chance(25) {
 		file = bytes.TrimRight(file, "\r\n")
 	}
-	return file, g.desired()
+	desired := g.desired()
+	if g.chance(20) { // a line for broker_properties, the agent's or somebody else's, that counts or does not
+		mark := g.pick(ownMark, ownMark, "# tuned", ownMark+eol) + eol
+		line := g.spell(g.pick(BrokerPropertyNames()...), g.pick("50", "50", "1000", " 7"), eol) + eol
+		if last := len(file); g.chance(50) && last > 0 && (file[last-1] == '\n' || file[last-1] == '\r') {
+			file = append(file, mark+line...)
+		} else {
+			file = append([]byte(mark+line), file...)
+		}
+	}
+	return file, desired
 }
 
 // settings returns keys and values.
@@ -223,6 +233,14 @@ func (g generator) desired() Desired {
 			e.Properties = map[string]string{"max.connections": "100", "scram-sha-512.sasl.jaas.config": `a.b.C required user="ü\"";`}
 		}
 		d.Endpoints = append(d.Endpoints, e)
+	}
+	for _, name := range BrokerPropertyNames() {
+		if g.chance(25) {
+			if d.BrokerProperties == nil {
+				d.BrokerProperties = map[string]string{}
+			}
+			d.BrokerProperties[name] = g.pick("50", "100")
+		}
 	}
 	return d
 }

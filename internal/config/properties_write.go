@@ -44,6 +44,7 @@ type propEdit struct {
 	key    string
 	value  string // the new value, unless remove
 	remove bool   // remove every line of the key
+	own    bool   // a line with ownMark: it is added with one, and no other line is removed
 }
 
 // propChange is what an edit did to some natural lines, for the diff.
@@ -83,6 +84,9 @@ func (p *propFile) edit(edits []propEdit) ([]byte, []propChange, error) {
 	oldLine := p.lines() + 1
 	for _, e := range added {
 		text := escapeProperty(e.key, true) + "=" + escapeProperty(e.value, false) + eol
+		if e.own {
+			text = ownMark + eol + text
+		}
 		out = append(out, text...)
 		changes = append(changes, propChange{key: e.key, oldLine: oldLine, after: text})
 	}
@@ -102,6 +106,11 @@ func (p *propFile) changes(edits []propEdit) (changes []propChange, added []prop
 		edit, ok := byKey[e.key]
 		switch {
 		case !ok, !edit.remove && p.last[e.key] != i:
+		case edit.remove && edit.own:
+			if start, own := p.markStart(i); own {
+				e.start, e.line = start, e.line-1
+				changes = append(changes, p.change(e, e.start, e.end, ""))
+			}
 		case edit.remove:
 			changes = append(changes, p.change(e, e.start, e.end, ""))
 		case e.plain:

@@ -37,9 +37,12 @@ type Rendered struct {
 	File    []byte
 	Changed bool
 	// HiddenChanges is true if a property of a managed listener changes that
-	// DescribeConfigs does not show: the running process cannot be asked whether
-	// it has the new value.
+	// DescribeConfigs does not show, or if one of the broker is taken back: the running
+	// process cannot be asked whether it has what the new file says.
 	HiddenChanges bool
+	// BrokerProperties are those of Desired.BrokerProperties that the new file has by
+	// lines of the agent's: where somebody else's line counts, that one is left alone.
+	BrokerProperties map[string]string
 	// Listeners is every listener of the new file.
 	Listeners []Effective
 	// Keys are the properties that change, in the order of the file, without their values.
@@ -94,13 +97,14 @@ func renderFile(in RenderInput) (*Rendered, error) {
 		return nil, err
 	}
 	return &Rendered{
-		File:          out,
-		Changed:       !bytes.Equal(out, in.File),
-		HiddenChanges: hiddenChanges(old, result, in.Desired),
-		Listeners:     result.effective(),
-		Keys:          keysOf(changes),
-		Diff:          unifiedDiff(in.Path, changes),
-		Warnings:      append(old.foreign(in.Desired), warnings...),
+		File:             out,
+		Changed:          !bytes.Equal(out, in.File),
+		HiddenChanges:    hiddenChanges(old, result, in.Desired),
+		BrokerProperties: result.ownValues(in.Desired),
+		Listeners:        result.effective(),
+		Keys:             keysOf(changes),
+		Diff:             unifiedDiff(in.Path, changes),
+		Warnings:         slices.Concat(old.foreign(in.Desired), old.leftAlone(in.Desired), warnings),
 	}, nil
 }
 
@@ -139,7 +143,7 @@ func ownReading(key string) bool {
 		keyGenerateID:
 		return true
 	}
-	return strings.HasPrefix(key, prefixListener)
+	return strings.HasPrefix(key, prefixListener) || isBrokerProperty(key)
 }
 
 // already marks a refusal of the file as it is.
@@ -191,7 +195,7 @@ func (c *brokerConfig) plan(d Desired) []propEdit {
 		}
 		edits = append(edits, propEdit{key: keyProtocolMap, value: strings.Join(texts, ",")})
 	}
-	return append(edits, c.planScoped(d)...)
+	return append(append(edits, c.planScoped(d)...), c.planBroker(d)...)
 }
 
 // mergeItems replaces the managed items of a list in place, takes the absent ones
@@ -287,8 +291,9 @@ func (d Desired) scopedKey(key string) bool {
 // net under the rules above, not a rule of its own.
 func (c *brokerConfig) verify(result *brokerConfig, d Desired) error {
 	others := func(p *propFile) (out []string) {
-		for _, e := range p.entries {
-			if e.key != keyListeners && e.key != keyAdvertised && e.key != keyProtocolMap && !d.scopedKey(e.key) {
+		for i, e := range p.entries {
+			_, own := p.markStart(i)
+			if !own && e.key != keyListeners && e.key != keyAdvertised && e.key != keyProtocolMap && !d.scopedKey(e.key) {
 				out = append(out, string(p.data[e.start:e.end]))
 			}
 		}
@@ -307,8 +312,14 @@ func (c *brokerConfig) verify(result *brokerConfig, d Desired) error {
 	return nil
 }
 
-// hiddenChanges is true if a value of a managed listener differs that the broker does not show.
+// hiddenChanges is true if a value of a managed listener differs that the broker does not show, or if a line of the
+// agent's for a property of the broker is gone: what the process should have then is nobody's wish.
 func hiddenChanges(old, result *brokerConfig, d Desired) bool {
+	for _, p := range brokerProperties {
+		if old.hasOwn(p.name) && !result.hasOwn(p.name) {
+			return true
+		}
+	}
 	for _, e := range d.Endpoints {
 		prefix := listenerPrefix(e.Name)
 		for _, keys := range []map[string]int{old.last, result.last} {

@@ -27,7 +27,7 @@ func (m *Manifest) For(id int32) (Desired, error) {
 		}
 		row = Broker{ID: id}
 	}
-	d := Desired{Absent: slices.Clone(m.Absent)}
+	d := Desired{Absent: slices.Clone(m.Absent), BrokerProperties: maps.Clone(m.BrokerProperties)}
 	for i := range m.Listeners {
 		l := &m.Listeners[i]
 		e, p := l.resolve(row)

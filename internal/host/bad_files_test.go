@@ -86,7 +86,7 @@ func TestBadManifestFile(t *testing.T) {
 		},
 		{"empty", replaceBy(""), "DIR/manifest.yaml:1:1: the file is empty; expected at least `version` and `cluster`", ""},
 		{"not YAML", replaceBy("version: 1\nnonsense: {\n"), "DIR/manifest.yaml:3:1: the file is not YAML: did not find expected node content", ""},
-		{"unknown field", replaceBy(goodManifest + "zones: 3\n"), "DIR/manifest.yaml:11:1: zones: unknown field; expected version, cluster, listeners, brokers, absent, rollout or load_balancer", ""},
+		{"unknown field", replaceBy(goodManifest + "zones: 3\n"), "DIR/manifest.yaml:11:1: zones: unknown field; expected version, cluster, listeners, brokers, absent, broker_properties, rollout or load_balancer", ""},
 		{"another cluster", replaceBy(strings.Replace(goodManifest, "cluster: c", "cluster: d", 1)), "", `the manifest is for cluster "d", and this agent serves cluster "c"; put the right file here`},
 		{"a directory", mkdirInstead, "read DIR/manifest.yaml: is a directory", ""},
 		{"unreadable", func(path string) error { return os.Chmod(path, 0) }, "open DIR/manifest.yaml: " + settings.Denied(fs.ErrPermission).Error(), ""},

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"example.com/kpls-agent/internal/config"
@@ -56,6 +57,7 @@ func (c *Cluster) Ask(ctx context.Context) (restart.RunningFacts, Process) {
 	if f.Listeners, err = config.RunningFingerprints(p.Values); err != nil {
 		return fail(err)
 	}
+	maps.Copy(f.Listeners, config.RunningBrokerProperties(p.Values))
 	var desired config.Desired
 	if m, _ := c.store.Get(); m != nil {
 		desired, _ = m.For(c.node.BrokerID) // a broker that is not in the manifest is refused elsewhere

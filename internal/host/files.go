@@ -187,6 +187,13 @@ func (f *Files) Manifest(running restart.RunningFacts) restart.ManifestFacts {
 		f.Notes.looked(m.Hash, s.desired, s.rendered)
 	}
 	line := f.commandLine()
+	if err == nil {
+		for name, value := range s.rendered.BrokerProperties {
+			if _, hidden := line.Overrides[name]; !hidden { // the process would never have it
+				facts.Listeners[name] = value
+			}
+		}
+	}
 	if err == nil && s.rendered.Changed && line.Deaf != "" {
 		// Only for a change: what the process runs already may be what the manifest says by other means.
 		err = errors.New(line.Deaf)
