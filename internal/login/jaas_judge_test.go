@@ -65,7 +65,7 @@ func encode(s string) string { return base64.StdEncoding.EncodeToString([]byte(s
 
 func kafkaJAAS(t *testing.T, texts []string) []string {
 	t.Helper()
-	libs, err := sandbox.Libs(t.Context(), sandbox.DefaultVersion)
+	libs, err := sandbox.Libs(t.Context(), sandbox.Version())
 	if err != nil {
 		t.Fatal(err)
 	}

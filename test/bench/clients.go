@@ -123,7 +123,7 @@ func (b *bench) clients(ctx context.Context) (producers []client, group client) 
 // feelOne rolls once, from a cluster where all is well and each leader is the preferred one.
 func (b *bench) feelOne(ctx context.Context, m method) (felt, error) {
 	b.logf("%s", m.name)
-	if err := errors.Join(b.WaitServing(ctx), b.WaitFullISR(ctx)); err != nil {
+	if err := errors.Join(b.WaitServing(ctx), b.WaitFullISR(ctx), b.giveWaits(ctx, m.waits)); err != nil {
 		return felt{}, err
 	}
 	leaders, err := b.home(ctx)

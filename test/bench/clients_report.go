@@ -34,7 +34,7 @@ func benchClients(ctx context.Context, out, progress io.Writer) error {
 			return fmt.Errorf("ROUNDS is %q: say how often each kind of roll-out is measured, 1 or more", text)
 		}
 	}
-	conditions, err := figures.New(time.Now(), sandbox.DefaultVersion)
+	conditions, err := figures.New(time.Now(), sandbox.Version())
 	if err != nil {
 		return err
 	}

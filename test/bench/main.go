@@ -56,7 +56,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (int, erro
 // benchAgent measures and reports what the agent costs. It is false if a goal is
 // missed by far, and this matters.
 func benchAgent(ctx context.Context, out, progress io.Writer) (bool, error) {
-	report, err := figures.New(time.Now(), sandbox.DefaultVersion)
+	report, err := figures.New(time.Now(), sandbox.Version())
 	if err != nil {
 		return false, err
 	}
@@ -127,7 +127,7 @@ func onBrokers(
 		return err
 	}
 	b.Cluster, err = sandbox.New(ctx, sandbox.Options{
-		Version: sandbox.DefaultVersion, PlainJVM: true, Logf: b.logf,
+		Version: sandbox.Version(), PlainJVM: true, Logf: b.logf,
 		Properties: func(int32) map[string]string { return properties },
 	})
 	if err != nil {

@@ -27,14 +27,46 @@ type method struct {
 	agents   bool
 	election election
 	roll     func(*bench, context.Context) error // returns once the last broker was restarted, or is about to be
+	waits    bool                                // the brokers have the short waits, from before the roll-out on
 }
 
 var methods = []method{
-	{"agents, no election", "agents", true, never, (*bench).nextManifest},
-	{"agents, election at the end", "at the end", true, atTheEnd, (*bench).nextManifest},
-	{"agents, election after each broker", "after each", true, afterEach, (*bench).nextManifest},
-	{"documented procedure as a script", "script", false, never, (*bench).nextByHand},
-	{"restart loop until nothing is under-replicated", "loop", false, never, (*bench).loop},
+	{"agents, no election", "agents", true, never, (*bench).nextManifest, false},
+	{"agents, election at the end", "at the end", true, atTheEnd, (*bench).nextManifest, false},
+	{"agents, election after each broker", "after each", true, afterEach, (*bench).nextManifest, false},
+	{"documented procedure as a script", "script", false, never, (*bench).nextByHand, false},
+	{"restart loop until nothing is under-replicated", "loop", false, never, (*bench).loop, false},
+	{"the same loop, short waits", "loop, short", false, never, (*bench).loop, true},
+	{"agents, no election, short waits", "agents, short", true, never, (*bench).nextManifest, true},
+}
+
+// shortWaits is what `kpls-agent check` proposes for the brokers' broker_properties.
+var shortWaits = []string{"metadata.max.idle.interval.ms=50", "replica.fetch.backoff.ms=50"}
+
+// giveWaits gives the brokers the short waits, or Kafka's own, and restarts them if they have the other ones. It is no
+// part of what is measured: the settings count on the brokers that stay up.
+func (b *bench) giveWaits(ctx context.Context, short bool) error {
+	for _, br := range b.Brokers {
+		changed := false
+		err := br.Edit(func(file string) string {
+			rest := file
+			for _, line := range shortWaits {
+				rest = strings.ReplaceAll(rest, line+"\n", "")
+			}
+			if short {
+				rest += strings.Join(shortWaits, "\n") + "\n"
+			}
+			changed = rest != file
+			return rest
+		})
+		if err == nil && changed {
+			err = errors.Join(br.Restart(ctx), b.WaitFullISR(ctx))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // soak is long enough that an election after a broker is over before the next one goes.

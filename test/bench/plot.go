@@ -15,7 +15,7 @@ const (
 )
 
 // colours are those of the methods, in their order; which colour-blind readers can distinguish (Okabe and Ito).
-var colours = []string{"#0072b2", "#56b4e9", "#009e73", "#d55e00", "#e69f00"}
+var colours = []string{"#0072b2", "#56b4e9", "#009e73", "#d55e00", "#e69f00", "#f0e442", "#000000"}
 
 // plot is a picture in SVG: for each client and method a bar up to the p99 of the
 // stalls and a line up to the longest.

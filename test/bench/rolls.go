@@ -259,7 +259,7 @@ func (b *bench) script(ctx context.Context) (begin, end time.Time, err error) {
 		answers := func(out string) bool {
 			return strings.Contains(out, br.Internal()+" (id: ") && !strings.Contains(out, "ERROR")
 		}
-		if err := b.tool(ctx, answers, "kafka.admin.BrokerApiVersionsCommand", "--bootstrap-server",
+		if err := b.tool(ctx, answers, apiVersionsClass(sandbox.Version()), "--bootstrap-server",
 			br.Internal()); err != nil {
 			return begin, end, err
 		}
@@ -268,6 +268,14 @@ func (b *bench) script(ctx context.Context) (begin, end time.Time, err error) {
 		}
 	}
 	return begin, time.Now(), nil
+}
+
+// apiVersionsClass is the program behind kafka-broker-api-versions.sh, which 4.0 moved.
+func apiVersionsClass(version string) string {
+	if strings.HasPrefix(version, "3.") {
+		return "kafka.admin.BrokerApiVersionsCommand"
+	}
+	return "org.apache.kafka.tools.BrokerApiVersionsCommand"
 }
 
 // tool repeats one of Kafka's own tools, at once as a shell's loop does, until

@@ -65,7 +65,7 @@ func newBed(t *testing.T, o sandbox.Options) *bed {
 func newCluster(t *testing.T, o sandbox.Options) *bed {
 	t.Helper()
 	if o.Version == "" {
-		o.Version = sandbox.DefaultVersion
+		o.Version = sandbox.Version()
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -54,7 +54,7 @@ func TestSecondListener(t *testing.T) {
 	const clientPort, tlsPort, bothPort = 9099, 9100, 9101
 	const jaas = tokenModule + ` unsecuredLoginStringClaim_sub="broker";`
 	admin := kgo.SASL(oauth.Oauth(func(context.Context) (oauth.Auth, error) { return oauth.Auth{Token: unsecured("test", time.Hour)}, nil }))
-	c, err := sandbox.New(ctx, sandbox.Options{Brokers: 1, Version: sandbox.DefaultVersion, Client: []kgo.Opt{admin}, Properties: func(int32) map[string]string {
+	c, err := sandbox.New(ctx, sandbox.Options{Brokers: 1, Version: sandbox.Version(), Client: []kgo.Opt{admin}, Properties: func(int32) map[string]string {
 		return map[string]string{
 			"listener.security.protocol.map":                      "INTERNAL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
 			"sasl.enabled.mechanisms":                             "OAUTHBEARER",

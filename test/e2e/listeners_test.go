@@ -232,7 +232,7 @@ func (o outsider) becomes(b *bed, base []byte) {
 func TestClosedListeners(t *testing.T) {
 	t.Parallel()
 	ca, stranger := newAuthority(t), newAuthority(t)
-	b := newCluster(t, sandbox.Options{Brokers: 1, Version: sandbox.DefaultVersion})
+	b := newCluster(t, sandbox.Options{Brokers: 1, Version: sandbox.Version()})
 	base, err := os.ReadFile(b.fleet.Agents[0].Settings())
 	if err != nil {
 		t.Fatal(err)

@@ -52,7 +52,7 @@ func TestMutualTLS(t *testing.T) {
 		"super.users":                                 "User:broker",
 	}
 	admin := ca.dialer(ca.pair(leaf("broker")))
-	c, err := sandbox.New(t.Context(), sandbox.Options{Brokers: 1, Version: sandbox.DefaultVersion, Client: []kgo.Opt{admin}, Properties: func(int32) map[string]string { return properties }})
+	c, err := sandbox.New(t.Context(), sandbox.Options{Brokers: 1, Version: sandbox.Version(), Client: []kgo.Opt{admin}, Properties: func(int32) map[string]string { return properties }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func TestSecured(t *testing.T) {
 	}
 	login := []kgo.Opt{ca.dialer(), kgo.SASL(scram.Auth{User: "broker", Pass: brokerSecret}.AsSha512Mechanism())}
 	c, err := sandbox.New(t.Context(), sandbox.Options{
-		Version: sandbox.DefaultVersion, Client: login, Format: users, Properties: func(int32) map[string]string { return properties },
+		Version: sandbox.Version(), Client: login, Format: users, Properties: func(int32) map[string]string { return properties },
 	})
 	if err != nil {
 		t.Fatal(err)
