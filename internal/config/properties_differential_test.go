@@ -13,7 +13,7 @@ import (
 )
 
 // judged are the Kafka versions whose own classes are asked.
-var judged = []string{"3.7.1", "3.9.2", "4.4.0"}
+var judged = []string{"3.7.1", "3.9.2", "4.1.2", "4.2.2", "4.4.0"}
 
 // stricter are the rules by which a file is refused although Kafka's
 // configuration class accepts it, each on purpose.
@@ -69,7 +69,7 @@ func generated() int {
 	if testing.Short() {
 		return 0
 	}
-	return 250
+	return 150
 }
 
 // comparison counts while it compares.

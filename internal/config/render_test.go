@@ -237,6 +237,19 @@ func TestRenderSecurity(t *testing.T) {
 		{"a word for a number", "PLAINTEXT", map[string]string{"max.connections": "many"}, "VALUE", nil},
 		{"no such client authentication", "PLAINTEXT", map[string]string{"ssl.client.auth": "REQUIRED"}, "VALUE", nil},
 		{"a mechanism's number", "PLAINTEXT", map[string]string{"plain.connections.max.reauth.ms": "x"}, "VALUE", nil},
+		{"a spare comma", "SASL_PLAINTEXT", map[string]string{"sasl.enabled.mechanisms": "SCRAM-SHA-512,"}, "VALUE", nil},
+		{"a spare comma in the ciphers", "SSL", map[string]string{"ssl.keystore.location": "/there", "ssl.keystore.password": "x", "ssl.cipher.suites": "A,,B"}, "VALUE", nil},
+		{"a comma in what is no list", "PLAINTEXT", map[string]string{"ssl.keystore.location": "/a,/b,"}, "", nil},
+		{
+			"what OAUTHBEARER reads with the listener's prefix", "SASL_PLAINTEXT", map[string]string{
+				"sasl.enabled.mechanisms": "OAUTHBEARER", "oauthbearer.sasl.jaas.config": "x required;", "sasl.oauthbearer.clock.skew.seconds": "5",
+				"oauthbearer.sasl.oauthbearer.expected.issuer": "me", "sasl.login.connect.timeout.ms": "1000",
+			}, "", nil,
+		},
+		{
+			"a mistyped one", "SASL_PLAINTEXT", map[string]string{"sasl.enabled.mechanisms": "OAUTHBEARER", "oauthbearer.sasl.jaas.config": "x required;", "sasl.oauthbearer.clock.skew": "5"}, "",
+			[]string{"listener EXTERNAL: Kafka has no property sasl.oauthbearer.clock.skew that a listener can have of its own; it is written and has no effect"},
+		},
 		{"a name that is none", "PLAINTEXT", map[string]string{"a b": "x"}, "VALUE", nil},
 		{"a name Kafka does not know", "PLAINTEXT", map[string]string{"sasl.mechanisms": "x"}, "", []string{"listener EXTERNAL: Kafka has no property sasl.mechanisms that a listener can have of its own; it is written and has no effect"}},
 	} {

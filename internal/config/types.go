@@ -3,6 +3,7 @@ package config
 import (
 	"embed"
 	"errors"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -44,19 +45,33 @@ var typesByVersion = sync.OnceValue(func() map[Version]map[string]property {
 	return out
 })
 
-// kinds are what the tables say of a property: that of the version alone where there is one,
-// otherwise all.
+// kinds are what the tables say of a property: that of the version alone where there is one, otherwise those of the
+// next versions below and above it, and of an unknown version all.
 func kinds(name string, v Version) []property {
 	tables := typesByVersion()
-	if table, ok := tables[Version{v.Major, v.Minor, -1}]; ok {
-		if p, ok := table[name]; ok {
-			return []property{p}
-		}
-		return nil
+	minor := Version{v.Major, v.Minor, -1}
+	if _, ok := tables[minor]; ok {
+		return kindsOf(name, minor)
 	}
+	versions := slices.SortedFunc(maps.Keys(tables), func(a, b Version) int { return a.compare(b.Major, b.Minor) })
+	if !v.IsZero() {
+		above := slices.IndexFunc(versions, func(t Version) bool { return t.compare(v.Major, v.Minor) > 0 })
+		switch {
+		case above < 0: // newer than all: the newest rules
+			versions = versions[len(versions)-1:]
+		case above == 0:
+			versions = versions[:1]
+		default:
+			versions = versions[above-1 : above+1]
+		}
+	}
+	return kindsOf(name, versions...)
+}
+
+func kindsOf(name string, versions ...Version) []property {
 	var out []property
-	for _, table := range tables {
-		if p, ok := table[name]; ok {
+	for _, v := range versions {
+		if p, ok := typesByVersion()[v][name]; ok {
 			out = append(out, p)
 		}
 	}
@@ -153,13 +168,19 @@ func (p property) refusesString(value string) string {
 	return ""
 }
 
+const emptyItem = "it has an empty item"
+
+// refusesList is ValidList.ensureValid. Since 4.2 (KIP-1161) most lists have that rule, with any words.
 func (p property) refusesList(value string) string {
-	words, ok := p.words("ValidList [")
-	if !ok || value == "" {
+	if value == "" || !strings.HasPrefix(p.rule, "ValidList") {
 		return ""
 	}
-	for item := range strings.SplitSeq(value, ",") {
-		if item = trimJava(item); item != "" && !slices.Contains(words, item) {
+	words, some := p.words("ValidList [")
+	for _, item := range splitList(value) {
+		switch {
+		case item == "":
+			return emptyItem
+		case some && !slices.Contains(words, item):
 			return strconv.Quote(item) + " is none of " + strings.Join(words, ", ")
 		}
 	}

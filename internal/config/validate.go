@@ -27,17 +27,38 @@ func (c *brokerConfig) validate() error {
 	return nil
 }
 
-// checkListSyntax is S2': since 4.2 the two lists are of type LIST and must have
-// neither empty nor repeated items.
+// checkListSyntax is S2': since 4.2 (KIP-1161) all lists are of type LIST, and an empty item is refused. Repeated ones
+// are dropped with a warning.
 func (c *brokerConfig) checkListSyntax() error {
 	if !c.version.maybeSince(4, 2) {
 		return nil
+	}
+	if err := c.checkOtherLists(); err != nil {
+		return err
 	}
 	for _, key := range []string{keyListeners, keyAdvertised, keyControllerNames} {
 		items := splitList(c.text(key))
 		if c.has(key) && (len(items) == 0 && c.kraft() || slices.Contains(items, "")) {
 			return c.fault("S2", key, key+" has an empty item, which Kafka 4.2 and later refuse",
 				"remove the spare comma, or the line")
+		}
+	}
+	return nil
+}
+
+// checkOtherLists looks at every other list of the file, those that a listener has of its own included: Kafka judges
+// these when it builds the listener's channels.
+func (c *brokerConfig) checkOtherLists() error {
+	for i, e := range c.entries {
+		switch {
+		case c.last[e.key] != i, placeholder(e.value),
+			slices.Contains([]string{keyListeners, keyAdvertised, keyControllerNames}, e.key):
+			continue
+		}
+		for _, p := range kinds(baseName(e.key), c.version) {
+			if p.kind == typeList && p.refusesList(trimJava(e.value)) == emptyItem {
+				return c.fault("S2", e.key, e.key+" has an empty item, which Kafka 4.2 and later refuse", "remove the spare comma")
+			}
 		}
 	}
 	return nil

@@ -84,6 +84,10 @@ func (e Endpoint) checkProperty(path, key, value string) *Refusal {
 			return valueRefusal(path, "VALUE", where+": the entry "+err.Error(), `write CLASS required option="value";`)
 		}
 	}
+	if isList(baseProperty(key)) && slices.Contains(splitList(value), "") {
+		return valueRefusal(path, "VALUE", where+": it has an empty item, which Kafka 4.2 and later refuse (KIP-1161)",
+			"remove the spare comma")
+	}
 	if check, ok := propertyValues[baseProperty(key)]; ok && !check.ok(value) {
 		return valueRefusal(path, "VALUE", fmt.Sprintf("%s: %q is not %s", where, value, check.want),
 			"correct it in the manifest")
@@ -167,6 +171,23 @@ var hiddenButKnown = map[string]bool{
 	"ssl.keystore.password": true, "ssl.key.password": true, "ssl.truststore.password": true, "ssl.keystore.key": true,
 	"ssl.keystore.certificate.chain": true, "ssl.truststore.certificates": true, "sasl.jaas.config": true,
 	"sasl.server.max.receive.size": true, "ssl.allow.dn.changes": true, "ssl.allow.san.changes": true,
+}
+
+// isList is true for a property that any version takes for a list.
+func isList(name string) bool {
+	return slices.ContainsFunc(kinds(name, Version{}), func(p property) bool { return p.kind == typeList })
+}
+
+// known is true for a property that a listener can have of its own. Those of OAUTHBEARER and of a login are read with
+// the listener's prefix, and with the mechanism's (ConfigurationUtils; KIP-768).
+func known(key string) bool {
+	base := baseProperty(key)
+	if shown[base] || hiddenButKnown[base] {
+		return true
+	}
+	base = strings.TrimPrefix(base, "oauthbearer.")
+	return (strings.HasPrefix(base, "sasl.oauthbearer.") || strings.HasPrefix(base, "sasl.login.")) &&
+		len(kinds(base, Version{})) > 0
 }
 
 // mechanismProperties may have a SASL mechanism before their name

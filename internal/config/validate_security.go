@@ -27,7 +27,7 @@ func (c *brokerConfig) checkSecurity(d Desired, exists func(string) bool) (warni
 			warnings = append(warnings, w...)
 		}
 		for _, key := range slices.Sorted(maps.Keys(e.Properties)) {
-			if base := baseProperty(key); !shown[base] && !hiddenButKnown[base] {
+			if !known(key) {
 				warnings = append(
 					warnings,
 					fmt.Sprintf(

@@ -38,6 +38,14 @@ func TestRulesByVersion(t *testing.T) {
 			map[string]string{"3.3.0": "", "4.1.1": "", "4.2.0": "S2", "": "S2"},
 		},
 		{
+			"an empty item in another list", strings.Replace(reference, "0.0.0.0:29092", "h:29092", 1) + "early.start.listeners=CONTROLLER,\n",
+			map[string]string{"3.3.0": "", "4.1.1": "", "4.2.0": "S2", "4.3": "S2", "": "S2"},
+		},
+		{
+			"an empty item in a list of a listener's own", strings.Replace(reference, "0.0.0.0:29092", "h:29092", 1) + "listener.name.internal.sasl.enabled.mechanisms=PLAIN,,SCRAM-SHA-256\n",
+			map[string]string{"3.3.0": "", "4.1.1": "", "4.2.0": "S2", "4.4.0": "S2", "": "S2"},
+		},
+		{
 			"a port for two families", zkHead + "listeners=PLAINTEXT://127.0.0.1:1,SSL://[::1]:1\nadvertised.listeners=PLAINTEXT://h:1\n",
 			map[string]string{"3.5.2": "R2", "3.6.0": "", "4.0.0": "R21", "": "R2"},
 		},
