@@ -104,7 +104,7 @@ func TestRefusedValue(t *testing.T) {
 		{"3.7.1", "my.own", "x", ""},
 		{"3.7.1", "zookeeper.max.in.flight.requests", "0", "it is less than 1"},
 		{"4.4.0", "zookeeper.max.in.flight.requests", "0", ""}, // unknown to it
-		{"4.0.2", "num.io.threads", "0", "it is less than 1"},  // no table of its own: those beside it agree
+		{"4.0.2", "num.io.threads", "0", "it is less than 1"},  // no table of its own: those next to it agree
 		{"4.1.2", "metric.reporters", "a,", ""},
 		{"4.2.2", "metric.reporters", "a,", "it has an empty item"},
 		{"4.3.1", "metric.reporters", "a, ,b", "it has an empty item"},
