@@ -218,6 +218,7 @@ func TestJudgePort(t *testing.T) {
 		{syscall.EADDRINUSE, true, "the broker", OK, "39092 is held by the broker"},
 		{syscall.EADDRINUSE, false, "the agent", Fault, "39092 is taken, and not by the agent; "},
 		{syscall.EADDRNOTAVAIL, false, "the agent", Fault, "none of this machine's"},
+		{syscall.EADDRNOTAVAIL, true, "the broker", Fault, "none of this machine's"},
 		{syscall.EACCES, false, "the broker", OK, "says nothing about Kafka's"},
 		{syscall.EACCES, false, "the agent", Fault, "cannot be bound"},
 	} {

@@ -59,6 +59,9 @@ func checkRender(s *settings.Settings, n host.Node, m *config.Manifest) (config.
 	} else {
 		findings = append(findings, judgedFile(after, refusal, ""))
 	}
+	for _, move := range host.Moves(s, m) {
+		findings = append(findings, doubtful(after, "%s", move))
+	}
 	r, desired, err := host.ViewFiles(s, n.BrokerID, host.Holding(s, m)).Render(m)
 	note := "nothing to change"
 	if err == nil && r.Changed {

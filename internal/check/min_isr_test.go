@@ -8,7 +8,9 @@ import (
 
 func TestCheckMinISR(t *testing.T) {
 	const name = "min.insync.replicas"
-	static := func(v string) config.Setting { return config.Setting{Name: name, Source: config.SourceStatic, Value: v} }
+	static := func(v string) config.Setting {
+		return config.Setting{Name: name, Source: config.SourceStatic, Value: v}
+	}
 	byDefault := func(v string) config.Setting {
 		return config.Setting{Name: name, Source: config.SourceDynamicDefault, Value: v}
 	}

@@ -76,6 +76,10 @@ func (n Neighbour) asked(listener string, now time.Time) (text string, ok bool) 
 	if text := n.spoken(listener, now); text != "" {
 		return text, false
 	}
+	if port, ok := n.series(fmt.Sprintf("kpls_agent_probe_former_port{listener=%q}", listener)); ok && port != 0 {
+		return fmt.Sprintf("no probe has come to it since the manifest moved it from %.0f, which is answered as well until then; "+
+			"point the load balancer's check at the new port", port), false
+	}
 	last, ever := n.since("kpls_agent_"+lastAnsweredName, listener, now)
 	if ever && last <= askedLately {
 		return fmt.Sprintf("a probe came %s ago", report.Elapsed(last)), true

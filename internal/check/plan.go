@@ -116,6 +116,7 @@ func NewPlan(a Ahead) *Plan {
 	if _, unseen := host.Successor(a.VM, a.Manifest); unseen != nil {
 		r.Warnings = append(r.Warnings, unseen.Error())
 	}
+	r.Warnings = append(r.Warnings, host.Moves(a.VM, a.Manifest)...)
 	if data, err := a.Files.Read(); err == nil {
 		r.Warnings = append(r.Warnings, config.Oddities(a.VM.ServerProperties, data)...)
 	}

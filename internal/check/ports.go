@@ -56,13 +56,13 @@ func judgePort(what string, err error, owners portuse.Owners, port int, ours boo
 	switch {
 	case err == nil:
 		return well(what, "%d is free", port)
+	case errors.Is(err, syscall.EADDRNOTAVAIL): // whoever holds the port holds it at another address
+		return broken(what, "the address is none of this machine's (%v); correct it in the manifest (`bind`, such as 0.0.0.0 or "+
+			"`<host>`, or the broker's `host`) or the settings", err)
 	case ours:
 		return well(what, "%d is held by %s", port, holder)
 	case errors.Is(err, syscall.EADDRINUSE):
 		return broken(what, "%d is taken, and not by %s; %s, or choose another port", port, holder, owners.Advice(port))
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return broken(what, "the address is none of this machine's (%v); correct it in the manifest or the settings",
-			err)
 	case errors.Is(err, syscall.EACCES) && holder == "the broker":
 		return well(what, "%d is not for this user to bind, which says nothing about Kafka's", port)
 	}

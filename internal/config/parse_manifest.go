@@ -182,7 +182,7 @@ func brokerFields() []Field {
 		{
 			Name:  "ports",
 			Unset: "`port_base` or a fixed port is needed",
-			Doc:   "The broker's advertised port by listener. A port never moves to another broker.",
+			Doc:   "The broker's advertised port by listener. A manifest that gives it to another broker is refused while this one stays in the table.",
 			Shape: Shape{Kind: KindMap, Key: listenerNameShape(), Elem: new(portShape())},
 		},
 		{

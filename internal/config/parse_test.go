@@ -248,6 +248,11 @@ func TestCheckSuccession(t *testing.T) {
 	previous := mustParse(t, base)
 	gone := mustParse(t, string(read(t, "testdata/manifest/valid/minimal.yaml")))
 	removed := mustParse(t, strings.Replace(string(read(t, "testdata/manifest/valid/minimal.yaml")), "brokers:", "absent: [BOOTSTRAP]\nbrokers:", 1))
+	taken := func(port int, listener string, from, to int) string {
+		return fmt.Sprintf("port %d of listener %s leads to broker %d, and this manifest gives it to broker %d; give broker %d a port that no broker has. "+
+			"To take over the port of a broker that stays, move that broker to another port in an earlier manifest, and change the load balancer's rules", port, listener, from, to, to)
+	}
+	swap := func(s, a, b string) string { return strings.NewReplacer(a, b, b, a).Replace(s) }
 	other := mustParse(t, strings.Replace(base, "cluster: kafka-pls", "cluster: other", 1))
 	for _, test := range []struct {
 		name           string
@@ -260,6 +265,16 @@ func TestCheckSuccession(t *testing.T) {
 		{"no longer absent", previous, mustParse(t, strings.Replace(base, "absent: [external2]\n", "", 1)), ""},
 		{"moved to absent", previous, removed, ""},
 		{"vanished", previous, gone, "listener BOOTSTRAP has vanished from the manifest, and its clients would be cut off; restore it, or list it under `absent` to remove it"},
+		{
+			"ports swapped", previous, mustParse(t, swap(base, "9093", "9094")),
+			strings.Join([]string{taken(9094, "EXTERNAL", 2, 1), taken(9093, "EXTERNAL", 1, 2), taken(9094, "BOOTSTRAP", 2, 1), taken(9093, "BOOTSTRAP", 1, 2)}, "\n"),
+		},
+		{
+			"a port of another broker, which moves away", previous, mustParse(t, strings.ReplaceAll(strings.ReplaceAll(base, "9094", "9199"), "9093", "9094")),
+			taken(9094, "EXTERNAL", 2, 1) + "\n" + taken(9094, "BOOTSTRAP", 2, 1),
+		},
+		{"a port of nobody's", previous, mustParse(t, strings.ReplaceAll(base, "9094", "9199")), ""},
+		{"a port of a broker that goes", previous, mustParse(t, strings.ReplaceAll(base, "  3: {", "  4: {")), ""},
 		{"another cluster", previous, other, `the manifest is for cluster "other", and this agent serves cluster "kafka-pls"; put the right file here`},
 	} {
 		t.Run(test.name, func(t *testing.T) {

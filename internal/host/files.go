@@ -247,16 +247,18 @@ func (f *Files) PortTaken(ctx context.Context, running restart.RunningFacts) str
 	}
 	want := d.Fingerprints()
 	for _, e := range d.Endpoints {
-		if running.Listeners[e.Name] == want[e.Name] || Holds(have, e.BindPort) {
+		if running.Listeners[e.Name] == want[e.Name] {
 			continue
 		}
 		switch err := Bindable(ctx, e.BindHost, e.BindPort); {
+		case errors.Is(err, syscall.EADDRINUSE) && Holds(have, e.BindPort):
+			// By the broker itself.
 		case errors.Is(err, syscall.EADDRINUSE):
 			return config.OneLine(fmt.Errorf("listener %s: port %d is taken (%w); %s, or choose another port for "+
 				"`bind`", e.Name, e.BindPort, err, portuse.Advice(e.BindPort)))
 		case errors.Is(err, syscall.EADDRNOTAVAIL):
-			return config.OneLine(fmt.Errorf("listener %s: %s is no address of this machine (%w); correct `bind` or "+
-				"the broker's `host`", e.Name, e.BindHost, err))
+			return config.OneLine(fmt.Errorf("listener %s: %s is no address of this machine (%w); correct `bind`, "+
+				"such as 0.0.0.0 or `<host>`, or the broker's `host`", e.Name, e.BindHost, err))
 		default:
 			// Free, or such as a port below 1024, which Kafka's user may bind and ours has no right to: no proof.
 		}

@@ -337,6 +337,10 @@ func TestPortTaken(t *testing.T) {
 	if why := f.PortTaken(t.Context(), running); !strings.HasPrefix(why, "listener EXTERNAL: 192.0.2.1 is no address of this machine") {
 		t.Errorf("no address of ours: %q", why)
 	}
+	f.Learned(Process{Listeners: []config.Effective{{Name: "EXTERNAL", BindPort: 39092}}})
+	if why := f.PortTaken(t.Context(), running); !strings.HasPrefix(why, "listener EXTERNAL: 192.0.2.1 is no address of this machine") {
+		t.Errorf("no address of ours, and the broker has the port at another one: %q", why)
+	}
 }
 
 // What was decided for one manifest must not write another one, of which the

@@ -40,7 +40,7 @@ func (p *Prober) ready(name string) (int, string) {
 	if !open {
 		return http.StatusServiceUnavailable, line
 	}
-	l.arrived()
+	l.answered()
 	return http.StatusOK, line
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/kpls-agent/internal/restart"
@@ -12,7 +13,7 @@ import (
 )
 
 // listener is one managed listener: its judge, its socket, and what ties them.
-// All fields are guarded by the Prober's mu, except arrivals and looks, which have their own.
+// All fields are guarded by the Prober's mu, except arrivals, asked and looks, which have their own.
 type listener struct {
 	name      string
 	prober    *Prober
@@ -28,6 +29,7 @@ type listener struct {
 
 	heldUntil time.Time // held open through a planned restart until then
 	sock      *socket   // nil: closed
+	former    *former   // nil: the port was not moved, or the load balancer has followed
 	openedAt  time.Time
 	bindErr   error // why the port cannot be opened
 	retryAt   time.Time
@@ -36,12 +38,14 @@ type listener struct {
 	told      transition
 
 	arrivals arrivals
+	asked    atomic.Bool // a probe has come to sock
 	looks    looks
 }
 
 // transition is what the last log line said.
 type transition struct {
 	allowed, open, serving bool
+	former                 int    // the port that is answered as well, 0 where there is none
 	fault                  string // why the port cannot be opened
 }
 
@@ -92,15 +96,21 @@ func (l *listener) mayOpen() bool {
 // settle opens or closes the socket as it should be now.
 func (l *listener) settle(now time.Time) {
 	switch want := l.want(now); {
-	case want && l.sock == nil:
-		l.open(now)
-	case !want && l.sock != nil:
+	case want:
+		l.leaveFormer()
+		if l.sock == nil {
+			l.open(now)
+		}
+		if l.prober.spawn != nil {
+			l.openFormer()
+		}
+	case l.isOpen():
 		l.close(now)
 	}
 	if l.sock != nil || !l.want(now) {
 		l.bindErr, l.retryAt = nil, time.Time{}
 	}
-	if l.sock == nil {
+	if !l.isOpen() {
 		l.gap = true
 	}
 	l.tell()
@@ -111,7 +121,7 @@ func (l *listener) open(now time.Time) {
 	if spawn == nil || !l.hasTarget || now.Before(l.retryAt) {
 		return
 	}
-	tcp, err := listen(l.target.Host, l.target.Port)
+	tcp, err := l.listen()
 	if err != nil {
 		l.bindErr, l.retryAt = err, now.Add(bindRetry)
 		return
@@ -120,7 +130,9 @@ func (l *listener) open(now time.Time) {
 		l.prober.o.Logger.Warn("the planned restart is not over in time; the probe tells the truth from now on",
 			"listener", l.name, "limit", l.target.CloseLimit)
 	}
-	l.arrivals.reset()
+	if !l.isOpen() {
+		l.arrivals.reset()
+	}
 	l.sock, l.openedAt = newSocket(tcp, l.arrived, l.looked), now
 	spawn(l.sock.serve)
 	l.prober.o.OnListen(l.name, tcp)
@@ -128,9 +140,13 @@ func (l *listener) open(now time.Time) {
 
 func (l *listener) close(now time.Time) {
 	l.watchBalancer(now)
-	l.sock.shut()
-	l.sock, l.gap = nil, true
-	l.prober.o.OnClose(l.name)
+	l.gap = true
+	l.shutFormer()
+	if l.sock != nil {
+		l.sock.shut()
+		l.sock = nil
+		l.prober.o.OnClose(l.name)
+	}
 }
 
 // watchBalancer remembers whether a load balancer watches this port, as far as
@@ -145,7 +161,7 @@ const balancerMemory = time.Minute
 
 func (l *listener) begin(now time.Time) {
 	l.gap = false
-	if l.sock == nil {
+	if !l.isOpen() {
 		return
 	}
 	l.watchBalancer(now)
@@ -163,8 +179,13 @@ func (l *listener) retarget(t Target, now time.Time) {
 	}
 	l.prober.metrics.introduce(t.Name)
 	moved := known && (old.Host != t.Host || old.Port != t.Port)
-	if l.sock != nil && (moved || !known && !l.sock.at(t.Host, t.Port)) {
-		l.close(now)
+	switch {
+	case l.sock == nil:
+	case moved:
+		l.move(old)
+	case !known && !l.sock.at(t.Host, t.Port): // it was moved while no agent ran
+		host, port := l.sock.place()
+		l.move(Target{Host: host, Port: port})
 	}
 	if moved {
 		l.bindErr, l.retryAt = nil, time.Time{}
@@ -176,7 +197,7 @@ func (l *listener) remove(now time.Time) {
 		l.endJudge()
 	}
 	l.judge = nil
-	if l.sock != nil {
+	if l.isOpen() {
 		l.close(now)
 	}
 	l.prober.o.Logger.Info("probe port is given up", "listener", l.name)
@@ -227,14 +248,14 @@ func (l *listener) judged(j *judge, v verdict) {
 
 func (l *listener) facts() restart.ProbeFacts {
 	f := restart.ProbeFacts{
-		At: l.at, Serving: l.serving, Open: l.sock != nil,
+		At: l.at, Serving: l.serving, Open: l.isOpen(),
 		Balancer: l.balancer, Answered: l.arrivals.count(), Gap: l.gap,
 	}
 	now := time.Now()
 	switch {
 	case l.bindErr != nil:
 		f.Why = l.bindErr.Error()
-	case l.sock == nil && (l.serving || l.presumed()) && !now.Before(l.standsUntil()):
+	case !l.isOpen() && (l.serving || l.presumed()) && !now.Before(l.standsUntil()):
 		f.Why = fmt.Sprintf("could not be judged for %s; the agent's log says why",
 			now.Sub(l.standsUntil().Add(-l.prober.o.StandFor)).Round(time.Second))
 	case l.serving:
@@ -260,8 +281,16 @@ func (l *listener) closedBecause() string {
 	return ""
 }
 
-// arrived is called for each probe that was answered.
-func (l *listener) arrived() {
+// arrived is called for each probe that came to a socket.
+func (l *listener) arrived(s *socket) {
+	if !s.former.Load() && !l.asked.Swap(true) {
+		wait.Wake(l.prober.wake) // the former place is not needed any more
+	}
+	l.answered()
+}
+
+// answered counts a probe that was answered, over TCP at whichever place, or HTTP.
+func (l *listener) answered() {
 	now := time.Now()
 	l.prober.metrics.arrived(l.name, now)
 	// Who waits for some probes needs to know of each; at rest nobody does.
@@ -275,7 +304,10 @@ const tellAnswers = 16
 
 // tell logs a transition, counts it, and signals the change.
 func (l *listener) tell() {
-	now := transition{allowed: l.mayOpen(), open: l.sock != nil, serving: l.serving}
+	now := transition{allowed: l.mayOpen(), open: l.isOpen(), serving: l.serving}
+	if l.former != nil {
+		now.former = l.former.port
+	}
 	if l.bindErr != nil {
 		now.fault = l.bindErr.Error()
 	}

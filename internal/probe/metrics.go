@@ -24,7 +24,7 @@ const (
 
 type metrics struct {
 	allowed, open, serving, bindFailed *prometheus.GaugeVec
-	lastAnswered, lastSpoken           *prometheus.GaugeVec
+	lastAnswered, lastSpoken, former   *prometheus.GaugeVec
 	answered, transitions, checks      *prometheus.CounterVec
 	duration                           *prometheus.HistogramVec
 }
@@ -49,6 +49,8 @@ func newMetrics() *metrics {
 		serving: gauge("probe_serving", "1 while this broker is judged to serve the listener."),
 		bindFailed: gauge("probe_bind_failed",
 			"1 while the probe port should be open and cannot be, such as when another process holds it."),
+		former: gauge("probe_former_port",
+			"The probe port before the manifest moved it, which is answered as well until a probe has come to the new one; 0 while there is none."),
 		answered: counter("probe_answered_total", "Probes answered, over TCP and HTTP."),
 		lastAnswered: gauge("probe_last_answered_timestamp_seconds",
 			"When the last probe was answered, over TCP or HTTP, in seconds since the epoch; 0 while this agent process has answered none."),
@@ -67,7 +69,7 @@ func newMetrics() *metrics {
 func (p *Prober) Collectors() []prometheus.Collector {
 	m := p.metrics
 	return []prometheus.Collector{
-		m.allowed, m.open, m.serving, m.bindFailed, m.answered, m.lastAnswered, m.lastSpoken, m.transitions,
+		m.allowed, m.open, m.serving, m.bindFailed, m.former, m.answered, m.lastAnswered, m.lastSpoken, m.transitions,
 		m.checks, m.duration,
 	}
 }
@@ -78,6 +80,7 @@ func (m *metrics) introduce(listener string) {
 	m.open.WithLabelValues(listener)
 	m.serving.WithLabelValues(listener)
 	m.bindFailed.WithLabelValues(listener)
+	m.former.WithLabelValues(listener)
 	m.answered.WithLabelValues(listener)
 	m.lastAnswered.WithLabelValues(listener)
 	for _, p := range Protocols() {
@@ -97,7 +100,7 @@ func (m *metrics) forget(listener string) {
 	for _, v := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
 	}{
-		m.allowed, m.open, m.serving, m.bindFailed, m.answered, m.lastAnswered, m.lastSpoken, m.transitions,
+		m.allowed, m.open, m.serving, m.bindFailed, m.former, m.answered, m.lastAnswered, m.lastSpoken, m.transitions,
 		m.checks, m.duration,
 	} {
 		v.DeletePartialMatch(of)
@@ -126,6 +129,7 @@ func (m *metrics) set(listener string, was, now transition) {
 	m.open.WithLabelValues(listener).Set(number(now.open))
 	m.serving.WithLabelValues(listener).Set(number(now.serving))
 	m.bindFailed.WithLabelValues(listener).Set(number(now.fault != ""))
+	m.former.WithLabelValues(listener).Set(float64(now.former))
 	if now.open != was.open {
 		m.transitions.WithLabelValues(listener, pick(now.open, toOpen, toClose)).Inc()
 	}

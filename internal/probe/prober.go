@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,12 +48,13 @@ type Options struct {
 	// also that of an earlier agent process; 0 is 10 min.
 	StandFor time.Duration
 	Logger   *slog.Logger
-	// Inherited are sockets of an earlier agent process by listener. Each
+	// Inherited are sockets of an earlier agent process, by the names that OnListen got. Each
 	// stays open until the first judgement, Set or SetTargets says otherwise, and
 	// for StandFor at most. What waits in it is thrown away.
 	Inherited map[string]*net.TCPListener
 	// OnListen and OnClose get each socket that is opened, and closed for
-	// good (not at the end of Run). They are called one at a time and must be
+	// good (not at the end of Run), by the listener's name, or that and ".former" for
+	// the place that a port was moved from. They are called one at a time and must be
 	// quick; nil is nobody.
 	OnListen func(name string, l *net.TCPListener)
 	OnClose  func(name string)
@@ -112,9 +114,17 @@ func New(o Options) *Prober {
 			o.Logger.Warn("what waits in a kept probe port is not bounded", "listener", name, "err", err)
 		}
 		empty(l)
-		li := p.newListener(name)
+		name, isFormer := strings.CutSuffix(name, formerName)
+		li := p.listeners[name]
+		if li == nil {
+			li = p.newListener(name)
+		}
 		li.inherited = true
-		li.sock = newSocket(l, li.arrived, li.looked)
+		if isFormer {
+			li.inheritFormer(l)
+		} else {
+			li.sock = newSocket(l, li.arrived, li.looked)
+		}
 		li.openedAt, li.told.open = time.Now(), true
 	}
 	return p
@@ -244,6 +254,9 @@ func (p *Prober) start(spawn spawner) {
 		if l.sock != nil {
 			p.spawn(l.sock.serve)
 		}
+		if l.former != nil && l.former.sock != nil {
+			p.spawn(l.former.sock.serve)
+		}
 	}
 }
 
@@ -255,6 +268,10 @@ func (p *Prober) stop() {
 		if l.sock != nil {
 			l.sock.release()
 			l.sock = nil
+		}
+		if l.former != nil && l.former.sock != nil {
+			l.former.sock.release()
+			l.former.sock = nil
 		}
 	}
 }

@@ -20,12 +20,13 @@ import (
 // so that nobody can make it hold more than one.
 type socket struct {
 	tcp     *net.TCPListener
-	arrived func()         // for each connection
+	arrived func(*socket)  // for each connection
 	looked  func(net.Conn) // for each connection, before it is closed
+	former  atomic.Bool    // the port was moved away from here
 	done    atomic.Bool
 }
 
-func newSocket(l *net.TCPListener, arrived func(), looked func(net.Conn)) *socket {
+func newSocket(l *net.TCPListener, arrived func(*socket), looked func(net.Conn)) *socket {
 	return &socket{tcp: l, arrived: arrived, looked: looked}
 }
 
@@ -87,7 +88,7 @@ func listen(host string, port int) (*net.TCPListener, error) {
 			portuse.Advice(port), err)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return nil, fmt.Errorf(
-			"the probe's address %s is none of this machine's; correct the broker's `host` in the manifest (%w)", host,
+			"the probe's address %s is none of this machine's; correct `bind` of the listener, or the broker's `host`, in the manifest (%w)", host,
 			err)
 	case errors.Is(err, syscall.EACCES):
 		return nil, fmt.Errorf("the agent has no right to open the probe port %d; choose one above 1023 (%w)", port,
@@ -99,6 +100,15 @@ func listen(host string, port int) (*net.TCPListener, error) {
 		return nil, errors.Join(fmt.Errorf("bound what waits in the probe port %d: %w", port, err), l.Close())
 	}
 	return l, nil
+}
+
+// place is where the socket listens; an empty host is all addresses.
+func (s *socket) place() (host string, port int) {
+	addr, err := netip.ParseAddrPort(s.tcp.Addr().String())
+	if err == nil && !addr.Addr().IsUnspecified() {
+		host = addr.Addr().Unmap().String()
+	}
+	return host, int(addr.Port())
 }
 
 // at is true if the socket listens where it should.
@@ -131,7 +141,7 @@ func (s *socket) serve(ctx context.Context) {
 			continue
 		}
 		pause = 0
-		s.arrived()
+		s.arrived(s)
 		s.looked(conn)
 		_ = conn.Close() // all there is to say has been said
 	}
