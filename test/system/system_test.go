@@ -21,6 +21,7 @@ var steps = []step{
 	{"package removed and purged", removed},
 	{"first boot", firstBoot},
 	{"the agent's own start", ownStart},
+	{"the probe port moves", movedProbe},
 	{"agents killed, stuck and downgraded at rest", replaced},
 	{"agents killed and upgraded during a roll-out", killedAndUpgraded},
 	{"VM frozen in its turn, agent gone", frozenAndSilent},
