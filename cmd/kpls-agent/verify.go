@@ -81,7 +81,7 @@ func newVerify(s *shared) *cobra.Command {
 func (o verifyOptions) options(s *shared) (kafka.VerifyOptions, error) {
 	v := kafka.VerifyOptions{
 		Bootstrap: o.bootstrap, Want: map[int32]string{}, Map: map[string]string{},
-		Topic: "kpls-agent-verify-" + nonce(),
+		Others: map[string][]string{}, Topic: "kpls-agent-verify-" + nonce(),
 	}
 	path := o.manifest
 	if path == "" {
@@ -112,7 +112,12 @@ func (o verifyOptions) options(s *shared) (kafka.VerifyOptions, error) {
 		if err != nil {
 			return v, err
 		}
-		v.Want[b.ID] = net.JoinHostPort(e.AdvertisedHost, strconv.Itoa(e.AdvertisedPort))
+		v.Want[b.ID] = advertised(e)
+		for _, other := range d.Endpoints {
+			if other.Name != e.Name {
+				v.Others[other.Name] = append(v.Others[other.Name], advertised(other))
+			}
+		}
 		v.Login.Protocol, v.Listener = e.SecurityProtocol, e.Name
 		v.Probes, v.Ports = append(v.Probes, e.ProbePort), append(v.Ports, e.BindPort)
 	}
@@ -125,6 +130,10 @@ func (o verifyOptions) options(s *shared) (kafka.VerifyOptions, error) {
 		return v, err
 	}
 	return v, o.mapping(&v)
+}
+
+func advertised(e config.Endpoint) string {
+	return net.JoinHostPort(e.AdvertisedHost, strconv.Itoa(e.AdvertisedPort))
 }
 
 // login is the customer's.

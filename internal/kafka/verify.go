@@ -36,6 +36,9 @@ type VerifyOptions struct {
 	// Probes are the ports of the listener's probes; Ports are those at which Kafka
 	// listens on the brokers. They are for messages only.
 	Probes, Ports []int
+	// Others are the addresses that the brokers advertise for the other listeners, by listener. They are for messages
+	// only.
+	Others map[string][]string
 	// Map says where to dial for a name: the key is an advertised host or
 	// host:port, the value a host, or a host:port. For who has no DNS for the names.
 	Map map[string]string
@@ -228,7 +231,7 @@ func (v *verifier) compare(brokers []kmsg.MetadataResponseBroker) {
 	for id, want := range v.o.Want {
 		row := VerifyRow{Broker: id, Want: want, Got: got[id]}
 		if brokers != nil {
-			row.Fault = differs(row)
+			row.Fault = v.differs(row)
 		}
 		v.report.Brokers = append(v.report.Brokers, row)
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -66,7 +67,7 @@ const (
 const loginAdvice = "correct --client-properties, or --user, --mechanism, --password-file and --ca-file"
 
 // differs is the fault of a broker that does not advertise what is wanted.
-func differs(r VerifyRow) *VerifyFault {
+func (v *verifier) differs(r VerifyRow) *VerifyFault {
 	switch r.Got {
 	case r.Want:
 		return nil
@@ -76,11 +77,18 @@ func differs(r VerifyRow) *VerifyFault {
 			whereBroker, "it is down, or was not restarted with the listener: see kpls-agent status",
 		}
 	}
-	return &VerifyFault{
+	f := &VerifyFault{
 		faultAddress, fmt.Sprintf("customers are sent to %s, and the manifest says %s", r.Got, r.Want), whereBroker,
 		"the broker was not restarted with this manifest (see kpls-agent status), or the agents have another one " +
 			"(then name theirs with --manifest), or --bootstrap leads to another listener (then give an advertised address)",
 	}
+	for _, addr := range v.o.Bootstrap {
+		if other := v.otherListener(addr); slices.Contains(v.o.Others[other], r.Got) {
+			f.Where, f.ToDo = whereCommand, fmt.Sprintf("--bootstrap %s leads to %s: add --listener %s, or give an "+
+				"advertised address of %s%s", addr, other, other, v.o.Listener, such(v.advertised(), ", such as "))
+		}
+	}
+	return f
 }
 
 // otherClusterError is an address at which another cluster answers.
@@ -159,8 +167,8 @@ func (v *verifier) dialled(addr string) string {
 // undialled is about an address to which no connection can be made.
 func (v *verifier) undialled(addr string, err error) *VerifyFault {
 	_, port, _ := net.SplitHostPort(addr)
-	const probes = "if `kpls-agent status` shows this broker's probe as closed, see its reason there first; else " +
-		"see that the load balancer has a rule for port "
+	const probes = "if `kpls-agent status` shows this broker's probe as closed, or its agent as stopped, silent or " +
+		"none, see its reason there first; else see that the load balancer has a rule for port "
 	var name *net.DNSError
 	switch {
 	case errors.As(err, &name) && name.IsNotFound:
@@ -180,14 +188,15 @@ func (v *verifier) undialled(addr string, err error) *VerifyFault {
 		if v.ownPort(addr) {
 			f.Where = whereCommand
 			f.ToDo = "this is the port of " + v.o.Listener + " on the brokers themselves; " + v.instead()
+			return f
 		}
-		return f
+		return v.mistyped(addr, f)
 	case timedOut(err):
-		return &VerifyFault{
+		return v.mistyped(addr, &VerifyFault{
 			faultNoAnswer, fmt.Sprintf("nothing answers a connection to %s: a firewall drops it, or the load balancer has "+
 				"no broker for it", v.dialled(addr)), whereBalancer,
 			probes + port + ", and that firewalls let it through, also from the load balancer to the broker",
-		}
+		})
 	}
 	return &VerifyFault{
 		faultUnreachable, fmt.Sprintf("%s cannot be reached: %v", v.dialled(addr), err), whereBalancer,
@@ -302,10 +311,55 @@ func (v *verifier) endsAtOnce(addr, rule string) *VerifyFault {
 	}
 	return &VerifyFault{
 		faultEnds, at + " ends each connection at once, before anything was said", whereBalancer,
-		"if `kpls-agent status` shows the probe as closed, the load balancer has no broker for this port; else it leads " +
-			"to the probe port" + such(strs(v.o.Probes), " ") + " and not to Kafka's" + such(strs(v.o.Ports), " ") +
+		"if `kpls-agent status` shows the probe as closed, or the agent as stopped, silent or none, the load balancer has " +
+			"no broker for this port; else it leads to the probe port" + such(strs(v.o.Probes), " ") + " and not to Kafka's" + such(strs(v.o.Ports), " ") +
 			", or a PROXY protocol is switched on that Kafka does not know: " + rule,
 	}
+}
+
+// mistyped adds to a fault of a bootstrap address to which nothing answers that no broker advertises its port. It may
+// be right all the same: a load balancer can have a port of its own that leads to all brokers.
+func (v *verifier) mistyped(addr string, f *VerifyFault) *VerifyFault {
+	ports := portsOf(v.advertised())
+	_, port, _ := net.SplitHostPort(addr)
+	if !slices.Contains(v.o.Bootstrap, addr) || len(ports) == 0 || slices.Contains(ports, port) {
+		return f
+	}
+	f.Where = whereCommand
+	if other := v.otherListener(addr); other != "" {
+		f.ToDo = fmt.Sprintf("port %s is one of %s: add --listener %s, or give a port of %s, such as %s", port, other,
+			other, v.o.Listener, ports[0])
+		return f
+	}
+	f.ToDo = fmt.Sprintf("%s is no advertised port of %s: give one, such as %s. If the load balancer is to lead it to "+
+		"all brokers, see its rule for port %s, the firewalls, and in `kpls-agent status` whether all probes are closed",
+		port, v.o.Listener, ports[0], port)
+	return f
+}
+
+// otherListener is the listener of the manifest that has the port of an address; empty if none has, or if the one that
+// is tried has it.
+func (v *verifier) otherListener(addr string) string {
+	_, port, _ := net.SplitHostPort(addr)
+	if slices.Contains(portsOf(v.advertised()), port) {
+		return ""
+	}
+	for _, other := range slices.Sorted(maps.Keys(v.o.Others)) {
+		if slices.Contains(portsOf(v.o.Others[other]), port) {
+			return other
+		}
+	}
+	return ""
+}
+
+func portsOf(addrs []string) []string {
+	var out []string
+	for _, addr := range addrs {
+		if _, port, err := net.SplitHostPort(addr); err == nil {
+			out = append(out, port)
+		}
+	}
+	return out
 }
 
 // ownPort is true for a bootstrap address that has the brokers' own port, to which the load balancer leads, and no

@@ -132,12 +132,12 @@ func TestVerifySaysWhatCustomersSee(t *testing.T) {
 		"a load balancer without a broker": {
 			kafka.Login{},
 			serving(t, func(c net.Conn) { _ = c.Close() }), "connection_ended", "load_balancer",
-			[]string{"ends each connection at once, before anything was said", "the load balancer has no broker for this port; else it leads to the probe port 39192 and not to Kafka's 39092"},
+			[]string{"ends each connection at once, before anything was said", "or the agent as stopped, silent or none, the load balancer has no broker for this port; else it leads to the probe port 39192 and not to Kafka's 39092"},
 		},
 		"a closed port": {
 			kafka.Login{},
 			"127.0.0.1:1", "refused", "load_balancer",
-			[]string{"is refused: nothing listens there, or the load balancer has no broker for it", "shows this broker's probe as closed"},
+			[]string{"is refused: nothing listens there, or the load balancer has no broker for it"},
 		},
 		"TLS where the manifest says PLAINTEXT": {
 			kafka.Login{},
@@ -218,7 +218,7 @@ func TestVerifySaysWhatCustomersSee(t *testing.T) {
 				}
 			}
 			where := c.where
-			if c.code == "probe_port" {
+			if c.code == "probe_port" || c.code == "refused" { // no broker advertises the port
 				where = "command_line"
 			}
 			fits("bootstrap", alone.Bootstrap[0].Fault, where)
@@ -272,7 +272,50 @@ func TestVerifyOwnPort(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	o.Want[2] = "b2.example:1" // which is advertised as well
-	if f = kafka.Verify(within(t), o).Bootstrap[0].Fault; f == nil || f.Code != "refused" || f.Where != "load_balancer" {
+	const balancer = "if `kpls-agent status` shows this broker's probe as closed, or its agent as stopped, silent or none, see its " +
+		"reason there first; else see that the load balancer has a rule for port 1"
+	f = kafka.Verify(within(t), o).Bootstrap[0].Fault
+	if f == nil || f.Code != "refused" || f.Where != "load_balancer" || f.ToDo != balancer {
+		t.Errorf("%+v", f)
+	}
+}
+
+// TestVerifyMistyped: nothing answers at a port that no broker of the listener advertises. It may be mistyped, another
+// listener's, or a port of the load balancer that leads to all brokers.
+func TestVerifyMistyped(t *testing.T) {
+	o := kafka.VerifyOptions{
+		Listener: "EXTERNAL", Dial: unknownNames(t), Topic: "verify-it", Bootstrap: []string{"127.0.0.1:1"},
+		Want: map[int32]string{1: "b1.example:9093", 2: "b2.example:9094"},
+	}
+	f := kafka.Verify(within(t), o).Bootstrap[0].Fault
+	const says = "1 is no advertised port of EXTERNAL: give one, such as 9093. If the load balancer is to lead it to all " +
+		"brokers, see its rule for port 1, the firewalls, and in `kpls-agent status` whether all probes are closed"
+	if f == nil || f.Code != "refused" || f.Where != "command_line" || f.ToDo != says {
+		t.Errorf("%+v", f)
+	}
+	o.Others = map[string][]string{"EXTERNAL2": {"b1.example:1", "b2.example:2"}}
+	f = kafka.Verify(within(t), o).Bootstrap[0].Fault
+	const other = "port 1 is one of EXTERNAL2: add --listener EXTERNAL2, or give a port of EXTERNAL, such as 9093"
+	if f == nil || f.Code != "refused" || f.Where != "command_line" || f.ToDo != other {
+		t.Errorf("%+v", f)
+	}
+}
+
+// TestVerifyOtherListener: the port of another listener answers, and names the addresses of that one.
+func TestVerifyOtherListener(t *testing.T) {
+	c := newCluster(t, 1)
+	o := customer(t, c, 0)
+	o.Listener, o.Others = "EXTERNAL", map[string][]string{"EXTERNAL2": {o.Want[0]}}
+	o.Want = map[int32]string{0: "b0.elsewhere:9093"}
+	_, port, _ := net.SplitHostPort(o.Others["EXTERNAL2"][0])
+	o.Bootstrap = []string{"127.0.0.1:" + port}
+	o.Map["127.0.0.1:"+port] = c.ListenAddrs()[0]
+	f := kafka.Verify(within(t), o).Brokers[0].Fault
+	if f == nil || f.Code != "address_differs" || f.Where != "command_line" || !strings.Contains(f.ToDo, "add --listener EXTERNAL2") {
+		t.Errorf("%+v", f)
+	}
+	o.Want[1] = "b1.elsewhere:" + port // which this listener has as well
+	if f = kafka.Verify(within(t), o).Brokers[0].Fault; f == nil || f.Where != "broker" {
 		t.Errorf("%+v", f)
 	}
 }
