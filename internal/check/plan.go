@@ -100,7 +100,7 @@ type Plan struct {
 func NewPlan(a Ahead) *Plan {
 	facts, id := a.Facts, a.Node.BrokerID
 	r := &Plan{
-		Broker: id, Manifest: a.Manifest.Hash, Plan: restart.NewPlan(id, facts), Pending: facts.Manifest.Pending,
+		Broker: id, Manifest: a.Manifest.Hash, Plan: planOf(id, facts), Pending: facts.Manifest.Pending,
 		Drops: facts.Manifest.Drops, Dropped: facts.Running.Dropped, LogDirs: facts.Running.LogDirs,
 		LogDirsErr: facts.Running.LogDirsErr, Refusal: facts.Running.PortTaken, overridesSeen: a.Files.OverridesSeen(),
 	}
