@@ -87,8 +87,8 @@ func Run(ctx context.Context, o Options) error {
 		g.Go(func() error { return prober.Run(ctx) })
 	}
 	n, err := awaitFiles(ctx, s, func() { warn(log, "tell systemd", notifier.Watchdog()) }, func(why error) {
-		log.Warn("idle until these files can be used", "err", why)
-		warn(log, "tell systemd", notifier.Status("idle: "+config.OneLine(why)))
+		log.Warn("waiting until these files can be used", "err", why)
+		warn(log, "tell systemd", notifier.Status("waiting until a file can be used: "+config.OneLine(why)))
 		warn(log, "tell systemd", notifier.Ready())
 		if prober == nil {
 			startProber(log) // what an earlier agent process left open stands for its time, and not for ever
