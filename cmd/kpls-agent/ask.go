@@ -15,7 +15,6 @@ import (
 	"example.com/kpls-agent/internal/check"
 	"example.com/kpls-agent/internal/orders"
 	"example.com/kpls-agent/internal/restart"
-	"example.com/kpls-agent/internal/settings"
 )
 
 // commandTimeout bounds what a command waits for Kafka.
@@ -47,7 +46,7 @@ func (o command) give(
 	defer c.close()
 	var plan orders.Plan
 	if !o.yes {
-		plan = c.planner(ctx, o.s)
+		plan = c.planner(ctx)
 	}
 	order, err := c.order(ctx, f, plan)
 	if err != nil {
@@ -97,19 +96,15 @@ func (c *connection) order(
 }
 
 // planner plans on what this VM sees, as `kpls-agent plan` does.
-func (c *connection) planner(ctx context.Context, s *shared) orders.Plan {
+func (c *connection) planner(ctx context.Context) orders.Plan {
 	return func(records []restart.Record) (restart.Plan, error) {
 		ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 		defer cancel()
-		vm, err := settings.Load(s.settingsPath)
+		n, m, err := broker(c.vm)
 		if err != nil {
 			return restart.Plan{}, err
 		}
-		n, m, err := broker(vm)
-		if err != nil {
-			return restart.Plan{}, err
-		}
-		ahead, err := check.LookAhead(ctx, vm, n, m, c.client, c.facts(ctx))
+		ahead, err := check.LookAhead(ctx, c.vm, n, m, c.client, c.facts(ctx))
 		if err != nil {
 			return restart.Plan{}, err
 		}

@@ -30,7 +30,7 @@ type connection struct {
 
 // connect opens the coordination log for a command.
 func connect(ctx context.Context, s *shared) (*connection, error) {
-	vm, err := settings.Load(s.settingsPath)
+	vm, err := s.settings()
 	if err != nil {
 		return nil, invalid(err)
 	}
@@ -52,6 +52,26 @@ func connect(ctx context.Context, s *shared) (*connection, error) {
 		_ = c.log.Run(ctx) // what keeps it from reading is in its Facts
 	}()
 	return c, nil
+}
+
+// settings are those of this VM. While their file has a fault, a command goes by the last good ones of the service,
+// and says so once.
+func (s *shared) settings() (*settings.Settings, error) {
+	dir := ""
+	if s.settingsPath == settings.DefaultPath {
+		dir = settings.StateDirectory
+	}
+	return s.settingsOr(dir)
+}
+
+func (s *shared) settingsOr(dir string) (*settings.Settings, error) {
+	vm, fault, err := settings.Load(s.settingsPath, dir)
+	if fault != "" && fault != s.told {
+		s.told = fault
+		fmt.Fprintf(s.stderr, "kpls-agent: the settings cannot be used (%s); this goes by the last good ones; correct %s\n",
+			fault, s.settingsPath)
+	}
+	return vm, err
 }
 
 // readNode reads which broker this VM has, if it is a broker's.

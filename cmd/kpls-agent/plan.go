@@ -59,7 +59,7 @@ type planOptions struct {
 }
 
 func planOnline(ctx context.Context, s *shared, o planOptions) error {
-	vm, err := settings.Load(s.settingsPath)
+	vm, err := s.settings()
 	if err != nil {
 		return invalid(err)
 	}

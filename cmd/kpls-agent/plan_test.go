@@ -45,7 +45,7 @@ func TestSuccession(t *testing.T) {
 				t.Errorf("%s: %s exits with %d:\n%s", c.name, args[0], code, text)
 			}
 		}
-		vm, err := settings.Load(path)
+		vm, _, err := settings.Load(path, "")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -46,6 +46,7 @@ type shared struct {
 	stdin        io.Reader
 	stdout       io.Writer
 	stderr       io.Writer
+	told         string // the fault of the settings that was told
 }
 
 // execute runs one command and returns the exit code.

@@ -54,6 +54,39 @@ func TestNoBrokerVM(t *testing.T) {
 	}
 }
 
+// TestSettingsOfCommands: while the settings have a fault, a command goes by the last good ones and says so once. Where
+// there are none, and where the login cannot be read, it ends.
+func TestSettingsOfCommands(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "kpls-agent.yaml")
+	write := func(path, text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(path, "unti: x\n")
+	var errOut bytes.Buffer
+	s := &shared{settingsPath: path, stderr: &errOut}
+	if vm, err := s.settingsOr(dir); err == nil || errOut.Len() > 0 {
+		t.Errorf("%+v: %s", vm, errOut.String())
+	}
+	kept := filepath.Join(dir, "settings.last-good.yaml")
+	write(kept, "unit: good.service\n")
+	for range 2 {
+		if vm, err := s.settingsOr(dir); err != nil || vm.Unit != "good.service" {
+			t.Errorf("%+v, %v", vm, err)
+		}
+	}
+	if said := errOut.String(); strings.Count(said, "\n") != 1 || !strings.Contains(said, `unti: unknown field; did you mean "unit"?`) ||
+		!strings.Contains(said, "this goes by the last good ones; correct "+path) {
+		t.Error(said)
+	}
+	write(kept, "kafka: {client_properties: gone}\n")
+	if vm, err := s.settingsOr(dir); err == nil {
+		t.Errorf("%+v", vm)
+	}
+}
+
 // TestHelp: whoever asks for help or the version gets it, and it is no error.
 func TestHelp(t *testing.T) {
 	for _, c := range []struct{ args, says string }{

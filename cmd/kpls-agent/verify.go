@@ -85,7 +85,7 @@ func (o verifyOptions) options(s *shared) (kafka.VerifyOptions, error) {
 	}
 	path := o.manifest
 	if path == "" {
-		vm, err := settings.Load(s.settingsPath)
+		vm, err := s.settings()
 		if err != nil {
 			return v, err
 		}

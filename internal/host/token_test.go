@@ -31,7 +31,7 @@ func TestSlowTokens(t *testing.T) {
 	); err != nil {
 		t.Fatal(err)
 	}
-	s, err := settings.Load(path)
+	s, _, err := settings.Load(path, "")
 	if err != nil {
 		t.Fatal(err)
 	}

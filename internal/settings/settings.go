@@ -121,23 +121,32 @@ func (s SASL) Secret() (string, error) {
 	return password, nil
 }
 
-// Load reads the settings file, and makes sure that the client
-// properties or the password it names can be read. A missing file at the default
-// place is an empty one; what is wrong in the file comes as config.Faults with all of it.
-func Load(path string) (*Settings, error) {
-	s, err := LoadAlone(path)
+// Load reads the settings for a command, and makes sure that the client properties or the password that they name can
+// be read. A missing file at the default place is an empty one; what is wrong in the file comes as config.Faults with
+// all of it. Where dir has the last good settings, it returns those and the fault instead: on such a VM, too, an
+// operator must be able to see the cluster and to pause it.
+func Load(path, dir string) (s *Settings, fault string, err error) {
+	force, err := LoadInForce(path, dir)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
+	if err := force.readLogin(); err != nil {
+		return nil, "", err
+	}
+	return force.Settings, force.fault, nil
+}
+
+// readLogin makes sure that the login can be read.
+func (s *Settings) readLogin() error {
 	if err := s.Kafka.ReadClient(); err != nil {
-		return nil, err
+		return err
 	}
 	if s.Kafka.SASL.Mechanism != "" {
 		if _, err := s.Kafka.SASL.Secret(); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // LoadAlone reads no other file than the settings.

@@ -149,7 +149,7 @@ func TestLoadSettings(t *testing.T) {
 		sasl("password_file: password"):          "hunter2",
 		sasl("password_env: KPLS_TEST_PASSWORD"): "hunter2",
 	} {
-		s, err := Load(write("settings.yaml", name))
+		s, _, err := Load(write("settings.yaml", name), "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,11 +172,11 @@ func TestLoadSettings(t *testing.T) {
 		sasl("password_file: empty"):           "read the password: " + dir + "/empty is empty; write the password into it, or name another file as kafka.sasl.password_file",
 		sasl("password_env: KPLS_TEST_UNSET_"): "read the password: the environment variable KPLS_TEST_UNSET_ is not set; set it for the agent, or name another as kafka.sasl.password_env",
 	} {
-		if _, err := Load(write("settings.yaml", text)); err == nil || err.Error() != want {
+		if _, _, err := Load(write("settings.yaml", text), ""); err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
 	}
-	_, err := Load(filepath.Join(dir, "none.yaml"))
+	_, _, err := Load(filepath.Join(dir, "none.yaml"), "")
 	if want := "read the settings: open " + dir + "/none.yaml: no such file or directory; name the file with --settings"; err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
