@@ -112,7 +112,7 @@ func manifestOf(vm *settings.Settings) *report.Manifest {
 	}
 	out := &report.Manifest{
 		Hash: m.Hash, Zones: m.Zones(), Table: m.NeedsTable(),
-		MaxUnavailable: m.Rollout.MaxUnavailable, Soak: m.Rollout.Soak,
+		MaxUnavailable: m.Rollout.MaxUnavailable, Soak: m.Rollout.Soak, Absent: m.Absent,
 	}
 	for _, l := range m.Listeners {
 		out.Listeners = append(out.Listeners, l.Name)

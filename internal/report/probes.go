@@ -32,6 +32,9 @@ func (r *Report) probes(m *Manifest) {
 		for _, name := range names {
 			p := Probe{Listener: name, Open: slices.Contains(b.Open, name)}
 			p.Why = r.whyProbe(*b, name, p.Open)
+			if !p.Open && m != nil && b.Manifest == m.Hash && slices.Contains(m.Absent, name) {
+				p.Why = "it is being removed"
+			}
 			b.Probes = append(b.Probes, p)
 		}
 	}

@@ -26,8 +26,10 @@ type Manifest struct {
 	Hash  string
 	Zones map[int32]string // every broker of the table
 	// Table is true where the table lists all brokers there are meant to be.
-	Table          bool
-	Listeners      []string
+	Table     bool
+	Listeners []string
+	// Absent are the listeners that it removes.
+	Absent         []string
 	MaxUnavailable int
 	Soak           time.Duration
 }

@@ -65,7 +65,7 @@ func about(s *restart.Status, broker int32, code restart.Code, text string) {
 // rolling is a first roll-out: the first broker is done, the second is soaking, the third waits.
 func rolling(f *Facts, st map[int32]*restart.Status) {
 	delete(f.View.Active, "EXTERNAL")
-	st[1].Open, st[1].Took = nil, 95
+	st[1].Open, st[1].Took, st[1].Passed = nil, 95, hash
 	st[2].Phase, st[2].Open = restart.PhaseSoaking, nil
 	st[2].Reason = *restart.NewReason(restart.CodeSoaking, "healthy; must stay so for 1m0s")
 	st[2].Reason.Until = now.Add(18 * time.Second)
@@ -187,6 +187,25 @@ var scenes = []struct {
 		about(st[2], 1, restart.CodeManifestDiffers, "broker 1 cannot use its manifest file (manifest.yaml:3: unknown field bnid); correct it there")
 	}},
 	{"the cluster cannot be asked", Idle, "idle", func(f *Facts, _ map[int32]*restart.Status) { f.Brokers = nil }},
+	{"rolling, the last of three", Rolling, "rolling", func(f *Facts, st map[int32]*restart.Status) {
+		rolling(f, st)
+		other := *st[1]
+		st[2] = &other
+		st[2].Broker, st[2].Zone = 2, "2"
+		st[3].Phase, st[3].Reason = restart.PhaseCatchingUp, *restart.NewReason(restart.CodeCatchingUp, "12 partitions are not in sync yet")
+		f.View.Claims = []restart.Claim{{Broker: 3, At: now.Add(-20 * time.Second)}}
+	}},
+	{"rolling, measured in another roll-out", Rolling, "rolling", func(f *Facts, st map[int32]*restart.Status) {
+		rolling(f, st)
+		st[1].Passed = "old"
+	}},
+	{"a listener that is being removed", Rolling, "rolling", func(f *Facts, st map[int32]*restart.Status) {
+		f.Manifest.Absent = []string{"OLD"}
+		f.View.Active["OLD"] = true
+		st[1].Phase, st[1].Serving = restart.PhaseRestarting, nil
+		st[1].Reason = *restart.NewReason(restart.CodeRestarting, "the unit is being restarted")
+		st[3].Open, st[3].Serving, st[3].Manifest = []string{"EXTERNAL", "OLD"}, []string{"EXTERNAL", "OLD"}, "old"
+	}},
 }
 
 // TestText holds what people read in a pipe and on terminals of 140 and 80 columns, and the worst of the rows.
