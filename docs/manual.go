@@ -18,15 +18,16 @@ const Installed = "/usr/share/doc/kpls-agent/operations.md"
 
 // Entry is what the manual says of a reason or a phase.
 type Entry struct {
-	// Kind is "reason" or "phase".
+	// Kind is "reason", "phase", "word" of the first line of status, or "agent" for its column AGENT.
 	Kind, Code, Means string
-	// Do is what to do about a reason; empty for a phase.
+	// Do is what to do about a reason; empty for the others.
 	Do string
 	// Sections are the titles of the other parts of the manual that speak of it.
 	Sections []string
 }
 
-// Entries returns what the manual says of every reason and phase, in its own order: reasons first.
+// Entries returns what the manual says of every reason, every phase and every word of status, in its own order:
+// reasons first.
 func Entries() []Entry {
 	var out []Entry
 	for _, t := range []struct{ title, kind string }{{"Reasons", "reason"}, {"Phases", "phase"}} {
@@ -42,6 +43,28 @@ func Entries() []Entry {
 			e.Sections = mentions(e.Code)
 			out = append(out, e)
 		}
+	}
+	return append(out, words()...)
+}
+
+// words are those of the first line of status, by their names in JSON, and those of its column AGENT.
+func words() []Entry {
+	var first, agents []Entry
+	for line := range strings.Lines(section("Status")) {
+		cells := cells(line)
+		switch {
+		case len(cells) == 4 && strings.HasPrefix(cells[0], "`"):
+			first = append(first, Entry{Kind: "word", Code: strings.Trim(cells[1], "`"), Means: cells[2]})
+		case len(cells) == 2 && cells[0] == "`AGENT`":
+			for part := range strings.SplitSeq(cells[1], "; ") {
+				word, means, _ := strings.Cut(part, ": ")
+				agents = append(agents, Entry{Kind: "agent", Code: strings.Trim(word, "`"), Means: means})
+			}
+		}
+	}
+	out := slices.Concat(first, agents)
+	for i := range out {
+		out[i].Sections = []string{"Status"}
 	}
 	return out
 }
@@ -63,12 +86,13 @@ func section(title string) string {
 	return text
 }
 
-// mentions returns the titles of the sections that name a code, apart from the lists of all codes.
+// mentions returns the titles of the sections that name a code, apart from the beginning and the lists of all codes.
 func mentions(code string) []string {
 	var out []string
 	for part := range strings.SplitSeq(operations, "\n## ") {
 		title, text, _ := strings.Cut(part, "\n")
-		if title != "Reasons" && title != "Phases" && strings.Contains(text, "`"+code+"`") {
+		lists := strings.HasPrefix(title, "# ") || title == "Reasons" || title == "Phases"
+		if !lists && strings.Contains(text, "`"+code+"`") {
 			out = append(out, title)
 		}
 	}

@@ -16,9 +16,9 @@ import (
 func newExplain(s *shared) *cobra.Command {
 	return &cobra.Command{
 		Use: "explain [REASON]", Short: "Say what a reason means, and what to do about it",
-		Long: "Prints what the manual says of a reason or a phase, as `kpls-agent status` shows them. Without REASON it\n" +
-			"lists all of them, with the first sentence of each. The whole manual is " + docs.Installed + ".",
-		Args: cobra.MaximumNArgs(1),
+		Long: "Prints what the manual says of a reason, a phase, a word of the first line or a word of the column AGENT,\n" +
+			"as `kpls-agent status` shows them. Without REASON it lists all of them, with the first sentence of each. The\n" +
+			"whole manual is " + docs.Installed + ".",
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return docs.Codes(), cobra.ShellCompDirectiveNoFileComp
 		},
@@ -27,14 +27,15 @@ func newExplain(s *shared) *cobra.Command {
 				return listEntries(s)
 			}
 			var code restart.Code
-			// In any case, as the first line of status has it; also the code of an earlier build.
-			if err := code.UnmarshalText([]byte(strings.ToLower(args[0]))); err != nil {
+			// In any case and in several words, as the first line of status has it; also the code of an earlier build.
+			word := strings.ToLower(strings.Join(args, " "))
+			if err := code.UnmarshalText([]byte(wordOf(word))); err != nil {
 				return err
 			}
 			entries := slices.DeleteFunc(docs.Entries(), func(e docs.Entry) bool { return e.Code != string(code) })
 			if len(entries) == 0 {
-				return invalid(fmt.Errorf("%q is neither a reason nor a phase%s; `kpls-agent explain` lists them", args[0],
-					nearly(strings.ToLower(args[0]), docs.Codes())))
+				return invalid(fmt.Errorf("%q is no reason, phase or word of `kpls-agent status`%s; `kpls-agent explain` "+
+					"lists them", strings.Join(args, " "), nearly(word, docs.Codes())))
 			}
 			var texts []string
 			for _, e := range entries {
@@ -44,6 +45,14 @@ func newExplain(s *shared) *cobra.Command {
 			return err
 		},
 	}
+}
+
+// wordOf is the name in JSON of a word of the first line, and anything else as it is.
+func wordOf(text string) string {
+	if text == "no agent has reported" {
+		return string(report.Unheardof)
+	}
+	return strings.ReplaceAll(text, " ", "_")
 }
 
 func listEntries(s *shared) error {

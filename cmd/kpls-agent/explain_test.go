@@ -33,6 +33,19 @@ func TestExplain(t *testing.T) {
 	if text := said(t, "explain", "HALTED"); text != said(t, "explain", "halted") {
 		t.Errorf("in upper case: %s", text)
 	}
+	for _, c := range []struct{ args, want string }{
+		{"BROKER DOWN", "broker_down (word)"},
+		{"NO AGENT HAS REPORTED", "nobody_there (word)"},
+		{"silent", "silent (agent)"},
+		{"none", "none (agent)"},
+		{"stopped", "stopped (agent)"},
+	} {
+		for _, args := range [][]string{{c.args}, strings.Fields(c.args)} {
+			if text := said(t, append([]string{"explain"}, args...)...); !strings.Contains(text, c.want) {
+				t.Errorf("explain %q: %s", args, text)
+			}
+		}
+	}
 	for word, want := range map[string]string{
 		"gate_partition": `did you mean gate_partitions?`, "nonesuch": "`kpls-agent explain` lists them",
 	} {
