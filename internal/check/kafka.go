@@ -38,6 +38,9 @@ func checkKafka(
 		err = fmt.Errorf("%w; the running agent tries again at a change of the login at once, and else within a "+
 			"minute", err)
 	}
+	if kafka.NobodyListens(err) {
+		err = fmt.Errorf("%w; if the broker was started a moment ago, ask again", err)
+	}
 	findings := []Finding{judged("login to Kafka", err, "Kafka "+version)}
 	if err != nil {
 		return findings, restart.RunningFacts{At: time.Now(), Err: err.Error()}, host.Process{}
