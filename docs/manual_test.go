@@ -18,7 +18,7 @@ func TestEntries(t *testing.T) {
 	for _, e := range entries {
 		of[e.Kind]++
 	}
-	if of["reason"]+of["phase"] != rows || rows < 50 || of["word"] != 13 || of["agent"] != 4 {
+	if of["reason"]+of["phase"] != rows || rows < 50 || of["word"] != 14 || of["agent"] != 4 {
 		t.Errorf("%v entries of %d rows", of, rows)
 	}
 	for _, e := range entries {

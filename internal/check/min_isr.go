@@ -25,7 +25,14 @@ func checkMinISR(entries map[string]config.RunningValue, broker int32) []Finding
 		}
 	}
 	inForce, err := strconv.Atoi(entries[name].Value)
-	level := map[config.Source]string{config.SourceDynamicBroker: "broker", config.SourceDynamicDefault: "default"}[first.Source]
+	level := ""
+	switch first.Source {
+	case config.SourceDynamicBroker:
+		level = "broker"
+	case config.SourceDynamicDefault:
+		level = "default"
+	case config.SourceOther, config.SourceStatic, config.SourceDefault:
+	}
 	if !inFile || err != nil || level == "" || inForce >= file {
 		return nil
 	}

@@ -24,13 +24,15 @@ func TestCheckMinISR(t *testing.T) {
 		{"the file says nothing", "1", []config.Setting{byDefault("1")}, ""},
 		{"the file's is not in force, and nothing else is known", "1", []config.Setting{static("2")}, ""},
 		{
-			"void", "1", []config.Setting{byDefault("1"), static("2")},
+			"void", "1",
+			[]config.Setting{byDefault("1"), static("2")},
 			"server.properties has 2, and min.insync.replicas=1 of kafka-configs --entity-default counts, so acks=all may mean one replica; " +
 				"where nobody has set it, the controller has (KIP-966). If 2 is meant: kafka-configs --bootstrap-server ... --alter " +
 				"--entity-type brokers --entity-default --add-config min.insync.replicas=2",
 		},
 		{
-			"void by a broker's own", "2", []config.Setting{{Name: name, Source: config.SourceDynamicBroker, Value: "2"}, static("3")},
+			"void by a broker's own", "2",
+			[]config.Setting{{Name: name, Source: config.SourceDynamicBroker, Value: "2"}, static("3")},
 			"server.properties has 3, and min.insync.replicas=2 of kafka-configs --entity-name 7 counts, so acks=all may mean 2 replicas; " +
 				"where nobody has set it, the controller has (KIP-966). If 3 is meant: kafka-configs --bootstrap-server ... --alter " +
 				"--entity-type brokers --entity-name 7 --add-config min.insync.replicas=3",

@@ -293,7 +293,8 @@ func (c *brokerConfig) verify(result *brokerConfig, d Desired) error {
 	others := func(p *propFile) (out []string) {
 		for i, e := range p.entries {
 			_, own := p.markStart(i)
-			if !own && e.key != keyListeners && e.key != keyAdvertised && e.key != keyProtocolMap && !d.scopedKey(e.key) {
+			list := e.key == keyListeners || e.key == keyAdvertised || e.key == keyProtocolMap
+			if !own && !list && !d.scopedKey(e.key) {
 				out = append(out, string(p.data[e.start:e.end]))
 			}
 		}

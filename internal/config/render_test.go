@@ -247,7 +247,9 @@ func TestRenderSecurity(t *testing.T) {
 			}, "", nil,
 		},
 		{
-			"a mistyped one", "SASL_PLAINTEXT", map[string]string{"sasl.enabled.mechanisms": "OAUTHBEARER", "oauthbearer.sasl.jaas.config": "x required;", "sasl.oauthbearer.clock.skew": "5"}, "",
+			"a mistyped one", "SASL_PLAINTEXT",
+			map[string]string{"sasl.enabled.mechanisms": "OAUTHBEARER", "oauthbearer.sasl.jaas.config": "x required;", "sasl.oauthbearer.clock.skew": "5"},
+			"",
 			[]string{"listener EXTERNAL: Kafka has no property sasl.oauthbearer.clock.skew that a listener can have of its own; it is written and has no effect"},
 		},
 		{"a name that is none", "PLAINTEXT", map[string]string{"a b": "x"}, "VALUE", nil},

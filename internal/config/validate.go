@@ -57,7 +57,8 @@ func (c *brokerConfig) checkOtherLists() error {
 		}
 		for _, p := range kinds(baseName(e.key), c.version) {
 			if p.kind == typeList && p.refusesList(trimJava(e.value)) == emptyItem {
-				return c.fault("S2", e.key, e.key+" has an empty item, which Kafka 4.2 and later refuse", "remove the spare comma")
+				return c.fault("S2", e.key, e.key+" has an empty item, which Kafka 4.2 and later refuse",
+					"remove the spare comma")
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -19,7 +20,7 @@ func answered(p *Prober) float64 {
 	return testutil.ToFloat64(p.metrics.answered.WithLabelValues("EXTERNAL"))
 }
 
-// TestPortMoves: the load balancer that still asks the port before finds it open, also after the broker was away.
+// TestPortMoves: the load balancer that still asks the port before finds it open, also after the broker was down.
 func TestPortMoves(t *testing.T) {
 	k, r := newKafka(t), &record{}
 	p := New(r.options(Options{}))
@@ -62,7 +63,7 @@ func TestPortMoves(t *testing.T) {
 	}
 }
 
-// TestPortMovesBack: a manifest that is put back finds the port as it was.
+// TestPortMovesBack: a manifest that moves it back finds the port as it was.
 func TestPortMovesBack(t *testing.T) {
 	k, r := newKafka(t), &record{}
 	p := New(r.options(Options{}))
@@ -148,9 +149,7 @@ func TestPortMovesBetweenLives(t *testing.T) {
 		mu.Lock()
 		o.Inherited = kept
 		kept = map[string]*net.TCPListener{}
-		for name, l := range o.Inherited {
-			kept[name] = l
-		}
+		maps.Copy(kept, o.Inherited)
 		mu.Unlock()
 		p := New(o)
 		p.SetTargets([]Target{tg})

@@ -170,7 +170,7 @@ func (l *listener) begin(now time.Time) {
 	}
 }
 
-func (l *listener) retarget(t Target, now time.Time) {
+func (l *listener) retarget(t Target) {
 	old := l.target
 	known := l.hasTarget
 	l.target, l.hasTarget = t, true

@@ -152,7 +152,7 @@ func (p *Prober) SetTargets(targets []Target) {
 		if l == nil {
 			l = p.newListener(t.Name)
 		}
-		l.retarget(t, now)
+		l.retarget(t)
 	}
 	for name, l := range p.listeners {
 		if !keep[name] {

@@ -144,6 +144,9 @@ var scenes = []struct {
 			*s = restart.Status{Broker: s.Broker, Phase: restart.PhaseUnmanaged, Since: s.Since, Seen: s.Seen, Up: true, Reason: *restart.NewReason(restart.CodeNoManifest, "there is no manifest yet")}
 		}
 	}},
+	{"one without a manifest", Lacking, "idle", func(_ *Facts, st map[int32]*restart.Status) {
+		*st[3] = restart.Status{Broker: 3, Phase: restart.PhaseUnmanaged, Since: st[3].Since, Seen: st[3].Seen, Up: true, Reason: *restart.NewReason(restart.CodeNoManifest, "there is no manifest yet")}
+	}},
 	{"a rolling restart", Rolling, "rolling", func(f *Facts, st map[int32]*restart.Status) {
 		f.View.Requests = []restart.Request{{ID: "r", By: "ann@ops", At: now.Add(-time.Minute)}}
 		for _, s := range st {

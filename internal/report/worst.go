@@ -17,11 +17,12 @@ const (
 	Down       Worst = "broker_down"      // a broker is stopped, or the cluster does not name it
 	Refused    Worst = "refused"          // a manifest cannot be applied to a broker, or is not taken over
 	Missing    Worst = "agent_gone"       // an agent has never reported, was stopped or is silent
+	Lacking    Worst = "manifest_missing" // an agent has no manifest, and others have one
 	Paused     Worst = "paused"           // an operator has paused all roll-outs
 	Waiting    Worst = "waiting"          // brokers are to be restarted, and something must happen first
 	Upgrading  Worst = "agent_restarting" // an agent was stopped a moment ago
 	Rolling    Worst = "rolling"          // a roll-out goes on
-	NoManifest Worst = "no_manifest"      // an agent has no manifest
+	NoManifest Worst = "no_manifest"      // no agent has a manifest
 	Idle       Worst = "idle"             // every broker runs what the manifest says
 	Unheardof  Worst = "nobody_there"     // no agent has reported at all
 )
@@ -57,6 +58,8 @@ func (w Worst) words() string {
 		return "agent gone"
 	case Upgrading:
 		return "agent restarting"
+	case Lacking:
+		return "manifest missing"
 	case NoManifest:
 		return "no manifest"
 	case Unheardof:
@@ -80,11 +83,12 @@ func (r *Report) worst() Worst {
 		{Down, r.any(func(b Broker) bool { return b.of() == Down || b.down() })},
 		{Refused, r.any(func(b Broker) bool { return b.of() == Refused || b.ManifestFault != "" })},
 		{Missing, len(r.Unheard) > 0 || r.any(func(b Broker) bool { return b.gone(r.At) })},
+		{Lacking, r.any(without) && !r.all(without)},
 		{Paused, r.Pause != nil},
 		{Rolling, r.State == "rolling"},
 		{Waiting, r.State == "waiting" || r.any(func(b Broker) bool { return b.of() == Waiting })},
 		{Upgrading, r.any(func(b Broker) bool { return b.State == Stopped })},
-		{NoManifest, r.any(func(b Broker) bool { return b.of() == NoManifest })},
+		{NoManifest, r.any(without)},
 	} {
 		if w.stands {
 			return w.word
@@ -96,6 +100,13 @@ func (r *Report) worst() Worst {
 func (r *Report) any(is func(Broker) bool) bool {
 	return slices.ContainsFunc(r.Brokers, is)
 }
+
+func (r *Report) all(is func(Broker) bool) bool {
+	return !r.any(func(b Broker) bool { return !is(b) })
+}
+
+// without is true for a broker whose agent has no manifest: its probes are closed.
+func without(b Broker) bool { return b.of() == NoManifest }
 
 // of is what a broker's own agent says of it.
 func (b Broker) of() Worst {

@@ -14,8 +14,13 @@ const Long = 4 * time.Minute
 // Until waits until ok holds, and fails the test if it does not within [Long]. It looks every 5 ms.
 func Until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(Long); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
+	end, look := time.NewTimer(Long), time.NewTicker(5*time.Millisecond)
+	defer end.Stop()
+	defer look.Stop()
+	for !ok() {
+		select {
+		case <-look.C:
+		case <-end.C:
 			t.Fatalf("not within %s: %s", Long, what)
 		}
 	}
