@@ -42,6 +42,10 @@ func checkKafka(
 		err = fmt.Errorf("%w; if the broker was started a moment ago, ask again", err)
 	}
 	findings := []Finding{judged("login to Kafka", err, "Kafka "+version)}
+	if known, newer := strings.CutSuffix(version, kafka.Newer); newer && err == nil {
+		findings[0] = doubtful("login to Kafka", "this Kafka is newer than %s, the newest release that was tried with this build; "+
+			"it is judged by the rules of %s: see whether a newer kpls-agent knows it", known, known)
+	}
 	if err != nil {
 		return findings, restart.RunningFacts{At: time.Now(), Err: err.Error()}, host.Process{}
 	}

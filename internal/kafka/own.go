@@ -234,8 +234,14 @@ var releases = []struct {
 	{4, "3.3"},
 }
 
+// newestLevel is the highest metadata.version of the newest of them, 4.4.0.
+const newestLevel = 33
+
+// Newer marks the version of a release that is newer than all that are known here.
+const Newer = "+"
+
 // Version returns the own broker's Kafka version, major and minor ("3.7"). A
-// release that this agent is older than is taken for the newest it knows. It is
+// release that this agent is older than is taken for the newest it knows, with [Newer] behind it. It is
 // asked once for each connection, and so for each start of the process.
 func (c *Client) Version(ctx context.Context) (string, error) {
 	var version string
@@ -260,7 +266,10 @@ func release(hello *kmsg.ApiVersionsResponse) string {
 			continue
 		}
 		for _, r := range releases {
-			if f.MaxVersion >= r.level {
+			switch {
+			case f.MaxVersion > newestLevel:
+				return r.version + Newer
+			case f.MaxVersion >= r.level:
 				return r.version
 			}
 		}

@@ -201,7 +201,7 @@ func TestVersion(t *testing.T) {
 	if got := kafka.ReleaseOf(zk); got != "3.6" {
 		t.Errorf("a broker in ZooKeeper mode: %q", got)
 	}
-	for level, want := range map[int16]string{1: "", 7: "3.3", 17: "3.7", 19: "3.7", 25: "4.0", 27: "4.1", 29: "4.2", 99: "4.4"} {
+	for level, want := range map[int16]string{1: "", 7: "3.3", 17: "3.7", 19: "3.7", 25: "4.0", 27: "4.1", 29: "4.2", 31: "4.4", 33: "4.4", 34: "4.4+", 99: "4.4+"} {
 		hello := kmsg.NewPtrApiVersionsResponse()
 		f := kmsg.NewApiVersionsResponseSupportedFeature()
 		f.Name, f.MaxVersion = "metadata.version", level
