@@ -26,9 +26,9 @@ test: packages ## all tests; the last ones on real brokers, fetched by Maven
 # The package that takes longest comes first, then those that wait for brokers; the others run at the same time.
 packages: setup vet ## all tests but those of a roll-out on real brokers
 	@test/setup.sh deb
-	$(GO) test -shuffle=on -timeout 10m ./test/sim
-	cd test/explore && $(GO) test -shuffle=on -timeout 10m
-	$(TEST) -timeout 20m -p 3 ./internal/kafka \
+	$(GO) test -shuffle=on -timeout 30m ./test/sim
+	cd test/explore && $(GO) test -shuffle=on -timeout 30m
+	$(TEST) -timeout 40m -p 3 ./internal/kafka \
 	  $$($(GO) list ./test/... | grep -vE '/test/(e2e|explore|sim|system)$$') ./cmd/... ./internal/...
 
 brokers: setup ## only the tests of a roll-out on real brokers; V=-v says how far they are
