@@ -213,7 +213,7 @@ func (c *cluster) leave(b *broker) {
 func (c *cluster) unheard(b *broker) {
 	epoch := b.epoch
 	c.after(sessionTimeout, func() {
-		if b.epoch == epoch && (!b.running || b.frozen || b.mute) {
+		if b.epoch == epoch && (!b.answers() || b.mute) {
 			c.leave(b)
 			c.onProcess(b)
 		}
@@ -247,6 +247,9 @@ func (c *cluster) launch(b *broker, by string) {
 	}
 	b.starts++
 	b.epoch++
+	if b.alive { // the old session ends, also where the new process hangs and never asks for one
+		c.unheard(b)
+	}
 	b.stopping, b.waits = false, false
 	b.running, b.ready, b.failed, b.stopped, b.frozen, b.started = true, false, false, false, false, c.now
 	bad := ""
