@@ -140,13 +140,24 @@ func (s *round) finished(st Status) bool {
 	return st.Phase == PhaseIdle || st.Phase == PhaseSoaking || st.Phase == PhaseBalancer
 }
 
+// sound is true for a broker that is up, and whose process is known not to run a file that nobody has proved.
+func (s *round) sound(id int32) bool {
+	if id == s.m.opts.Self {
+		return s.up() && !s.unproven()
+	}
+	st := s.v.Statuses[id]
+	return st.Up && !st.Unproven
+}
+
 // rank orders the brokers of a roll-out: those that are down first, since
-// nothing is lost with them; then those without a vote, then voters, the active
-// controller last, since each restart of it makes the others elect a new one.
-func (s *round) rank(id int32, up bool) int {
+// nothing is lost with them, and those that may run a file that nobody has
+// proved, since nobody may follow them into it; then those without a vote, then
+// voters, the active controller last, since each restart of it makes the others
+// elect a new one.
+func (s *round) rank(id int32, sound bool) int {
 	q := s.f.Cluster.Quorum
 	switch {
-	case !up:
+	case !sound:
 		return 0
 	case q == nil || q.Leader != id && !q.voter(id):
 		return 1
@@ -157,8 +168,8 @@ func (s *round) rank(id int32, up bool) int {
 	}
 }
 
-func (s *round) before(a int32, aUp bool, b int32, bUp bool) bool {
-	if x, y := s.rank(a, aUp), s.rank(b, bUp); x != y {
+func (s *round) before(a int32, aSound bool, b int32, bSound bool) bool {
+	if x, y := s.rank(a, aSound), s.rank(b, bSound); x != y {
 		return x < y
 	}
 	if x, y := s.zone(a), s.zone(b); x != y {
@@ -200,7 +211,7 @@ func (s *round) ahead() []int32 {
 	var out []int32
 	for _, id := range others {
 		st := s.v.Statuses[id]
-		if s.done(st) || !s.before(id, st.Up, self, s.up()) && !s.proving(st) {
+		if s.done(st) || !s.before(id, s.sound(id), self, s.sound(self)) && !s.proving(st) {
 			continue
 		}
 		if s.holds(id) && s.together(id) {
@@ -215,9 +226,9 @@ func (s *round) ahead() []int32 {
 // It need not wait for their claims then: in a zone of a hundred brokers, one claim
 // after the other would take longer than the restarts.
 func (s *round) withAll(ahead []int32) bool {
-	self := s.rank(s.m.opts.Self, s.up())
+	self := s.rank(s.m.opts.Self, s.sound(s.m.opts.Self))
 	for _, id := range ahead {
-		if !s.together(id) || s.rank(id, s.v.Statuses[id].Up) != self {
+		if !s.together(id) || s.rank(id, s.sound(id)) != self {
 			return false
 		}
 	}

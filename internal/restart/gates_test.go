@@ -316,6 +316,15 @@ func TestTurn(t *testing.T) {
 		{"the active controller", 1, func(f *Facts) { together(f); f.Cluster.Quorum = &Quorum{Leader: 1, Voters: []Voter{{1, 0}}} }, 2},
 		{"the first has its claim", 2, func(f *Facts) { together(f); f.Cluster.MinISR["orders"] = 2; claimOf(f, 1) }, 0},
 		{"one that somebody has started on the new file", 1, func(f *Facts) { proves(f, 2) }, 2},
+		{"one that may run the new file", 1, func(f *Facts) { mayRunNew(f, 2) }, 2},
+		{"this one may run it, too", 1, func(f *Facts) {
+			mayRunNew(f, 2)
+			f.Journal.Unproven, f.Journal.MayBeOld = true, true
+		}, 0},
+		{"this one may run it, and is the active controller", 1, func(f *Facts) {
+			f.Cluster.Quorum = &Quorum{Leader: 1, Voters: []Voter{{1, 0}, {2, 0}, {3, 0}}}
+			f.Journal.Unproven, f.Journal.MayBeOld = true, true
+		}, 0},
 		{"one that its agent has started", 1, func(f *Facts) { proves(f, 2); claimOf(f, 2) }, 0},
 	} {
 		f := claiming()
@@ -329,6 +338,13 @@ func TestTurn(t *testing.T) {
 			t.Errorf("%s: %+v", c.name, r)
 		}
 	}
+}
+
+// mayRunNew lets a broker wait whose process may run the new file.
+func mayRunNew(f *Facts, id int32) {
+	st := f.Log.View.Statuses[id]
+	st.Unproven = true
+	f.Log.View.Statuses[id] = st
 }
 
 // proves lets a broker be on its way up on the new file.

@@ -78,6 +78,9 @@ type FileState struct {
 	// Hidden is true from when a value that no process shows, such as a password, may have
 	// been written to server.properties until a process that was started on it has proved itself.
 	Hidden bool `json:"hidden,omitempty"`
+	// MayBeOld is true where the process that Invocation names may have been started on the server.properties before:
+	// what it runs, and what it does not show, then says nothing of the one that is to be proved.
+	MayBeOld bool `json:"may_be_old,omitempty"`
 	// Prior is what server.properties was written for before it was to be written for Target, where
 	// no process had proved that: a process that is started before the write runs that one.
 	Prior *Intent `json:"prior,omitempty"`

@@ -24,7 +24,7 @@ func (m *Machine) AppendKey(b []byte, f *Facts) []byte {
 	seen, asked := f.Cluster.At, f.Running.At
 	b = appendFlags(
 		b, seen.Before(c.at), seen.Before(p.at), seen.Before(asked),
-		asked.Before(p.at), asked.Before(mem.judged.at), asked.Before(c.at), asked.Before(p.stoppedAt),
+		asked.Before(p.at), asked.Before(mem.judged.at), asked.Before(c.at), asked.Before(p.stoppedAt), mem.sawUnit,
 	)
 	if g.stage != StageNone { // only a proof has a time limit
 		began := p.at
@@ -65,6 +65,7 @@ func (j *Journal) AppendKey(b []byte, now time.Time) []byte {
 		j.Request)
 	b = appendFlags(b, j.BeforeUnknown, j.Hidden, j.Unproven, j.Halted, j.Served, j.Planned(now), j.Why != "",
 		j.Prior != nil)
+	b = appendFlags(b, j.MayBeOld)
 	b = appendInts(b, j.Version, min(j.Starts, maxStarts+1), j.Restarts)
 	b = appendMap(appendMap(b, j.Listeners), j.Before)
 	b = append(appendText(append(appendText(b, j.Absent...), '.'), j.Active...), '.')
@@ -78,7 +79,7 @@ func (j *Journal) AppendKey(b []byte, now time.Time) []byte {
 func (s *Status) AppendKey(b []byte) []byte {
 	b = appendText(binary.AppendVarint(b, int64(s.Broker)), s.Cluster, s.Manifest, s.Target, string(s.Phase),
 		string(s.Reason.Code), s.Passed, s.Failed, s.Invocation, s.Zone, s.ManifestFault, s.Storage)
-	b = appendFlags(b, s.Up, s.Drift, s.Ended)
+	b = appendFlags(b, s.Up, s.Drift, s.Ended, s.Unproven)
 	for _, list := range [][]string{s.Serving, s.Open, s.Unprotected} {
 		b = append(appendText(b, list...), '.')
 	}

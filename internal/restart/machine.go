@@ -76,11 +76,15 @@ type memory struct {
 	judged  judgedMemory
 	// begun is when the probes were informed of a planned restart; zero: they were not, or of its end since.
 	begun time.Time
-	// wrote is when a write of server.properties was decided on; zero once the process was seen unchanged after it.
+	// wrote is of when the unit's state was on which a write of server.properties was decided on; zero once a newer one
+	// was seen: that is of after the write.
 	wrote time.Time
 	// nonce is that of the claim that was written and not seen since: repeated as it is, it counts once.
 	nonce string
 	walk  walkMemory
+	// sawUnit is true once this agent process has seen how the unit is: what it finds there the first time may have
+	// been started at any time.
+	sawUnit bool
 }
 
 // shownMemory is of one phase.
@@ -95,8 +99,8 @@ type processMemory struct {
 	at         time.Time // when this agent process first saw it
 	// stoppedAt is when it was first seen stopped; zero: it is not.
 	stoppedAt time.Time
-	// mayBeOld is true where it was started while this agent process wrote
-	// server.properties: it may run the file before.
+	// mayBeOld is true where it was started while this agent process wrote server.properties, or before this agent
+	// process saw the unit: it may run the file before.
 	mayBeOld bool
 }
 
@@ -178,12 +182,15 @@ func (m *memory) follow(f *Facts) {
 			invocation: f.Unit.Invocation,
 			at:         f.Now,
 			stoppedAt:  m.process.stoppedAt,
-			mayBeOld:   !m.wrote.IsZero(),
+			mayBeOld:   !m.wrote.IsZero() || !m.sawUnit,
 		}
 		m.stage.healthy = time.Time{}
 	}
-	if f.Unit.At.After(m.wrote) {
-		m.wrote = time.Time{}
+	if f.Unit.State != UnitUnknown && !f.Unit.At.IsZero() {
+		m.sawUnit = true
+		if f.Unit.At.After(m.wrote) {
+			m.wrote = time.Time{}
+		}
 	}
 	switch {
 	case f.Unit.State != UnitStopped:
@@ -304,7 +311,7 @@ func (s *round) do(p Phase, r *Reason, a Action, wake time.Duration) *Decision {
 
 // write has server.properties written. A process that somebody starts just then may run the file before.
 func (s *round) write(p Phase, r *Reason) *Decision {
-	s.m.mem.wrote = s.f.Now
+	s.m.mem.wrote = s.f.Unit.At
 	return s.do(p, r, Action{Kind: ActApply}, 0)
 }
 
@@ -349,6 +356,7 @@ func (s *round) status(p Phase, r Reason) Status {
 		Up:         s.up(),
 		Passed:     s.j.Passed,
 		Failed:     s.unhalted(),
+		Unproven:   s.unproven(),
 		Invocation: s.f.Unit.Invocation,
 		Zone:       s.f.Manifest.Zones[s.m.opts.Self],
 	}
@@ -403,6 +411,21 @@ func (s *round) others() ([]int32, bool) {
 	slices.Sort(s.rest)
 	s.rest = slices.DeleteFunc(slices.Compact(s.rest), func(id int32) bool { return id == s.m.opts.Self })
 	return s.rest, known
+}
+
+// mayBeOld is true if nobody knows whether the process was started on the server.properties that is to be proved.
+func (s *round) mayBeOld() bool {
+	return s.j.Unproven && s.j.MayBeOld && s.j.Invocation == s.f.Unit.Invocation
+}
+
+// unproven is true while the process may run a server.properties that none has proved: by the journal, or since
+// somebody else has just started it.
+func (s *round) unproven() bool {
+	if !s.j.Unproven || !s.up() {
+		return false
+	}
+	byOthers := s.j.Stage == StageNone || s.j.Stage == StageApply
+	return s.j.MayBeOld || byOthers && s.j.Invocation != s.f.Unit.Invocation
 }
 
 func (s *round) maxUnavailable() int { return max(1, s.f.Manifest.MaxUnavailable) }

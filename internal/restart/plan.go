@@ -117,12 +117,8 @@ func NewPlan(self int32, f Facts) Plan {
 func (s *round) order(p *Plan) {
 	self := s.m.opts.Self
 	others, _ := s.others()
-	up := map[int32]bool{self: s.up()}
 	for _, id := range append([]int32{self}, others...) {
 		st, known := s.v.Statuses[id]
-		if id != self {
-			up[id] = st.Up
-		}
 		_, listed := s.f.Manifest.Zones[id]
 		switch {
 		case s.onItsWay(id):
@@ -138,7 +134,7 @@ func (s *round) order(p *Plan) {
 	slices.Sort(p.UnderWay)
 	sort.Slice(p.Order, func(i, k int) bool {
 		a, b := p.Order[i], p.Order[k]
-		return s.before(a, up[a], b, up[b])
+		return s.before(a, s.sound(a), b, s.sound(b))
 	})
 }
 

@@ -121,44 +121,93 @@ func TestListenerDownForTooLong(t *testing.T) {
 	}
 }
 
-// A process that somebody starts while server.properties is written may run the file before: that is no
-// failure of the new one. One that was started later must run the new one.
+// A process that somebody starts while server.properties is written may run the file before: that is no failure of the
+// new one, and no proof of a value that it does not show. Nobody follows it before it was restarted. One that was
+// started later must run the new one.
 func TestStartedWhileTheFileIsWritten(t *testing.T) {
-	for _, seenStopped := range []bool{false, true} {
-		f := claiming()
-		f.Unit.State = UnitStopped
-		f.Running = RunningFacts{At: f.Now, Err: "connection refused"}
-		m := machine()
-		d := settle(m, &f)
-		if d.Do.Kind != ActSave {
-			t.Fatalf("got %+v", d)
-		}
-		f.Journal = *d.Do.Journal
-		if d = settle(m, &f); d.Do.Kind != ActApply {
-			t.Fatalf("got %+v", d)
-		}
-		f.Manifest.FileChanges = false
-		f.after(10 * time.Millisecond)
-		if f.Unit.At = f.Now; seenStopped {
-			m.Decide(&f)
-		}
-		f.after(10 * time.Millisecond)
-		f.Unit.At, f.Unit.State, f.Unit.Invocation = f.Now, UnitRunning, "started by hand"
-		f.Running = RunningFacts{At: f.Now, Listeners: map[string]string{}}
-		d = settle(m, &f)
-		if d.Do.Kind != ActSave || d.Do.Journal.Stage != StageProve {
-			t.Fatalf("got %+v", d)
-		}
-		f.Journal = *d.Do.Journal
-		f.after(10 * time.Millisecond)
-		d = settle(m, &f)
-		want := StageNone
-		if seenStopped {
-			want = StageRestore
-		}
-		if j := d.Do.Journal; d.Do.Kind != ActSave || j.Stage != want || !j.Unproven {
-			t.Errorf("seen stopped after the write %t: got %s %+v", seenStopped, d.Rule, j)
-		}
+	const unit, agent, unseen = "the unit is seen between the write and the start", "the agent has died after the write", "the unit cannot be seen after the write"
+	for _, c := range []struct {
+		name    string
+		between string
+		hidden  bool
+		runs    string // listener EXTERNAL
+		want    Stage
+	}{
+		{"old, as far as anybody knows", "", false, "y", StageNone},
+		{"the same to look at", "", false, "x", StageProve},
+		{"the same to look at, with a hidden value", "", true, "x", StageNone},
+		{"surely new, and wrong", unit, false, "y", StageRestore},
+		{"surely new, with a hidden value", unit, true, "x", StageProve},
+		{"new or old", agent, false, "y", StageNone},
+		{"new or old, with a hidden value", agent, true, "x", StageNone},
+		{"not seen", unseen, false, "y", StageNone},
+		{"not seen, with a hidden value", unseen, true, "x", StageNone},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := claiming()
+			f.Manifest.HiddenChanges, f.Manifest.Soak = c.hidden, time.Minute
+			f.Unit.State = UnitStopped
+			f.Running = RunningFacts{At: f.Now, Err: "connection refused"}
+			m := machine()
+			d := settle(m, &f)
+			if d.Do.Kind != ActSave {
+				t.Fatalf("got %+v", d)
+			}
+			f.Journal = *d.Do.Journal
+			if d = settle(m, &f); d.Do.Kind != ActApply {
+				t.Fatalf("got %+v", d)
+			}
+			f.Manifest.FileChanges, f.Manifest.HiddenChanges = false, false
+			f.after(10 * time.Millisecond)
+			switch c.between {
+			case unit:
+				f.Unit.At = f.Now
+				m.Decide(&f)
+			case agent:
+				m = machine()
+			case unseen:
+				f.Unit.At, f.Unit.State = f.Now, UnitUnknown
+				m.Decide(&f)
+			}
+			f.after(10 * time.Millisecond)
+			f.Unit.At, f.Unit.State, f.Unit.Invocation = f.Now, UnitRunning, "started by hand"
+			f.Running = RunningFacts{At: f.Now, Listeners: map[string]string{"EXTERNAL": c.runs}}
+			f.Probes = map[string]ProbeFacts{"EXTERNAL": {At: f.Now, Serving: true, Open: true}}
+			f.Cluster.Views[0].Broker, f.Cluster.Views[1].Broker = 1, 2
+			d = settle(m, &f)
+			if d.Do.Kind != ActSave || d.Do.Journal.Stage != StageProve || !d.Status.Unproven {
+				t.Fatalf("got %+v", d)
+			}
+			f.Journal = *d.Do.Journal
+			m = machine() // what is known of the process is in the journal
+			f.after(10 * time.Millisecond)
+			f.Running.At = f.Now
+			d = settle(m, &f)
+			if c.want == StageProve {
+				if d.Status.Phase != PhaseSoaking || d.Do.Kind != ActNone {
+					t.Errorf("got %s %+v", d.Rule, d)
+				}
+				return
+			}
+			j := d.Do.Journal
+			if d.Do.Kind != ActSave || j.Stage != c.want || !j.Unproven || d.Status.Unproven != (c.want == StageNone) {
+				t.Fatalf("got %s %+v", d.Rule, d)
+			}
+			if c.want == StageRestore {
+				return
+			}
+			// It is claimed as any other restart is, and it stays the first in the order up to that restart.
+			f.Journal = *j
+			f.after(10 * time.Millisecond)
+			if d = settle(m, &f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageApply || !d.Do.Journal.MayBeOld || !d.Status.Unproven {
+				t.Fatalf("got %s %+v", d.Rule, d)
+			}
+			f.Journal = *d.Do.Journal
+			f.Journal.Stage, f.Unit.Invocation = StageRestart, "its own"
+			if d = settle(m, &f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageProve || d.Do.Journal.MayBeOld {
+				t.Errorf("got %s %+v", d.Rule, d)
+			}
+		})
 	}
 }
 

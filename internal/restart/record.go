@@ -89,6 +89,9 @@ type Status struct {
 	// Failed is the hash of the manifest that failed here, until its halt is in the log. The log can refuse the halt
 	// and take the next status, so the status says it, too. Agents of earlier builds wait for the halt alone.
 	Failed string `json:"failed,omitempty"`
+	// Unproven is true while the process may have been started on a server.properties that none has proved: nobody
+	// follows before it has proved itself or has been restarted. Agents of earlier builds do not wait for that.
+	Unproven bool `json:"unproven,omitempty"`
 	// Serving lists the managed listeners the process serves, as the probe judges.
 	Serving []string `json:"serving,omitempty"`
 	// Open lists the probe ports that are open.

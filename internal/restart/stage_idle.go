@@ -53,7 +53,7 @@ func (s *round) noteProved() *Decision {
 	if !s.j.Unproven || s.f.Manifest.FileChanges {
 		return nil
 	}
-	return s.save(PhaseIdle, s.idleReason(), func(j *Journal) { j.Unproven = false })
+	return s.save(PhaseIdle, s.idleReason(), func(j *Journal) { j.Unproven, j.MayBeOld = false, false })
 }
 
 func (s *round) observeOthers() *Decision {

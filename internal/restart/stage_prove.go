@@ -47,15 +47,23 @@ func (s *round) proveSuperseded() *Decision {
 	return s.giveUp(PhaseWaiting, because(CodeClaiming, "a newer manifest is there, and %s", p.waiting.Text()))
 }
 
-// proveOld: the process was started at the instant at which server.properties was written, and runs the one before.
-// That says nothing of the new one: the restart is claimed like any other.
+// proveOld: the process was started at about the time at which server.properties was written, and may run the one
+// before. Where it does not run what is asked for, that says nothing of the new one; where a value is to change that
+// it does not show, nothing else can say which one it runs. The restart is claimed like any other.
 func (s *round) proveOld() *Decision {
 	p := s.judgement()
-	if !p.differs || !s.m.mem.process.mayBeOld {
+	if !s.mayBeOld() {
 		return nil
 	}
-	return s.giveUp(PhaseWaiting,
-		because(CodeClaiming, "the broker was started while server.properties was written, and runs the one before"))
+	switch {
+	case p.differs:
+		return s.giveUp(PhaseWaiting, because(CodeClaiming,
+			"the broker was started while server.properties was written, and may run the one before"))
+	case s.j.Hidden && p.failure == "" && p.waiting == nil:
+		return s.giveUp(PhaseWaiting, because(CodeClaiming, "the broker was started while server.properties was "+
+			"written, and does not show whether it has a hidden value, such as a password, of the new one"))
+	}
+	return nil
 }
 
 func (s *round) proveFailed() *Decision {
@@ -175,7 +183,7 @@ func (s *round) newProcess() *Decision {
 	}
 	s.m.mem.stage.healthy = time.Time{}
 	return s.save(PhaseStarting, because(CodeStarting, "another process has been started"), func(j *Journal) {
-		j.Invocation = inv
+		j.Invocation, j.MayBeOld = inv, false // the file was written before this stage began
 		j.Starts++
 	})
 }

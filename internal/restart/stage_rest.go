@@ -27,7 +27,7 @@ func (s *round) proveHandStart() *Decision {
 	if notWritten && s.j.Prior == nil {
 		// It was to be written, and was not: what was started there is the old one.
 		return s.save(s.phaseNow(), because(CodeStarting, "the broker was restarted before server.properties was written"), func(j *Journal) {
-			j.Unproven, j.Hidden = false, false
+			j.Unproven, j.Hidden, j.MayBeOld = false, false, false
 		})
 	}
 	return s.saveStage(
@@ -36,6 +36,7 @@ func (s *round) proveHandStart() *Decision {
 		because(CodeStarting, "the broker was started on the new server.properties"),
 		func(j *Journal) {
 			s.follow(j, f.Unit.Restarts)
+			j.MayBeOld = s.m.mem.process.mayBeOld
 			if p := j.Prior; notWritten {
 				j.Intent, j.Prior = *p, nil
 			}
@@ -48,6 +49,7 @@ func (s *round) proveHandStart() *Decision {
 // which sets the count back.
 func (s *round) follow(j *Journal, restarts int) {
 	j.Followed = Followed{Invocation: s.f.Unit.Invocation, Started: s.f.Now, Starts: 1, Restarts: restarts}
+	j.MayBeOld = false
 }
 
 // noteActive keeps the journal's copy of the listeners whose probes were opened on all brokers.
