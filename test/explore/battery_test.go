@@ -34,6 +34,15 @@ var battery = slices.Concat([]config{
 	{name: "2 brokers, two manifests in a row", n: 2, versions: []version{first, second}},
 	{name: "2 brokers, bad manifest, corrected", n: 2, versions: []version{first, second.which("exits"), third}, heavy: true},
 	{name: "2 brokers, a hidden value", n: 2, before: first, versions: []version{secret}, budgets: []budget{{"crash", 1}}},
+	{name: "1 broker, a hidden value, restart by hand", n: 1, before: first, versions: []version{secret}, budgets: []budget{{"restart by hand", 1}, {"crash", 1}}},
+	{
+		name: "2 brokers, a hidden value, restart by hand", n: 2, only: 2, before: first, versions: []version{secret},
+		budgets: []budget{{"restart by hand", 1}},
+	},
+	{
+		name: "2 brokers, wrong, stop by hand", n: 2, only: 2, heavy: true, before: first, versions: []version{second.which("wrong")},
+		budgets: []budget{{"stop by hand", 1}},
+	},
 	{name: "2 brokers, a listener is added and removed", n: 2, before: first, versions: []version{two, removal}, oneByOne: true},
 	{name: "2 brokers, restarts and statuses take time", n: 2, slow: true, post: true, heavy: true, budgets: []budget{{"crash", 1}}},
 	{name: "2 brokers, probes close and are watched", n: 2, closes: []string{"E"}, drain: 500 * time.Millisecond, balancer: true, soak: time.Second, budgets: []budget{{"crash", 1}}},

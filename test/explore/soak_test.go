@@ -19,6 +19,10 @@ var large = append([]config{
 		name: "3 brokers, wrong, the deaf broker is asked first", n: 3, before: first, versions: []version{second.which("wrong")},
 		deafFirst: true, only: 3, budgets: []budget{{"deaf broker", 1}},
 	},
+	{
+		name: "2 brokers, wrong, stop and restart by hand", n: 2, only: 2, before: first, versions: []version{second.which("wrong")},
+		budgets: []budget{{"stop by hand", 1}, {"restart by hand", 1}}, limit: 4_000_000,
+	},
 }, each("3 brokers that vote, ", config{n: 3, voters: []int{1, 2, 3}, limit: 4_000_000})...)
 
 // TestLarge visits at least 10 million states.

@@ -15,11 +15,13 @@ type mutant struct{ name, file, old, new string }
 
 // rare are the faults that one seed in tens of thousands notices. They are the exploration's to notice.
 var rare = map[string]bool{
-	"a dynamic configuration counts as a bad manifest":     true,
-	"only the halt says that a manifest has failed":        true,
-	"one broker's word that another is fenced is enough":   true,
-	"a dynamic configuration is ignored under way":         true,
-	"the second attempt forgets what ran before the first": true,
+	"a dynamic configuration counts as a bad manifest":      true,
+	"only the halt says that a manifest has failed":         true,
+	"one broker's word that another is fenced is enough":    true,
+	"a dynamic configuration is ignored under way":          true,
+	"the second attempt forgets what ran before the first":  true,
+	"a hidden value is proved by a process that may be old": true,
+	"others follow a process that may run the new file":     true,
 }
 
 // mutants is the list to add to: gates, agreement, order, claims, freshness,
@@ -89,6 +91,8 @@ var mutants = []mutant{
 	{"a log directory that is offline is ignored", "vetoes.go", `if f := s.storage(); f != "" {`, `if f := s.storage(); f != "" && false {`},
 	{"the right to restart is not checked", "vetoes.go", `if s.f.Right.Denied == "" {`, `if true {`},
 	{"only the halt says that a manifest has failed", "machine.go", `s.unhalted(),`, `"",`},
+	{"a hidden value is proved by a process that may be old", "stage_prove.go", `case s.j.Hidden && p.failure == "" && p.waiting == nil:`, `case false:`},
+	{"others follow a process that may run the new file", "machine.go", `s.unproven(),`, `false,`},
 	{"the failure is not noted in the journal", "stage_undo.go", `j.Failed, j.FileState = manifestOf(j.Target), FileState{}`, `j.FileState = FileState{}`},
 }
 
