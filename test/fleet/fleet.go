@@ -103,9 +103,9 @@ func (f *Fleet) Awake(ctx context.Context) error {
 
 // MakeTopic makes the coordination topic, as somebody does who pauses before there is a manifest.
 func (f *Fleet) MakeTopic(ctx context.Context) error {
-	for _, command := range []string{"pause", "resume"} {
-		if out, errOut, code := f.Agents[0].Command(ctx, command); code != 0 {
-			return fmt.Errorf("%s: exit %d: %s%s", command, code, out, errOut)
+	for _, command := range [][]string{{"pause"}, {"resume", "--yes"}} {
+		if out, errOut, code := f.Agents[0].Command(ctx, command...); code != 0 {
+			return fmt.Errorf("%s: exit %d: %s%s", command[0], code, out, errOut)
 		}
 	}
 	return nil
