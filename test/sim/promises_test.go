@@ -204,6 +204,9 @@ func (t takedown) controllerLast() string {
 	if t.undo || t.leader != t.b.id || t.since(t.elected) <= knowable {
 		return ""
 	}
+	if t.a.journal.MayBeOld {
+		return "" // its process may run a file that none has proved: nobody follows before it was restarted
+	}
 	for _, o := range t.brokers {
 		_, _, claimed := t.log.now().Claim(o.id)
 		claimed = claimed || t.since(t.unclaimed[o.id]) <= knowable // it has just given its claim back
