@@ -132,8 +132,8 @@ func (c *brokerConfig) leftAlone(d Desired) []string {
 	for _, p := range brokerProperties {
 		want, wanted := d.BrokerProperties[p.name]
 		if wanted && c.has(p.name) && !c.ownLast(p.name) && !sameValue(typeInt, c.text(p.name), want) {
-			out = append(out, fmt.Sprintf("%s:%d: %s=%s is not a line of the agent's, so it stays, and the manifest's "+
-				"broker_properties has no effect, which asks for %s; delete one of the two",
+			out = append(out, fmt.Sprintf("%s:%d: %s=%s is somebody else's line, so it stays; the manifest's broker_properties "+
+				"asks for %s and has no effect; delete this line, or the name in broker_properties",
 				c.path, c.line(p.name), p.name, c.text(p.name), want))
 		}
 	}

@@ -34,14 +34,14 @@ func TestBrokerProperties(t *testing.T) {
 		{name: "somebody else's with the same value", file: backoff + "=50\n", asked: "50", want: backoff + "=50\n"},
 		{
 			name: "somebody else's with another value", file: backoff + "=700\n", asked: "50", want: backoff + "=700\n",
-			warning: "server.properties:LINE: replica.fetch.backoff.ms=700 is not a line of the agent's, so it stays, and the manifest's " +
-				"broker_properties has no effect, which asks for 50; delete one of the two",
+			warning: "server.properties:LINE: replica.fetch.backoff.ms=700 is somebody else's line, so it stays; the manifest's " +
+				"broker_properties asks for 50 and has no effect; delete this line, or the name in broker_properties",
 		},
 		{name: "somebody else's before the agent's", file: backoff + "=700\n" + own("50"), asked: "20", want: backoff + "=700\n" + own("20"), has: "20"},
 		{
 			name: "somebody else's after the agent's", file: own("50") + backoff + "=700\n", asked: "50", want: own("50") + backoff + "=700\n",
-			warning: "server.properties:LINE: replica.fetch.backoff.ms=700 is not a line of the agent's, so it stays, and the manifest's " +
-				"broker_properties has no effect, which asks for 50; delete one of the two",
+			warning: "server.properties:LINE: replica.fetch.backoff.ms=700 is somebody else's line, so it stays; the manifest's " +
+				"broker_properties asks for 50 and has no effect; delete this line, or the name in broker_properties",
 		},
 		{name: "goes, somebody else's stays", file: own("50") + backoff + "=700\n", want: backoff + "=700\n", hidden: true},
 		{name: "the mark is not next to it", file: ownMark + "\n\n" + backoff + "=50\n", want: ownMark + "\n\n" + backoff + "=50\n"},

@@ -58,10 +58,10 @@ func (s *round) proveOld() *Decision {
 	switch {
 	case p.differs:
 		return s.giveUp(PhaseWaiting, because(CodeClaiming,
-			"the broker was started while server.properties was written, and may run the one before"))
+			"the broker was started at about the time of the write of server.properties, and may run the one before"))
 	case s.j.Hidden && p.failure == "" && p.waiting == nil:
-		return s.giveUp(PhaseWaiting, because(CodeClaiming, "the broker was started while server.properties was "+
-			"written, and does not show whether it has a hidden value, such as a password, of the new one"))
+		return s.giveUp(PhaseWaiting, because(CodeClaiming, "the broker was started at about the time of the write of "+
+			"server.properties, and does not show whether it has a hidden value, such as a password, of the new one"))
 	}
 	return nil
 }

@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"context"
+	"math"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -11,7 +13,8 @@ import (
 )
 
 // TestBrokerProperties: properties of the whole broker come with the listener in one restart, are taken back by one,
-// and a line of somebody else's stays as it is, with no restart for it.
+// and a line of somebody else's stays as it is, with no restart for it. The broker starts with both ends of their range,
+// and no dynamic configuration can set them.
 func TestBrokerProperties(t *testing.T) {
 	for _, version := range []string{"3.7.1", "4.4.0"} {
 		t.Run(version, func(t *testing.T) {
@@ -73,12 +76,20 @@ func brokerProperties(b *bed) {
 		return string(text)
 	}
 
+	for _, name := range []string{idle, backoff} {
+		if err := b.SetDynamic(ctx, sandbox.AllBrokers, name, "50"); err == nil {
+			b.Errorf("kafka-configs sets %s, which only a file may", name)
+		}
+	}
 	runs("with the listener", with(idle+": 50, "+backoff+": 50"), 1, map[string]string{idle: "50", backoff: "50"})
 	if f := b.findings(1, "stall in a restart"); len(f) != 1 || !strings.HasPrefix(f[0].Text, "short: ") {
 		b.Errorf("check: %+v", f)
 	}
 	runs("one changes, one goes", with(backoff+": 40"), 2, map[string]string{idle: "500", backoff: "40"})
-	runs("all go", plain, 3, kafkas)
+	runs("the low end of Kafka's range", with(idle+": 0, "+backoff+": 0"), 3, map[string]string{idle: "0", backoff: "0"})
+	most := strconv.Itoa(math.MaxInt32)
+	runs("the high end", with(idle+": "+most+", "+backoff+": "+most), 4, map[string]string{idle: most, backoff: most})
+	runs("all go", plain, 5, kafkas)
 	if text := read(); strings.Contains(text, "kpls-agent") || strings.Contains(text, backoff) {
 		b.Errorf("server.properties has lines of the agent's:\n%s", text)
 	}
@@ -87,11 +98,11 @@ func brokerProperties(b *bed) {
 		b.Fatal(err)
 	}
 	other := with(backoff + ": 50")
-	runs("somebody else's line", other, 3, kafkas)
+	runs("somebody else's line", other, 5, kafkas)
 	if !strings.HasSuffix(read(), backoff+"=700\n") {
 		b.Errorf("the line of somebody else's was touched:\n%s", read())
 	}
-	if f := b.findings(1, "manifest for this broker"); len(f) != 2 || !strings.Contains(f[1].Text, "is not a line of the agent's") {
+	if f := b.findings(1, "manifest for this broker"); len(f) != 2 || !strings.Contains(f[1].Text, "is somebody else's line") {
 		b.Errorf("check: %+v", f)
 	}
 }

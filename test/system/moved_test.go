@@ -12,7 +12,7 @@ import (
 )
 
 // movedProbe: the manifest moves the probe port, and the load balancer does not follow for a while. It goes on finding
-// every broker, also after an agent was restarted, upgraded or killed in between; no broker is restarted, and no
+// every broker, also after an agent was restarted or killed in between; no broker is restarted, and no
 // customer notices. A `bind` address that is nobody's is refused, and costs nothing, either.
 func movedProbe(s *system) {
 	const before, after = "probe_port: 39192", "probe_port: 39292"
