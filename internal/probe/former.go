@@ -25,7 +25,7 @@ func (l *listener) move(old Target) {
 	sock := l.sock
 	l.sock = nil
 	switch f := l.former; {
-	case f != nil && f.sock != nil && f.sock.at(l.target.Host, l.target.Port): // and back again
+	case l.formerIs(l.target): // and back again
 		l.sock, l.former = f.sock, &former{old.Host, old.Port, sock}
 		l.sock.former.Store(false)
 		sock.former.Store(true)
@@ -45,6 +45,19 @@ func (l *listener) move(old Target) {
 	l.asked.Store(false)
 	l.prober.o.Logger.Info("probe port moves; the one before is answered as well until a probe comes to the new one",
 		"listener", l.name, "before", l.former.port, "port", l.target.Port)
+}
+
+// formerIs is true if the former place is open and is a target's.
+func (l *listener) formerIs(t Target) bool {
+	return l.former != nil && l.former.sock != nil && l.former.sock.at(t.Host, t.Port)
+}
+
+// comeBack makes the former place the one that counts again: the new one could never be had.
+func (l *listener) comeBack() {
+	l.sock, l.former = l.former.sock, nil
+	l.sock.former.Store(false)
+	l.prober.o.OnClose(l.name + formerName)
+	l.prober.o.OnListen(l.name, l.sock.tcp)
 }
 
 // listen opens the port of the target. Where the former place is in its way, as all addresses are in the way of one of

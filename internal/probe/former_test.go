@@ -20,16 +20,23 @@ func answered(p *Prober) float64 {
 	return testutil.ToFloat64(p.metrics.answered.WithLabelValues("EXTERNAL"))
 }
 
-// TestPortMoves: the load balancer that still asks the port before finds it open, also after the broker was down.
-func TestPortMoves(t *testing.T) {
+// opened is a prober of one listener that serves, with its port open.
+func opened(t *testing.T) (*kafka, *record, *Prober, Target) {
+	t.Helper()
 	k, r := newKafka(t), &record{}
 	p := New(r.options(Options{}))
 	tg := k.target("EXTERNAL")
-	old := tg.Port
 	p.SetTargets([]Target{tg})
 	p.Set([]string{"EXTERNAL"})
 	start(t, p)
 	patience.Until(t, "it is open", func() bool { return facts(p, "EXTERNAL").Open })
+	return k, r, p, tg
+}
+
+// TestPortMoves: the load balancer that still asks the port before finds it open, also after the broker was down.
+func TestPortMoves(t *testing.T) {
+	k, _, p, tg := opened(t)
+	old := tg.Port
 
 	tg.Port = freePort(t)
 	p.SetTargets([]Target{tg})
@@ -65,13 +72,7 @@ func TestPortMoves(t *testing.T) {
 
 // TestPortMovesBack: a manifest that moves it back finds the port as it was.
 func TestPortMovesBack(t *testing.T) {
-	k, r := newKafka(t), &record{}
-	p := New(r.options(Options{}))
-	tg := k.target("EXTERNAL")
-	p.SetTargets([]Target{tg})
-	p.Set([]string{"EXTERNAL"})
-	start(t, p)
-	patience.Until(t, "it is open", func() bool { return facts(p, "EXTERNAL").Open })
+	_, r, p, tg := opened(t)
 	away := tg
 	away.Port = freePort(t)
 	p.SetTargets([]Target{away})
@@ -91,13 +92,7 @@ func TestPortMovesBack(t *testing.T) {
 
 // TestAddressThatIsNotHere: an address that the machine does not have costs no customer.
 func TestAddressThatIsNotHere(t *testing.T) {
-	k, r := newKafka(t), &record{}
-	p := New(r.options(Options{}))
-	tg := k.target("EXTERNAL")
-	p.SetTargets([]Target{tg})
-	p.Set([]string{"EXTERNAL"})
-	start(t, p)
-	patience.Until(t, "it is open", func() bool { return facts(p, "EXTERNAL").Open })
+	_, r, p, tg := opened(t)
 	tg.Host = "192.0.2.1"
 	p.SetTargets([]Target{tg})
 	f := facts(p, "EXTERNAL")
@@ -107,6 +102,17 @@ func TestAddressThatIsNotHere(t *testing.T) {
 	if v := testutil.ToFloat64(p.metrics.bindFailed.WithLabelValues("EXTERNAL")); v != 1 {
 		t.Errorf("probe_bind_failed is %v", v)
 	}
+	here := tg
+	here.Host = "127.0.0.1"
+	p.SetTargets([]Target{here}) // as it was: the socket never closes
+	if f := facts(p, "EXTERNAL"); !f.Open || f.Why != "" || told(p) != 0 {
+		t.Errorf("the manifest moves it back: %+v, former port %v", f, told(p))
+	}
+	want := []string{"listen EXTERNAL", "close EXTERNAL", "listen EXTERNAL.former", "close EXTERNAL.former", "listen EXTERNAL"}
+	if got := r.told(); !slices.Equal(got, want) {
+		t.Errorf("told %v", got)
+	}
+	p.SetTargets([]Target{tg})
 	tg.Host = "" // all addresses: the port before is in the way, and has to close
 	p.SetTargets([]Target{tg})
 	patience.Until(t, "it is open on all addresses", func() bool {
@@ -123,19 +129,9 @@ func TestPortMovesBetweenLives(t *testing.T) {
 	var mu sync.Mutex
 	kept := map[string]*net.TCPListener{}
 	o.OnListen = func(name string, l *net.TCPListener) {
-		f, err := l.File()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer f.Close()
-		c, err := net.FileListener(f)
-		if err != nil {
-			t.Error(err)
-			return
-		}
+		c := copyOf(t, l)
 		mu.Lock()
-		kept[name] = c.(*net.TCPListener)
+		kept[name] = c
 		mu.Unlock()
 	}
 	o.OnClose = func(name string) {

@@ -180,6 +180,8 @@ func (l *listener) retarget(t Target) {
 	l.prober.metrics.introduce(t.Name)
 	moved := known && (old.Host != t.Host || old.Port != t.Port)
 	switch {
+	case l.sock == nil && l.formerIs(t):
+		l.comeBack()
 	case l.sock == nil:
 	case moved:
 		l.move(old)

@@ -94,6 +94,23 @@ func (k *kafka) target(name string) Target {
 	return Target{Name: name, Dial: k.addr, Check: k.check, Host: "127.0.0.1", Port: freePort(k.t), HoldLimit: time.Hour, CloseLimit: time.Hour}
 }
 
+// copyOf is the socket as systemd keeps it, nil where it could not be copied.
+func copyOf(t *testing.T, l *net.TCPListener) *net.TCPListener {
+	t.Helper()
+	f, err := l.File()
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	defer f.Close()
+	c, err := net.FileListener(f)
+	tcp, ok := c.(*net.TCPListener)
+	if !ok {
+		t.Errorf("%v is no TCP socket: %v", c, err)
+	}
+	return tcp
+}
+
 // tcpListen listens on loopback, and says on which port.
 func tcpListen(t *testing.T) (*net.TCPListener, int) {
 	t.Helper()
@@ -684,20 +701,7 @@ func TestHandedToTheNextLife(t *testing.T) {
 	k, r := newKafka(t), &record{}
 	o := r.options(Options{})
 	copies := make(chan *net.TCPListener, 1)
-	o.OnListen = func(_ string, l *net.TCPListener) {
-		f, err := l.File()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer f.Close()
-		c, err := net.FileListener(f)
-		if tcp, ok := c.(*net.TCPListener); ok {
-			copies <- tcp
-		} else {
-			t.Errorf("%v is no TCP socket: %v", c, err)
-		}
-	}
+	o.OnListen = func(_ string, l *net.TCPListener) { copies <- copyOf(t, l) }
 	o.OnClose = func(name string) { t.Errorf("%s is given up", name) }
 	p := New(o)
 	tg := k.target("EXTERNAL")
