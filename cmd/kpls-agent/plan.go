@@ -109,7 +109,7 @@ func broker(vm *settings.Settings) (host.Node, *config.Manifest, error) {
 	}
 	m, err := config.ParseManifest(vm.Manifest, text)
 	if err == nil {
-		err, _ = host.Successor(vm, m) // what cannot be seen is a warning of the plan
+		_, err, _ = host.Successor(vm, m) // what cannot be seen is a warning of the plan
 	}
 	return n, m, err
 }

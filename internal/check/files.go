@@ -54,12 +54,13 @@ func parseManifest(s *settings.Settings, o Options) (*config.Manifest, []Finding
 func checkRender(s *settings.Settings, n host.Node, m *config.Manifest) (config.Desired, []Finding) {
 	var findings []Finding
 	const after = "manifest after the one in force"
-	if refusal, unseen := host.Successor(s, m); unseen != nil {
+	moves, refusal, unseen := host.Successor(s, m)
+	if unseen != nil {
 		findings = append(findings, doubtful(after, "%s", config.OneLine(unseen)))
 	} else {
 		findings = append(findings, judgedFile(after, refusal, ""))
 	}
-	for _, move := range host.Moves(s, m) {
+	for _, move := range moves {
 		findings = append(findings, doubtful(after, "%s", move))
 	}
 	r, desired, err := host.ViewFiles(s, n.BrokerID, host.Holding(s, m)).Render(m)

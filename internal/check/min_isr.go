@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"example.com/kpls-agent/internal/config"
@@ -13,27 +14,18 @@ import (
 // value of its own file, or Kafka's 1.
 func checkMinISR(entries map[string]config.RunningValue, broker int32) []Finding {
 	const name = "min.insync.replicas"
-	first := config.Setting{}
-	file, inFile := 0, false
-	for i, s := range entries[name].Settings {
-		if i == 0 {
-			first = s
-		}
-		if s.Name == name && s.Source == config.SourceStatic {
-			n, err := strconv.Atoi(s.Value)
-			file, inFile = n, err == nil
-		}
+	settings := entries[name].Settings // the one that wins is the first
+	i := slices.IndexFunc(settings, func(s config.Setting) bool { return s.Source == config.SourceStatic && s.Name == name })
+	if i < 1 {
+		return nil
 	}
-	inForce, err := strconv.Atoi(entries[name].Value)
-	level := ""
-	switch first.Source {
-	case config.SourceDynamicBroker:
+	level := "default"
+	if settings[0].Source == config.SourceDynamicBroker {
 		level = "broker"
-	case config.SourceDynamicDefault:
-		level = "default"
-	case config.SourceOther, config.SourceStatic, config.SourceDefault:
 	}
-	if !inFile || err != nil || level == "" || inForce >= file {
+	file, err1 := strconv.Atoi(settings[i].Value)
+	inForce, err2 := strconv.Atoi(entries[name].Value)
+	if err1 != nil || err2 != nil || inForce >= file {
 		return nil
 	}
 	return []Finding{doubtful(name, "server.properties has %d, and %s=%d of kafka-configs %s counts, so acks=all may mean %s; "+

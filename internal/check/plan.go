@@ -113,10 +113,11 @@ func NewPlan(a Ahead) *Plan {
 			r.Denied = st.Reason.Text()
 		}
 	}
-	if _, unseen := host.Successor(a.VM, a.Manifest); unseen != nil {
+	moves, _, unseen := host.Successor(a.VM, a.Manifest)
+	if unseen != nil {
 		r.Warnings = append(r.Warnings, unseen.Error())
 	}
-	r.Warnings = append(r.Warnings, host.Moves(a.VM, a.Manifest)...)
+	r.Warnings = append(r.Warnings, moves...)
 	if data, err := a.Files.Read(); err == nil {
 		r.Warnings = append(r.Warnings, config.Oddities(a.VM.ServerProperties, data)...)
 	}

@@ -286,6 +286,22 @@ func TestCheckSuccession(t *testing.T) {
 	}
 }
 
+func TestMoves(t *testing.T) {
+	base := string(read(t, "testdata/manifest/valid/azure.yaml"))
+	previous := mustParse(t, base)
+	if got := config.Moves(previous, previous); got != nil {
+		t.Errorf("the same manifest moves %q", got)
+	}
+	want := []string{"the probe port of EXTERNAL moves from 39192 to 39292 on each VM as soon as that VM has this manifest; " +
+		"both are answered until a probe comes to 39292: point the load balancer's check there"}
+	if got := config.Moves(previous, mustParse(t, strings.Replace(base, "39192", "39292", 1))); !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+	if got := config.Moves(mustParse(t, string(read(t, "testdata/manifest/valid/minimal.yaml"))), previous); got != nil {
+		t.Errorf("a listener that comes moves %q", got)
+	}
+}
+
 // FuzzParseManifest: nothing panics, faults have a place inside the file, and
 // what parses also resolves for each broker of its table.
 func FuzzParseManifest(f *testing.F) {

@@ -79,11 +79,8 @@ func (l *Listener) samePort() bool {
 		func(p string) bool { return strings.Contains(p, placeholderPort) })
 }
 
-// Moves says, one line each, what a manifest moves that the load balancer has to follow. A nil previous moves nothing.
+// Moves says, one line each, what a manifest moves that the load balancer has to follow.
 func Moves(previous, next *Manifest) []string {
-	if previous == nil {
-		return nil
-	}
 	var out []string
 	for _, l := range next.Listeners {
 		i := slices.IndexFunc(previous.Listeners, func(p Listener) bool { return p.Name == l.Name })

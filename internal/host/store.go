@@ -71,42 +71,23 @@ func (st *Store) path() string { return KeptManifest(st.vm) }
 // KeptManifest is the copy of the manifest in force, which is not always there.
 func KeptManifest(vm *settings.Settings) string { return filepath.Join(vm.StateDir, "manifest.yaml") }
 
-// Successor returns why the agent of this VM would not take over a manifest that is right by itself, or nil. unseen is
-// why that is not known: the copy of the manifest in force cannot be read by who asks.
-func Successor(vm *settings.Settings, m *config.Manifest) (refusal, unseen error) {
-	prev, err := inForce(vm)
-	if err != nil {
-		return nil, fmt.Errorf("whether the agent takes this manifest over cannot be seen: %w; ask as root", err)
-	}
-	return config.CheckSuccession(prev, m), nil
-}
-
-// Moves says what a manifest moves that the load balancer has to follow; nothing where the manifest in force cannot be
-// read, which Successor tells.
-func Moves(vm *settings.Settings, m *config.Manifest) []string {
-	prev, err := inForce(vm)
-	if err != nil {
-		return nil
-	}
-	return config.Moves(prev, m)
-}
-
-// inForce is the agent's copy of the manifest in force; nil where there is none, or none that it would compare with
-// either (OpenStore).
-func inForce(vm *settings.Settings) (*config.Manifest, error) {
+// Successor returns why the agent of this VM would not take over a manifest that is right by itself, or nil, and what
+// the manifest moves that the load balancer has to follow. unseen is why neither is known: the copy of the manifest in
+// force cannot be read by who asks.
+func Successor(vm *settings.Settings, m *config.Manifest) (moves []string, refusal, unseen error) {
 	kept := KeptManifest(vm)
 	data, err := os.ReadFile(kept)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil //nolint:nilnil // there is none yet
+		return nil, nil, nil // there is none yet
 	case err != nil:
-		return nil, err
+		return nil, nil, fmt.Errorf("whether the agent takes this manifest over cannot be seen: %w; ask as root", err)
 	}
-	m, err := config.ParseManifest(kept, data)
+	prev, err := config.ParseManifest(kept, data)
 	if err != nil {
-		return nil, nil //nolint:nilerr,nilnil // the agent takes the next one without comparing, too
+		return nil, nil, nil //nolint:nilerr // the agent takes the next one without comparing, too (OpenStore)
 	}
-	return m, nil
+	return config.Moves(prev, m), config.CheckSuccession(prev, m), nil
 }
 
 // Get returns the manifest in force, nil if there never was one, and why the file is not.
