@@ -15,7 +15,9 @@ import (
 func checkMinISR(entries map[string]config.RunningValue, broker int32) []Finding {
 	const name = "min.insync.replicas"
 	settings := entries[name].Settings // the one that wins is the first
-	i := slices.IndexFunc(settings, func(s config.Setting) bool { return s.Source == config.SourceStatic && s.Name == name })
+	i := slices.IndexFunc(settings, func(s config.Setting) bool {
+		return s.Source == config.SourceStatic && s.Name == name
+	})
 	if i < 1 {
 		return nil
 	}
