@@ -29,12 +29,18 @@ type SystemdOptions struct {
 	Seen func() *Seen
 
 	dial func(context.Context) (*dbus.Conn, error) // nil is the system bus
+	look time.Duration                             // how often a restart looks for its job itself; 0 is jobLook
 }
 
 const (
 	dialTimeout = 5 * time.Second
 	// A lost connection is dialled again after redialMin, then ever later up to redialMax.
 	redialMin, redialMax = 100 * time.Millisecond, 10 * time.Second
+	// jobLook bounds how late a restart learns of the end of a job that no signal has told. jobLast is how long a
+	// signal may come after the job is gone.
+	jobLook, jobLast = 5 * time.Second, time.Second
+	// orderTimeout bounds the answer to the order itself, for which systemd asks polkit.
+	orderTimeout = 90 * time.Second
 )
 
 // Systemd sees and restarts one unit of the system's service manager.
@@ -89,6 +95,9 @@ type bus struct {
 func NewSystemd(o SystemdOptions) *Systemd {
 	if o.dial == nil {
 		o.dial = dialSystem
+	}
+	if o.look == 0 {
+		o.look = jobLook
 	}
 	return &Systemd{
 		o: o, changed: make(chan struct{}, 1), renamed: make(chan struct{}, 1), id: o.Unit,
@@ -227,25 +236,69 @@ func (s *Systemd) Restart(ctx context.Context) error {
 	}
 	before := s.remember(props)
 	result := make(chan string, 1) // buffered: an unread result would block the connection
-	if _, err := b.RestartUnitContext(ctx, s.o.Unit, "replace", result); err != nil {
+	order, cancel := context.WithTimeout(ctx, orderTimeout)
+	defer cancel()
+	if _, err := b.RestartUnitContext(order, s.o.Unit, "replace", result); err != nil {
 		return s.refusal(err)
 	}
-	select {
-	case r := <-result:
-		if r == "done" {
-			return nil
-		}
-		err := fmt.Errorf("restart %s: systemd ended the job with %q; see `journalctl -u %s`", s.o.Unit, r, s.o.Unit)
-		if !s.comesUp(ctx, before) {
-			return err
-		}
-		s.o.Logger.Warn("the job failed, and systemd goes on with the unit by itself", "unit", s.o.Unit, "err", err)
-		return nil
-	case <-b.signals.Context().Done():
-		return fmt.Errorf("restart %s: the connection to systemd was lost while it worked on it", s.o.Unit)
-	case <-ctx.Done():
-		return fmt.Errorf("restart %s: %w while systemd works on it", s.o.Unit, ctx.Err())
+	r, err := s.outcome(ctx, b, result)
+	if err != nil {
+		return err
 	}
+	up := r != "done" && s.comesUp(ctx, before)
+	switch {
+	case r == "done", r == unheard && up:
+		return nil
+	case r == unheard:
+		return fmt.Errorf("restart %s: systemd did not tell how the job ended, and no new process has come; see `journalctl -u %s`",
+			s.o.Unit, s.o.Unit)
+	}
+	err = fmt.Errorf("restart %s: systemd ended the job with %q; see `journalctl -u %s`", s.o.Unit, r, s.o.Unit)
+	if !up {
+		return err
+	}
+	s.o.Logger.Warn("the job failed, and systemd goes on with the unit by itself", "unit", s.o.Unit, "err", err)
+	return nil
+}
+
+// unheard stands for the result of a job whose end was not told.
+const unheard = ""
+
+// outcome waits for the end of the restart's job. A signal may never come: where systemd has left the bus and joined it
+// again, as after a suspended VM, it tells nobody of jobs that ended meanwhile, and the agent's own connection may have
+// lasted.
+func (s *Systemd) outcome(ctx context.Context, b *bus, result <-chan string) (string, error) {
+	tick := time.NewTicker(s.o.look)
+	defer tick.Stop()
+	for {
+		select {
+		case r := <-result:
+			return r, nil
+		case <-tick.C:
+			if !s.jobless(ctx) {
+				continue
+			}
+			select { // it may be on its way
+			case r := <-result:
+				return r, nil
+			case <-time.After(jobLast):
+				s.o.Logger.Warn("systemd did not tell that the restart's job has ended", "unit", s.o.Unit)
+				return unheard, nil
+			}
+		case <-b.signals.Context().Done():
+			return "", fmt.Errorf("restart %s: the connection to systemd was lost while it worked on it", s.o.Unit)
+		case <-ctx.Done():
+			return "", fmt.Errorf("restart %s: %w while systemd works on it", s.o.Unit, ctx.Err())
+		}
+	}
+}
+
+// jobless is true if systemd says that the unit has no job.
+func (s *Systemd) jobless(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	props, err := s.properties(ctx)
+	return err == nil && !queued(props)
 }
 
 // comesUp is true if another start of the unit than before is under way, or was made: a failed

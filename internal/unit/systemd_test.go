@@ -215,6 +215,66 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// TestEndOfAJobIsNotTold: a systemd that joins the bus again tells nobody of the jobs that have ended.
+func TestEndOfAJobIsNotTold(t *testing.T) {
+	still := func(p map[string]any) map[string]any {
+		p["Job"] = struct {
+			ID   uint32
+			Path dbus.ObjectPath
+		}{7, "/org/freedesktop/systemd1/job/7"}
+		return p
+	}
+	stopped := running(1)
+	stopped["ActiveState"], stopped["SubState"] = "failed", "failed"
+	cases := []struct {
+		name  string
+		after map[string]any
+		want  string // of the error; empty: none
+	}{
+		{"another process", running(2), ""},
+		{"the process before", running(1), "did not tell how"},
+		{"no process", stopped, "did not tell how"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPeer(t)
+			p.set(running(1))
+			p.restart = func(p *peer) (string, *dbus.Error) {
+				p.set(still(running(1)))
+				return "", nil
+			}
+			s, l := newSystemd(t, p)
+			s.o.look = 20 * time.Millisecond
+			ended := make(chan error, 1)
+			go func() { ended <- s.Restart(t.Context()) }()
+			asks := func() int {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				return len(p.asked)
+			}
+			// With the job there, it goes on waiting.
+			patience.Until(t, "it looks for the job", func() bool { return asks() > 8 })
+			select {
+			case err := <-ended:
+				t.Fatalf("ended with the job still there: %v", err)
+			default:
+			}
+			p.set(c.after)
+			select {
+			case err := <-ended:
+				if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+					t.Errorf("Restart: %v, want %q", err, c.want)
+				}
+			case <-time.After(patience.Long):
+				t.Fatal("the restart never ended")
+			}
+			if l.count("did not tell") != 1 {
+				t.Error("the log does not say that no signal came")
+			}
+		})
+	}
+}
+
 // A failed ExecStartPre= ends the job with "failed", and systemd starts the unit again by itself.
 // What the peer says is what systemd 252 said (test/system, step `unit shapes`).
 func TestFailedJobOfAUnitThatComesUp(t *testing.T) {
