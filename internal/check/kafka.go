@@ -56,6 +56,7 @@ func checkKafka(
 		findings = append(findings, well("configuration of the broker", ""))
 		findings = append(findings, checkAhead(s, n, p, host.CommandLine(ctx, s).Overrides)...)
 		findings = append(findings, checkStorage(running.LogDirs, running.LogDirsErr)...)
+		findings = append(findings, checkCordoned(p, n.BrokerID)...)
 		findings = append(findings, checkMinISR(p.Values, n.BrokerID)...)
 		findings = append(findings, checkStall(p.Values, p.Version))
 	}

@@ -31,6 +31,8 @@ type Process struct {
 	Version   config.Version // zero where it was not asked
 	Listeners []config.Effective
 	Values    map[string]config.RunningValue // every property, by name
+	// Cordoned are the log directories that get no new partition (KIP-1066), Open the others.
+	Cordoned, Open []string
 }
 
 // Observe implements agent.Cluster.
@@ -70,6 +72,13 @@ func (c *Cluster) Ask(ctx context.Context) (restart.RunningFacts, Process) {
 		f.LogDirsErr = err.Error()
 	} else {
 		f.LogDirs = logDirFacts(dirs, p.Values, c.vm.Storage, lookAt)
+		for _, d := range dirs {
+			if d.Cordoned {
+				p.Cordoned = append(p.Cordoned, d.Path)
+			} else {
+				p.Open = append(p.Open, d.Path)
+			}
+		}
 	}
 	if p.Version, err = c.version(ctx); err != nil {
 		return fail(err)

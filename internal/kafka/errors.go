@@ -162,6 +162,8 @@ func advise(err error) string {
 		return "unless the broker is being stopped, " + ended.advice
 	case errors.As(err, &noListener), errors.Is(err, kerr.ListenerNotFound):
 		return "give every broker this listener, in listeners and advertised.listeners, or name another one as kafka.listener"
+	case tooFewBrokers(err):
+		return cordonAdvice
 	case errors.As(err, &noZK):
 		return "see that ZooKeeper runs and that the broker reaches it"
 	case errors.As(err, &lacks):

@@ -11,6 +11,7 @@ var (
 	ReleaseOf = release
 	KnownOf   = known
 	LacksOf   = lacksListener
+	LogDirsOf = logDirs
 
 	OtherBrokerOf = otherBroker
 )

@@ -19,6 +19,8 @@ type LogDir struct {
 	Err error
 	// Free and Total are bytes of its file system, -1 where the broker does not tell (KIP-827, Kafka 3.3).
 	Free, Total int64
+	// Cordoned is true where the broker puts no new partition into the directory (KIP-1066, Kafka 4.3).
+	Cordoned bool
 }
 
 // LogDirs asks the own broker for its log directories. It asks for no partition, so the
@@ -55,6 +57,7 @@ func logDirs(resp *kmsg.DescribeLogDirsResponse) []LogDir {
 		if resp.Version >= 4 {
 			dir.Free, dir.Total = d.UsableBytes, d.TotalBytes
 		}
+		dir.Cordoned = d.IsCordoned // false before version 5
 		out = append(out, dir)
 	}
 	slices.SortFunc(out, func(a, b LogDir) int { return strings.Compare(a.Path, b.Path) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -111,7 +112,7 @@ func (l *Log) create(ctx context.Context, alive int, controller int32) error {
 	defer cancel()
 	resp, err := req.RequestWith(ctx, l.c.kgo)
 	if err == nil && len(resp.Topics) == 1 {
-		err = kerr.ErrorForCode(resp.Topics[0].ErrorCode)
+		err = notMade(resp.Topics[0])
 	}
 	switch {
 	case errors.Is(err, kerr.TopicAlreadyExists):
@@ -126,6 +127,27 @@ func (l *Log) create(ctx context.Context, alive int, controller int32) error {
 	l.mu.Unlock()
 	return errAgain
 }
+
+// notMade is why a topic was not made. Where brokers lack for its replicas, Kafka's own words name the cause.
+func notMade(t kmsg.CreateTopicsResponseTopic) error {
+	err := kerr.ErrorForCode(t.ErrorCode)
+	if !tooFewBrokers(err) || t.ErrorMessage == nil || *t.ErrorMessage == "" {
+		return err
+	}
+	return fmt.Errorf("%w (%s)", err, strings.TrimSuffix(*t.ErrorMessage, "."))
+}
+
+// tooFewBrokers is true where Kafka finds too few brokers for the replicas of a new topic. A broker whose log
+// directories are all cordoned gets no new partition (KIP-1066). With a number of replicas 4.4.0 answers the first,
+// with brokers that the request names the second (seen on real brokers).
+func tooFewBrokers(err error) bool {
+	return errors.Is(err, kerr.InvalidReplicationFactor) || errors.Is(err, kerr.InvalidReplicaAssignment)
+}
+
+// cordonAdvice is what to do then.
+const cordonAdvice = "bring back the brokers that are down; if all are up, some may be cordoned, and get no new " +
+	"partition: `kafka-configs --bootstrap-server ... --describe --entity-type brokers --all` shows the " +
+	"cordoned.log.dirs of each"
 
 // errUnheard is of a leader whose own metadata is older than the one that named it: the topic has just been made.
 var errUnheard = errors.New("leads it and does not know it yet; asking again")

@@ -92,7 +92,7 @@ func (t *trial) create(ctx context.Context) (made bool, fault *VerifyFault) {
 			return errors.New("the answer does not have the topic")
 		}
 		t.id = resp.Topics[0].TopicID
-		return kerr.ErrorForCode(resp.Topics[0].ErrorCode)
+		return notMade(resp.Topics[0])
 	})
 	cannot := fmt.Sprintf("the topic %s cannot be made, so nothing was produced: ", t.v.o.Topic)
 	switch {
@@ -111,6 +111,8 @@ func (t *trial) create(ctx context.Context) (made bool, fault *VerifyFault) {
 			faultTopic, cannot + err.Error(), whereBroker,
 			"let the cluster's create.topic.policy allow topics whose names begin with kpls-agent-verify-",
 		}
+	case tooFewBrokers(err):
+		return false, &VerifyFault{faultTopic, cannot + err.Error(), whereBroker, cordonAdvice}
 	case errors.Is(err, kerr.NotController):
 		return false, &VerifyFault{
 			faultTopic, cannot + err.Error(), whereBroker,
