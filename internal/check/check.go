@@ -98,6 +98,9 @@ func checkBroker(ctx context.Context, s *settings.Settings, n host.Node, st *hos
 	var findings []Finding
 	found, running, process := checkKafka(ctx, s, n, host.NewCluster(s, n, st, client), client)
 	findings = append(findings, found...)
+	if running.Err == "" {
+		findings = append(findings, checkVersions(ctx, client))
+	}
 	findings = append(findings, checkListeners(ctx, s, n, desired, process.Listeners)...)
 	findings = append(findings, checkPorts(ctx, s, owners, desired, process.Listeners)...)
 	f := filesOf(s, n, st)

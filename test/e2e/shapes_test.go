@@ -66,8 +66,11 @@ var shapes = []shape{
 			VersionOf: func(id int32) string { return []string{"3.7.1", "3.9.1", "3.9.1"}[id-1] },
 			Format:    []string{"--release-version", "3.7"},
 		},
-		away:   1,
-		checks: map[string]string{"quorum": "^voters 1, 2, 3, the active controller is [123]$"},
+		away: 1,
+		checks: map[string]string{
+			"quorum":                  "^voters 1, 2, 3, the active controller is [123]$",
+			"versions of the brokers": "^brokers 2, 3 run Kafka 3.9, broker 1 runs Kafka 3.7: an upgrade is under way",
+		},
 		first: func(b *bed) {
 			b.hasFeature("metadata.version", 19) // 3.7-IV4
 			for id, version := range map[int32]string{1: "Kafka 3.7", 2: "Kafka 3.9", 3: "Kafka 3.9"} {
