@@ -62,6 +62,9 @@ func checkKafka(
 	}
 	view := client.Observe(ctx)
 	findings = append(findings, judgeView(view)...)
+	if view.Quorum != nil && !view.Quorum.ZooKeeper && view.Quorum.Leader >= 0 {
+		findings = append(findings, judgeNonVoters(client.NonVoters(ctx))...)
+	}
 	if view.Quorum != nil && view.Quorum.ZooKeeper {
 		findings = append(findings, well("clock", "not compared: a controller tells its clock in KRaft only"))
 	} else {

@@ -13,6 +13,8 @@ var (
 	LacksOf   = lacksListener
 	LogDirsOf = logDirs
 
+	NonVotersOf = nonVoters
+
 	OtherBrokerOf = otherBroker
 )
 

@@ -1,8 +1,12 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
+	"encoding/base64"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -106,4 +110,85 @@ func behind(leader, voter int64) time.Duration {
 		return -1
 	}
 	return time.Duration(max(leader-voter, 0)) * time.Millisecond
+}
+
+// NonVoter is a controller that follows the KRaft quorum without a vote in it.
+type NonVoter struct {
+	ID int32
+	// Directory is the id of its metadata directory as Kafka prints it; empty where Kafka does not tell.
+	Directory string
+	// Voter is the directory id of the voter with the same id, empty where there is none: the storage of that voter
+	// was replaced, and by KIP-853 what runs there now is another node.
+	Voter string
+}
+
+// nonVoterFresh is how long ago a node may have asked the leader for records and still count as running. The leader
+// forgets one that has ended after 5 minutes (LeaderState.OBSERVER_SESSION_TIMEOUT_MS).
+const nonVoterFresh = 10 * time.Second
+
+// NonVoters returns the controllers that are no voters: whoever follows the metadata log and is neither a voter nor a
+// registered broker. No listener of a broker tells of controllers themselves (DescribeCluster answers
+// MISMATCHED_ENDPOINT_TYPE there), and fenced brokers are told from Kafka 4.0 on only (KIP-1073): before, nothing is
+// returned. A node that is both broker and controller cannot be told from a broker, nor a broker before its very first
+// registration from a controller.
+func (c *Client) NonVoters(ctx context.Context) ([]NonVoter, error) {
+	var p *kmsg.DescribeQuorumResponseTopicPartition
+	registered := kmsg.NewPtrDescribeClusterResponse()
+	err := c.own.do(ctx, func(w *wire) error {
+		// In this order: a broker that registers in between is known by the second answer.
+		resp, err := ask[*kmsg.DescribeQuorumResponse](ctx, w, quorumRequest())
+		if err == nil {
+			p, err = quorumPartition(resp)
+		}
+		if err != nil {
+			return needs(err, seesCluster)
+		}
+		req := kmsg.NewPtrDescribeClusterRequest()
+		req.IncludeFencedBrokers = true
+		registered, err = ask[*kmsg.DescribeClusterResponse](ctx, w, req)
+		if err == nil {
+			err = kerr.ErrorForCode(registered.ErrorCode)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, explain(fmt.Errorf("ask the broker at %s for controllers that are no voters: %w", c.opts.OwnAddress,
+			err))
+	}
+	return nonVoters(p, registered), nil
+}
+
+func nonVoters(p *kmsg.DescribeQuorumResponseTopicPartition, registered *kmsg.DescribeClusterResponse) []NonVoter {
+	now := leaderClock(p)
+	if registered.Version < 2 || now < 0 {
+		return nil
+	}
+	var out []NonVoter
+	for _, o := range p.Observers {
+		isBroker := slices.ContainsFunc(registered.Brokers,
+			func(b kmsg.DescribeClusterResponseBroker) bool { return b.NodeID == o.ReplicaID })
+		at := slices.IndexFunc(p.CurrentVoters, func(v kmsg.DescribeQuorumResponseTopicPartitionReplicaState) bool {
+			return v.ReplicaID == o.ReplicaID
+		})
+		n := NonVoter{ID: o.ReplicaID, Directory: directoryID(o.ReplicaDirectoryID)}
+		if at >= 0 {
+			n.Voter = directoryID(p.CurrentVoters[at].ReplicaDirectoryID)
+		}
+		replaced := n.Voter != "" && n.Directory != "" && n.Voter != n.Directory
+		asked := o.LastFetchTimestamp
+		if asked < 0 || now-asked > nonVoterFresh.Milliseconds() || !replaced && (at >= 0 || isBroker) {
+			continue
+		}
+		out = append(out, n)
+	}
+	slices.SortFunc(out, func(a, b NonVoter) int { return cmp.Compare(a.ID, b.ID) })
+	return out
+}
+
+// directoryID is a directory's id as Kafka's tools print and take it (Uuid.toString), empty for none.
+func directoryID(id [16]byte) string {
+	if id == ([16]byte{}) {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(id[:])
 }
