@@ -101,6 +101,7 @@ func checkBroker(ctx context.Context, s *settings.Settings, n host.Node, st *hos
 	if running.Err == "" {
 		findings = append(findings, checkVersions(ctx, client))
 	}
+	findings = append(findings, checkJava(ctx, s, process)...)
 	findings = append(findings, checkListeners(ctx, s, n, desired, process.Listeners)...)
 	findings = append(findings, checkPorts(ctx, s, owners, desired, process.Listeners)...)
 	f := filesOf(s, n, st)

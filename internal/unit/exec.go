@@ -192,9 +192,12 @@ func (u Setup) commands() (run []command, files []string) {
 	files = slices.Clone(u.EnvironmentFiles)
 	for _, x := range u.Execs {
 		i := lookInto(x.Setting+"=", e.substitute(x.Argv), u.directory(), e.vars)
-		if u.RootDirectory != "" {
-			for n := range i.found {
+		for n, c := range i.found {
+			if u.RootDirectory != "" {
 				i.found[n].dir.known = false
+			}
+			if len(e.unseen) > 0 && c.startsKafka() != nil && !strings.Contains(c.words[0].text, "/java") {
+				i.found[n].java = word{text: "JAVA_HOME and PATH cannot be seen" + e.why()}
 			}
 		}
 		run, files = append(run, i.found...), append(files, i.opened...)

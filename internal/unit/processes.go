@@ -20,6 +20,8 @@ type Process struct {
 	Argv  []string
 	// Dir is its working directory; empty where it cannot be seen: only its own user and root see it.
 	Dir string
+	// Program is the file of its program, as the kernel names it; empty where it cannot be seen, as Dir.
+	Program string
 }
 
 // processes asks systemd for all processes of the machine. The service cannot see those of
@@ -47,6 +49,7 @@ func (s *Systemd) processes(ctx context.Context) ([]Process, error) {
 		}
 		p := Process{PID: int(l.PID), Group: l.Group, Argv: splitQuoted(l.Line)}
 		p.Dir, _ = os.Readlink(fmt.Sprintf("/proc/%d/cwd", l.PID)) // empty where it is hidden
+		p.Program, _ = os.Readlink(fmt.Sprintf("/proc/%d/exe", l.PID))
 		out = append(out, p)
 	}
 	return out, nil

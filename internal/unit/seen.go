@@ -23,6 +23,7 @@ type seenCommand struct {
 	Dir     seenWord   `json:"dir"`
 	Writes  []seenWord `json:"writes,omitempty"`
 	Unseen  string     `json:"unseen,omitempty"`
+	Java    seenWord   `json:"java,omitzero"`
 }
 
 type seenWord struct {
@@ -63,6 +64,7 @@ func (c command) essence() (seenCommand, bool) {
 		Dir:     write(c.dir)[0],
 		Unseen:  c.unseen,
 		Writes:  write(c.writes...),
+		Java:    write(c.java)[0],
 	}
 	_, _, removes := c.removes()
 	switch args := c.startsKafka(); {
@@ -130,6 +132,7 @@ func (s *Seen) commands() []command {
 				dir:     read(c.Dir)[0],
 				writes:  read(c.Writes...),
 				unseen:  c.Unseen,
+				java:    read(c.Java)[0],
 			},
 		)
 	}

@@ -42,6 +42,8 @@ type command struct {
 	writes []word
 	// unseen is why it could not be looked into, where it may do more than its words say.
 	unseen string
+	// java is the program that it starts Kafka with; it is set where it starts Kafka.
+	java word
 }
 
 // name is the program's, without its folder.
@@ -98,6 +100,8 @@ type interpreter struct {
 	setting string
 	found   []command
 	opened  []string // scripts
+	// doubts are variables of the scripts whose value depends on what only a run would show.
+	doubts map[string]bool
 }
 
 // prefixes are programs whose arguments are a command that they run.
@@ -131,11 +135,13 @@ var shells = []string{"sh", "bash", "dash", "ksh", "zsh", "ash"}
 var otherUser = []string{"su", "runuser"}
 
 func (i *interpreter) run(words, writes []word, dir word, env map[string]string, via string, depth int) {
+	clean := words
 	words = bare(words)
 	if len(words) == 0 && len(writes) == 0 {
 		return
 	}
 	c := command{setting: i.setting, via: via, words: words, dir: dir, writes: writes}
+	c.java = i.java(c, clean[:len(clean)-len(words)], env)
 	defer func() { i.found = append(i.found, c) }()
 	switch name := c.name(); {
 	case len(words) == 0:
@@ -277,6 +283,7 @@ func (i *interpreter) parse(
 	for k, v := range env {
 		s.vars.set(k, v)
 	}
+	i.doubt(file)
 	all := expand.Variable{Set: true, Kind: expand.Indexed}
 	for n, a := range args {
 		if !a.known {
