@@ -48,6 +48,8 @@ func judgeJava(name string, runs, next unit.Java, kafka config.Version, login st
 	const what = "Java"
 	running := "what the process runs cannot be seen: " + runs.Unseen
 	switch {
+	case runs.Version != "" && runs.ByName:
+		running = fmt.Sprintf("the process was started with %s, which is %s now", runs.Program, runs.Version)
 	case runs.Version != "":
 		running = fmt.Sprintf("the process runs %s (%s)", runs.Version, runs.Program)
 	case runs == unit.Java{}:
@@ -73,6 +75,8 @@ func judgeJava(name string, runs, next unit.Java, kafka config.Version, login st
 		return doubtful(what, "%s, and %s; %s", text, why, remedy)
 	case runs.Version != "" && javaRelease(runs.Version) != javaRelease(next.Version):
 		return doubtful(what, "a restart brings another Java: %s; %s", text, remedy)
+	case runs.ByName && runs.Program == next.Program:
+		return well(what, "the next start would use %s (%s), by which the process was started", next.Version, next.Program)
 	case runs == next:
 		return well(what, "%s (%s), as the next start would use it", next.Version, next.Program)
 	}

@@ -10,6 +10,11 @@ import (
 
 func TestJudgeJava(t *testing.T) {
 	java := func(version string) unit.Java { return unit.Java{Program: "/jdk/" + version, Version: version} }
+	named := func(version string) unit.Java {
+		j := java(version)
+		j.ByName = true
+		return j
+	}
 	unseen := unit.Java{Unseen: "only root can see it"}
 	v := func(major, minor, patch int) config.Version {
 		return config.Version{Major: major, Minor: minor, Patch: patch}
@@ -24,6 +29,8 @@ func TestJudgeJava(t *testing.T) {
 		want       string
 	}{
 		{"the same", java("17.0.15"), java("17.0.15"), v(4, 4, -1), "", OK, "17.0.15 (/jdk/17.0.15), as the next start would use it"},
+		{"the same name", named("17.0.15"), java("17.0.15"), v(4, 4, -1), "", OK, "the next start would use 17.0.15 (/jdk/17.0.15), by which the process was started"},
+		{"another name", named("17.0.14"), java("17.0.15"), v(4, 4, -1), "", OK, "the process was started with /jdk/17.0.14, which is 17.0.14 now; the next start would use 17.0.15 (/jdk/17.0.15)"},
 		{"a newer patch", java("17.0.14"), java("17.0.15"), v(4, 4, -1), "", OK, "the process runs 17.0.14 (/jdk/17.0.14); the next start would use 17.0.15 (/jdk/17.0.15)"},
 		{"another release", java("17.0.15"), java("21.0.5"), v(4, 4, -1), "", Warning, "a restart brings another Java: the process runs 17.0.15 (/jdk/17.0.15); the next start would use 21.0.5 (/jdk/21.0.5)" + remedy},
 		{"no process", unit.Java{}, java("17.0.15"), v(4, 4, -1), "", OK, "the next start would use 17.0.15 (/jdk/17.0.15)"},

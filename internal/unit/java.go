@@ -21,6 +21,9 @@ type Java struct {
 	Version string
 	// Unseen is why the one or the other cannot be seen; empty where both are known.
 	Unseen string
+	// ByName is true for a process that was started by this name, and whose own program cannot be seen: the name may
+	// have led to another Java then.
+	ByName bool
 }
 
 // Java returns what the broker's process runs with, and what its next start would use, as far as the process and the
@@ -51,7 +54,9 @@ func (p Picture) javaOf(process Process) Java {
 		return p.javaAt(word{process.Program, true})
 	}
 	if len(process.Argv) > 0 && filepath.IsAbs(process.Argv[0]) {
-		return p.javaAt(word{process.Argv[0], true})
+		j := p.javaAt(word{process.Argv[0], true})
+		j.ByName = true
+		return j
 	}
 	return Java{Unseen: "the process was started as `java`, and which one that was only root can see"}
 }
