@@ -23,15 +23,19 @@ func newPlan(s *shared) *cobra.Command {
 			"nothing.\n" +
 			"With --offline it needs no cluster and no settings, shows the change alone, and writes the new file to " +
 			"--out,\n" +
-			"also if nothing is to change: for configuration management and its CI.\n" +
+			"also if nothing is to change: for configuration management and its CI. With --kafka-home an installed " +
+			"Kafka\n" +
+			"judges the new file first, as it would at the start of a broker: its configuration, key stores, JAAS entries " +
+			"and\n" +
+			"classes. Nothing is started, and no port is opened.\n" +
 			"Exits with 0 if nothing is to change, 3 if something is (or blocks), 2 if the input is refused.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.offline {
-				return planOffline(s, o)
+				return planOffline(cmd.Context(), s, o)
 			}
-			if o.in != "" || o.out != "" || o.kafkaVersion != "" || cmd.Flags().Changed("broker-id") {
-				return invalid(errors.New("--server-properties, --broker-id, --kafka-version and --out belong to " +
-					"--offline"))
+			if o.in != "" || o.out != "" || o.kafkaVersion != "" || o.kafkaHome != "" || cmd.Flags().Changed("broker-id") {
+				return invalid(errors.New("--server-properties, --broker-id, --kafka-version, --kafka-home and --out belong " +
+					"to --offline"))
 			}
 			return planOnline(cmd.Context(), s, o)
 		},
@@ -44,6 +48,9 @@ func newPlan(s *shared) *cobra.Command {
 	f.Lookup("broker-id").DefValue = "0" // as pflag has it for none
 	f.StringVar(&o.kafkaVersion, "kafka-version", "",
 		"`version` of Kafka, such as 3.7.1; default: what every supported version takes")
+	f.StringVar(&o.kafkaHome, "kafka-home", "",
+		"`folder` of an installed Kafka, such as /opt/kafka: it judges the result, with KAFKA_OPTS and JAVA_HOME of the "+
+			"environment; needs Java")
 	f.StringVar(&o.out, "out", "", "`file` for the result, - for standard output; a new one gets the mode of "+
 		"--server-properties")
 	o.output.flag(f)
@@ -54,6 +61,7 @@ type planOptions struct {
 	offline           bool
 	in, manifest, out string
 	kafkaVersion      string
+	kafkaHome         string
 	output            output
 	broker            int32
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 
 	"example.com/kpls-agent/internal/config"
 	"example.com/kpls-agent/internal/durable"
+	"example.com/kpls-agent/internal/judge"
 )
 
 // offlineReport is what `plan --offline -o json` prints.
@@ -17,11 +19,13 @@ type offlineReport struct {
 	Changed  bool     `json:"changed"`
 	Diff     string   `json:"diff"`
 	Warnings []string `json:"warnings,omitempty"`
+	// Judge is what the Kafka of --kafka-home says of the result; nil without a verdict.
+	Judge *judge.Verdict `json:"judge,omitempty"`
 }
 
 // planOffline renders one file, shows the change, and writes the result. The
 // change goes to standard error where the result goes to standard output.
-func planOffline(s *shared, o planOptions) error {
+func planOffline(ctx context.Context, s *shared, o planOptions) error {
 	if o.in == "" || o.manifest == "" || o.out == "" {
 		return invalid(errors.New("--offline needs --server-properties, --manifest and --out"))
 	}
@@ -36,6 +40,9 @@ func planOffline(s *shared, o planOptions) error {
 	odd := config.Oddities(o.in, data)
 	r, report, err := renderOffline(o, data)
 	report.Warnings = append(odd, report.Warnings...)
+	if err == nil && o.kafkaHome != "" {
+		err = report.judge(ctx, o, r.File)
+	}
 	if o.output != asJSON || err != nil {
 		for _, w := range report.Warnings {
 			fmt.Fprintln(s.stderr, "warning:", w)
@@ -63,6 +70,25 @@ func planOffline(s *shared, o planOptions) error {
 		return &exitError{code: exitDiffers}
 	}
 	return err
+}
+
+// judge puts the result to an installed Kafka. Only what that refuses is an error: what it could not judge is a warning.
+func (r *offlineReport) judge(ctx context.Context, o planOptions, file []byte) error {
+	v, err := judge.Judge(ctx, judge.Kafka{Home: o.kafkaHome, Environment: os.Environ()}, o.in, file)
+	if err != nil {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("Kafka has not judged the result: %v", err))
+		return nil
+	}
+	r.Judge = &v
+	by := fmt.Sprintf("Kafka %s on Java %s", v.Kafka, v.Java)
+	for _, u := range v.Unjudged {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s could not judge %s", by, u))
+	}
+	var errs []error
+	for _, refused := range v.Refused {
+		errs = append(errs, fmt.Errorf("%s: %s would not start a broker with the result: %s", o.in, by, refused))
+	}
+	return errors.Join(errs...)
 }
 
 func readWithMode(path string) ([]byte, fs.FileMode, error) {

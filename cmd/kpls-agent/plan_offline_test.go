@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"example.com/kpls-agent/test/sandbox"
 )
 
 // planned runs plan --offline in a folder of its own.
@@ -71,6 +73,37 @@ func TestPlanOffline(t *testing.T) {
 		if _, _, errOut, code := planned(t, brokerFile, args...); code == exitDiffers || code == exitDone || errOut == "" {
 			t.Errorf("%v: exit %d, %s", args, code, errOut)
 		}
+	}
+}
+
+// TestPlanJudged: an installed Kafka refuses what no rule of the agent's sees; without one the result is written, and said.
+func TestPlanJudged(t *testing.T) {
+	libs, err := sandbox.Libs(t.Context(), sandbox.Version())
+	if err != nil {
+		t.Fatal(err)
+	}
+	none := filepath.Join(t.TempDir(), "none.p12")
+	broken := brokerFile + "metric.reporters=com.example.Reporter\n"
+	for _, c := range []struct {
+		name, file, home string
+		code             int
+		want             string
+	}{
+		{"taken", brokerFile, libs, exitDiffers, ""},
+		{"refused", broken, libs, exitUsage, "would not start a broker with the result: metric.reporters: class com.example.Reporter cannot be loaded"},
+		{"not judged", broken, none, exitDiffers, "warning: Kafka has not judged the result: " + none + " is no Kafka"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir, out, errOut, code := planned(t, c.file, "--out", "DIR/out", "--kafka-home", c.home)
+			_, err := os.Stat(filepath.Join(dir, "out"))
+			if code != c.code || !strings.Contains(errOut, c.want) || (err == nil) != (c.code == exitDiffers) || c.want == "" && errOut != "" {
+				t.Errorf("exit %d, written: %v\n%s%s", code, err, out, errOut)
+			}
+		})
+	}
+	_, out, errOut, code := planned(t, brokerFile, "--out", "DIR/out", "--kafka-home", libs, "-o", "json")
+	if code != exitDiffers || !strings.Contains(out, `"kafka": "`+sandbox.Version()+`"`) {
+		t.Errorf("exit %d\n%s%s", code, out, errOut)
 	}
 }
 

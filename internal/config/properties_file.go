@@ -3,6 +3,7 @@ package config
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Properties is a properties file other than server.properties, read by the
@@ -37,6 +38,22 @@ func (p *Properties) Under(overrides map[string]string) *Properties {
 		f.entries = append(f.entries, propEntry{key: key, value: overrides[key]})
 	}
 	return &Properties{&f}
+}
+
+// Secrets are the values that may hold a secret: all that Kafka itself does not show, and what it does not know. They are
+// for masking what is said of the file.
+func (p *Properties) Secrets() []string {
+	var out []string
+	for _, e := range p.file.entries {
+		secret := secretProperty(e.key, Version{})
+		if strings.HasPrefix(e.key, prefixListener) {
+			secret = secretKey(e.key)
+		}
+		if v := trimJava(e.value); v != "" && secret && !strings.HasSuffix(e.key, ".class") {
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 // LogDirs are the directories with the broker's data, as they are written: log.dirs, else
