@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -33,9 +35,8 @@ func newPlan(s *shared) *cobra.Command {
 			if o.offline {
 				return planOffline(cmd.Context(), s, o)
 			}
-			if o.in != "" || o.out != "" || o.kafkaVersion != "" || o.kafkaHome != "" || cmd.Flags().Changed("broker-id") {
-				return invalid(errors.New("--server-properties, --broker-id, --kafka-version, --kafka-home and --out belong " +
-					"to --offline"))
+			if slices.ContainsFunc(offlineFlags, cmd.Flags().Changed) {
+				return invalid(fmt.Errorf("--%s belong to --offline", strings.Join(offlineFlags, ", --")))
 			}
 			return planOnline(cmd.Context(), s, o)
 		},
@@ -56,6 +57,9 @@ func newPlan(s *shared) *cobra.Command {
 	o.output.flag(f)
 	return c
 }
+
+// offlineFlags are for --offline alone.
+var offlineFlags = []string{"server-properties", "broker-id", "kafka-version", "kafka-home", "out"}
 
 type planOptions struct {
 	offline           bool

@@ -72,7 +72,8 @@ func planOffline(ctx context.Context, s *shared, o planOptions) error {
 	return err
 }
 
-// judge puts the result to an installed Kafka. Only what that refuses is an error: what it could not judge is a warning.
+// judge puts the result to an installed Kafka. Only what that refuses is an error; what it could not judge
+// is a warning.
 func (r *offlineReport) judge(ctx context.Context, o planOptions, file []byte) error {
 	v, err := judge.Judge(ctx, judge.Kafka{Home: o.kafkaHome, Environment: os.Environ()}, o.in, file)
 	if err != nil {

@@ -40,8 +40,8 @@ func (p *Properties) Under(overrides map[string]string) *Properties {
 	return &Properties{&f}
 }
 
-// Secrets are the values that may hold a secret: all that Kafka itself does not show, and what it does not know. They are
-// for masking what is said of the file.
+// Secrets are the values that may hold a secret: all that Kafka itself does not show, and what it does not know. They
+// are for masking what is said of the file.
 func (p *Properties) Secrets() []string {
 	var out []string
 	for _, e := range p.file.entries {

@@ -22,8 +22,8 @@ import (
 type Kafka struct {
 	// Home is its folder: of its distribution, with bin and libs, or of its jars alone.
 	Home string
-	// Environment is the broker's own, KEY=VALUE. With KAFKA_OPTS in it, if only empty, all options of the broker's Java
-	// are known.
+	// Environment is the broker's own, KEY=VALUE. With KAFKA_OPTS in it, if only empty, all options of the broker's
+	// Java are known.
 	Environment []string
 	// Overrides are KEY=VALUE of the broker's command line, which beat the file.
 	Overrides []string
@@ -78,7 +78,8 @@ func Judge(ctx context.Context, k Kafka, path string, file []byte) (_ Verdict, e
 	return read(out.data, p, knowsOptions(k.Environment))
 }
 
-// own are Java's options for the judge: little memory, a quick start, no file of its own, and a network that is not there.
+// own are Java's options for the judge: little memory, a quick start, no file of its own, and a network that is not
+// there.
 var own = []string{
 	"-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Dhttp.proxyHost=127.0.0.1", "-Dhttp.proxyPort=9",
 	"-Dhttps.proxyHost=127.0.0.1", "-Dhttps.proxyPort=9", "-Dhttp.nonProxyHosts=",

@@ -115,13 +115,13 @@ func lineOf(s said, file *config.Properties) int {
 
 const masked = "[hidden]"
 
-// mask replaces what a text has of secret values: the whole ones, and the words in them, which Kafka quotes alone where a
-// JAAS entry cannot be read.
+// mask replaces what a text has of secret values: the whole ones, and the words in them, which Kafka quotes alone where
+// a JAAS entry cannot be read.
 func mask(text string, secrets []string) string {
 	var words []string
 	for _, value := range secrets {
 		words = append(words, value)
-		for i, w := range strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(" \t\r\n\"'=;,\\", r) }) {
+		for i, w := range strings.FieldsFunc(value, parts) {
 			class := i == 0 && strings.Contains(w, ".") // of a login module, which has to be seen
 			if !class && len(w) > 2 && !slices.Contains(entryWords, w) {
 				words = append(words, w)
@@ -136,6 +136,9 @@ func mask(text string, secrets []string) string {
 	}
 	return text
 }
+
+// parts separates the words of a JAAS entry.
+func parts(r rune) bool { return strings.ContainsRune(" \t\r\n\"'=;,\\", r) }
 
 // entryWords are those of a JAAS entry that are no secrets.
 var entryWords = []string{"required", "requisite", "sufficient", "optional", "username", "password", "true", "false"}
