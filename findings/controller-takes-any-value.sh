@@ -18,6 +18,7 @@ configs() { # TO ARGUMENT...
   timeout 60 java -Xmx128m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "${libs%/\*}:$libs" "$class" "$@" 2>>"$work/stderr"
 }
 broker() { configs --bootstrap-server "127.0.0.1:$port" --entity-type brokers "$@"; }
+# shellcheck disable=SC2317 # taken calls it
 controller() { configs --bootstrap-controller "127.0.0.1:$((port + 1))" --entity-type brokers "$@"; }
 taken() { if "$@" >/dev/null; then echo taken; else echo refused; fi; }
 # shown TO: which of the two names are shown as defaults
@@ -28,32 +29,14 @@ serves() { broker --entity-name 1 --describe | grep -q 'onfigs for broker'; }
 # shellcheck disable=SC2317 # wait_for calls it
 has() { [ "$(in_force "$1")" = "$2" ]; }
 
-start() {
-  (exec java -Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "${libs%/\*}:$libs" kafka.Kafka "$dir/server.properties") >>"$dir/log" 2>&1 &
-  node=$!
-  children+=("$node")
-  wait_for 90 serves
-}
-
 try() { # VERSION CLASS DELETES
   kafka "$1"
   class=$2
   port=$((port + 10))
   dir=$work/$1
-  mkdir "$dir"
-  cat >"$dir/server.properties" <<PROPERTIES
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:$((port + 1))
-listeners=INTERNAL://127.0.0.1:$port,CONTROLLER://127.0.0.1:$((port + 1))
-advertised.listeners=INTERNAL://127.0.0.1:$port
-controller.listener.names=CONTROLLER
-inter.broker.listener.name=INTERNAL
-listener.security.protocol.map=INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT
-log.dirs=$dir/data
-PROPERTIES
-  java_kafka kafka.tools.StorageTool format -t AAAAAAAAAAAAAAAAAAAAAA -c "$dir/server.properties" >"$dir/format.log" 2>&1
-  start
+  combined "$dir" "$port"
+  start "$dir"
+  wait_for 90 serves
   local v=$1
   expect "$v, by a broker: a name that is not dynamic" refused "$(taken broker --entity-default --alter --add-config replica.fetch.backoff.ms=50)"
   expect "$v, by a broker: a number that is none" refused "$(taken broker --entity-default --alter --add-config num.io.threads=many)"
@@ -63,16 +46,16 @@ PROPERTIES
   wait_for 30 has message.max.bytes 2000000
   expect "$v: replica.fetch.backoff.ms in force" 1000 "$(in_force replica.fetch.backoff.ms)"
   expect "$v: num.io.threads in force" 8 "$(in_force num.io.threads)"
-  kill "$node"
-  wait "$node" || true
-  start
+  stop
+  start "$dir"
+  wait_for 90 serves
   wait_for 30 has message.max.bytes 2000000
   expect "$v, after a restart: the other default" 2000000 "$(in_force message.max.bytes)"
   expect "$v, shown by a broker" none "$(shown broker)"
   expect "$v, shown by the controller" none "$(shown controller)"
   expect "$v, deleted by a broker" "$3" "$(taken broker --entity-default --alter --delete-config replica.fetch.backoff.ms)"
   expect "$v, deleted by the controller" "$3" "$(taken controller --entity-default --alter --delete-config replica.fetch.backoff.ms,num.io.threads)"
-  kill "$node"
+  stop
 }
 port=22300
 

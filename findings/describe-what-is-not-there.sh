@@ -31,20 +31,8 @@ try() { # VERSION CLASS: starts a node of that version
   configs=$2
   port=$((port + 10))
   local dir=$work/$1
-  mkdir "$dir"
-  cat >"$dir/server.properties" <<PROPERTIES
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:$((port + 1))
-listeners=INTERNAL://127.0.0.1:$port,CONTROLLER://127.0.0.1:$((port + 1))
-controller.listener.names=CONTROLLER
-inter.broker.listener.name=INTERNAL
-listener.security.protocol.map=INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT
-log.dirs=$dir/data
-PROPERTIES
-  java_kafka kafka.tools.StorageTool format -t AAAAAAAAAAAAAAAAAAAAAA -c "$dir/server.properties" >"$dir/format.log" 2>&1
-  (exec java -Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "${libs%/\*}:$libs" kafka.Kafka "$dir/server.properties") >"$dir/log" 2>&1 &
-  children+=($!)
+  combined "$dir" "$port"
+  start "$dir"
   wait_for 90 created
 }
 port=21900

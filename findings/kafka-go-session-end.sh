@@ -134,25 +134,17 @@ go mod init finding >/dev/null 2>&1
 go get github.com/segmentio/kafka-go@v0.4.51 github.com/twmb/franz-go@v1.22.3 github.com/twmb/franz-go/pkg/kadm@v1.19.0 >go.log 2>&1 || { cat go.log; exit 2; }
 go build -o client . || exit 2
 
-cat >server.properties <<PROPERTIES
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:21393
-listeners=INTERNAL://127.0.0.1:21392,CONTROLLER://127.0.0.1:21393,EXTERNAL://127.0.0.1:21394
-controller.listener.names=CONTROLLER
-inter.broker.listener.name=INTERNAL
+combined "$work/node" 21392 EXTERNAL=21394
+cat >>"$work/node/server.properties" <<'PROPERTIES'
 listener.security.protocol.map=INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT,EXTERNAL:SASL_PLAINTEXT
 listener.name.external.sasl.enabled.mechanisms=PLAIN
 listener.name.external.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_u="p";
 listener.name.external.plain.connections.max.reauth.ms=10000
-log.dirs=$work/data
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=3
 group.initial.rebalance.delay.ms=0
 PROPERTIES
-java_kafka kafka.tools.StorageTool format -t AAAAAAAAAAAAAAAAAAAAAA -c server.properties >format.log 2>&1
-java_kafka kafka.Kafka server.properties >broker.log 2>&1 &
-children+=($!)
+start "$work/node"
 wait_for 60 bash -c 'exec 3<>/dev/tcp/127.0.0.1/21394'
 ./client 127.0.0.1:21394 >answer
 value() { sed -n "s/^$1//p" answer; }

@@ -172,6 +172,44 @@ POM
 # The class path's folder itself comes first, for the log configuration.
 java_kafka() { java -Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "${libs%/\*}:$libs" "$@"; }
 
+# combined DIR PORT [LISTENER=PORT...]: formats a node, broker and controller, with INTERNAL at that port of loopback and
+# CONTROLLER at the next one.
+combined() {
+  local dir=$1 port=$2 more='' map='' l
+  shift 2
+  for l in "$@"; do
+    more+=,${l%=*}://127.0.0.1:${l#*=}
+    map+=,${l%=*}:PLAINTEXT
+  done
+  mkdir "$dir"
+  cat >"$dir/server.properties" <<PROPERTIES
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:$((port + 1))
+listeners=INTERNAL://127.0.0.1:$port,CONTROLLER://127.0.0.1:$((port + 1))$more
+advertised.listeners=INTERNAL://127.0.0.1:$port$more
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=INTERNAL
+listener.security.protocol.map=INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT$map
+log.dirs=$dir/data
+PROPERTIES
+  java_kafka kafka.tools.StorageTool format -t AAAAAAAAAAAAAAAAAAAAAA -c "$dir/server.properties" >"$dir/format.log" 2>&1
+}
+
+# start DIR: starts such a node, as process $node.
+start() {
+  (exec java -Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "${libs%/\*}:$libs" kafka.Kafka "$1/server.properties") \
+    >>"$1/log" 2>&1 &
+  node=$!
+  children+=("$node")
+}
+
+# stop: ends $node.
+stop() {
+  kill "$node"
+  wait "$node" || true
+}
+
 cleanup() {
   local m p status=$?
   trap - EXIT

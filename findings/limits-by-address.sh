@@ -204,31 +204,16 @@ go mod init finding >/dev/null 2>&1
 go get github.com/twmb/franz-go@v1.22.3 github.com/twmb/franz-go/pkg/kadm@v1.19.0 >go.log 2>&1 ||
   { cat go.log; exit 2; }
 go build -o client . || exit 2
-cat >server.properties <<PROPERTIES
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:21393
-listeners=INTERNAL://127.0.0.1:21392,CONTROLLER://127.0.0.1:21393
-controller.listener.names=CONTROLLER
-inter.broker.listener.name=INTERNAL
-listener.security.protocol.map=INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT
-offsets.topic.replication.factor=1
-log.dirs=$work/data
-PROPERTIES
-java_kafka kafka.tools.StorageTool format -t AAAAAAAAAAAAAAAAAAAAAA -c server.properties >format.log 2>&1
-start() {
-  (exec java -Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "${libs%/\*}:$libs" kafka.Kafka "$work/client/server.properties") >>"$work/log" 2>&1 &
-  broker=$!
-  children+=("$broker")
-}
-start
+combined "$work/node" 21392
+echo offsets.topic.replication.factor=1 >>"$work/node/server.properties"
+start "$work/node"
 coproc CLIENT { ./client 127.0.0.1:21392 2>"$work/client.log"; }
 children+=("$CLIENT_PID")
 ask() { local line; echo "$1" >&"${CLIENT[1]}"; read -r -u "${CLIENT[0]}" -t 150 line || line="no answer"; printf '%s' "$line"; }
 restarted() { # sets $got
-  kill "$broker"; wait "$broker" || true
+  stop
   echo measure >&"${CLIENT[1]}"
-  start
+  start "$work/node"
   read -r -u "${CLIENT[0]}" -t 150 got || got="no answer"
 }
 expect "all deliver" all "$(ask all)"

@@ -32,43 +32,25 @@ is_reported() { [ "$(reported)" = new ]; }
 # shellcheck disable=SC2317 # wait_for calls it
 serves() { configs --describe >/dev/null; }
 
-start() {
-  (exec java -Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "${libs%/\*}:$libs" kafka.Kafka "$dir/server.properties") >>"$dir/log" 2>&1 &
-  node=$!
-  children+=("$node")
-  wait_for 90 serves
-}
-
 try() { # VERSION CLASS
   kafka "$1"
   class=$2
   port=$((port + 10))
   dir=$work/$1
-  mkdir "$dir"
   local rest="INTERNAL://127.0.0.1:$port,CONTROLLER://127.0.0.1:$((port + 1))"
-  cat >"$dir/server.properties" <<PROPERTIES
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:$((port + 1))
-listeners=$rest,EXTERNAL://127.0.0.1:$((port + 2))
-advertised.listeners=INTERNAL://127.0.0.1:$port,EXTERNAL://127.0.0.1:$((port + 2))
-controller.listener.names=CONTROLLER
-inter.broker.listener.name=INTERNAL
-listener.security.protocol.map=INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT,EXTERNAL:PLAINTEXT
-log.dirs=$dir/data
-PROPERTIES
-  java_kafka kafka.tools.StorageTool format -t AAAAAAAAAAAAAAAAAAAAAA -c "$dir/server.properties" >"$dir/format.log" 2>&1
-  start
+  combined "$dir" "$port" "EXTERNAL=$((port + 2))"
+  start "$dir"
+  wait_for 90 serves
   expect "$1, before: EXTERNAL listens at the port" old "$(ports)"
   configs --alter --add-config "listeners=[$rest,EXTERNAL://127.0.0.1:$((port + 3))]" >/dev/null
   wait_for 30 is_reported
   expect "$1, changed: it listens at the port" old "$(ports)"
-  kill "$node"
-  wait "$node" || true
-  start
+  stop
+  start "$dir"
+  wait_for 90 serves
   expect "$1, after a restart: the port that is reported" new "$(reported)"
   expect "$1, after a restart: it listens at the port" old "$(ports)"
-  kill "$node"
+  stop
 }
 port=22100
 
