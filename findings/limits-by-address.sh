@@ -12,6 +12,9 @@
 #  - 30 connections: 10 of 40 producers work (three connections each). After 40 s the other 30 still try: 1,200
 #    connections, 950 of them ended by a RST and 240 by a FIN.
 #  - the client of another address goes on at once in all three.
+#  - through HAProxy, by hand: each connection ends by a FIN, none by a RST, and some records fail: franz-go takes the
+#    FIN for that of a listener with TLS ("broker closed the connection immediately [...] is TLS missing?"). 1 failed
+#    with the rate, 8 in 40 s with 30 connections, which 17 producers shared.
 # What follows: behind a private link's address such limits are limits for all customers together, and they bite
 # first at a restart, when all connect at once. To the customer they are "connection reset by peer", which
 # looks like a network fault. Count three connections a client and broker before max.connections.per.ip is set.
@@ -186,7 +189,7 @@ func main() {
 				time.Sleep(20 * time.Millisecond)
 			}
 			took := "quick"
-			if time.Since(first) > 6*time.Second {
+			if time.Since(first) > 8*time.Second {
 				took = "slow"
 			}
 			some := "all"
