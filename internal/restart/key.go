@@ -55,6 +55,9 @@ func (m *Machine) AppendKey(b []byte, f *Facts) []byte {
 	for _, kind := range slices.Sorted(maps.Keys(f.Failed)) {
 		e := f.Failed[kind]
 		b = append(appendInts(appendText(b, string(kind)), min(e.Count, 6)), age(f.Now, e.At, backoff(e.Count)))
+		if kind == ActRestart {
+			b = appendFlags(b, e.At.After(g.at))
+		}
 	}
 	return append(b, '.')
 }

@@ -296,6 +296,9 @@ func (s *round) wait(p Phase, r *Reason, wake time.Duration) *Decision {
 }
 
 func (s *round) do(p Phase, r *Reason, a Action, wake time.Duration) *Decision {
+	if s.triedAgain(a.Kind) {
+		r = s.failed(a.Kind) // while it is tried, too: one reason, not two in turn
+	}
 	if s.m.mem.shown.phase != p {
 		s.m.mem.shown.phase, s.m.mem.shown.since = p, s.f.Now
 		// After a restart of the agent the phase is older than this agent process.
@@ -307,6 +310,18 @@ func (s *round) do(p Phase, r *Reason, a Action, wake time.Duration) *Decision {
 	}
 	s.out = Decision{Do: a, Status: s.status(p, *r), Wake: wake}
 	return &s.out
+}
+
+// triedAgain is true for an action that changes something and failed when it was last tried. A restart of another stage
+// was another restart.
+func (s *round) triedAgain(kind ActionKind) bool {
+	switch kind {
+	case ActSave, ActApply, ActRestore, ActRestart:
+		e, failed := s.f.Failed[kind]
+		return failed && (kind != ActRestart || e.At.After(s.m.mem.stage.at))
+	default:
+		return false
+	}
 }
 
 // write has server.properties written. A process that somebody starts just then may run the file before.

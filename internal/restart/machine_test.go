@@ -650,6 +650,41 @@ func TestNothingToPutBack(t *testing.T) {
 	}
 }
 
+// TestTriedAgain: whoever looks while something is tried again sees why it failed. A restart of an earlier stage was
+// another one.
+func TestTriedAgain(t *testing.T) {
+	save := proving()
+	save.Failed = map[ActionKind]ActionError{ActSave: {Err: "no space", At: save.Now.Add(-time.Hour), Count: 1}}
+	if d := settle(machine(), &save); d.Do.Kind != ActSave || d.Status.Reason.Code != CodeActionFailed {
+		t.Errorf("the proof is saved again: %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	for _, step := range []Stage{StageUndo, StageRestart} {
+		f, m := going(step), machine()
+		if step == StageRestart { // else it is given up
+			f.Unit.State = UnitFailed
+		}
+		f.Done(ActRestart, errors.New("the start job has failed"), f.Now.Add(-time.Hour))
+		if d := settle(m, &f); d.Do.Kind != ActRestart || d.Status.Reason.Code == CodeActionFailed {
+			t.Errorf("%s, after a restart of another stage: %q, %+v", step, d.Do.Kind, d.Status.Reason)
+		}
+		for range 2 {
+			f.Now = f.Now.Add(time.Second)
+			f.Done(ActRestart, errors.New("not permitted"), f.Now)
+			f.Now = f.Now.Add(time.Minute)
+			f.Log.At, f.Unit.At = f.Now, f.Now
+			for range 3 {
+				d := m.Decide(&f)
+				if d.Status.Reason.Code != CodeActionFailed || d.Status.Reason.Text() != "not permitted" {
+					t.Errorf("%s, again: %q, %+v", step, d.Do.Kind, d.Status.Reason)
+				}
+				if d.Do.Kind == ActObserve {
+					f.Cluster.At = f.Now
+				}
+			}
+		}
+	}
+}
+
 // TestHaltWhileNothingCanBeRestored: the halt is tried again where the log has refused it and the restore keeps failing.
 func TestHaltWhileNothingCanBeRestored(t *testing.T) {
 	f, m := going(StageRestore), machine()

@@ -97,9 +97,6 @@ func (s *round) restoreFile() *Decision {
 		return s.wait(PhaseRollback, s.failed(ActRestore), paceBlocked)
 	}
 	r := s.rollingBack("restoring the last good server.properties")
-	if _, failed := s.f.Failed[ActRestore]; failed {
-		r = s.failed(ActRestore) // while it is tried again, too: one reason, not two in turn
-	}
 	return s.do(PhaseRollback, r, Action{Kind: ActRestore}, 0)
 }
 
@@ -127,6 +124,14 @@ func (s *round) noteUndo() *Decision {
 
 func (s *round) undoReason() *Reason {
 	return s.rollingBack("restarting on the last good server.properties")
+}
+
+// undoTried is undoReason, or why the restart failed where it is about to be tried again.
+func (s *round) undoTried() *Reason {
+	if s.triedAgain(ActRestart) {
+		return s.failed(ActRestart)
+	}
+	return s.undoReason()
 }
 
 // editsText names edits of others in server.properties as it was before the restart.
@@ -173,7 +178,7 @@ func (s *round) undoNeeded() *Decision {
 		return nil // the restart has just failed: the cluster is of interest when it is tried again
 	}
 	if s.f.Cluster.At.Before(s.m.mem.process.at) || s.f.Cluster.At.Before(s.m.mem.stage.at) {
-		return s.observe(PhaseRollback, s.undoReason(), 0)
+		return s.observe(PhaseRollback, s.undoTried(), 0)
 	}
 	if b := s.unseenByOthers(); b != nil {
 		return s.undoUnheard(b)
@@ -185,7 +190,7 @@ func (s *round) undoNeeded() *Decision {
 		if r := s.answersLate(); r != nil {
 			return s.observe(PhaseRollback, r, paceBlocked)
 		}
-		return s.observe(PhaseRollback, s.undoReason(), 0)
+		return s.observe(PhaseRollback, s.undoTried(), 0)
 	}
 	return nil
 }

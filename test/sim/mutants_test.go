@@ -93,6 +93,7 @@ var mutants = []mutant{
 	{"only the halt says that a manifest has failed", "machine.go", `s.unhalted(),`, `"",`},
 	{"a hidden value is proved by a process that may be old", "stage_prove.go", `case s.j.Hidden && p.failure == "" && p.waiting == nil:`, `case false:`},
 	{"others follow a process that may run the new file", "machine.go", `s.unproven(),`, `false,`},
+	{"what is tried again hides that it failed", "machine.go", `if s.triedAgain(a.Kind) {`, `if false {`},
 	{"the failure is not noted in the journal", "stage_undo.go", `j.Failed, j.FileState = manifestOf(j.Target), FileState{}`, `j.FileState = FileState{}`},
 }
 

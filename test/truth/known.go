@@ -31,6 +31,9 @@ func Known(self int32, f *restart.Facts, d *restart.Decision) string {
 		return fmt.Sprintf("the reason %q has no meaning here", code)
 	case rule.of != nil && !rule.of(x):
 		return fmt.Sprintf("%s (%s) %q: it is not true that %s", x.st.Phase, code, x.st.Reason.Text(), rule.means)
+	case x.triedAgain() && code != restart.CodeActionFailed:
+		return fmt.Sprintf("%s (%s) %q: %s is tried again, and the reason does not say that it failed", x.st.Phase, code,
+			x.st.Reason.Text(), x.d.Do.Kind)
 	case x.st.Phase == restart.PhaseRefused && !slices.Contains(refusals, code):
 		return fmt.Sprintf("refused (%s) %q: that is no reason to refuse", code, x.st.Reason.Text())
 	}
@@ -178,6 +181,17 @@ var rules = map[restart.Code]meaning{
 	restart.CodeNeedsOperator: {"it was rolled back and does not serve", func(x decided) bool {
 		return x.at(restart.StageNeedsOperator) || x.enters(restart.StageNeedsOperator)
 	}},
+}
+
+// triedAgain is true for a decision that repeats what has failed. A restart may be the first one of its stage.
+func (x decided) triedAgain() bool {
+	switch kind := x.d.Do.Kind; kind {
+	case restart.ActSave, restart.ActApply, restart.ActRestore:
+		_, failed := x.f.Failed[kind]
+		return failed
+	default:
+		return false
+	}
 }
 
 // at is true in one of some stages.
