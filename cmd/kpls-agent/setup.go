@@ -20,9 +20,10 @@ func newSetup(s *shared) *cobra.Command {
 	c := &cobra.Command{
 		Use: "setup", Short: "Give the service the rights that this VM's settings ask for", Args: noWords,
 		Long: "Reads the settings and gives the service, which is not root, what it needs on this VM and no more:\n" +
-			"to restart the broker's unit, to replace server.properties, to read the files with its secrets, and to\n" +
-			"start before the broker does. It writes\n\n" +
-			"  " + setup.DropInPath + "\n  " + setup.RulePath + "\n  " + setup.OverridePath + "\n\n" +
+			"to restart the broker's unit, to replace server.properties, to read the files with its secrets, to have the\n" +
+			"broker's own Kafka judge a new server.properties (as the broker's user), and to start before the broker does.\n" +
+			"It writes\n\n" +
+			"  " + setup.DropInPath + "\n  " + host.JudgeDropIn + "\n  " + setup.RulePath + "\n  " + setup.OverridePath + "\n\n" +
 			"and access control lists. The last file keeps needrestart from restarting the broker. What the unit runs\n" +
 			"and the service cannot read, such as a script that only root can read, it writes down for the service in\n" +
 			host.SeenPath + ". Faults of the unit are left to be corrected by hand.\n\n" +
@@ -36,7 +37,7 @@ func newSetup(s *shared) *cobra.Command {
 			}
 			u := &setup.Setup{
 				DropIn: setup.DropInPath, Rule: setup.RulePath, Override: setup.OverridePath,
-				Seen: host.SeenPath, Dry: dry,
+				Seen: host.SeenPath, JudgeDropIn: host.JudgeDropIn, Dry: dry,
 				Say: func(format string, args ...any) { fmt.Fprintf(s.stdout, format+"\n", args...) },
 			}
 			var err error
@@ -52,7 +53,7 @@ func newSetup(s *shared) *cobra.Command {
 				if u.Version, err = m.Version(); err != nil {
 					return err
 				}
-				u.Reload, u.Names, u.Judge = m.Reload, m.Names, judgeUnit
+				u.Reload, u.Names, u.Judge, u.Broker = m.Reload, m.Names, judgeUnit, host.UnitSetup
 			}
 			if undo {
 				return u.Undo(cmd.Context())

@@ -43,6 +43,7 @@ func checkUnit(ctx context.Context, s *settings.Settings) []Finding {
 		seen.JudgeRotation("/etc/logrotate.d")...))...)
 	return append(findings,
 		judged("right to restart the unit", systemd.MayRestart(ctx), ""),
+		checkJudge(host.JudgeDropIn, host.LastJudgements(s)),
 		judgeSynchronized(systemd.ClockSynchronized(ctx)),
 	)
 }

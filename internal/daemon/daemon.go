@@ -155,6 +155,10 @@ func Run(ctx context.Context, o Options) error {
 		Logger: log.With("component", "restart"), Metrics: metrics, Crash: crashPoint(),
 		Beat: newBeat(beating, wrong, notifier, log), Settled: func() { close(settled) },
 	})
+	kafkaJudge := host.NewJudge(s, u, log.With("component", "judge"), func() { wait.Wake(manifest) })
+	if kafkaJudge != nil {
+		f.JudgedBy(kafkaJudge)
+	}
 	watcher := config.NewWatcher(s.Manifest, log.With("component", "manifest"))
 	warn(log, "keep the settings", force.Keep(o.Kept))
 
@@ -173,6 +177,9 @@ func Run(ctx context.Context, o Options) error {
 	reading, stopReading := context.WithCancel(context.WithoutCancel(ctx))
 	part("log", func(context.Context) error { return client.Log().Run(reading) })
 	part("unit", runUnit)
+	if kafkaJudge != nil {
+		part("judge", kafkaJudge.Run)
+	}
 	part("loop", func(ctx context.Context) error {
 		defer stopReading()
 		return loop.Run(ctx)

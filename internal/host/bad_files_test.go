@@ -62,8 +62,8 @@ func openUp(t *testing.T, dir string) {
 	}
 }
 
-// judge is what a new agent process says of its manifest and its server.properties.
-func judge(s *settings.Settings) restart.ManifestFacts {
+// looked is what a new agent process says of its manifest and its server.properties.
+func looked(s *settings.Settings) restart.ManifestFacts {
 	st := OpenStore(s, slog.New(slog.DiscardHandler))
 	st.Update(os.ReadFile(s.Manifest))
 	f, err := OpenFiles(s, 1, st)
@@ -110,7 +110,7 @@ func TestBadManifestFile(t *testing.T) {
 					t.Fatal(err)
 				}
 				var facts restart.ManifestFacts
-				asAnybody(t, func() { facts = judge(s) })
+				asAnybody(t, func() { facts = looked(s) })
 				if got := strings.ReplaceAll(facts.Fault, filepath.Dir(s.Manifest), "DIR"); got != want {
 					t.Errorf("got  %s\nwant %s", got, want)
 				}
@@ -160,7 +160,7 @@ func TestBadServerProperties(t *testing.T) {
 				}
 			}
 			var facts restart.ManifestFacts
-			asAnybody(t, func() { facts = judge(s) })
+			asAnybody(t, func() { facts = looked(s) })
 			if facts.Refusal == nil {
 				t.Fatalf("not refused: %+v", facts)
 			}

@@ -32,6 +32,8 @@ type Files struct {
 	SettingsNote string
 	// line judges the broker's command line; nil where nobody can.
 	line func() unit.CommandLine
+	// judge has the broker's own Kafka judge a file; nil where nobody does.
+	judge judged
 
 	mu      sync.Mutex
 	journal restart.Journal
@@ -54,12 +56,12 @@ type sight struct {
 
 // ViewFiles are the files for a command, which writes none of them.
 func ViewFiles(vm *settings.Settings, id int32, st *Store) *Files {
-	return &Files{vm: vm, id: id, store: st}
+	return &Files{vm: vm, id: id, store: st, judge: lastJudged{vm}}
 }
 
 // OpenFiles reads the journal.
 func OpenFiles(vm *settings.Settings, id int32, st *Store) (*Files, error) {
-	f := ViewFiles(vm, id, st)
+	f := &Files{vm: vm, id: id, store: st}
 	b, err := os.ReadFile(f.state("journal.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return f, nil
@@ -206,6 +208,9 @@ func (f *Files) Manifest(running restart.RunningFacts) restart.ManifestFacts {
 	}
 	if running.Err == "" && running.Listeners != nil {
 		f.compare(&facts, s, line.Overrides)
+		if facts.Refusal == nil && s.rendered.Changed && f.judge != nil {
+			facts.Refusal = f.judgement(s, len(facts.Pending) == 0)
+		}
 	}
 	return facts
 }

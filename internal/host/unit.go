@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"strconv"
@@ -99,6 +100,20 @@ func NewUnit(s *settings.Settings, log *slog.Logger) (agent.Unit, func(context.C
 		Seen: func() *unit.Seen { return ReadSeen(SeenPath) },
 	})
 	return d, d.Run, nil
+}
+
+// UnitSetup is how the broker's unit is set up, as systemd has it.
+func UnitSetup(ctx context.Context, s *settings.Settings) (unit.Setup, error) {
+	u, _, err := NewUnit(s, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return unit.Setup{}, err
+	}
+	systemd, ok := u.(*unit.Systemd)
+	if !ok {
+		return unit.Setup{}, errors.New("the settings name commands and no unit")
+	}
+	defer systemd.Close()
+	return systemd.Setup(ctx)
 }
 
 // CommandLine is the broker's, as far as it can be seen.

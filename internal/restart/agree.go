@@ -96,7 +96,7 @@ func (s *round) sameManifest(id int32, st Status) *Reason {
 		return because(CodeRefusedElsewhere,
 			"broker %d has failed with this manifest, and its agent has yet to halt the roll-out: %s", id,
 			st.Reason.Text()).of(id)
-	case st.Target == "" || st.Phase == PhaseRefused:
+	case st.Target == "" || st.Phase == PhaseRefused || st.Reason.Code == CodeJudging:
 		return because(CodeManifestDiffers, "broker %d has yet to see what the manifest means for it (it is %s: %s)",
 			id, st.Phase, st.Reason.Text()).of(id)
 	case st.Target != s.target:

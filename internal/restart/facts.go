@@ -63,8 +63,8 @@ type ManifestFacts struct {
 	Fault string
 	// NoFile is true where there is no manifest file, and never was a manifest in force: nothing is wrong yet.
 	NoFile bool
-	// Refusal is why the manifest in force cannot be applied to this broker:
-	// validation, a bind port that another process holds, a file that cannot be edited.
+	// Refusal is why the manifest in force cannot be applied to this broker: validation, a file that cannot be edited,
+	// Kafka's own judgement of the new file; or that this judgement is still to come (CodeJudging).
 	Refusal *Reason
 	// Listeners is what this broker must serve: listener name -> fingerprint.
 	Listeners map[string]string

@@ -159,6 +159,11 @@ func TestAgreement(t *testing.T) {
 			s.Target, s.Reason = "", *NewReason(CodeAsking, "asking the process")
 			f.Log.View.Statuses[2] = s
 		}, CodeManifestDiffers, "broker 2 has yet to see what the manifest means for it (it is idle: asking the process"},
+		{"Kafka judges there", func(f *Facts) {
+			s := ok(2)
+			s.Phase, s.Reason = PhaseWaiting, *NewReason(CodeJudging, "Kafka itself judges the new file")
+			f.Log.View.Statuses[2] = s
+		}, CodeManifestDiffers, "broker 2 has yet to see what the manifest means for it (it is waiting: Kafka itself judges"},
 		{"refused there", func(f *Facts) {
 			s := ok(2)
 			s.Phase, s.Reason = PhaseRefused, *NewReason(CodeRefused, "port 39092 is taken")

@@ -156,6 +156,7 @@ const (
 	CodeUnitUnknown   Code = "unit_unknown"
 	CodeStopped       Code = "stopped"
 	CodeOutsideUnit   Code = "outside_unit"
+	CodeJudging       Code = "judging"
 	CodeRefused       Code = "refused"
 	CodeDynamicConfig Code = "dynamic_config"
 

@@ -464,7 +464,12 @@ func (s *round) vetoUnseen() *Reason {
 
 func (s *round) restUnseen(r *Reason) *Decision { return s.wait(PhaseUnknown, r, paceWaiting) }
 
-func (s *round) restRefused(r *Reason) *Decision { return s.drop(PhaseRefused, r, paceWaiting) }
+func (s *round) restRefused(r *Reason) *Decision {
+	if r.Code == CodeJudging { // no refusal yet: the others wait for what comes of it
+		return s.drop(PhaseWaiting, r, paceBlocked)
+	}
+	return s.drop(PhaseRefused, r, paceWaiting)
+}
 
 // restAsk is restRefused for what only the process or the service manager can tell: they are asked again.
 func (s *round) restAsk(r *Reason) *Decision {

@@ -22,6 +22,7 @@ var spoiled = []struct {
 	}, CodeStopped, []string{"start it"}, false},
 	{"stopped, and its broker answers", func(f *Facts) { f.Unit.State = UnitStopped }, CodeOutsideUnit, []string{"broker 1 answers", "start the unit"}, true},
 	{"refused", func(f *Facts) { f.Manifest.Refusal = because(CodeRefused, "port 1 is taken") }, CodeRefused, []string{"port 1"}, true},
+	{"being judged", func(f *Facts) { f.Manifest.Refusal = because(CodeJudging, "Kafka itself judges the file") }, CodeJudging, []string{"judges"}, false},
 	{"a port that another process has", func(f *Facts) { f.Running.PortTaken = "listener EXTERNAL: port 1 is taken" }, CodeRefused, []string{"port 1 is taken"}, true},
 	{"dynamic configuration", func(f *Facts) { f.Running.Dynamic = []string{"listeners"} }, CodeDynamicConfig, []string{"--delete-config listeners"}, true},
 	{"the unit would do harm", func(f *Facts) { f.Unit.Hazard = "ExecStop= ends every Kafka process; remove it" }, CodeUnitHazard, []string{"ExecStop=", "remove it"}, true},
@@ -110,7 +111,7 @@ func TestCheckSaysWhatOneVMKnows(t *testing.T) {
 		c.spoil(&f)
 		f.Log = LogFacts{}
 		got := Unfit(1, f)
-		own := c.others || c.want == CodeUnitUnknown || c.want == CodeStopped
+		own := c.others || c.want == CodeUnitUnknown || c.want == CodeStopped || c.want == CodeJudging
 		if own != (len(got) == 1 && got[0].Code == c.want) || !own && len(got) > 0 {
 			t.Errorf("%s: %+v", c.name, got)
 		}

@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/login"
 	"example.com/kpls-agent/internal/settings"
 	"example.com/kpls-agent/internal/setup/acl"
@@ -354,10 +355,32 @@ func readRecord(path string) (record, error) {
 	return r, nil
 }
 
-// polkitRule lets the agent's user restart this one unit. polkit is told systemd's own name of
+// polkitRule lets the agent's user restart this one unit, and start the judge. polkit is told systemd's own name of
 // it, which stands among the names. It is ECMAScript 5, which is what polkit understands.
-func polkitRule(names []string, who string) string {
+func polkitRule(names []string, who string, judge bool) string {
 	quoted, _ := json.Marshal(names) // strings can always be written
+	if judge {
+		return restartRule(string(quoted), who) + judgeRule(who)
+	}
+	return restartRule(string(quoted), who)
+}
+
+// judgeRule lets the agent's user start the service that asks the broker's own Kafka.
+func judgeRule(who string) string {
+	return fmt.Sprintf(`
+// It may start the service that has Kafka judge a new server.properties.
+polkit.addRule(function (action, subject) {
+  if (action.id == "org.freedesktop.systemd1.manage-units" &&
+      action.lookup("unit") == "%[2]s" &&
+      action.lookup("verb") == "start" &&
+      subject.user == "%[1]s") {
+    return polkit.Result.YES;
+  }
+});
+`, who, host.JudgeUnit)
+}
+
+func restartRule(quoted, who string) string {
 	return fmt.Sprintf(`// Written by `+"`kpls-agent setup`"+`. Change the settings and run it again instead of
 // changing this file. %[2]s may restart this one unit, and nothing else.
 polkit.addRule(function (action, subject) {

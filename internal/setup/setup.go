@@ -70,6 +70,9 @@ type Setup struct {
 	// service; nil where systemd does not run.
 	Judge func(ctx context.Context, vm *settings.Settings, hidden func(path string) bool) ([]string, *unit.Seen, error)
 	Seen  string // the file for what is hidden
+	// Broker is the broker's unit as systemd has it; nil where systemd does not run.
+	Broker      func(ctx context.Context, vm *settings.Settings) (unit.Setup, error)
+	JudgeDropIn string // of the judge's unit
 
 	changed bool
 }
@@ -125,10 +128,14 @@ func (u *Setup) give(ctx context.Context, path string, s *settings.Settings) ([]
 		}
 	}
 	reload, err := u.write(u.DropIn, dropIn(path, w, u.Version))
+	judge, another := false, false
 	if err == nil {
-		err = u.allowRestart(names)
+		judge, another, err = u.judged(ctx, path, s)
 	}
-	if err == nil && reload {
+	if err == nil {
+		err = u.allow(names, judge)
+	}
+	if err == nil && (reload || another) {
 		err = u.daemonReload(ctx)
 	}
 	if err != nil {
@@ -183,13 +190,13 @@ func (u *Setup) names(ctx context.Context, unit string) ([]string, error) {
 	return u.Names(ctx, unit)
 }
 
-// allowRestart writes the polkit rule for the broker's unit, or removes it where there is none.
-func (u *Setup) allowRestart(names []string) error {
+// allow writes the polkit rule for the broker's unit and the judge, or removes it where there is none.
+func (u *Setup) allow(names []string, judge bool) error {
 	if len(names) == 0 {
 		_, err := u.remove(u.Rule)
 		return err
 	}
-	_, err := u.write(u.Rule, polkitRule(names, u.Who.name))
+	_, err := u.write(u.Rule, polkitRule(names, u.Who.name, judge))
 	return err
 }
 
@@ -212,10 +219,12 @@ func (u *Setup) Undo(ctx context.Context) error {
 	errs = append(errs, err, u.override(nil))
 	reload, err := u.remove(u.DropIn)
 	errs = append(errs, err)
-	if reload {
-		if !u.Dry {
-			_ = os.Remove(filepath.Dir(u.DropIn)) // stays where an administrator has drop-ins there
-		}
+	if reload && !u.Dry {
+		_ = os.Remove(filepath.Dir(u.DropIn)) // stays where an administrator has drop-ins there
+	}
+	judge, err := u.undoJudge()
+	errs = append(errs, err)
+	if reload || judge {
 		errs = append(errs, u.daemonReload(ctx))
 	}
 	if !u.changed {

@@ -206,18 +206,26 @@ func (p *peer) call(c *peerConn, m *dbus.Message) {
 			}
 			return
 		}
-		result, err := p.restart(p)
-		if err != nil {
-			p.refuse(c, m, err)
-			return
-		}
-		job := dbus.ObjectPath("/org/freedesktop/systemd1/job/7")
-		p.reply(c, m, job)
-		if result != "" {
-			p.signal("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "JobRemoved", uint32(7), job, testUnit, result)
-		}
+		p.job(c, m)
+	case "StartUnit":
+		p.job(c, m)
 	default:
 		p.refuse(c, m, &dbus.Error{Name: "org.freedesktop.DBus.Error.UnknownMethod", Body: []any{member}})
+	}
+}
+
+// job is what comes of an order for a unit.
+func (p *peer) job(c *peerConn, m *dbus.Message) {
+	result, err := p.restart(p)
+	if err != nil {
+		p.refuse(c, m, err)
+		return
+	}
+	path := dbus.ObjectPath("/org/freedesktop/systemd1/job/7")
+	p.reply(c, m, path)
+	if result != "" {
+		name, _ := m.Body[0].(string)
+		p.signal("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "JobRemoved", uint32(7), path, name, result)
 	}
 }
 

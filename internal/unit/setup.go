@@ -47,6 +47,10 @@ type Setup struct {
 	Environment, EnvironmentFiles []string
 	// WorkingDirectory and RootDirectory are empty for /; User for root.
 	WorkingDirectory, RootDirectory, User string
+	// PrimaryGroup is that of the processes; empty for the user's own. MoreGroups are in addition to it.
+	PrimaryGroup string
+	MoreGroups   []string
+	DynamicUser  bool
 
 	// PrivateTmp is true with DynamicUser=, too.
 	PrivateTmp bool
@@ -115,6 +119,8 @@ func (u *Setup) describe(p map[string]any) {
 	u.ID, u.Names, u.Group, u.MainPID = text(p["Id"]), list("Names"), text(p["ControlGroup"]), number(p["MainPID"])
 	u.Execs, u.Environment, u.EnvironmentFiles = execs(p), list("Environment"), firsts(p["EnvironmentFiles"])
 	u.WorkingDirectory, u.RootDirectory, u.User = text(p["WorkingDirectory"]), text(p["RootDirectory"]), text(p["User"])
+	u.PrimaryGroup, u.MoreGroups = text(p["Group"]), list("SupplementaryGroups")
+	u.DynamicUser = p["DynamicUser"] == true
 	u.PrivateTmp = p["PrivateTmp"] == true || p["DynamicUser"] == true
 	u.RuntimeDirectory, u.RuntimePreserve = list("RuntimeDirectory"), text(p["RuntimeDirectoryPreserve"])
 	u.ProtectHome, u.TemporaryFileSystem = text(p["ProtectHome"]), firsts(p["TemporaryFileSystem"])

@@ -74,6 +74,7 @@ func TestSetup(t *testing.T) {
 				Ignore bool
 			}{{"/etc/default/kafka", true}}
 			p["WorkingDirectory"], p["RootDirectory"], p["User"] = "/opt/kafka", "/srv", "kafka"
+			p["Group"], p["SupplementaryGroups"], w.PrimaryGroup, w.MoreGroups, w.DynamicUser = "kafka", []string{"ssl-cert"}, "kafka", []string{"ssl-cert"}, true
 			p["DynamicUser"], p["RuntimeDirectory"], p["RuntimeDirectoryPreserve"], p["ProtectHome"] = true, []string{"kafka"}, "restart", "tmpfs"
 			p["TemporaryFileSystem"], p["BindPaths"] = []struct{ Path, Options string }{{"/data", ""}}, []mount{{"/a", "/b", false, 0}}
 			w.Environment, w.EnvironmentFiles = []string{"A=b c"}, []string{"/etc/default/kafka"}

@@ -241,9 +241,9 @@ func (s *Systemd) Restart(ctx context.Context) error {
 	if _, err := b.RestartUnitContext(order, s.o.Unit, "replace", result); err != nil {
 		return s.refusal(err)
 	}
-	r, err := s.outcome(ctx, b, result)
+	r, err := s.outcome(ctx, b, s.o.Unit, result)
 	if err != nil {
-		return err
+		return fmt.Errorf("restart %s: %w", s.o.Unit, err)
 	}
 	up := r != "done" && s.comesUp(ctx, before)
 	switch {
@@ -261,13 +261,36 @@ func (s *Systemd) Restart(ctx context.Context) error {
 	return nil
 }
 
+// RunOnce starts a unit of Type=oneshot and waits until it has ended. An error says that it did not run, or failed.
+func (s *Systemd) RunOnce(ctx context.Context, unit string) error {
+	b, err := s.connection(ctx)
+	if err != nil {
+		return err
+	}
+	result := make(chan string, 1) // buffered: an unread result would block the connection
+	if _, err := b.StartUnitContext(ctx, unit, "replace", result); err != nil {
+		if e, ok := errors.AsType[dbus.Error](err); ok && slices.Contains(notPermitted, e.Name) {
+			return fmt.Errorf("start %s: not permitted (%w); run `kpls-agent setup` as root", unit, err)
+		}
+		return fmt.Errorf("start %s: %w", unit, err)
+	}
+	r, err := s.outcome(ctx, b, unit, result)
+	switch {
+	case err != nil:
+		return fmt.Errorf("start %s: %w", unit, err)
+	case r != "done" && r != unheard: // of one that was not heard, what it has left says how it went
+		return fmt.Errorf("start %s: systemd ended the job with %q; see `journalctl -u %s`", unit, r, unit)
+	}
+	return nil
+}
+
 // unheard stands for the result of a job whose end was not told.
 const unheard = ""
 
-// outcome waits for the end of the restart's job. A signal may never come: where systemd has left the bus and joined it
+// outcome waits for the end of a unit's job. A signal may never come: where systemd has left the bus and joined it
 // again, as after a suspended VM, it tells nobody of jobs that ended meanwhile, and the agent's own connection may have
 // lasted.
-func (s *Systemd) outcome(ctx context.Context, b *bus, result <-chan string) (string, error) {
+func (s *Systemd) outcome(ctx context.Context, b *bus, unit string, result <-chan string) (string, error) {
 	tick := time.NewTicker(s.o.look)
 	defer tick.Stop()
 	for {
@@ -275,29 +298,29 @@ func (s *Systemd) outcome(ctx context.Context, b *bus, result <-chan string) (st
 		case r := <-result:
 			return r, nil
 		case <-tick.C:
-			if !s.jobless(ctx) {
+			if !jobless(ctx, b, unit) {
 				continue
 			}
 			select { // it may be on its way
 			case r := <-result:
 				return r, nil
 			case <-time.After(jobLast):
-				s.o.Logger.Warn("systemd did not tell that the restart's job has ended", "unit", s.o.Unit)
+				s.o.Logger.Warn("systemd did not tell that a job has ended", "unit", unit)
 				return unheard, nil
 			}
 		case <-b.signals.Context().Done():
-			return "", fmt.Errorf("restart %s: the connection to systemd was lost while it worked on it", s.o.Unit)
+			return "", errors.New("the connection to systemd was lost while it worked on it")
 		case <-ctx.Done():
-			return "", fmt.Errorf("restart %s: %w while systemd works on it", s.o.Unit, ctx.Err())
+			return "", fmt.Errorf("%w while systemd works on it", ctx.Err())
 		}
 	}
 }
 
 // jobless is true if systemd says that the unit has no job.
-func (s *Systemd) jobless(ctx context.Context) bool {
+func jobless(ctx context.Context, b *bus, unit string) bool {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	props, err := s.properties(ctx)
+	props, err := b.GetAllPropertiesContext(ctx, unit)
 	return err == nil && !queued(props)
 }
 
@@ -323,13 +346,19 @@ func (s *Systemd) remember(props map[string]any) string {
 	return invocation(props)
 }
 
+// notPermitted are systemd's errors for an order that polkit has not allowed.
+var notPermitted = []string{
+	"org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", "org.freedesktop.DBus.Error.AccessDenied",
+}
+
 func (s *Systemd) refusal(err error) error {
 	if e, ok := errors.AsType[dbus.Error](err); ok {
-		switch e.Name {
-		case "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", "org.freedesktop.DBus.Error.AccessDenied":
+		if slices.Contains(notPermitted, e.Name) {
 			return fmt.Errorf(
 				"restart %s: not permitted (%w); run `kpls-agent setup` as root, which permits it to the user of the service (this process runs as user %d), and see that polkit runs",
 				s.o.Unit, err, os.Getuid())
+		}
+		switch e.Name {
 		case "org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.systemd1.LoadFailed":
 			return fmt.Errorf(
 				"restart %s: %w; name the broker's unit in the settings, or `commands` where it is one of a user's own service manager",

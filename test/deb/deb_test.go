@@ -115,6 +115,7 @@ func TestControl(t *testing.T) {
 func TestContents(t *testing.T) {
 	want := []string{
 		"/etc/kpls-agent/", "/usr/bin/kpls-agent", "/usr/lib/systemd/system/kpls-agent.service", "/usr/lib/systemd/system/kpls-agent-again.service",
+		"/usr/lib/systemd/system/kpls-agent-judge.service",
 		"/usr/lib/systemd/system/kpls-agent-expire.service", "/usr/lib/systemd/system/kpls-agent-expire.timer", "/usr/lib/sysusers.d/kpls-agent.conf",
 		"/usr/share/bash-completion/completions/kpls-agent", "/usr/share/doc/kpls-agent/changelog.gz", "/usr/share/doc/kpls-agent/copyright",
 		"/usr/share/doc/kpls-agent/third-party-notices", "/usr/share/fish/vendor_completions.d/kpls-agent.fish",

@@ -32,7 +32,7 @@ func TestUnitVerify(t *testing.T) {
 	}
 	agents := checkout + "/systemd/kpls-agent-"
 	for _, unit := range []string{
-		path, agents + "again.service", agents + "expire.service", agents + "expire.timer",
+		path, unit(t, agents+"judge.service", "/bin/true"), agents + "again.service", agents + "expire.service", agents + "expire.timer",
 		unit(t, checkout+"/packaging/examples/kafka.service", "/bin/true"), unit(t, checkout+"/packaging/examples/kafka-format.service", "/bin/true"),
 	} {
 		if out := output(t, "systemd-analyze", "verify", "--man=no", "--recursive-errors=no", unit); out != "" {
@@ -42,8 +42,11 @@ func TestUnitVerify(t *testing.T) {
 }
 
 func TestUnitSecurity(t *testing.T) {
-	path := unit(t, checkout+"/systemd/kpls-agent.service", "/bin/true")
-	out := output(t, "systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", path)
-	lines := strings.Split(strings.TrimSpace(out), "\n")
-	t.Log(lines[len(lines)-1])
+	// A JVM makes code as it runs, and reads what the broker's user may read.
+	for name, most := range map[string]string{"kpls-agent.service": "15", "kpls-agent-judge.service": "20"} {
+		path := unit(t, checkout+"/systemd/"+name, "/bin/true")
+		out := output(t, "systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold="+most, path)
+		lines := strings.Split(strings.TrimSpace(out), "\n")
+		t.Log(lines[len(lines)-1])
+	}
 }

@@ -141,6 +141,7 @@ func (s *system) golden(name, text string) {
 var refused = []string{
 	"stop %s", "start %s", "reload %s", "try-restart %s", "reload-or-restart %s", "kill %s", "reset-failed %s", "set-property --runtime %s CPUWeight=10", "freeze %s",
 	"mask %s", "disable %s", "daemon-reload", "restart dbus.service", "restart kpls-agent.service", "stop kpls-agent.service", "reboot", "start rescue.target",
+	"stop kpls-agent-judge.service", "restart kpls-agent-judge.service", "mask kpls-agent-judge.service",
 }
 
 // polkit: the agent's user may restart the one unit, which every roll-out shows, and

@@ -16,6 +16,7 @@ var steps = []step{
 	{"story", story},
 	{"hardening", hardening},
 	{"polkit", polkit},
+	{"Kafka judges", kafkaJudges},
 	{"unit shapes", unitShapes},
 	{"an administrator's choices", choices},
 	{"package removed and purged", removed},
