@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -30,6 +31,7 @@ type bed struct {
 	watch *sandbox.Watcher
 	login []kgo.Opt // of clients on the inter-broker listener
 	ended int       // agents whose last record said that they end
+	put   bool      // whether a file that a broker runs was put to Kafka's judge
 }
 
 // agentBinary is built once for all tests of the package.
@@ -186,11 +188,28 @@ func (b *bed) until(what string, ok func() bool) {
 func (b *bed) rolled(manifest string) fleet.Report {
 	b.Helper()
 	hash := hashOf(manifest)
-	return b.wait("every broker runs the manifest", func(r fleet.Report) bool {
+	report := b.wait("every broker runs the manifest", func(r fleet.Report) bool {
 		return r.State == "idle" && r.All(len(b.fleet.Agents), func(row fleet.Row) bool {
 			return row.Manifest == hash && row.Phase == "idle" && !row.Drift
 		})
 	})
+	b.judged()
+	return report
+}
+
+// judged puts the file that a broker runs to the judge, once for each cluster: it must not refuse it.
+func (b *bed) judged() {
+	b.Helper()
+	if b.put {
+		return
+	}
+	b.put = true
+	broker := b.Brokers[0]
+	cmd := exec.CommandContext(b.Context(), agentBinary, "judge", "--kafka-home", b.Libs(broker.ID), broker.Properties())
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "KAFKA_OPTS="}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Errorf("Kafka's judge of a file that its broker runs: %v\n%s", err, out)
+	}
 }
 
 func (b *bed) give(manifest string) {

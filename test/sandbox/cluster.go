@@ -299,6 +299,9 @@ func (c *Cluster) Broker(id int32) *Broker {
 	return nil
 }
 
+// Libs is the folder of the jars that a node runs.
+func (c *Cluster) Libs(id int32) string { return c.releases[c.opts.VersionOf(id)].libs }
+
 // Host is the n-th address of the cluster's subnet; 100 to 254 are the caller's.
 func (c *Cluster) Host(n int) string { return c.net.host(n) }
 
