@@ -490,7 +490,7 @@ func TestRestartedByHandMeanwhile(t *testing.T) {
 }
 
 // What the log said last is no reason to show once it cannot be reached for longer than a
-// move of its leader takes; a broker that is down may be the one that has it.
+// move of its leader takes. A broker that is down may be the one that has it: with its claim, it is started.
 func TestLogIsAway(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -500,7 +500,13 @@ func TestLogIsAway(t *testing.T) {
 	}{
 		{"not for long", func(*Facts) {}, 10 * time.Second, CodeQueue},
 		{"for long", func(*Facts) {}, 31 * time.Second, CodeLogUnreadable},
-		{"for long, and the broker is down", func(f *Facts) { f.Unit.State = UnitFailed }, 31 * time.Second, CodeQueue},
+		{"for long, and the broker is down", func(f *Facts) { f.Unit.State = UnitFailed }, 31 * time.Second, CodeLogUnreadable},
+		{
+			"for long, and the broker is down and has its claim", func(f *Facts) {
+				f.Unit.State, f.Log.View.Claims = UnitFailed, nil
+				claimOf(f, 1)
+			}, 31 * time.Second, CodeApplying,
+		},
 		{"for long, and all is done", func(f *Facts) { f.Running.Listeners = f.Manifest.Listeners }, 31 * time.Second, CodeInSync},
 	} {
 		f := claiming()
@@ -521,6 +527,25 @@ func TestLogIsAway(t *testing.T) {
 		if d := settle(m, &f); d.Status.Reason.Code == CodeLogUnreadable {
 			t.Errorf("%s, and it is back: %+v", c.name, d.Status.Reason)
 		}
+	}
+}
+
+// TestLogIsAwayFromAStoppedBroker: its agent does not name what the log said last, either.
+func TestLogIsAwayFromAStoppedBroker(t *testing.T) {
+	f, m := claiming(), machine()
+	f.Log.View.Claims = nil
+	f.Log.View.Pause = &Pause{By: "ann"}
+	f.Unit.State, f.Running.Err = UnitStopped, "connection refused"
+	if d := settle(m, &f); !strings.Contains(d.Status.Reason.Text(), "paused by ann") {
+		t.Fatalf("%q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	f.Log.Err = "no leader"
+	settle(m, &f)
+	f.Now = f.Now.Add(deaf)
+	f.Running.At = f.Now
+	if d := settle(m, &f); d.Do.Kind != ActNone || d.Status.Reason.Code != CodeStopped ||
+		!strings.Contains(d.Status.Reason.Text(), "the coordination log cannot be used for 30s") {
+		t.Errorf("%q, %+v", d.Do.Kind, d.Status.Reason)
 	}
 }
 

@@ -72,6 +72,9 @@ func (s *round) leftAlone() *Reason {
 	if b == nil {
 		return nil
 	}
+	if away := s.vetoLogAway(); away != nil { // what it said last may have ended
+		b = away
+	}
 	return because(CodeStopped, "the broker is stopped, and its file is left as it is: %s", b.Text())
 }
 

@@ -362,9 +362,10 @@ func (s *round) storage() string {
 	return ""
 }
 
-// vetoLogAway: what the log said last is no reason any more once it could not be reached for a while.
+// vetoLogAway: what the log said last is no reason any more once it could not be reached for a while. A broker that is
+// down and has its claim is started all the same: it may be the one that has the log.
 func (s *round) vetoLogAway() *Reason {
-	if !s.up() || s.deafFor() < deaf {
+	if _, _, held := s.v.Claim(s.m.opts.Self); s.deafFor() < deaf || held && !s.up() {
 		return nil
 	}
 	failed := ""

@@ -155,9 +155,6 @@ func (j *judge) truth(a *agent) (on int32, wrong string) {
 		if last, ok := v.Statuses[other]; ok && last.Target == "" && last.Reason.Code == restart.CodeNoAnswer {
 			return other, "" // its broker hangs, and that agent does not know what it runs
 		}
-		if a.blind && !b.running {
-			return 0, "" // what it read last: an agent says that it cannot read the log once its broker is up
-		}
 		return must(known && (j.agents[other-1].manifest != a.manifest || j.agents[other-1].blind) || !j.log.up(), "they have the same, and could say so")
 	case restart.CodeRefusedElsewhere:
 		// It failed, and cannot write its halt, or does not since it cannot read it back.
