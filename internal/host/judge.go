@@ -73,7 +73,7 @@ func (j *Judgement) stands(now time.Time) bool {
 // Judge has files judged by the broker's own Kafka, one at a time and in the background. A nil Judge judges nothing.
 type Judge struct {
 	dir    string
-	run    func(context.Context) error // runs the service to its end
+	run    func(context.Context) error // runs the service, or the command, to its end
 	log    *slog.Logger
 	ended  func() // called after each judgement
 	wanted chan struct{}
@@ -83,16 +83,27 @@ type Judge struct {
 	known map[string]*Judgement // by hash: the candidate, and the file as it is
 }
 
-// NewJudge returns nil where there is no systemd to run the service.
+// NewJudge returns nil where there is nobody who judges: no systemd, and no command for it.
 func NewJudge(s *settings.Settings, u any, log *slog.Logger, ended func()) *Judge {
-	d, ok := u.(*unit.Systemd)
-	if !ok {
+	j := &Judge{
+		dir: JudgeDir(s), log: log, ended: ended, wanted: make(chan struct{}, 1), known: map[string]*Judgement{},
+	}
+	switch u := u.(type) {
+	case *unit.Systemd:
+		j.run = func(ctx context.Context) error { return u.RunOnce(ctx, JudgeUnit) }
+	case *unit.Commands:
+		if len(s.Commands.Judge) == 0 {
+			return nil
+		}
+		j.run = func(ctx context.Context) error {
+			candidate, verdict := filepath.Join(j.dir, candidateName), filepath.Join(j.dir, verdictName)
+			out, err := u.Output(ctx, append(slices.Clone(s.Commands.Judge), candidate)...)
+			return errors.Join(err, os.WriteFile(verdict, out, 0o600))
+		}
+	default:
 		return nil
 	}
-	return &Judge{
-		dir: JudgeDir(s), log: log, ended: ended, wanted: make(chan struct{}, 1), known: map[string]*Judgement{},
-		run: func(ctx context.Context) error { return d.RunOnce(ctx, JudgeUnit) },
-	}
+	return j
 }
 
 func hashOf(file []byte) string {
@@ -201,7 +212,7 @@ func (j *Judge) ask(ctx context.Context, file []byte) (_ *judge.Verdict, err err
 		if v.Fault != "" {
 			return nil, errors.New(v.Fault)
 		}
-		return nil, errors.Join(ran, fmt.Errorf("%s left no verdict; see `journalctl -u %s`", JudgeUnit, JudgeUnit))
+		return nil, errors.Join(ran, errors.New("no verdict was left"))
 	}
 	return &v.Verdict, nil
 }

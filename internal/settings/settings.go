@@ -41,8 +41,8 @@ type Settings struct {
 	Storage          Storage
 }
 
-// Commands stand in for a service manager.
-type Commands struct{ Restart, Status []string }
+// Commands stand in for a service manager. Judge may be empty.
+type Commands struct{ Restart, Status, Judge []string }
 
 // Kafka say how to log in to the brokers.
 type Kafka struct {
@@ -191,6 +191,7 @@ func Parse(path string, data []byte) (*Settings, error) {
 	}
 	root := doc.Root
 	kafka, tls, sasl := root.Get("kafka"), root.Get("kafka").Get("tls"), root.Get("kafka").Get("sasl")
+	commands := root.Get("commands")
 	file := func(v *config.Value) string {
 		if v == nil || v.Text == "" || filepath.IsAbs(v.Text) {
 			return text(v)
@@ -201,7 +202,7 @@ func Parse(path string, data []byte) (*Settings, error) {
 		Manifest: file(root.Get("manifest")), ServerProperties: file(root.Get("server_properties")),
 		StateDir: file(root.Get("state_dir")),
 		Unit:     text(root.Get("unit")),
-		Commands: Commands{list(root.Get("commands").Get("restart")), list(root.Get("commands").Get("status"))},
+		Commands: Commands{list(commands.Get("restart")), list(commands.Get("status")), list(commands.Get("judge"))},
 		Kafka: Kafka{
 			BootstrapServers: list(kafka.Get("bootstrap_servers")), Topic: text(kafka.Get("topic")),
 			Listener: text(kafka.Get("listener")), ClientProperties: file(kafka.Get("client_properties")),

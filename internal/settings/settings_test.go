@@ -85,7 +85,7 @@ func defaults() *Settings {
 func TestSettingsValues(t *testing.T) {
 	commands := defaults()
 	commands.Unit = ""
-	commands.Commands = Commands{[]string{"/usr/local/bin/kafka", "restart"}, []string{"/usr/local/bin/kafka", "status"}}
+	commands.Commands = Commands{[]string{"/usr/local/bin/kafka", "restart"}, []string{"/usr/local/bin/kafka", "status"}, nil}
 	commands.Kafka.SASL = SASL{Mechanism: "PLAIN", Username: "agent", PasswordEnv: "KAFKA_PASSWORD"}
 	client := defaults()
 	client.Kafka.ClientProperties = "/etc/agent/kafka/client.properties"

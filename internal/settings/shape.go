@@ -36,6 +36,9 @@ func Shape() *config.Shape {
 				"with 0 once the new process runs.", Shape: argvShape()},
 			config.Field{Name: "status", Required: true, Doc: "Exits with 0 and prints one line that is different " +
 				"for every process while the broker runs; exits with 3 while it does not.", Shape: argvShape()},
+			config.Field{Name: "judge", Unset: "only the agent's own rules", Doc: "Has Kafka judge a new " +
+				"server.properties, whose path is appended, before a restart. It prints what `kpls-agent judge " +
+				"--output json FILE` prints, and may be that command, run as the broker's user.", Shape: argvShape()},
 		)},
 		{Name: "kafka", Doc: "How to reach the brokers and log in to them.", Shape: objectShape(kafkaFields()...)},
 		{Name: "http", Doc: "Metrics, `/readyz/LISTENER` and `/healthz`.", Shape: objectShape(

@@ -238,7 +238,7 @@ func (b *bed) noSecret(secret string) {
 	plan, _, _ := b.fleet.Agents[0].Command(b.Context(), "plan")
 	texts := map[string]string{"status": out, "plan": plan}
 	for _, a := range b.fleet.Agents {
-		for _, path := range []string{a.Log(), filepath.Join(a.State(), "journal.json")} {
+		for _, path := range []string{a.Log(), filepath.Join(a.State(), "journal.json"), filepath.Join(a.State(), "judge", "last.json")} {
 			if text, err := os.ReadFile(path); err == nil {
 				texts[path] = string(text)
 			}
