@@ -436,11 +436,30 @@ func (s *round) mayBeOld() bool {
 // unproven is true while the process may run a server.properties that none has proved: by the journal, or since
 // somebody else has just started it.
 func (s *round) unproven() bool {
-	if !s.j.Unproven || !s.up() {
+	if !s.up() {
 		return false
+	}
+	if !s.j.Unproven {
+		return s.unexplained()
 	}
 	byOthers := s.j.Stage == StageNone || s.j.Stage == StageApply
 	return s.j.MayBeOld || byOthers && s.j.Invocation != s.f.Unit.Invocation
+}
+
+// unexplained is true for a process that was started under the eyes of this agent process, on a server.properties that
+// is as the manifest says, and runs something else, while the journal knows of no file that was written here: that is
+// lost, or somebody else wrote the file. Nobody has proved it, and it looks bad. A process that was there before this
+// agent process may just be older than the file.
+func (s *round) unexplained() bool {
+	if s.j.Stage != StageNone || s.j.Target != "" || s.f.Manifest.FileChanges || s.m.mem.process.mayBeOld || !s.up() {
+		return false
+	}
+	switch s.drift().kind {
+	case listenerMissing, listenerOther, listenerLeft:
+		return !s.f.Running.At.Before(s.m.mem.process.at)
+	default:
+		return false
+	}
 }
 
 func (s *round) maxUnavailable() int { return max(1, s.f.Manifest.MaxUnavailable) }

@@ -710,6 +710,52 @@ func TestTriedAgain(t *testing.T) {
 	}
 }
 
+// TestStateLostBeforeAStart: an agent whose state directory was lost while its broker was stopped does not know that its
+// file was never proved. A process that is started on it and runs something else goes first, and there is a copy to go
+// back to.
+func TestStateLostBeforeAStart(t *testing.T) {
+	start := func(m *Machine, f *Facts) *Decision {
+		f.Unit.State, f.Unit.Invocation, f.Now = UnitRunning, "another", f.Now.Add(time.Second)
+		f.Unit.At, f.Log.At, f.Cluster.At = f.Now, f.Now, f.Now
+		f.Running = RunningFacts{At: f.Now, Listeners: map[string]string{"INTERNAL": "i", "EXTERNAL": "nonsense"}}
+		return settle(m, f)
+	}
+	stopped := func() Facts {
+		f := claiming()
+		f.Log.View.Claims, f.Journal, f.Manifest.FileChanges = nil, Journal{}, false
+		f.Unit.State, f.Running.Err = UnitStopped, "connection refused"
+		f.Cluster.Quorum.Leader = 1
+		return f
+	}
+	f, m := stopped(), machine()
+	settle(m, &f)
+	d := start(m, &f)
+	if d.Do.Kind != ActSave || !d.Do.Journal.Served || !d.Status.Unproven {
+		t.Fatalf("started: %q, %+v", d.Do.Kind, d.Status)
+	}
+	f.Journal = *d.Do.Journal
+	if d = settle(m, &f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageApply || !d.Do.Journal.MayBeOld {
+		t.Fatalf("it does not go before the others: %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	f.Journal = *d.Do.Journal
+	if d = settle(m, &f); d.Do.Kind != ActApply {
+		t.Errorf("no copy is kept: %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
+	for name, spoil := range map[string]func(*Machine, *Facts){
+		"a process that was there before": func(m *Machine, _ *Facts) { *m = *machine() },
+		"a file that is not right":        func(_ *Machine, f *Facts) { f.Manifest.FileChanges = true },
+		"a journal that knows of a file":  func(_ *Machine, f *Facts) { f.Journal.Target = "older" },
+	} {
+		f, m := stopped(), machine()
+		settle(m, &f)
+		spoil(m, &f)
+		f.Journal.Served = true
+		if d := start(m, &f); d.Status.Unproven {
+			t.Errorf("%s: %+v", name, d.Status)
+		}
+	}
+}
+
 // TestHaltWhileNothingCanBeRestored: the halt is tried again where the log has refused it and the restore keeps failing.
 func TestHaltWhileNothingCanBeRestored(t *testing.T) {
 	f, m := going(StageRestore), machine()

@@ -106,7 +106,7 @@ func (s *round) intend(j *Journal) {
 		was = Origin{j.Before, j.BeforeUnknown, cmp.Or(was.Edits, j.Edits)}
 	}
 	j.Origin = was
-	j.MayBeOld = s.mayBeOld() // of the same process it is not known any better by then
+	j.MayBeOld = s.mayBeOld() || s.unexplained() // of the same process nothing better is known by then
 	j.Followed = Followed{Invocation: s.f.Unit.Invocation, Started: s.f.Now}
 	j.Hidden = j.Hidden || s.f.Manifest.HiddenChanges
 	j.Unproven, j.Why = true, ""

@@ -200,11 +200,12 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// sameAgain is true if the restart changes nothing and the last good copy is of
-// an earlier change: the file as it is must become the last good one.
+// sameAgain is true if the restart changes nothing and the last good copy is of an earlier change: the file as it is
+// must become the last good one. So it must where there may be no copy at all, since nothing of this agent was ever
+// proved: a rollback needs one. A file that this agent has written does not become it.
 func (s *round) sameAgain() bool {
-	return s.j.Stage == StageApply && !s.m.mem.stage.kept && !s.f.LastGood && maps.Equal(s.j.Before, s.j.Listeners) &&
-		s.up()
+	same := maps.Equal(s.j.Before, s.j.Listeners) || s.j.MayBeOld && s.j.Passed == ""
+	return s.j.Stage == StageApply && !s.m.mem.stage.kept && !s.f.LastGood && same && s.up()
 }
 
 // ended is true if the process is gone for good as far as the service manager is concerned.
