@@ -187,8 +187,11 @@ const outage = 30 * time.Second
 func (b *bed) blockedBy(gate, manifest string, away func(*bed) func()) {
 	b.Helper()
 	starts := b.starts()
-	// The agents make the topic when they get the manifest, which needs somebody who controls the cluster.
-	b.must(b.CreateTopic(b.Context(), "__kpls_agent", 1, int16(min(3, len(b.Brokers))), map[string]string{"cleanup.policy": "compact"}))
+	// With their first manifest the agents make the topic and get their producer ids, for which somebody has to control
+	// the cluster.
+	none := "version: 1\ncluster: sandbox\nabsent: [NEVER]\n"
+	b.give(none)
+	b.rolled(none)
 	back := away(b)
 	b.give(manifest)
 	b.wait("the roll-out waits: "+gate, func(r fleet.Report) bool {
