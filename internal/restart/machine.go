@@ -449,9 +449,13 @@ func (s *round) unproven() bool {
 // unexplained is true for a process that was started under the eyes of this agent process, on a server.properties that
 // is as the manifest says, and runs something else, while the journal knows of no file that was written here: that is
 // lost, or somebody else wrote the file. Nobody has proved it, and it looks bad. A process that was there before this
-// agent process may just be older than the file.
+// agent process may just be older than the file, unless this broker still has a claim: then its restart was under way
+// when the journal was lost.
 func (s *round) unexplained() bool {
-	if s.j.Stage != StageNone || s.j.Target != "" || s.f.Manifest.FileChanges || s.m.mem.process.mayBeOld || !s.up() {
+	if s.j.Stage != StageNone || s.j.Target != "" || s.f.Manifest.FileChanges || !s.up() {
+		return false
+	}
+	if _, _, claimed := s.v.Claim(s.m.opts.Self); s.m.mem.process.mayBeOld && !claimed {
 		return false
 	}
 	switch s.drift().kind {

@@ -754,6 +754,18 @@ func TestStateLostBeforeAStart(t *testing.T) {
 			t.Errorf("%s: %+v", name, d.Status)
 		}
 	}
+
+	// The state is lost in the middle of a restart: the claim is still there, and says so.
+	f, m = stopped(), machine()
+	f.Log.View.Claims = claiming().Log.View.Claims
+	d = start(m, &f)
+	if d.Do.Kind != ActSave || !d.Status.Unproven {
+		t.Fatalf("a claim that the journal does not know: %q, %+v", d.Do.Kind, d.Status)
+	}
+	f.Journal = *d.Do.Journal
+	if d = settle(m, &f); d.Do.Kind != ActSave || d.Do.Journal.Stage != StageApply || !d.Do.Journal.MayBeOld {
+		t.Errorf("it does not go on with its claim: %q, %+v", d.Do.Kind, d.Status.Reason)
+	}
 }
 
 // TestHaltWhileNothingCanBeRestored: the halt is tried again where the log has refused it and the restore keeps failing.
