@@ -70,7 +70,7 @@ func (j *Judgement) stands(now time.Time) bool {
 	return now.Sub(j.At) < takenStands
 }
 
-// Judge has files judged by the broker's own Kafka, one at a time and in the background. A nil Judge judges nothing.
+// Judge has files judged by the broker's own Kafka, one at a time and in the background.
 type Judge struct {
 	dir    string
 	run    func(context.Context) error // runs the service, or the command, to its end
@@ -97,7 +97,7 @@ func NewJudge(s *settings.Settings, u any, log *slog.Logger, ended func()) *Judg
 		}
 		j.run = func(ctx context.Context) error {
 			candidate, verdict := filepath.Join(j.dir, candidateName), filepath.Join(j.dir, verdictName)
-			out, err := u.Output(ctx, append(slices.Clone(s.Commands.Judge), candidate)...)
+			out, err := unit.Output(ctx, unit.Command{Argv: append(slices.Clone(s.Commands.Judge), candidate)})
 			return errors.Join(err, os.WriteFile(verdict, out, 0o600))
 		}
 	default:

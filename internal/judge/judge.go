@@ -5,17 +5,15 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/unit"
 )
 
 // Kafka is an installed Kafka, and how its broker is started.
@@ -32,10 +30,7 @@ type Kafka struct {
 // Limit bounds one judgement: a JVM on a busy machine with two cores has taken 10 s.
 const Limit = time.Minute
 
-const (
-	className = "KplsJudge"
-	maxAnswer = 1 << 20 // bytes
-)
+const className = "KplsJudge"
 
 //go:generate javac --release 8 -g:none -Xlint:-options -cp ${KAFKA_LIBS}/* -d . java/KplsJudge.java
 
@@ -62,20 +57,18 @@ func Judge(ctx context.Context, k Kafka, path string, file []byte) (_ Verdict, e
 	}
 	ctx, cancel := context.WithTimeout(ctx, Limit)
 	defer cancel()
-	cmd, err := k.command(ctx, dir, append([]string{candidate}, k.Overrides...))
+	cmd, err := k.command(dir, append([]string{candidate}, k.Overrides...))
 	if err != nil {
 		return Verdict{}, err
 	}
-	out, complaint := &head{most: maxAnswer}, &head{most: 4096}
-	cmd.Stdout, cmd.Stderr = out, complaint
-	err = cmd.Run()
+	out, err := unit.Output(ctx, cmd)
 	if ctx.Err() != nil {
-		return Verdict{}, fmt.Errorf("the judge took longer than %s: %w", Limit, ctx.Err())
+		return Verdict{}, fmt.Errorf("run Kafka of %s: no verdict within %s: %w", k.Home, Limit, ctx.Err())
 	}
 	if err != nil {
-		return Verdict{}, fmt.Errorf("run Kafka of %s: %w%s", k.Home, err, lastLine(complaint.data, p.Secrets()))
+		return Verdict{}, fmt.Errorf("run Kafka of %s: %s", k.Home, mask(err.Error(), p.Secrets()))
 	}
-	return read(out.data, p, knowsOptions(k.Environment))
+	return read(out, p, knowsOptions(k.Environment))
 }
 
 // own are Java's options for the judge: little memory, a quick start, no file of its own, and a network that is not
@@ -86,7 +79,7 @@ var own = []string{
 }
 
 // command runs the class in dir on Kafka's class path, as its own script makes that, where there is one.
-func (k Kafka) command(ctx context.Context, dir string, args []string) (*exec.Cmd, error) {
+func (k Kafka) command(dir string, args []string) (unit.Command, error) {
 	env := environment(k.Environment)
 	if value(env, "PATH") == "" {
 		env = append(env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
@@ -96,7 +89,7 @@ func (k Kafka) command(ctx context.Context, dir string, args []string) (*exec.Cm
 	var argv []string
 	script, err := k.script()
 	if err != nil {
-		return nil, err
+		return unit.Command{}, err
 	}
 	if script != "" {
 		env = append(env, "CLASSPATH="+classPath(dir, value(env, "CLASSPATH")))
@@ -104,7 +97,7 @@ func (k Kafka) command(ctx context.Context, dir string, args []string) (*exec.Cm
 	} else {
 		jars, err := k.jars()
 		if err != nil {
-			return nil, err
+			return unit.Command{}, err
 		}
 		java := "java"
 		if home := value(env, "JAVA_HOME"); home != "" {
@@ -113,12 +106,7 @@ func (k Kafka) command(ctx context.Context, dir string, args []string) (*exec.Cm
 		argv = slices.Concat([]string{java, "-Xmx192m"}, own, strings.Fields(value(env, "KAFKA_OPTS")),
 			[]string{"-cp", classPath(dir, jars), className}, args)
 	}
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // the operator's own Kafka
-	cmd.Env, cmd.Dir = env, dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // the script's Java as well
-	cmd.WaitDelay = time.Second
-	return cmd, nil
+	return unit.Command{Argv: argv, Env: env, Dir: dir}, nil
 }
 
 // script is kafka-run-class of this Kafka, or "".
@@ -151,26 +139,4 @@ func classPath(dir, rest string) string {
 		return dir
 	}
 	return dir + string(os.PathListSeparator) + rest
-}
-
-// lastLine is the last line of a complaint, for the end of a sentence.
-func lastLine(b []byte, secrets []string) string {
-	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-	if last := strings.TrimSpace(lines[len(lines)-1]); last != "" {
-		return fmt.Sprintf(" (%.300q)", mask(last, secrets))
-	}
-	return ""
-}
-
-// head keeps the first bytes that are written to it.
-type head struct {
-	data []byte
-	most int
-}
-
-var _ io.Writer = (*head)(nil)
-
-func (h *head) Write(p []byte) (int, error) {
-	h.data = append(h.data, p[:min(len(p), h.most-len(h.data))]...)
-	return len(p), nil
 }

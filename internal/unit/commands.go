@@ -1,7 +1,6 @@
 package unit
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,8 +41,7 @@ const (
 	// statusFresh is how old an answer may be, so a caller in a hurry does
 	// not start process upon process.
 	statusFresh = 200 * time.Millisecond
-	maxOutput   = 4096    // bytes of a command's output that are looked at
-	maxAnswer   = 1 << 20 // of one whose output is what it was run for
+	maxOutput   = 4096 // bytes of a command's output that are looked at
 )
 
 // Commands sees and restarts the broker through two commands.
@@ -120,12 +118,7 @@ func (c *Commands) ask(ctx context.Context) restart.UnitFacts {
 	ctx, cancel := context.WithTimeout(ctx, c.o.StatusTimeout)
 	defer cancel()
 	out, complaint := head{most: maxOutput}, head{most: maxOutput}
-	cmd := exec.CommandContext(ctx, c.o.Status[0], c.o.Status[1:]...) //nolint:gosec // the operator's own settings
-	cmd.Env, cmd.Stdout, cmd.Stderr = environment(), &out, &complaint
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // what it started as well
-	cmd.WaitDelay = time.Second
-	err := cmd.Run()
+	err := Command{Argv: c.o.Status}.run(ctx, &out, &complaint)
 	line, _, _ := strings.Cut(string(out.data), "\n")
 	line = strings.TrimSpace(line)
 	var exit *exec.ExitError
@@ -205,56 +198,4 @@ func (c *Commands) end() {
 	defer c.mu.Unlock()
 	c.restarting, c.stale = false, true
 	wait.Wake(c.changed)
-}
-
-// Output runs a command with the agent's rights and returns what it printed on standard output, with an error if its
-// exit status is not 0. It is ended with ctx.
-func (c *Commands) Output(ctx context.Context, argv ...string) ([]byte, error) {
-	out, complaint := head{most: maxAnswer}, head{most: maxOutput}
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // the operator's own settings
-	cmd.Env, cmd.Stdout, cmd.Stderr = environment(), &out, &complaint
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // what it started as well
-	cmd.WaitDelay = time.Second
-	if err := cmd.Run(); err != nil {
-		return out.data, fmt.Errorf("%s: %w%s", argv[0], err, quoted(complaint.data))
-	}
-	return out.data, nil
-}
-
-// environment is the agent's own without what is meant for the agent alone:
-// systemd's sockets and the agent's secrets.
-func environment() []string {
-	var out []string
-	for _, kv := range os.Environ() {
-		name, _, _ := strings.Cut(kv, "=")
-		switch {
-		case name == "NOTIFY_SOCKET", name == "CREDENTIALS_DIRECTORY",
-			strings.HasPrefix(name, "WATCHDOG_"), strings.HasPrefix(name, "LISTEN_"), strings.HasPrefix(name, "KPLS_"):
-		default:
-			out = append(out, kv)
-		}
-	}
-	return out
-}
-
-// head keeps the first bytes that are written to it.
-type head struct {
-	data []byte
-	most int
-}
-
-func (h *head) Write(p []byte) (int, error) {
-	h.data = append(h.data, p[:min(len(p), h.most-len(h.data))]...)
-	return len(p), nil
-}
-
-// quoted is the last line of a command's complaint, for the end of a sentence.
-func quoted(b []byte) string {
-	lines := bytes.Split(bytes.TrimSpace(b), []byte("\n"))
-	last := strings.TrimSpace(string(lines[len(lines)-1]))
-	if last == "" {
-		return ""
-	}
-	return fmt.Sprintf(" (%.200q)", last)
 }

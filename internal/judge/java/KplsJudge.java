@@ -250,7 +250,7 @@ public final class KplsJudge {
             }
         }
         try {
-            build(edited, listener, protocol, between, client, values).close();
+            build(edited, listener, protocol, between, client).close();
         } catch (Throwable e) {
             refuse(name, e);
         }
@@ -316,7 +316,7 @@ public final class KplsJudge {
 
     /** Calls Kafka's factory of channel builders: its parameters are found by their types. */
     private static ChannelBuilder build(
-        AbstractConfig config, ListenerName listener, SecurityProtocol protocol, boolean between, String client, Map<String, Object> values
+        AbstractConfig config, ListenerName listener, SecurityProtocol protocol, boolean between, String client
     ) throws Throwable {
         String wanted = client == null ? "serverChannelBuilder" : "clientChannelBuilder";
         for (Method m : ChannelBuilders.class.getMethods()) {
@@ -325,7 +325,7 @@ public final class KplsJudge {
             }
             Object[] arguments = new Object[m.getParameterCount()];
             for (int i = 0; i < arguments.length; i++) {
-                arguments[i] = argument(m.getParameterTypes()[i], config, listener, protocol, between, client, values);
+                arguments[i] = argument(m.getParameterTypes()[i], config, listener, protocol, between, client);
             }
             return (ChannelBuilder) call(m, null, arguments);
         }
@@ -333,8 +333,7 @@ public final class KplsJudge {
     }
 
     private static Object argument(
-        Class<?> type, AbstractConfig config, ListenerName listener, SecurityProtocol protocol, boolean between, String client,
-        Map<String, Object> values
+        Class<?> type, AbstractConfig config, ListenerName listener, SecurityProtocol protocol, boolean between, String client
     ) throws Exception {
         if (type == boolean.class) {
             return client != null || between; // a client's is whether it begins with a SASL handshake
