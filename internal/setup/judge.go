@@ -51,7 +51,7 @@ func judgeDropIn(path string, s *settings.Settings, b unit.Setup, start unit.Kaf
 	if len(b.MoreGroups) > 0 {
 		fmt.Fprintf(&w, "SupplementaryGroups=%s\n", strings.Join(b.MoreGroups, " "))
 	}
-	if start.Direct {
+	if start.Direct && start.Java == "" {
 		w.WriteString("# All options of the broker's Java are known: what is not set below is not set at all.\n" +
 			"Environment=KAFKA_OPTS=\n")
 	}
@@ -68,7 +68,19 @@ func judgeDropIn(path string, s *settings.Settings, b unit.Setup, start unit.Kaf
 		fmt.Fprintf(&w, "LoadCredential=\nLoadCredential=server.properties:%s\nStandardOutput=truncate:%s\n",
 			filepath.Join(dir, "server.properties"), filepath.Join(dir, "verdict.json"))
 	}
-	w.WriteString("ExecStart=\nExecStart=/usr/bin/kpls-agent judge --output json --kafka-home " + execWord(start.Home))
+	w.WriteString("ExecStart=\nExecStart=")
+	if start.Java != "" { // it reads no KAFKA_OPTS, whatever the environment files say
+		w.WriteString("/usr/bin/env ")
+		if home, ok := strings.CutSuffix(start.Java, "/bin/java"); ok {
+			w.WriteString(execWord("JAVA_HOME="+home) + " ")
+		}
+		if start.Direct {
+			w.WriteString(execWord("KAFKA_OPTS="+strings.Join(start.Options, " ")) + " ")
+		} else {
+			w.WriteString("--unset=KAFKA_OPTS ")
+		}
+	}
+	w.WriteString("/usr/bin/kpls-agent judge --output json --kafka-home " + execWord(start.Home))
 	for _, o := range start.Overrides {
 		w.WriteString(" --override " + execWord(o))
 	}

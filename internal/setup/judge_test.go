@@ -3,6 +3,7 @@ package setup
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -46,6 +47,15 @@ ExecStart=/usr/bin/kpls-agent judge --output json --kafka-home "/opt/my kafka" -
 	}
 	if said, code := m.apply(); code != Done || said != "nothing to change" {
 		t.Errorf("a second time: outcome %d, said:\n%s", code, said)
+	}
+
+	// A unit that starts Java itself.
+	dir := m.put("jars/kafka-clients-3.7.1.jar", "", 0o644)
+	broker.Execs[0].Argv = []string{"/opt/java 21/bin/java", "-Da=$b", "-cp", filepath.Dir(dir) + "/*", "kafka.Kafka", "/etc/s"}
+	m.apply()
+	const line = `ExecStart=/usr/bin/env "JAVA_HOME=/opt/java 21" "KAFKA_OPTS=-Da=$$b" /usr/bin/kpls-agent judge --output json --kafka-home "DIR/jars" ${CREDENTIALS_DIRECTORY}/server.properties`
+	if text := m.file(m.u.JudgeDropIn); !strings.Contains(text, "\n"+line+"\n") || strings.Contains(text, "Environment=KAFKA_OPTS=\n") {
+		t.Errorf("Java itself:\n%s", text)
 	}
 
 	// Where the start cannot be seen there is no judge, and no right to start one.

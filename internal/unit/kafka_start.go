@@ -13,9 +13,12 @@ type KafkaStart struct {
 	Home string
 	// Overrides are KEY=VALUE of the command line.
 	Overrides []string
-	// Direct is true where nothing stands between the unit and Kafka's own start script, or Java: the unit's
-	// environment is then the broker's.
+	// Direct is true where nothing stands between the unit and Kafka's own start script, or Java: all that the
+	// broker's Java is told is known then, by the unit's environment or by Options.
 	Direct bool
+	// Java is the program of a unit that starts Java itself, and Options its -D options; empty where a script does.
+	Java    string
+	Options []string
 }
 
 // KafkaStart finds the one command of the unit that starts a broker. An error says what cannot be seen of it.
@@ -35,6 +38,9 @@ func (u Setup) KafkaStart() (KafkaStart, error) {
 			return KafkaStart{}, err
 		}
 		start := KafkaStart{Home: home, Direct: c.via == ""}
+		if !c.byScript() {
+			start.javaItself(c)
+		}
 		var texts []string
 		for _, w := range words[1:] {
 			if !w.known {
@@ -51,9 +57,27 @@ func (u Setup) KafkaStart() (KafkaStart, error) {
 	return found[0], nil
 }
 
+// byScript is true for Kafka's own start script.
+func (c command) byScript() bool { return strings.TrimSuffix(c.name(), ".sh") == "kafka-server-start" }
+
+// javaItself notes what a command tells Java between its name and the class. A word that is not known may be an option.
+func (k *KafkaStart) javaItself(c command) {
+	if path, ok := c.path(c.words[0]); ok && strings.Contains(c.words[0].text, "/") {
+		k.Java = path
+	}
+	for _, w := range c.words[1 : len(c.words)-len(c.startsKafka())] {
+		switch {
+		case !w.known, strings.HasPrefix(w.text, "-D") && strings.ContainsAny(w.text, " \t"):
+			k.Direct = false // and one with a blank cannot be handed on in KAFKA_OPTS
+		case strings.HasPrefix(w.text, "-D"):
+			k.Options = append(k.Options, w.text)
+		}
+	}
+}
+
 // kafkaHome is the folder above that of the start script, or that of the jars on the class path.
 func (c command) kafkaHome() (string, error) {
-	if strings.TrimSuffix(c.name(), ".sh") == "kafka-server-start" {
+	if c.byScript() {
 		script, ok := c.path(c.words[0])
 		if !ok || filepath.Base(filepath.Dir(script)) != "bin" {
 			return "", fmt.Errorf("from which folder %s is run cannot be seen", c.words[0].text)

@@ -33,23 +33,30 @@ func TestKafkaStart(t *testing.T) {
 		want KafkaStart
 		err  string
 	}{
-		{"the script", []string{home + "/bin/kafka-server-start.sh", "/etc/kafka/server.properties"}, nil, KafkaStart{home, nil, true}, ""},
+		{"the script", []string{home + "/bin/kafka-server-start.sh", "/etc/kafka/server.properties"}, nil, KafkaStart{Home: home, Direct: true}, ""},
 		{
 			"with overrides",
 			[]string{home + "/bin/kafka-server-start.sh", "/etc/s", "--override", "node.id=1", "--override=a=b"},
 			nil,
-			KafkaStart{home, []string{"node.id=1", "a=b"}, true},
+			KafkaStart{Home: home, Overrides: []string{"node.id=1", "a=b"}, Direct: true},
 			"",
 		},
 		{
 			"from a variable",
 			[]string{"${KAFKA_HOME}/bin/kafka-server-start.sh", "/etc/s"},
 			func(u *Setup) { u.Environment = []string{"KAFKA_HOME=" + home} },
-			KafkaStart{home, nil, true},
+			KafkaStart{Home: home, Direct: true},
 			"",
 		},
-		{"Java itself", []string{"/usr/bin/java", "-Xmx1g", "-cp", "/etc/kafka:" + dir + "/jars/*", "kafka.Kafka", "/etc/s"}, nil, KafkaStart{dir + "/jars", nil, true}, ""},
-		{"a script in between", []string{dir + "/wrapper"}, nil, KafkaStart{home, nil, false}, ""},
+		{
+			"Java itself", []string{"/usr/bin/java", "-Xmx1g", "-Djava.security.auth.login.config=/etc/j", "-cp", "/etc/kafka:" + dir + "/jars/*", "kafka.Kafka", "/etc/s"},
+			nil, KafkaStart{Home: dir + "/jars", Direct: true, Java: "/usr/bin/java", Options: []string{"-Djava.security.auth.login.config=/etc/j"}}, "",
+		},
+		{
+			"Java with an option that is not known", []string{"java", "${OPTIONS}", "-cp", dir + "/jars/*", "kafka.Kafka", "/etc/s"},
+			func(u *Setup) { u.EnvironmentFiles = []string{dir} }, KafkaStart{Home: dir + "/jars"}, "",
+		},
+		{"a script in between", []string{dir + "/wrapper"}, nil, KafkaStart{Home: home}, ""},
 		{"another class path", []string{"/usr/bin/java", "-cp", "@file", "kafka.Kafka", "/etc/s"}, nil, KafkaStart{}, "where /usr/bin/java finds Kafka cannot be seen"},
 		{"a word that is not known", []string{dir + "/hidden"}, nil, KafkaStart{}, "a word of its command line cannot be seen"},
 		{"no broker", []string{"/bin/sleep", "9"}, nil, KafkaStart{}, "0 commands of its unit start a broker"},
