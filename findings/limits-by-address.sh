@@ -9,8 +9,8 @@
 #  - no limit: all 40 deliver 0.7 s after the first one, with 80 connections.
 #  - the rate: the last one delivers 12 s after the first one. Before that 90 to 250 connections were ended, by a RST
 #    (guess: Kafka closes the socket while the client's first request is unread in it).
-#  - 30 connections: 10 of 40 producers work (three connections each). After 40 s the other 30 still try: 1,200
-#    connections, 950 of them ended by a RST and 240 by a FIN.
+#  - 30 connections: 10 to 21 of 40 producers work, with one to three connections each. After 40 s the others still try:
+#    1,100 to 1,200 connections, 900 to 950 of them ended by a RST and 180 to 240 by a FIN.
 #  - the client of another address goes on at once in all three.
 #  - through HAProxy, by hand: each connection ends by a FIN, none by a RST, and some records fail: franz-go takes the
 #    FIN for that of a listener with TLS ("broker closed the connection immediately [...] is TLS missing?"). 1 failed
@@ -194,7 +194,7 @@ func main() {
 			}
 			some := "all"
 			if n < producers {
-				some = fmt.Sprintf("less than half: %v", n < producers/2)
+				some = "some"
 			}
 			fmt.Printf("%s, %s, RST: %v, another address: %v\n", some, took, e.rst.Load() > 20, other)
 			fmt.Fprintf(os.Stderr, "%d of %d, %.1f s after the first; opened %d, ended by FIN %d, by RST %d, refused %d\n",
@@ -229,6 +229,6 @@ expect "no rate" "norate <nil>" "$(ask norate)"
 expect "all deliver" all "$(ask all)"
 expect "the number is set" "perip <nil>" "$(ask perip)"
 restarted
-expect "30 connections for an address" "less than half: true, slow, RST: true, another address: true" "$got"
+expect "30 connections for an address" "some, slow, RST: true, another address: true" "$got"
 cat "$work/client.log"
 finish
