@@ -401,7 +401,7 @@ func (s *round) judged(p Phase) string {
 	if s.m.mem.judged.target != s.target || s.f.Running.Err != "" || s.f.Running.At.Before(s.m.mem.judged.at) {
 		return ""
 	}
-	if p != PhaseRefused && (s.vetoed(judging|answered) != nil || s.drifts() && s.vetoed(checking) != nil) {
+	if p != PhaseRefused && (s.vetoed(taking|answered) != nil || s.drifts() && s.vetoed(checking) != nil) {
 		return ""
 	}
 	return s.target

@@ -156,7 +156,7 @@ func (s *round) onItsWay(id int32) bool {
 // blockOthers is what is in the way where this broker needs nothing: that its agent cannot take the manifest, or does
 // not look after the broker; or what keeps the others from going.
 func (s *round) blockOthers(p *Plan) {
-	if r := cmp.Or(s.vetoed(judging|answered), s.vetoStopped()); r != nil {
+	if r := cmp.Or(s.vetoed(taking|answered), s.vetoStopped()); r != nil {
 		p.Blocked = r
 		return
 	}

@@ -18,7 +18,7 @@ var restRules = []rule{
 	{"note or write the halt", (*round).noteHalt},
 	{"no manifest", (*round).noManifest},
 	{"broker stopped", (*round).whenStopped},
-	{"vetoes on the manifest", vetoedIn(judging)},
+	{"vetoes on the manifest", vetoedIn(taking)},
 	{"ask what the process runs", (*round).askProcess},
 	{"note that it runs", (*round).noteServed},
 	{"ask again for a new target", (*round).askForTarget},

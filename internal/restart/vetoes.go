@@ -11,9 +11,9 @@ import (
 type situation uint16
 
 const (
-	// judging: can this broker take the manifest at all, whether it has to be restarted for it or not?
-	judging situation = 1 << iota
-	// answered is judging for what the process has to be asked first.
+	// taking: can this broker take the manifest at all, whether it has to be restarted for it or not?
+	taking situation = 1 << iota
+	// answered is taking, for what the process has to be asked first.
 	answered
 	// beforeClaim: the process differs from the manifest; may a restart be claimed?
 	beforeClaim
@@ -41,7 +41,7 @@ type veto struct {
 	when situation
 	// check returns why this is in the way, or nil.
 	check func(*round) *Reason
-	// rest is what the agent does while it is, in the situations judging, answered and beforeClaim.
+	// rest is what the agent does while it is, in the situations taking, answered and beforeClaim.
 	rest func(*round, *Reason) *Decision
 }
 
@@ -58,9 +58,9 @@ type veto struct {
 //   - The order is no matter for a stopped broker: its file alone is written.
 //   - A broker that is down while the log is down with it is started whatever the log says.
 var vetoes = slices.Concat([]veto{
-	{"unit_unknown", judging | planning | checking, (*round).vetoUnit, (*round).restUnseen},
+	{"unit_unknown", taking | planning | checking, (*round).vetoUnit, (*round).restUnseen},
 	{"stopped", planning | checking, (*round).vetoStopped, nil},
-	{"refused", judging | underWay | downAndDeaf | planning | checking, (*round).vetoRefused, (*round).restRefused},
+	{"refused", taking | underWay | downAndDeaf | planning | checking, (*round).vetoRefused, (*round).restRefused},
 	{"port_taken", answered | underWay | planning | checking, (*round).vetoPort, (*round).restAsk},
 	{"dynamic_config", answered | underWay | planning | checking, (*round).vetoDynamic, (*round).restAsk},
 	{"unit_hazard", beforeClaim | underWay | planning | checking, (*round).vetoHazard, (*round).restRefused},

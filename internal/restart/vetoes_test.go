@@ -177,7 +177,7 @@ func TestVetoesAreNamed(t *testing.T) {
 		}
 		seen[v.name] = true
 		situations |= v.when
-		if v.when&(judging|answered|beforeClaim) != 0 && v.rest == nil {
+		if v.when&(taking|answered|beforeClaim) != 0 && v.rest == nil {
 			t.Errorf("%s: nobody says what the agent does at rest", v.name)
 		}
 	}
