@@ -3,7 +3,6 @@ package check
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strconv"
 	"strings"
 
@@ -16,11 +15,7 @@ import (
 // checkJava says with which Java the broker runs and would be started, and whether its Kafka takes that. Where the
 // settings have `commands` nothing of it can be seen, which the line on the unit says.
 func checkJava(ctx context.Context, s *settings.Settings, p host.Process) []Finding {
-	u, _, err := host.NewUnit(s, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return nil
-	}
-	systemd, ok := u.(*unit.Systemd)
+	systemd, ok := host.Systemd(s)
 	if !ok {
 		return nil
 	}

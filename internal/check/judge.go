@@ -1,21 +1,36 @@
 package check
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 
 	"example.com/kpls-agent/internal/host"
+	"example.com/kpls-agent/internal/unit"
 )
 
 // checkJudge tells whether the broker's own Kafka judges a new server.properties before a restart, and what it said
-// last.
-func checkJudge(dropIn string, known map[string]*host.Judgement) Finding {
-	const name = "judge"
+// last. Whether the agent may start it is seen only when it does.
+func checkJudge(ctx context.Context, systemd *unit.Systemd, known map[string]*host.Judgement) Finding {
+	state, err := systemd.LoadState(ctx, host.JudgeUnit)
+	if err != nil {
+		return judged(whatJudge, err, "")
+	}
+	return judgeOfJudge(host.JudgeDropIn, state, known)
+}
+
+const whatJudge = "judge"
+
+func judgeOfJudge(dropIn, state string, known map[string]*host.Judgement) Finding {
+	const name = whatJudge
+	const unasked = "Kafka itself is not asked before a restart what it would refuse: "
+	if state != "loaded" {
+		return doubtful(name, unasked+"%s is %s; if that is not meant: systemctl unmask %[1]s", host.JudgeUnit, state)
+	}
 	if _, err := os.Stat(dropIn); errors.Is(err, fs.ErrNotExist) {
-		return doubtful(name, "Kafka itself is not asked before a restart what it would refuse: %s does not exist; "+
-			"`kpls-agent setup` writes it, or says why not", dropIn)
+		return doubtful(name, unasked+"%s does not exist; `kpls-agent setup` writes it, or says why not", dropIn)
 	}
 	var last *host.Judgement
 	for _, j := range known {
@@ -25,8 +40,7 @@ func checkJudge(dropIn string, known map[string]*host.Judgement) Finding {
 	}
 	switch {
 	case last == nil:
-		return well(name, "Kafka itself is asked before the next restart that changes server.properties; no file has been "+
-			"judged yet")
+		return well(name, "set up; no new server.properties has been judged yet")
 	case last.Verdict == nil:
 		return doubtful(name, "the last new server.properties was not judged by Kafka itself: %s; until that is repaired, "+
 			"the agent goes by its own rules alone", last.Fault)

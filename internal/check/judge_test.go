@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,18 +21,20 @@ func TestJudge(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name, dropIn string
+		state        string // loaded, where it is empty
 		known        map[string]*host.Judgement
 		level        Level
 		want         string
 	}{
-		{"not set up", filepath.Join(here, "none"), nil, Warning, "`kpls-agent setup` writes it"},
-		{"nothing yet", here, nil, OK, "no file has been judged yet"},
-		{"taken", here, of(&judge.Verdict{Kafka: "4.4.0", Java: "17"}, ""), OK, "Kafka 4.4.0 on Java 17 takes"},
-		{"not all", here, of(&judge.Verdict{Kafka: "4.4.0", Unjudged: []judge.Remark{{Listener: "A", Text: "GSSAPI"}}}, ""), OK, "could not judge listener A: GSSAPI"},
-		{"refused", here, of(&judge.Verdict{Kafka: "4.4.0", Refused: []judge.Remark{{Text: "no entry"}}}, ""), Warning, "refuses the last server.properties that was put to it: no entry"},
-		{"failed", here, of(nil, "not permitted"), Warning, "was not judged by Kafka itself: not permitted"},
+		{"masked", here, "masked", nil, Warning, "kpls-agent-judge.service is masked; if that is not meant: systemctl unmask kpls-agent-judge.service"},
+		{"not set up", filepath.Join(here, "none"), "", nil, Warning, "`kpls-agent setup` writes it"},
+		{"nothing yet", here, "", nil, OK, "no new server.properties has been judged yet"},
+		{"taken", here, "", of(&judge.Verdict{Kafka: "4.4.0", Java: "17"}, ""), OK, "Kafka 4.4.0 on Java 17 takes"},
+		{"not all", here, "", of(&judge.Verdict{Kafka: "4.4.0", Unjudged: []judge.Remark{{Listener: "A", Text: "GSSAPI"}}}, ""), OK, "could not judge listener A: GSSAPI"},
+		{"refused", here, "", of(&judge.Verdict{Kafka: "4.4.0", Refused: []judge.Remark{{Text: "no entry"}}}, ""), Warning, "refuses the last server.properties that was put to it: no entry"},
+		{"failed", here, "", of(nil, "not permitted"), Warning, "was not judged by Kafka itself: not permitted"},
 	} {
-		if f := checkJudge(c.dropIn, c.known); f.Level != c.level || !strings.Contains(f.Text, c.want) {
+		if f := judgeOfJudge(c.dropIn, cmp.Or(c.state, "loaded"), c.known); f.Level != c.level || !strings.Contains(f.Text, c.want) {
 			t.Errorf("%s: %+v", c.name, f)
 		}
 	}

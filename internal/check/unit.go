@@ -43,18 +43,14 @@ func checkUnit(ctx context.Context, s *settings.Settings) []Finding {
 		seen.JudgeRotation("/etc/logrotate.d")...))...)
 	return append(findings,
 		judged("right to restart the unit", systemd.MayRestart(ctx), ""),
-		checkJudge(host.JudgeDropIn, host.LastJudgements(s)),
+		checkJudge(ctx, systemd, host.LastJudgements(s)),
 		judgeSynchronized(systemd.ClockSynchronized(ctx)),
 	)
 }
 
 // startedWith are the files that the unit starts the broker with, as far as that can be seen.
 func startedWith(ctx context.Context, s *settings.Settings) []string {
-	u, _, err := host.NewUnit(s, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return nil
-	}
-	systemd, ok := u.(*unit.Systemd)
+	systemd, ok := host.Systemd(s)
 	if !ok {
 		return nil
 	}
@@ -81,11 +77,7 @@ func unseenUnit() Finding {
 func UnitFaults(
 	ctx context.Context, s *settings.Settings, hidden func(path string) bool) ([]Finding, *unit.Seen, error,
 ) {
-	u, _, err := host.NewUnit(s, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return nil, nil, err
-	}
-	systemd, ok := u.(*unit.Systemd)
+	systemd, ok := host.Systemd(s)
 	if !ok {
 		return nil, nil, nil
 	}

@@ -95,20 +95,29 @@ func NewUnit(s *settings.Settings, log *slog.Logger) (agent.Unit, func(context.C
 		}
 		return c, c.Run, nil
 	}
-	d := unit.NewSystemd(unit.SystemdOptions{
-		Unit: s.Unit, Logger: log.With("component", "unit"), Broker: func() unit.Broker { return UnitBroker(s) },
+	d := newSystemd(s, log.With("component", "unit"))
+	return d, d.Run, nil
+}
+
+func newSystemd(s *settings.Settings, log *slog.Logger) *unit.Systemd {
+	return unit.NewSystemd(unit.SystemdOptions{
+		Unit: s.Unit, Logger: log, Broker: func() unit.Broker { return UnitBroker(s) },
 		Seen: func() *unit.Seen { return ReadSeen(SeenPath) },
 	})
-	return d, d.Run, nil
+}
+
+// Systemd is the broker's unit for a command that looks at it, which has to close it; false where the settings have
+// commands instead.
+func Systemd(s *settings.Settings) (*unit.Systemd, bool) {
+	if len(s.Commands.Restart) > 0 {
+		return nil, false
+	}
+	return newSystemd(s, slog.New(slog.DiscardHandler)), true
 }
 
 // UnitSetup is how the broker's unit is set up, as systemd has it.
 func UnitSetup(ctx context.Context, s *settings.Settings) (unit.Setup, error) {
-	u, _, err := NewUnit(s, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return unit.Setup{}, err
-	}
-	systemd, ok := u.(*unit.Systemd)
+	systemd, ok := Systemd(s)
 	if !ok {
 		return unit.Setup{}, errors.New("the settings name commands and no unit")
 	}
@@ -118,11 +127,7 @@ func UnitSetup(ctx context.Context, s *settings.Settings) (unit.Setup, error) {
 
 // CommandLine is the broker's, as far as it can be seen.
 func CommandLine(ctx context.Context, s *settings.Settings) unit.CommandLine {
-	u, _, err := NewUnit(s, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return unit.CommandLine{}
-	}
-	systemd, ok := u.(*unit.Systemd)
+	systemd, ok := Systemd(s)
 	if !ok {
 		return unit.CommandLine{}
 	}

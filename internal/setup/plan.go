@@ -359,10 +359,11 @@ func readRecord(path string) (record, error) {
 // it, which stands among the names. It is ECMAScript 5, which is what polkit understands.
 func polkitRule(names []string, who string, judge bool) string {
 	quoted, _ := json.Marshal(names) // strings can always be written
+	rule := restartRule(string(quoted), who)
 	if judge {
-		return restartRule(string(quoted), who) + judgeRule(who)
+		rule += judgeRule(who)
 	}
-	return restartRule(string(quoted), who)
+	return rule
 }
 
 // judgeRule lets the agent's user start the service that asks the broker's own Kafka.
@@ -382,7 +383,9 @@ polkit.addRule(function (action, subject) {
 
 func restartRule(quoted, who string) string {
 	return fmt.Sprintf(`// Written by `+"`kpls-agent setup`"+`. Change the settings and run it again instead of
-// changing this file. %[2]s may restart this one unit, and nothing else.
+// changing this file. %[2]s has no right over a unit but those below.
+
+// It may restart the broker's unit.
 polkit.addRule(function (action, subject) {
   if (action.id == "org.freedesktop.systemd1.manage-units" &&
       %[1]s.indexOf(action.lookup("unit")) >= 0 &&

@@ -243,7 +243,9 @@ Before=kafka@1.service
 # The folder of server.properties, which is replaced by rename.
 ReadWritePaths="-DIR/kafka-3.7.1/config"
 `+group)
-	m.want("rule", m.file(m.u.Rule), "// Written by `kpls-agent setup`. Change the settings and run it again instead of\n"+`// changing this file. kpls-agent may restart this one unit, and nothing else.
+	m.want("rule", m.file(m.u.Rule), "// Written by `kpls-agent setup`. Change the settings and run it again instead of\n"+`// changing this file. kpls-agent has no right over a unit but those below.
+
+// It may restart the broker's unit.
 polkit.addRule(function (action, subject) {
   if (action.id == "org.freedesktop.systemd1.manage-units" &&
       ["confluent@1.service","kafka@1.service"].indexOf(action.lookup("unit")) >= 0 &&

@@ -39,7 +39,7 @@ func (s *Systemd) MayRestart(ctx context.Context) error {
 		)
 	case answered && (e.Name == "org.freedesktop.DBus.Error.InvalidArgs" ||
 		e.Name == "org.freedesktop.systemd1.NoIsolation"):
-		return s.startable(ctx, b)
+		return s.startable(ctx)
 	case asking.Err() != nil && ctx.Err() == nil:
 		return fmt.Errorf("ask for the right to restart %s: no answer within %s; see `systemctl status polkit`",
 			s.o.Unit, mayPatience)
@@ -48,9 +48,22 @@ func (s *Systemd) MayRestart(ctx context.Context) error {
 	}
 }
 
+// LoadState is systemd's word for whether a unit can be had: loaded, masked, not-found, bad-setting, error.
+func (s *Systemd) LoadState(ctx context.Context, unit string) (string, error) {
+	b, err := s.connection(ctx)
+	if err != nil {
+		return "", err
+	}
+	state, err := b.GetUnitPropertyContext(ctx, unit, "LoadState")
+	if err != nil {
+		return "", fmt.Errorf("ask systemd about %s: %w", unit, err)
+	}
+	return text(state.Value.Value()), nil
+}
+
 // startable returns what would keep systemd from making a start job of the unit, or nil: the unit
 // itself, or one that it cannot start without (systemd's transaction_add_job_and_dependencies).
-func (s *Systemd) startable(ctx context.Context, b *bus) error {
+func (s *Systemd) startable(ctx context.Context) error {
 	props, err := s.properties(ctx)
 	if err != nil {
 		return err
@@ -64,11 +77,11 @@ func (s *Systemd) startable(ctx context.Context, b *bus) error {
 	for _, kind := range []string{"Requires", "Requisite", "BindsTo"} {
 		names, _ := props[kind].([]string)
 		for _, name := range names {
-			state, err := b.GetUnitPropertyContext(ctx, name, "LoadState")
+			state, err := s.LoadState(ctx, name)
 			if err != nil {
-				return fmt.Errorf("restart %s: ask systemd about %s (%s=): %w", s.o.Unit, name, kind, err)
+				return fmt.Errorf("restart %s: its %s=: %w", s.o.Unit, kind, err)
 			}
-			if err := loads(s.o.Unit, fmt.Sprintf("its %s=%s", kind, name), text(state.Value.Value())); err != nil {
+			if err := loads(s.o.Unit, fmt.Sprintf("its %s=%s", kind, name), state); err != nil {
 				return err
 			}
 		}

@@ -63,5 +63,8 @@ func kafkaJudges(s *system) {
 	if text := s.on(m, "runuser -u kpls-agent -- systemctl --no-ask-password start kpls-agent-judge.service 2>&1; true"); !strings.Contains(text, "masked") {
 		s.Errorf("a masked judge: %s", text)
 	}
+	if text := s.on(m, "kpls-agent check; true"); !strings.Contains(text, "kpls-agent-judge.service is masked") {
+		s.Errorf("check says\n%s", text)
+	}
 	s.on(m, "systemctl unmask --runtime kpls-agent-judge.service")
 }
