@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.com/kpls-agent/internal/config"
+	"example.com/kpls-agent/internal/host"
 	"example.com/kpls-agent/internal/judge"
 )
 
@@ -29,7 +30,7 @@ func newJudge(s *shared) *cobra.Command {
 			"It takes a second or two. Kafka runs as the user who types this, with KAFKA_OPTS and JAVA_HOME of the\n" +
 			"environment; agents, JMX ports and memory in KAFKA_OPTS are left out. With KAFKA_OPTS set, if only to nothing, a\n" +
 			"JAAS entry that is nowhere is refused; otherwise it is not judged.\n\n" +
-			"The service " + "kpls-agent-judge.service" + " does this for the agent before it restarts a broker.\n\n" +
+			"The service " + host.JudgeUnit + " does this for the agent before it restarts a broker.\n\n" +
 			"Exits with 0 if Kafka would start, 3 if not, 1 if there is no verdict.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return runJudge(cmd.Context(), s, o, args[0]) },

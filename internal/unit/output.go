@@ -22,8 +22,8 @@ type Command struct {
 	Dir string // empty for the agent's own
 }
 
-// Output runs a command and returns what it printed on standard output, 1 MiB at most. Where it ends with another status
-// than 0 the error has the last line of its complaint. It is ended with ctx, and with it what it has started.
+// Output runs a command and returns what it printed on standard output, 1 MiB at most. Where it ends with another
+// status than 0, the error has the last line of its complaint. It is ended with ctx, and with it what it has started.
 func Output(ctx context.Context, c Command) ([]byte, error) {
 	out, complaint := head{most: maxAnswer}, head{most: maxOutput}
 	if err := c.run(ctx, &out, &complaint); err != nil {

@@ -287,9 +287,9 @@ func (s *Systemd) RunOnce(ctx context.Context, unit string) error {
 // unheard stands for the result of a job whose end was not told.
 const unheard = ""
 
-// outcome waits for the end of a unit's job. A signal may never come: where systemd has left the bus and joined it
-// again, as after a suspended VM, it tells nobody of jobs that ended meanwhile, and the agent's own connection may have
-// lasted.
+// outcome waits for the end of a unit's job. The signal of it may never come: on a machine with systemd 252 that was
+// frozen for a minute right after the order it was not heard within four minutes, though the connection lasted. Why is
+// not known, so the job itself is looked for, too.
 func (s *Systemd) outcome(ctx context.Context, b *bus, unit string, result <-chan string) (string, error) {
 	tick := time.NewTicker(s.o.look)
 	defer tick.Stop()

@@ -215,7 +215,7 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// TestEndOfAJobIsNotTold: a systemd that joins the bus again tells nobody of the jobs that have ended.
+// TestEndOfAJobIsNotTold: the job has ended and no signal of it comes.
 func TestEndOfAJobIsNotTold(t *testing.T) {
 	still := func(p map[string]any) map[string]any {
 		p["Job"] = struct {
