@@ -190,7 +190,8 @@ func (d *demo) manifests(ctx context.Context, dir string) (report string, verifi
 	if err != nil {
 		return "", nil, err
 	}
-	d.say("a bad manifest is written: %s by TLS, with a key store that is none, as only a restart can tell", listener)
+	d.say("a bad manifest is written: %s by TLS, with a key store that is none. The agents here have no judge (commands.judge), "+
+		"so the restart of one broker has to tell", listener)
 	h, err := d.give(ctx, "a bad manifest", bad, halted(bad))
 	if err != nil {
 		return "", nil, err
@@ -232,7 +233,7 @@ func (d *demo) fronts() []sandbox.Front {
 	return fronts
 }
 
-// badManifest is one that only the restart proves wrong.
+// badManifest is one that only the restart proves wrong, since these agents have no judge.
 func (d *demo) badManifest(dir string) (string, error) {
 	file := filepath.Join(dir, "keystore.jks")
 	extra := fmt.Sprintf("    properties: {ssl.keystore.location: %s, ssl.keystore.password: x, ssl.key.password: x}\n",

@@ -205,7 +205,7 @@ func (b *bed) madeAnew(good string) {
 	b.rolled(good)
 }
 
-// badManifest is one that only the restart proves wrong: its key store is none.
+// badManifest is one that only the restart proves wrong, since these agents have no judge: its key store is none.
 func (b *bed) badManifest() string {
 	b.Helper()
 	garbage := filepath.Join(b.TempDir(), "keystore.jks")
