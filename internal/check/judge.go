@@ -18,12 +18,12 @@ func checkJudge(ctx context.Context, systemd *unit.Systemd, known map[string]*ho
 	if err != nil {
 		return judged(whatJudge, err, "")
 	}
-	return judgeOfJudge(host.JudgeDropIn, state, known)
+	return ofJudge(host.JudgeDropIn, state, known)
 }
 
 const whatJudge = "judge"
 
-func judgeOfJudge(dropIn, state string, known map[string]*host.Judgement) Finding {
+func ofJudge(dropIn, state string, known map[string]*host.Judgement) Finding {
 	const name = whatJudge
 	const unasked = "Kafka itself is not asked before a restart what it would refuse: "
 	if state != "loaded" {

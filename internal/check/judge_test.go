@@ -34,7 +34,7 @@ func TestJudge(t *testing.T) {
 		{"refused", here, "", of(&judge.Verdict{Kafka: "4.4.0", Refused: []judge.Remark{{Text: "no entry"}}}, ""), Warning, "refuses the last server.properties that was put to it: no entry"},
 		{"failed", here, "", of(nil, "not permitted"), Warning, "was not judged by Kafka itself: not permitted"},
 	} {
-		if f := judgeOfJudge(c.dropIn, cmp.Or(c.state, "loaded"), c.known); f.Level != c.level || !strings.Contains(f.Text, c.want) {
+		if f := ofJudge(c.dropIn, cmp.Or(c.state, "loaded"), c.known); f.Level != c.level || !strings.Contains(f.Text, c.want) {
 			t.Errorf("%s: %+v", c.name, f)
 		}
 	}

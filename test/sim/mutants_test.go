@@ -61,7 +61,7 @@ var mutants = []mutant{
 	{"one broker's word that another is fenced is enough", "stage_undo.go", `return s.gateViews(nil)`, `return nil`},
 	{"a rollback waits for views where nobody listens", "stage_undo.go", `if !s.recent(s.f.Running.NobodyListens, near) {`, `if true {`},
 	{"a dynamic configuration is ignored under way", "vetoes.go", `{"dynamic_config", answered | underWay |`, `{"dynamic_config", answered |`},
-	{"a refusal is ignored", "vetoes.go", `{"refused", judging |`, `{"refused",`},
+	{"a refusal is ignored", "vetoes.go", `{"refused", taking |`, `{"refused",`},
 	{"probes open before all serve", "stage_idle.go", `|| !s.everyoneDone() || s.tooSoon(ActAppend) {
 		return nil`, `|| s.tooSoon(ActAppend) {
 		return nil`},
