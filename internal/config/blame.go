@@ -9,8 +9,9 @@ import (
 // server.properties.
 type Origin struct {
 	File string
-	// Lines are those of a listener (NAME), of its fields (NAME.bind, NAME.properties.KEY), and of the names under
-	// `absent`.
+	// Lines are those of a listener (NAME), of its fields (NAME.bind, NAME.properties.KEY), of the names under
+	// `absent`, of the rows of the table and their fields (brokers.1, brokers.1.zone, brokers.1.ports.NAME), and of the other
+	// fields by their names (load_balancer, load_balancer.interval).
 	Lines map[string]int
 }
 
@@ -18,20 +19,33 @@ type Origin struct {
 func originOf(file string, root *Value) Origin {
 	s := Origin{File: file, Lines: map[string]int{}}
 	for _, e := range root.Get("listeners").entries() {
-		s.Lines[e.Key] = e.Value.key.line
-		for name, field := range e.Value.fields {
-			if field.Given {
-				s.Lines[e.Key+"."+name] = field.key.line
-			}
-			for _, one := range field.Entries {
-				s.Lines[e.Key+"."+name+"."+one.Key] = one.Value.key.line
-			}
+		s.note(e.Key, e.Value)
+	}
+	for _, e := range root.Get("brokers").entries() {
+		s.note("brokers."+e.Key, e.Value)
+	}
+	for name, field := range root.fields {
+		if field.Given {
+			s.note(name, field)
 		}
 	}
 	for _, v := range root.Get("absent").items() {
 		s.Lines[v.text()] = v.at.line
 	}
 	return s
+}
+
+// note notes the line of a place, of its fields and of what is in those.
+func (s Origin) note(place string, v *Value) {
+	s.Lines[place] = v.key.line
+	for name, field := range v.fields {
+		if field.Given {
+			s.Lines[place+"."+name] = field.key.line
+		}
+		for _, one := range field.Entries {
+			s.Lines[place+"."+name+"."+one.Key] = one.Value.key.line
+		}
+	}
 }
 
 // attribute gives a refusal that is the manifest's fault the manifest's file and line.

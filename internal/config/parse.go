@@ -21,7 +21,7 @@ const MaxFileSize = 4 << 20
 // Fault is one thing that is wrong in a file.
 type Fault struct {
 	File string
-	// Line and Column begin at 1; 0 is the file as a whole.
+	// Line and Column begin at 1. Line 0 is the file as a whole, Column 0 the line as a whole.
 	Line, Column int
 	// Path is the place in the file's structure, as in listeners.EXTERNAL.bind; empty is the whole.
 	Path string
@@ -29,11 +29,14 @@ type Fault struct {
 	Text string
 }
 
-// String is FILE:LINE:COLUMN: PATH: TEXT.
+// String is FILE:LINE:COLUMN: PATH: TEXT, without what is not known.
 func (f Fault) String() string {
 	s := f.File
 	if f.Line > 0 {
-		s += fmt.Sprintf(":%d:%d", f.Line, f.Column)
+		s += fmt.Sprintf(":%d", f.Line)
+	}
+	if f.Column > 0 {
+		s += fmt.Sprintf(":%d", f.Column)
 	}
 	if f.Path != "" {
 		s += ": " + f.Path
