@@ -33,7 +33,7 @@ type Network struct {
 	origin config.Origin
 }
 
-// Probe is what the balancer asks of every probe port.
+// Probe is what the load balancer asks of every probe port.
 type Probe struct {
 	IntervalSeconds  float64 `json:"interval_seconds"`
 	HealthyThreshold int     `json:"healthy_threshold"`
@@ -49,7 +49,7 @@ type Listener struct {
 	// DuringRestart is "hold" or "close": what the probe does through a planned restart.
 	DuringRestart string   `json:"during_restart"`
 	Brokers       []Broker `json:"brokers"` // by id
-	// FixedPort is true if the pattern has a port written out, so that no port leads to one broker.
+	// FixedPort is true if the pattern has a port written out, so no port leads to one broker.
 	FixedPort bool `json:"-"`
 	// ByZone is true if the advertised name carries the broker's zone.
 	ByZone bool `json:"-"`
@@ -61,7 +61,7 @@ type Broker struct {
 	Zone string `json:"zone,omitempty"`
 	// Host is the VM's address; empty where neither manifest nor options have one.
 	Host string `json:"host,omitempty"`
-	// AdvertisedHost and Port are what clients connect to: the balancer's port that leads to this broker.
+	// AdvertisedHost and Port are what clients connect to: the load balancer's port that leads to this broker.
 	AdvertisedHost string `json:"advertised_host"`
 	Port           int    `json:"port"`
 	// BindHost is the address that Kafka binds; empty is all.
@@ -144,7 +144,7 @@ func names(m *config.Manifest) string {
 	return strings.Join(all, ", ")
 }
 
-// faults collects what is wrong, so that all is said at once.
+// faults collects what is wrong, so all is said at once.
 type faults struct {
 	origin config.Origin
 	list   config.Faults

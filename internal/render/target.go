@@ -20,7 +20,7 @@ type File struct {
 // Output is what a format makes.
 type Output struct {
 	Files []File
-	// Warnings are one line each: what the format takes and the user may not want.
+	// Warnings are one line each: what the format takes and the user might not want.
 	Warnings []string
 }
 
