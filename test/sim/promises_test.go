@@ -95,7 +95,7 @@ func (j *judge) gone(asker, o *broker) bool {
 		if b == o {
 			return true
 		}
-		if b.answers() && b.alive {
+		if (b.answers() || j.since(b.badAt) <= knowable) && b.alive { // it was asked before it went bad
 			answers++
 		}
 	}
