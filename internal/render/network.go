@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +19,9 @@ type Options struct {
 	Listeners []string
 	// Hosts are addresses of brokers' VMs by node.id. They win over `host` of the manifest's table.
 	Hosts map[int32]string
+	// Name is what the names of resources begin with; empty is the manifest's cluster. Clouds have short limits, and a
+	// cluster's name can no longer be changed.
+	Name string
 }
 
 // Network is a manifest with every pattern resolved: what leads where.
@@ -29,6 +33,8 @@ type Network struct {
 	Manifest  string     `json:"manifest_sha256"`
 	Probe     Probe      `json:"probe"`
 	Listeners []Listener `json:"listeners"` // in the order of the manifest
+	// Name is what the names of resources begin with (Options.Name).
+	Name string `json:"-"`
 
 	origin config.Origin
 }
@@ -74,6 +80,7 @@ func Resolve(m *config.Manifest, o Options) (*Network, error) {
 	n := &Network{
 		Version: SchemaVersion, Cluster: m.Cluster, Manifest: m.Hash, Listeners: []Listener{},
 		Probe:  Probe{m.LoadBalancer.Interval.Seconds(), m.LoadBalancer.HealthyThreshold},
+		Name:   cmp.Or(o.Name, m.Cluster),
 		origin: m.Origin,
 	}
 	f := faults{origin: m.Origin}
