@@ -57,6 +57,8 @@ type Listener struct {
 	Brokers       []Broker `json:"brokers"` // by id
 	// FixedPort is true if the pattern has a port written out, so no port leads to one broker.
 	FixedPort bool `json:"-"`
+	// BindsHost is true if `bind` says <host>, so each broker binds the `host` of its row.
+	BindsHost bool `json:"-"`
 	// ByZone is true if the advertised name carries the broker's zone.
 	ByZone bool `json:"-"`
 }
@@ -107,6 +109,7 @@ func Resolve(m *config.Manifest, o Options) (*Network, error) {
 				Name: l.Name, SecurityProtocol: l.SecurityProtocol, BindPort: l.BindPort, ProbePort: l.ProbePort,
 				DuringRestart: l.DuringRestart, Brokers: []Broker{},
 				ByZone:    len(l.AdvertisedByZone) > 0,
+				BindsHost: l.BindHost == "<host>",
 				FixedPort: len(l.AdvertisedByZone) == 0 && !strings.Contains(l.Advertised, "<port>"),
 			})
 		}
