@@ -30,12 +30,11 @@ type naming struct {
 	letterFirst bool
 }
 
-// names refuses listeners that get the same label, and a cluster's or listener's name that makes no name for a cloud:
-// one that ends or begins with what is no letter or digit.
+// names refuses listeners that get the same label, and names that make none: a cloud's names begin and end with a
+// letter or digit.
 func (f *faults) names(n *Network) {
-	if bad := label(n.Cluster); strings.Trim(bad, "-") != bad {
-		f.at("cluster", "cluster", "%s makes no name for a cloud, which begins and ends with a letter or digit; "+
-			"render the network from a copy of the manifest with another name", n.Cluster)
+	if made := label(n.Name); strings.Trim(made, "-") != made {
+		f.named(n, "makes no name for a cloud, which begins and ends with a letter or digit")
 	}
 	first := map[string]string{}
 	for _, l := range n.Listeners {
@@ -53,21 +52,24 @@ func (f *faults) names(n *Network) {
 	}
 }
 
-// name refuses what a target would not take as the name of one thing. It is made from the name of the cluster and,
-// unless listener is empty, from that of the listener: the longer one of both has the fault.
-func (f *faults) name(n *Network, listener, made string, rule naming) {
-	place, path, what := "cluster", "cluster", n.Cluster
-	if len(listener) > len(n.Cluster) {
-		place, path, what = listener, "listeners."+listener, listener
-	}
+// name refuses what a target would not take as the name of one thing that it makes from Network.Name.
+func (f *faults) name(n *Network, made string, rule naming) {
 	if len(made) > rule.longest {
-		f.at(place, path, "%s makes the name %s of %d characters for %s, which takes %d; render the network from a copy "+
-			"of the manifest with a shorter name", what, made, len(made), rule.thing, rule.longest)
+		f.named(n, "makes the name %s of %d characters for %s, which takes %d", made, len(made), rule.thing, rule.longest)
 	}
 	if rule.letterFirst && (made == "" || made[0] < 'a' || made[0] > 'z') {
-		f.at("cluster", "cluster", "%s makes the name %s for %s, which must begin with a letter; render the network "+
-			"from a copy of the manifest with another name", n.Cluster, made, rule.thing)
+		f.named(n, "makes the name %s for %s, which must begin with a letter", made, rule.thing)
 	}
+}
+
+// named is a fault of Network.Name. A cluster's name can no longer be changed, so the next step is the option.
+func (f *faults) named(n *Network, format string, args ...any) {
+	text := n.Name + " " + fmt.Sprintf(format, args...)
+	if n.Name != n.Cluster {
+		f.file("--name %s; give another one", text)
+		return
+	}
+	f.at("cluster", "cluster", "%s; begin the names with another one by --name", text)
 }
 
 // reachable refuses a bind to an address that no load balancer can connect to. [::] takes IPv4 as well.

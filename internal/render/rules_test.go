@@ -40,8 +40,8 @@ func TestRules(t *testing.T) {
 		},
 		{
 			"ends of names", strings.Replace(changed("EXTERNAL2", "EXTERNAL_"), "kafka-pls", ".kafka", 1), (*faults).names,
-			"manifest.yaml:2: cluster: .kafka makes no name for a cloud, which begins and ends with a letter or digit; " +
-				"render the network from a copy of the manifest with another name\n" +
+			"manifest.yaml:2: cluster: .kafka makes no name for a cloud, which begins and ends with a letter or digit; begin " +
+				"the names with another one by --name\n" +
 				"manifest.yaml:9: listeners.EXTERNAL_: makes no name for a cloud, which ends with a letter or digit; name the " +
 				"listener EXTERNAL",
 		},
@@ -92,16 +92,13 @@ func TestRules(t *testing.T) {
 		{
 			"long names", manifest,
 			func(f *faults, n *Network) {
-				f.name(n, "EXTERNAL", "kafka-pls-external-b2", naming{thing: "a target group", longest: 20})
-				f.name(n, "EXTERNAL-OF-LONG", "kafka-pls-external-of-long", naming{thing: "a target group", longest: 20})
-				f.name(n, "", "1kafka", naming{thing: "a subnet", longest: 20, letterFirst: true})
+				f.name(n, "kafka-pls-external-b2", naming{thing: "a target group", longest: 20})
+				n.Name = "1kafka"
+				f.name(n, "1kafka", naming{thing: "a subnet", longest: 20, letterFirst: true})
 			},
 			"manifest.yaml:2: cluster: kafka-pls makes the name kafka-pls-external-b2 of 21 characters for a target group, which " +
-				"takes 20; render the network from a copy of the manifest with a shorter name\n" +
-				"manifest.yaml: listeners.EXTERNAL-OF-LONG: EXTERNAL-OF-LONG makes the name kafka-pls-external-of-long of 26 " +
-				"characters for a target group, which takes 20; render the network from a copy of the manifest with a shorter name\n" +
-				"manifest.yaml:2: cluster: kafka-pls makes the name 1kafka for a subnet, which must begin with a letter; render " +
-				"the network from a copy of the manifest with another name",
+				"takes 20; begin the names with another one by --name\n" +
+				"manifest.yaml: --name 1kafka makes the name 1kafka for a subnet, which must begin with a letter; give another one",
 		},
 	}
 	for _, c := range cases {
