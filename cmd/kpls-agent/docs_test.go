@@ -60,7 +60,7 @@ func TestCommandsOfDocuments(t *testing.T) {
 
 // untypable is why a command cannot be run as it is written, or "".
 func untypable(command string) string {
-	words := strings.Fields(strings.NewReplacer("'", "", `"`, "", " N", " 1").Replace(endsWith.ReplaceAllString(command, "")))
+	words := strings.Fields(strings.NewReplacer("'", "", `"`, "", " N", " 1", "TARGET", "json").Replace(endsWith.ReplaceAllString(command, "")))
 	cmd, rest, err := newRoot(&shared{stdout: io.Discard, stderr: io.Discard}).Find(words[1:])
 	if err == nil {
 		err = cmd.ParseFlags(rest)

@@ -85,7 +85,7 @@ func newRoot(s *shared) *cobra.Command {
 	root.PersistentFlags().StringVar(&s.settingsPath, "settings", settings.DefaultPath, "this VM's settings `file`")
 	root.AddCommand(
 		newRun(s), newCheck(s), newPlan(s), newStatus(s), newPause(s), newResume(s), newRestart(s), newRelease(s),
-		newVerify(s), newExplain(s), newJudge(s), newSetup(s), newVersion(s),
+		newVerify(s), newRender(s), newExplain(s), newJudge(s), newSetup(s), newVersion(s),
 	)
 	// The commands that only hold others run, too, to say which word is unknown: that is no way to use them.
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}",

@@ -195,7 +195,7 @@ func brokerFields() []Field {
 			Name:  "host",
 			Unset: "no `bind` may say `<host>`",
 			Doc:   "The broker's own address, for `<host>` in `bind`. The probe binds there too.",
-			Shape: Shape{Kind: KindString, Want: "a DNS name or an IP address", Check: checkHost},
+			Shape: Shape{Kind: KindString, Want: "a DNS name or an IP address", Check: CheckHost},
 		},
 	}
 }

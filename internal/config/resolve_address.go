@@ -56,7 +56,7 @@ func splitAddress(s string) (host string, port int, text string) {
 	case host == "":
 		return "", 0, "the host is empty; expected the name that clients connect to before the colon"
 	}
-	if text := checkHost(host); text != "" {
+	if text := CheckHost(host); text != "" {
 		return "", 0, text
 	}
 	port, text = parsePort(portText)
@@ -74,8 +74,8 @@ func parsePort(s string) (port int, text string) {
 	return n, ""
 }
 
-// checkHost says why a client could never connect to the host; "" is nothing.
-func checkHost(host string) string {
+// CheckHost says why a client could never connect to the host, a DNS name or an IP address; "" is nothing.
+func CheckHost(host string) string {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		switch {
 		case ip.IsUnspecified():

@@ -3,6 +3,7 @@ package render
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -86,7 +87,7 @@ func Resolve(m *config.Manifest, o Options) (*Network, error) {
 		origin: m.Origin,
 	}
 	f := faults{origin: m.Origin}
-	for id := range o.Hosts {
+	for _, id := range slices.Sorted(maps.Keys(o.Hosts)) {
 		if _, ok := m.Row(id); !ok {
 			f.file("--host %d=...: the manifest has no broker %d in its table; expected a node.id of `brokers`", id, id)
 		}

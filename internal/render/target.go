@@ -3,6 +3,7 @@ package render
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 )
 
@@ -12,8 +13,9 @@ type File struct {
 	Name string
 	// Mode is 0o644, or 0o755 for a script.
 	Mode fs.FileMode
+	// Text has Mark in one of its first lines (Ours), unless the file is an example.
 	Text []byte
-	// Example is true for a file that the user copies and fills in.
+	// Example is true for a file that the user copies and fills in. It is written only where it is missing.
 	Example bool
 }
 
@@ -46,9 +48,37 @@ func Targets() []Target {
 	}
 }
 
+// Mark is what a file says that a format has made: in a comment, or in a first key of JSON. A file without it is
+// somebody else's, and no render replaces it.
+const Mark = "Written by kpls-agent render "
+
+// markedLines is how many lines a file may have up to the mark: scripts and some JSON begin with lines of their own.
+const markedLines = 5
+
+// Ours is true if a file says that a format has made it.
+func Ours(text []byte) bool {
+	head := text
+	if lines := bytes.SplitAfterN(text, []byte("\n"), markedLines+1); len(lines) > markedLines {
+		head = text[:len(text)-len(lines[markedLines])]
+	}
+	return bytes.Contains(head, []byte(Mark))
+}
+
+// note is the line with the mark, for a comment or a first key. target is the command's word, such as "haproxy".
+// The SHA-256 is that of the manifest's bytes, so one comparison shows whether a file follows the manifest in force.
+func (n *Network) note(target string) string {
+	return fmt.Sprintf("%s%s for the manifest with SHA-256 %s. The next render replaces it.", Mark, target, n.Manifest)
+}
+
+// noted is the neutral form as a file: the mark is its first key.
+type noted struct {
+	GeneratedBy string `json:"generated_by"`
+	*Network
+}
+
 // makeJSON is the neutral form itself.
 func makeJSON(n *Network) (*Output, error) {
-	text, err := indented(n)
+	text, err := indented(noted{n.note("json"), n})
 	if err != nil {
 		return nil, err
 	}

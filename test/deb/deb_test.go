@@ -119,7 +119,7 @@ func TestContents(t *testing.T) {
 		"/usr/lib/systemd/system/kpls-agent-expire.service", "/usr/lib/systemd/system/kpls-agent-expire.timer", "/usr/lib/sysusers.d/kpls-agent.conf",
 		"/usr/share/bash-completion/completions/kpls-agent", "/usr/share/doc/kpls-agent/changelog.gz", "/usr/share/doc/kpls-agent/copyright",
 		"/usr/share/doc/kpls-agent/third-party-notices", "/usr/share/fish/vendor_completions.d/kpls-agent.fish",
-		"/usr/share/kpls-agent/manifest.schema.json", "/usr/share/kpls-agent/settings.schema.json", "/usr/share/man/man1/kpls-agent.1.gz",
+		"/usr/share/kpls-agent/manifest.schema.json", "/usr/share/kpls-agent/network.schema.json", "/usr/share/kpls-agent/settings.schema.json", "/usr/share/man/man1/kpls-agent.1.gz",
 		"/usr/share/man/man5/kpls-agent.yaml.5.gz", "/usr/share/zsh/vendor-completions/_kpls-agent",
 	}
 	for _, example := range []string{"kafka-format.service", "kafka.service", "kpls-agent.yaml", "manifest.yaml", "user-data"} {
