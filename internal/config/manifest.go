@@ -38,7 +38,8 @@ type Listener struct {
 	// SecurityProtocol is PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
 	SecurityProtocol string
 	// Advertised is the pattern with <broker_id> and <port>, as the console of
-	// the cloud service prints it.
+	// the cloud service prints it. With a Bootstrap, this and the next two are
+	// those of the listener that it is of.
 	Advertised string
 	// AdvertisedByZone replaces Advertised for the brokers of a zone (AWS puts
 	// the availability zone id into the name).
@@ -46,6 +47,8 @@ type Listener struct {
 	// PortBase plus the broker id is the advertised port of a broker that the
 	// table gives none; 0 means the table must give one.
 	PortBase int
+	// Bootstrap is set if a port of the load balancer leads to this listener of all brokers.
+	Bootstrap Bootstrap
 	// ProbePort is the TCP port the agent answers the load balancer's probe on, 1-65535.
 	ProbePort int
 	// Properties are written as listener.name.<name>.<key>.

@@ -125,13 +125,13 @@ func listenerFields() []Field {
 		},
 		{
 			Name:  "advertised",
-			Unset: "`advertised_by_zone` is needed",
+			Unset: "`advertised_by_zone` or `bootstrap` is needed",
 			Doc:   "The address that clients connect to, as the console of the cloud service prints it: `<broker_id>` becomes `b` and the broker's id, `<port>` its port. A port written out is the same for all brokers.",
 			Shape: patternShape(),
 		},
 		{
 			Name:  "advertised_by_zone",
-			Unset: "`advertised` is needed",
+			Unset: "`advertised` or `bootstrap` is needed",
 			Doc:   "Instead of `advertised`: one pattern for each zone, where the name has the zone in it (AWS).",
 			Shape: Shape{Kind: KindMap, Key: zoneShape(), Elem: new(patternShape())},
 		},
@@ -140,6 +140,12 @@ func listenerFields() []Field {
 			Unset: "the table gives every broker a port",
 			Doc:   "The advertised port of a broker that the table gives none is this plus its id.",
 			Shape: portShape(),
+		},
+		{
+			Name:  "bootstrap",
+			Unset: "no shared port",
+			Doc:   "Instead of `advertised`: one port of the load balancer that leads to all brokers, where clients learn the addresses of another listener.",
+			Shape: Shape{Kind: KindObject, Fields: bootstrapFields()},
 		},
 		{
 			Name:     "probe_port",
@@ -311,6 +317,7 @@ func buildManifest(doc *Document) *manifestBuilder {
 		b.listeners[e.Key] = e.Value
 		b.m.Listeners = append(b.m.Listeners, newListener(e.Key, e.Value))
 	}
+	b.shareAddresses()
 	for _, e := range root.Get("brokers").entries() {
 		row := newBroker(e.Key, e.Value)
 		b.brokers[row.ID] = e.Value
@@ -343,6 +350,9 @@ func newListener(name string, v *Value) Listener {
 		Drain:            v.Get("drain").duration(),
 		AdvertisedByZone: texts(v.Get("advertised_by_zone")),
 		Properties:       texts(v.Get("properties")),
+	}
+	if given := v.Get("bootstrap"); given != nil && given.Given {
+		l.Bootstrap = Bootstrap{given.Get("of").text(), given.Get("port").number()}
 	}
 	if bind := v.Get("bind"); bind.text() != "" {
 		l.BindHost, l.BindPort, _ = splitBind(bind.Text)

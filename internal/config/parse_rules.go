@@ -53,7 +53,11 @@ func (b *manifestBuilder) check() {
 	}
 	b.checkAbsent()
 	for i := range b.m.Listeners {
-		b.checkAdvertised(&b.m.Listeners[i])
+		if l := &b.m.Listeners[i]; b.listeners[l.Name].Get("bootstrap").Given {
+			b.checkBootstrap(l)
+		} else {
+			b.checkAdvertised(l)
+		}
 	}
 	b.checkRows()
 	b.checkPorts()
@@ -131,6 +135,10 @@ func (b *manifestBuilder) checkRows() {
 			if b.listeners[e.Key] == nil && !slices.Contains(b.m.Absent, e.Key) && !b.doc.Root.Get("listeners").Bad {
 				b.doc.FaultAtKey(e.Value, "there is no listener %s under `listeners`%s", e.Key, b.hint(e.Key))
 			}
+			if l := b.listeners[e.Key]; l != nil && l.Get("bootstrap").Given {
+				b.doc.FaultAtKey(e.Value, "has no effect: listener %s has a bootstrap, and its addresses are those of "+
+					"another one; delete the port here", e.Key)
+			}
 		}
 	}
 	for i := range b.m.Listeners {
@@ -145,6 +153,12 @@ func (b *manifestBuilder) checkRows() {
 				continue // what is missing may only be misspelt
 			}
 			e, p := l.resolve(row)
+			if l.Bootstrap.Of != "" { // its addresses, and their faults, are another listener's
+				if p != nil && p.field == "host" {
+					b.report(p, l, row)
+				}
+				continue
+			}
 			if p == nil {
 				if text := places.add(row, e); text != "" {
 					p = &unresolved{"advertised", text}
@@ -160,7 +174,7 @@ func (b *manifestBuilder) checkRows() {
 // unusable is true if a listener has faults that would show again at every broker.
 func (b *manifestBuilder) unusable(l *Listener) bool {
 	v := b.listeners[l.Name]
-	return slices.ContainsFunc([]string{"bind", "advertised", "advertised_by_zone", "port_base"},
+	return slices.ContainsFunc([]string{"bind", "advertised", "advertised_by_zone", "port_base", "bootstrap"},
 		func(name string) bool { return v.fields[name].Bad })
 }
 

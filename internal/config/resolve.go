@@ -170,7 +170,7 @@ func (l *Listener) patternFor(zone string) (string, *unresolved) {
 
 // portFor returns the advertised port; 0 where the pattern has a fixed one.
 func (l *Listener) portFor(b Broker, pattern string) (int, *unresolved) {
-	port, listed := b.Ports[l.Name]
+	port, listed := b.Ports[l.portsName()]
 	switch {
 	case !strings.Contains(pattern, placeholderPort):
 		if listed {
@@ -178,7 +178,7 @@ func (l *Listener) portFor(b Broker, pattern string) (int, *unresolved) {
 				"ports",
 				fmt.Sprintf(
 					"has no effect for listener %s: its advertised address has a fixed port; write %s there, or delete the port here",
-					l.Name, placeholderPort),
+					l.portsName(), placeholderPort),
 			}
 		}
 		return 0, nil
@@ -187,8 +187,8 @@ func (l *Listener) portFor(b Broker, pattern string) (int, *unresolved) {
 	case l.PortBase == 0:
 		return 0, &unresolved{
 			"ports",
-			fmt.Sprintf("has no port for listener %s; add `%s: PORT`, or give the listener a port_base", l.Name,
-				l.Name),
+			fmt.Sprintf("has no port for listener %s; add `%s: PORT`, or give the listener a port_base", l.portsName(),
+				l.portsName()),
 		}
 	case int64(l.PortBase)+int64(b.ID) > maxPort:
 		return 0, &unresolved{

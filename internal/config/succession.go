@@ -31,7 +31,9 @@ func CheckSuccession(previous, next *Manifest) error {
 		}
 	}
 	for _, l := range next.Listeners {
-		errs = append(errs, portsTaken(previous, next, l.Name)...)
+		if l.Bootstrap.Of == "" { // else its ports are another listener's
+			errs = append(errs, portsTaken(previous, next, l.Name)...)
+		}
 	}
 	return errors.Join(errs...)
 }

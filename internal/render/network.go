@@ -54,7 +54,11 @@ type Listener struct {
 	BindPort  int `json:"bind_port"`
 	ProbePort int `json:"probe_port"`
 	// DuringRestart is "hold" or "close": what the probe does through a planned restart.
-	DuringRestart string   `json:"during_restart"`
+	DuringRestart string `json:"during_restart"`
+	// BootstrapOf and BootstrapPort are set for the listener behind a shared bootstrap port: BootstrapPort of the load
+	// balancer leads to BindPort of all Brokers. Their ports here are those of the listener BootstrapOf, and lead there.
+	BootstrapOf   string   `json:"bootstrap_of,omitempty"`
+	BootstrapPort int      `json:"bootstrap_port,omitempty"`
 	Brokers       []Broker `json:"brokers"` // by id
 	// FixedPort is true if the pattern has a port written out, so no port leads to one broker.
 	FixedPort bool `json:"-"`
@@ -109,6 +113,7 @@ func Resolve(m *config.Manifest, o Options) (*Network, error) {
 			n.Listeners = append(n.Listeners, Listener{
 				Name: l.Name, SecurityProtocol: l.SecurityProtocol, BindPort: l.BindPort, ProbePort: l.ProbePort,
 				DuringRestart: l.DuringRestart, Brokers: []Broker{},
+				BootstrapOf: l.Bootstrap.Of, BootstrapPort: l.Bootstrap.Port,
 				ByZone:    len(l.AdvertisedByZone) > 0,
 				BindsHost: l.BindHost == "<host>",
 				FixedPort: len(l.AdvertisedByZone) == 0 && !strings.Contains(l.Advertised, "<port>"),

@@ -90,3 +90,22 @@ func TestPlaces(t *testing.T) {
 		t.Errorf("\ngot  %v\nwant %s", err, want)
 	}
 }
+
+// TestResolveBootstrap: a listener behind a shared bootstrap port has the addresses of the other one.
+func TestResolveBootstrap(t *testing.T) {
+	n, err := Resolve(parsed(t, strings.Replace(manifest, "  EXTERNAL2:\n", "  BOOTSTRAP:\n    bind: 0.0.0.0:39090\n"+
+		"    security_protocol: PLAINTEXT\n    bootstrap: {of: EXTERNAL, port: 9092}\n    probe_port: 39190\n  EXTERNAL2:\n", 1)),
+		Options{Listeners: []string{"EXTERNAL", "BOOTSTRAP"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	of, l := n.Listeners[0], n.Listeners[1]
+	if l.BootstrapOf != "EXTERNAL" || l.BootstrapPort != 9092 || l.BindPort != 39090 || of.BootstrapOf != "" {
+		t.Errorf("%+v", l)
+	}
+	for i := range l.Brokers {
+		if l.Brokers[i] != of.Brokers[i] {
+			t.Errorf("%+v, %+v", l.Brokers[i], of.Brokers[i])
+		}
+	}
+}
