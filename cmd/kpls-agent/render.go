@@ -20,9 +20,9 @@ import (
 )
 
 type renderOptions struct {
-	manifest, format, out string
-	listeners, hosts      []string
-	check                 bool
+	manifest, format, out, name string
+	listeners, hosts            []string
+	check                       bool
 }
 
 func newRender(s *shared) *cobra.Command {
@@ -46,6 +46,7 @@ func newRender(s *shared) *cobra.Command {
 	f.StringVar(&o.format, "format", "", "format of the target; default: its first one")
 	f.StringVar(&o.out, "out", "-", "`folder` for the files, or - to print a format of one file")
 	f.BoolVar(&o.check, "check", false, "write nothing; show how the files in the folder differ from what would be written")
+	f.StringVar(&o.name, "name", "", "what the names of the cloud's resources begin with; default: the cluster's name")
 	f.StringArrayVar(&o.hosts, "host", nil, "`ID=ADDRESS`: where the VM of broker ID is reached, if the manifest's table "+
 		"has no host; repeat it")
 	return c
@@ -139,7 +140,7 @@ func (o renderOptions) make(s *shared, format render.Format) (*render.Output, er
 	if err != nil {
 		return nil, err
 	}
-	n, err := render.Resolve(m, render.Options{Listeners: o.listeners, Hosts: hosts})
+	n, err := render.Resolve(m, render.Options{Listeners: o.listeners, Hosts: hosts, Name: o.name})
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ listeners:
     probe_port: 39193
     during_restart: close
 brokers:
-  10: {ports: {EXTERNAL: 9102}, zone: az2, host: 10.0.0.10}
+  10: {ports: {EXTERNAL: 9103}, zone: az2, host: 10.0.0.10}
   2: {ports: {EXTERNAL: 9094}, zone: az1, host: 10.0.0.2}
 load_balancer: {interval: 5s, healthy_threshold: 2}
 `

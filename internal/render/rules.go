@@ -55,7 +55,8 @@ func (f *faults) names(n *Network) {
 // name refuses what a target would not take as the name of one thing that it makes from Network.Name.
 func (f *faults) name(n *Network, made string, rule naming) {
 	if len(made) > rule.longest {
-		f.named(n, "makes the name %s of %d characters for %s, which takes %d", made, len(made), rule.thing, rule.longest)
+		f.named(n, "makes the name %s of %d characters for %s, which takes %d", made, len(made), rule.thing,
+			rule.longest)
 	}
 	if rule.letterFirst && (made == "" || made[0] < 'a' || made[0] > 'z') {
 		f.named(n, "makes the name %s for %s, which must begin with a letter", made, rule.thing)
@@ -114,7 +115,7 @@ func unreachable(host string) string {
 // port of a load balancer leads to one broker.
 func (f *faults) ownPorts(n *Network) {
 	for _, l := range n.Listeners {
-		if l.FixedPort {
+		if l.FixedPort && l.BootstrapOf == "" {
 			f.at(l.Name+".advertised", "listeners."+l.Name+".advertised", "has a port written out, so a port does not "+
 				"tell one broker from another; write <port>, and give each broker its own under `brokers`")
 		}
@@ -149,15 +150,20 @@ func (n *Network) portPlace(listener string, broker int32) (place, path string) 
 	return listener + ".port_base", fmt.Sprintf("listeners.%s.port_base", listener)
 }
 
-// once refuses a port that leads to two brokers. on is where each port must be given once, such as "the load balancer".
+// once refuses a port that leads to two brokers, with one fault for each place: a wrong port_base is one. on is where
+// each port must be given once, such as "the load balancer".
 func (f *faults) once(on string, ports []lead) {
-	first := map[int]lead{}
+	first, said := map[int]lead{}, map[string]bool{}
 	for _, p := range ports {
 		other, taken := first[p.port]
 		if !taken {
 			first[p.port] = p
 			continue
 		}
+		if said[p.place] {
+			continue
+		}
+		said[p.place] = true
 		f.at(p.place, p.path, "%d leads to %s on %s already, so it cannot lead to %s; give %s a port that is not taken",
 			p.port, other.to, on, p.to, p.to)
 	}

@@ -57,13 +57,13 @@ func TestRules(t *testing.T) {
 		},
 		{
 			"fixed port", strings.Replace(strings.Replace(changed("abc.example.com:<port>", "abc.example.com:9093"),
-				"ports: {EXTERNAL: 9102}, ", "", 1), "ports: {EXTERNAL: 9094}, ", "", 1), (*faults).ownPorts,
+				"ports: {EXTERNAL: 9103}, ", "", 1), "ports: {EXTERNAL: 9094}, ", "", 1), (*faults).ownPorts,
 			"manifest.yaml:7: listeners.EXTERNAL.advertised: has a port written out, so a port does not tell one broker from " +
 				"another; write <port>, and give each broker its own under `brokers`",
 		},
 		{"ports", manifest, func(f *faults, n *Network) { f.once("x", n.leads(n.Listeners[0])) }, ""},
 		{
-			"ports of two listeners", strings.Replace(changed("EXTERNAL: 9094", "EXTERNAL: 9110"), "EXTERNAL: 9102", "EXTERNAL: 9101", 1),
+			"ports of two listeners", strings.Replace(changed("EXTERNAL: 9094", "EXTERNAL: 9110"), "EXTERNAL: 9103", "EXTERNAL: 9101", 1),
 			func(f *faults, n *Network) {
 				f.once("the load balancer", append(n.leads(n.Listeners[1]), n.leads(n.Listeners[0])...))
 				f.once("the load balancer", append(n.leads(n.Listeners[0]), n.leads(n.Listeners[1])...))
