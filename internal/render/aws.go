@@ -11,7 +11,7 @@ import (
 
 // modules has what is the same for every cluster, one folder a cloud.
 //
-//go:embed aws
+//go:embed aws gcp
 var modules embed.FS
 
 const (

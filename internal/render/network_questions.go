@@ -54,6 +54,15 @@ func (n *Network) targetPorts() []int {
 	return slices.Sorted(maps.Keys(set))
 }
 
+// bindPorts are the ports of the VMs that Kafka binds, sorted.
+func (n *Network) bindPorts() []int {
+	set := map[int]bool{}
+	for _, l := range n.Listeners {
+		set[l.BindPort] = true
+	}
+	return slices.Sorted(maps.Keys(set))
+}
+
 // bootstrapOf is the bootstrap listener of a listener; nil is none.
 func (n *Network) bootstrapOf(name string) *Listener {
 	for i := range n.Listeners {

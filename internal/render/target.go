@@ -49,6 +49,10 @@ func Targets() []Target {
 			{"terraform", "Network Load Balancer and endpoint service, as a module with its data", awsTerraform},
 			{"cloudformation", "the same as one template", awsCloudFormation},
 		}},
+		{"gcp", []Format{
+			{"gcloud", "port mapping and service attachment, as a script for gcloud", gcpGcloud},
+			{"terraform", "the same as a module with its data", gcpTerraform},
+		}},
 	}
 }
 
