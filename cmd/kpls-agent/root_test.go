@@ -26,7 +26,7 @@ func TestUsage(t *testing.T) {
 		{"release", `required flag(s) "broker" not set; see ` + "`kpls-agent release --help`"},
 		{"release --broker one", `--broker "one" is no whole number, or is out of range`},
 		{"release --broker", "flag needs an argument: --broker"},
-		{"verify", `required flag(s) "bootstrap" not set`},
+		{"verify", "at least one of the flags in the group [bootstrap balancer] is required"},
 		{"plan --broker-id 1", "belong to --offline"},
 	} {
 		var out, errOut bytes.Buffer

@@ -28,13 +28,14 @@ type verifyOptions struct {
 	user, mechanism    string
 	passwordFile, ca   string
 	client             string
+	balancer, hosts    []string
 	output             output
 }
 
 func newVerify(s *shared) *cobra.Command {
 	var o verifyOptions
 	c := &cobra.Command{
-		Use:   "verify --bootstrap HOST:PORT",
+		Use:   "verify {--bootstrap HOST:PORT | --balancer FILE}",
 		Short: "Be the customer: reach every broker through the advertised names", Args: noWords,
 		Long: "Bootstraps as a customer does, compares the address that every broker advertises with the manifest, " +
 			"sees\n" +
@@ -42,8 +43,14 @@ func newVerify(s *shared) *cobra.Command {
 			"a topic that it makes and removes again. Says what customers see, and where what has to be changed: the\n" +
 			"command line, the manifest, the broker, the load balancer, the customer's name server or login. Exits with\n" +
 			"1 on any fault, and with 2 if it cannot begin. With -o json it prints one object in every case. Where the\n" +
-			"customer's names cannot be resolved, --map says where they lead.",
+			"customer's names cannot be resolved, --map says where they lead.\n\n" +
+			"With --balancer it asks nobody. It compares files with the manifest: what az, aws, gcloud, terraform or\n" +
+			"HAProxy print of the load balancer that is there. It finds swapped brokers, missing and further ports, and\n" +
+			"the switches that break Kafka's connections. What no file shows is listed, and never taken for missing.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if len(o.balancer) > 0 {
+				return o.compareBalancer(s)
+			}
 			opts, err := o.options(s)
 			if err != nil {
 				return o.unusable(s, err)
@@ -70,11 +77,17 @@ func newVerify(s *shared) *cobra.Command {
 	f.StringVar(&o.ca, "ca-file", "", "PEM `file` with the certificates that may sign the brokers'")
 	f.StringVar(&o.client, "client-properties", "", "Kafka client properties `file` with the customer's login, "+
 		"instead of --user, --mechanism, --password-file and --ca-file")
+	f.StringArrayVar(&o.balancer, "balancer", nil, "compare what is there, as in `FILE`, with the manifest, and connect to "+
+		"nothing; - reads standard input; repeat it for several documents of one load balancer")
+	f.StringArrayVar(&o.hosts, "host", nil, "with --balancer: `ID=NAME` says which VM is a broker's, as the files call it (a "+
+		"network interface, an instance, an address); repeat it")
+	c.MarkFlagsOneRequired("bootstrap", "balancer")
+	c.MarkFlagsMutuallyExclusive("bootstrap", "balancer")
+	c.MarkFlagsMutuallyExclusive("bootstrap", "host")
 	c.MarkFlagsMutuallyExclusive("client-properties", "user")
 	c.MarkFlagsMutuallyExclusive("client-properties", "password-file")
 	c.MarkFlagsMutuallyExclusive("client-properties", "ca-file")
 	o.output.flag(f)
-	_ = c.MarkFlagRequired("bootstrap") // fails only for a flag that does not exist
 	return c
 }
 
@@ -83,23 +96,7 @@ func (o verifyOptions) options(s *shared) (kafka.VerifyOptions, error) {
 		Bootstrap: o.bootstrap, Want: map[int32]string{}, Map: map[string]string{},
 		Others: map[string][]string{}, Topic: "kpls-agent-verify-" + nonce(),
 	}
-	path := o.manifest
-	if path == "" {
-		vm, err := s.settings()
-		if err != nil {
-			return v, err
-		}
-		path = vm.Manifest
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		err = fmt.Errorf("read the manifest: %w", err)
-		if errors.Is(err, fs.ErrPermission) {
-			return v, settings.Denied(err)
-		}
-		return v, fmt.Errorf("%w; name the file with --manifest", err)
-	}
-	m, err := config.ParseManifest(path, data)
+	m, err := o.readManifest(s)
 	if err != nil {
 		return v, err
 	}
@@ -130,6 +127,27 @@ func (o verifyOptions) options(s *shared) (kafka.VerifyOptions, error) {
 		return v, err
 	}
 	return v, o.mapping(&v)
+}
+
+// readManifest is the file that was named, or that of the settings.
+func (o verifyOptions) readManifest(s *shared) (*config.Manifest, error) {
+	path := o.manifest
+	if path == "" {
+		vm, err := s.settings()
+		if err != nil {
+			return nil, err
+		}
+		path = vm.Manifest
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		err = fmt.Errorf("read the manifest: %w", err)
+		if errors.Is(err, fs.ErrPermission) {
+			return nil, settings.Denied(err)
+		}
+		return nil, fmt.Errorf("%w; name the file with --manifest", err)
+	}
+	return config.ParseManifest(path, data)
 }
 
 func advertised(e config.Endpoint) string {
