@@ -100,22 +100,27 @@ func (n *Network) allLeads() []lead {
 const mostBootstrapPorts = 3
 
 // bootstrapPorts is what is typed into a customer's form for a listener: the port of its bootstrap listener, or those
-// of at most three brokers, one a zone.
+// of at most three brokers, in the order of their ids. The first broker of each zone comes before any second one.
 func (n *Network) bootstrapPorts(name string) string {
 	if b := n.bootstrapOf(name); b != nil {
 		return strconv.Itoa(b.BootstrapPort)
 	}
-	var ports []string
-	for _, l := range n.Listeners {
-		if l.Name != name {
-			continue
+	at := slices.IndexFunc(n.Listeners, func(l Listener) bool { return l.Name == name })
+	brokers := n.Listeners[at].Brokers
+	chosen, zones := map[int32]bool{}, map[string]bool{}
+	for _, b := range brokers {
+		if len(chosen) < mostBootstrapPorts && b.Zone != "" && !zones[b.Zone] {
+			zones[b.Zone], chosen[b.ID] = true, true
 		}
-		zones := map[string]bool{}
-		for _, b := range l.Brokers {
-			if zones[b.Zone] && b.Zone != "" || len(ports) == mostBootstrapPorts {
-				continue
-			}
-			zones[b.Zone] = true
+	}
+	for _, b := range brokers {
+		if len(chosen) < mostBootstrapPorts {
+			chosen[b.ID] = true
+		}
+	}
+	var ports []string
+	for _, b := range brokers {
+		if chosen[b.ID] {
 			ports = append(ports, strconv.Itoa(b.Port))
 		}
 	}

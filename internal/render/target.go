@@ -45,6 +45,9 @@ type Target struct {
 func Targets() []Target {
 	return []Target{
 		{"json", []Format{{"json", "the resolved form, for other programs", makeJSON}}},
+		{"azure", []Format{
+			{"terraform", "load balancer and private link services, as a module with its data", azureTerraform},
+		}},
 		{"aws", []Format{
 			{"terraform", "Network Load Balancer and endpoint service, as a module with its data", awsTerraform},
 			{"cloudformation", "the same as one template", awsCloudFormation},
