@@ -38,7 +38,7 @@ func TestVerifyBalancer(t *testing.T) {
 			[]string{
 				"EXTERNAL   1       9093  rule EXTERNAL-b1 -> kafka-1-nic:39092   wrong_broker\n",
 				"EXTERNAL, broker 1, port 9093: rule EXTERNAL-b1 leads to kafka-1-nic, the VM of broker 2: ",
-				"  to do: lead port 9093 to the VM of broker 1 alone\n",
+				"  to do: lead port 9093 to broker 1 alone\n",
 			},
 			"the load balancer is not as the manifest needs it", "",
 		},

@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"regexp"
@@ -94,7 +95,8 @@ func (c *comparison) usable(files []string) error {
 	var theirs []string
 	for _, p := range s.ports {
 		for _, l := range n.Listeners {
-			if slices.ContainsFunc(l.Brokers, func(b render.Broker) bool { return b.Port == p.number }) {
+			if l.BootstrapOf != "" && l.BootstrapPort == p.number ||
+				slices.ContainsFunc(l.Brokers, func(b render.Broker) bool { return b.Port == p.number }) {
 				return nil
 			}
 		}
@@ -144,9 +146,9 @@ func (c *comparison) all(o Options) {
 	for i := range c.network.Listeners {
 		l := &c.network.Listeners[i]
 		wanted := o.Listener == "" || strings.EqualFold(o.Listener, l.Name)
-		for _, b := range l.Brokers {
-			if found := c.take(l, b); wanted {
-				c.broker(l, b, found)
+		for _, e := range expectations(l) {
+			if found := c.take(l, e.port); wanted {
+				c.compare(l, e, found)
 			}
 		}
 	}
@@ -169,6 +171,9 @@ func (c *comparison) pairFronts() {
 	}
 	for i := range c.network.Listeners {
 		l := &c.network.Listeners[i]
+		if l.BootstrapOf != "" {
+			continue // at the frontend of the other one
+		}
 		scores, best := map[string]int{}, ""
 		numbers := map[int]bool{}
 		for _, b := range l.Brokers {
@@ -202,11 +207,33 @@ func plain(name string) string {
 	return strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(name))
 }
 
-// take finds the ports of the load balancer that are one of the manifest.
-func (c *comparison) take(l *render.Listener, b render.Broker) []*port {
+// expectation is one port that the manifest needs, with the brokers that it leads to.
+type expectation struct {
+	port    int
+	brokers []render.Broker
+	// bootstrap is true for the port that leads to all.
+	bootstrap bool
+}
+
+// expectations are the ports of a listener: one for each broker, or one for all.
+func expectations(l *render.Listener) []expectation {
+	if l.BootstrapOf != "" {
+		return []expectation{{l.BootstrapPort, l.Brokers, true}}
+	}
+	var out []expectation
+	for _, b := range l.Brokers {
+		out = append(out, expectation{b.Port, []render.Broker{b}, false})
+	}
+	return out
+}
+
+// take finds the ports of the load balancer that are one of the manifest. A bootstrap port is at the frontend of those
+// that it is for.
+func (c *comparison) take(l *render.Listener, number int) []*port {
 	var found []*port
+	front := c.fronts[cmp.Or(l.BootstrapOf, l.Name)]
 	for _, p := range c.seen.ports {
-		if p.number == b.Port && !p.used && (!c.seen.fronts || p.front == c.fronts[l.Name]) {
+		if p.number == number && !p.used && (!c.seen.fronts || p.front == front) {
 			p.used = true
 			found = append(found, p)
 		}
@@ -214,18 +241,21 @@ func (c *comparison) take(l *render.Listener, b render.Broker) []*port {
 	return found
 }
 
-// broker compares one port of the manifest.
-func (c *comparison) broker(l *render.Listener, b render.Broker, found []*port) {
-	row := Row{Listener: l.Name, Broker: &b.ID, Port: b.Port}
+// compare compares one port of the manifest.
+func (c *comparison) compare(l *render.Listener, e expectation, found []*port) {
+	row := Row{Listener: l.Name, Port: e.port}
+	if !e.bootstrap {
+		row.Broker = &e.brokers[0].ID
+	}
 	if len(found) == 0 {
 		c.noPort(row)
 		return
 	}
 	p := found[0]
-	j := &judgement{comparison: c, listener: l, broker: b, port: p}
+	j := &judgement{comparison: c, listener: l, expected: e, port: p}
 	if len(found) > 1 {
 		j.found(duplicatePort, p.where, fmt.Sprintf("%s and %s have the same port %d: which one counts is left to chance",
-			p.where, found[1].where, b.Port), "remove one of them")
+			p.where, found[1].where, e.port), "remove one of them")
 	}
 	j.all()
 	row.Found, row.Verdict = p.found(), j.verdict()
@@ -243,10 +273,17 @@ func (c *comparison) noPort(row Row) {
 	c.report.Rows = append(c.report.Rows, row)
 	c.report.add(Finding{
 		missingPort, row.Listener, row.Broker, row.Port, "load balancer",
-		fmt.Sprintf("%s, broker %d: nothing has port %d: clients that the broker leads there cannot connect",
-			row.Listener, *row.Broker, row.Port),
+		fmt.Sprintf("%s: nothing has port %d: clients cannot connect", subject(row.Listener, row.Broker), row.Port),
 		"add what is missing, as `kpls-agent render` writes it",
 	})
+}
+
+// subject is a listener, with the broker where there is one.
+func subject(listener string, broker *int32) string {
+	if broker == nil {
+		return listener
+	}
+	return fmt.Sprintf("%s, broker %d", listener, *broker)
 }
 
 // found is a port as people read it.
@@ -274,7 +311,7 @@ func (c *comparison) extra(p *port) {
 	c.report.add(Finding{
 		Code: extraPort, Port: p.number, Where: p.where,
 		Text: fmt.Sprintf("%s: the manifest has no port %d%s", p.where, p.number, c.at(p)),
-		ToDo: "remove it; where it is a bootstrap port or a broker's, add it to the manifest",
+		ToDo: "remove it; where it is a broker's, add it to the manifest, or as a listener with `bootstrap` where it leads to all",
 	})
 }
 

@@ -252,6 +252,7 @@ func haproxyPort(front, back section, number int, bind []string, running map[str
 		}
 	}
 	p.settings = append(p.settings, haproxyIdle(front, "client"), haproxyIdle(back, "server"))
+	unchecked := false
 	for _, v := range back.servers() {
 		run, runs := running[back.name+"/"+v.name]
 		if runs {
@@ -260,6 +261,10 @@ func haproxyPort(front, back section, number int, bind []string, running map[str
 		p.members = append(p.members, member{[]string{v.address}, v.name + " " + v.address, v.name, v.port})
 		p.to = fact{given, strconv.Itoa(v.port)}
 		haproxyProbe(p, back, v)
+		unchecked = unchecked || p.probe == nil
+	}
+	if unchecked { // one server without a check is enough
+		p.probe = nil
 	}
 	return p
 }

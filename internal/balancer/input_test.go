@@ -59,7 +59,7 @@ func TestUnusable(t *testing.T) {
 		"one service twice":      {[]string{string(service), string(service)}, "b: is a second document of the kind azure private link service, after a"},
 		"groups without a name":  {[]string{`{"TargetHealthDescriptions": []}` + "\n" + `{"TargetHealthDescriptions": []}`}, "it must name its group, as with --query"},
 		"two clouds":             {[]string{string(lb), string(listeners)}, "the documents are of azure and aws; compare one load balancer at a time"},
-		"another cluster":        {[]string{string(other)}, "has none of the manifest's ports; it has 19093, 19094, 19095 and 3 more: it is of another cluster (kafka-pls-lb), or the manifest is"},
+		"another cluster":        {[]string{string(other)}, "has none of the manifest's ports; it has 19093, 19094, 19095 and 4 more: it is of another cluster (kafka-pls-lb), or the manifest is"},
 		"another cluster's tag":  {[]string{strings.Replace(string(lb), `"kpls-cluster": "kafka-pls"`, `"kpls-cluster": "billing"`, 1)}, "is of cluster billing, and the manifest is of kafka-pls; name the manifest of billing with --manifest"},
 		"a refusal of the cloud": {[]string{`{"error": {"code": "AuthorizationFailed", "message": "The client does not have authorization"}}`}, "is a refusal and no answer: The client does not have authorization"},
 		"another document":       {[]string{`{"Vpcs": []}`}, "is no document that is known; expected what one of these prints: `terraform show -json`, `az network"},
@@ -159,8 +159,8 @@ func TestNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "EXTERNAL, broker 1, port 9093: rule EXTERNAL-b1 leads to EXTERNAL-b2, by its name broker 2's: clients of " +
-		"broker 1 get a broker that does not lead their partitions"
+	const want = "EXTERNAL, broker 1, port 9093: rule EXTERNAL-b1 leads to EXTERNAL-b2, by its name broker 2's: clients get " +
+		"a broker that does not lead their partitions"
 	if len(r.Findings) != 2 || r.Findings[0].Text != want {
 		t.Errorf("got  %+v\nwant %s", r.Findings, want)
 	}

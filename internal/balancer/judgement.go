@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 
 	"example.com/kpls-agent/internal/render"
@@ -14,7 +13,7 @@ import (
 type judgement struct {
 	*comparison
 	listener *render.Listener
-	broker   render.Broker
+	expected expectation
 	port     *port
 	codes    []string
 	unseen   bool
@@ -41,8 +40,8 @@ func (j *judgement) code(code string) {
 func (j *judgement) found(code, where, text, todo string) {
 	j.code(code)
 	j.report.add(Finding{
-		code, j.listener.Name, &j.broker.ID, j.broker.Port, where,
-		fmt.Sprintf("%s, broker %d, port %d: %s", j.listener.Name, j.broker.ID, j.broker.Port, text), todo,
+		code, j.listener.Name, j.id(), j.expected.port, where,
+		fmt.Sprintf("%s, port %d: %s", subject(j.listener.Name, j.id()), j.expected.port, text), todo,
 	})
 }
 
@@ -55,6 +54,27 @@ func (j *judgement) shared(code, where, text, todo string) {
 func (j *judgement) hides(what, where, todo string, matters bool) {
 	j.report.unseen(what, where, todo, matters)
 	j.unseen = j.unseen || matters
+}
+
+// id is the one broker that the port is of; nil for a bootstrap port.
+func (j *judgement) id() *int32 {
+	if j.expected.bootstrap {
+		return nil
+	}
+	return &j.expected.brokers[0].ID
+}
+
+// whom is whom the port is to lead to.
+func (j *judgement) whom() string {
+	if j.expected.bootstrap {
+		return "all brokers"
+	}
+	return fmt.Sprintf("broker %d alone", *j.id())
+}
+
+// wants is true for a broker that the port is to lead to.
+func (j *judgement) wants(id int32) bool {
+	return slices.ContainsFunc(j.expected.brokers, func(b render.Broker) bool { return b.ID == id })
 }
 
 func (j *judgement) all() {
@@ -70,8 +90,11 @@ func (j *judgement) all() {
 	j.backendPort()
 	j.probe()
 	for _, s := range p.settings {
-		if s.code == crossZone && (j.listener.ByZone || len(j.zones()) < 2) {
+		if s.code == crossZone && (len(j.zones()) < 2 || j.listener.ByZone && !j.expected.bootstrap) {
 			continue // the name leads each client to the zone of the broker
+		}
+		if s.code == cutsConnections && j.expected.bootstrap {
+			continue // there is another broker to go to
 		}
 		if !s.shown && s.matters {
 			j.unseen = true
@@ -133,24 +156,37 @@ func (j *judgement) whose(number int) string {
 // members: one VM, that of the broker.
 func (j *judgement) members() {
 	p := j.port
-	if hint, ok := j.hinted(); ok && hint != j.broker.ID {
-		j.found(wrongBroker, p.where, fmt.Sprintf("%s leads to %s, by its name broker %d's: clients of broker %d get a broker "+
-			"that does not lead their partitions", p.where, j.hintedBy(), hint, j.broker.ID),
-			fmt.Sprintf("lead port %d to broker %d", j.broker.Port, j.broker.ID))
+	if hint, ok := j.hinted(); ok && (!j.wants(hint) || j.expected.bootstrap) {
+		j.found(wrongBroker, p.where, fmt.Sprintf("%s leads to %s, by its name broker %d's: clients get a broker that does not "+
+			"lead their partitions", p.where, j.hintedBy(), hint), j.lead())
 		return
 	}
 	if !p.membersShown {
-		j.hides("which VM the port leads to", p.where, j.nextStep(), true)
+		j.hides("which VM the port leads to", p.where, "give the document that has the VMs behind the port", true)
 		return
 	}
 	if len(p.members) == 0 {
 		j.found(noTarget, p.where, fmt.Sprintf("%s leads to %s, which has no VM in it", p.where, orNothing(p.pool)),
-			fmt.Sprintf("put the VM of broker %d into it", j.broker.ID))
+			"lead it to "+j.whom())
 		return
 	}
+	there, known := map[int32]bool{}, true
 	for _, m := range p.members {
-		j.member(m)
+		id, ok := j.member(m)
+		there[id] = true
+		known = known && ok
 	}
+	for _, b := range j.expected.brokers {
+		if j.expected.bootstrap && known && !there[b.ID] {
+			j.found(missingTarget, p.where, fmt.Sprintf("%s does not lead to broker %d: where only that one is up, clients "+
+				"cannot begin", p.where, b.ID), j.lead())
+		}
+	}
+}
+
+// lead is the correction of where a port leads.
+func (j *judgement) lead() string {
+	return fmt.Sprintf("lead port %d to %s", j.expected.port, j.whom())
 }
 
 func orNothing(pool string) string {
@@ -192,30 +228,23 @@ func (c *comparison) identify(m member) (int32, bool) {
 	return 0, false
 }
 
-// nextStep says how a VM gets known.
-func (j *judgement) nextStep() string {
-	if len(j.port.members) == 0 {
-		return "give the document that has the VMs behind the port"
-	}
-	return "say which broker's VM it is with --host ID=NAME, such as --host " +
-		strconv.Itoa(int(j.broker.ID)) + "=NAME with the name above"
-}
-
-func (j *judgement) member(m member) {
+// member judges one VM, and says which broker's it is; false where no document says it.
+func (j *judgement) member(m member) (int32, bool) {
 	p := j.port
 	id, known := j.identify(m)
 	switch {
-	case known && id == j.broker.ID:
+	case known && j.wants(id):
 	case known:
-		j.found(wrongBroker, p.where, fmt.Sprintf("%s leads to %s, the VM of broker %d: clients of broker %d get a broker that "+
-			"does not lead their partitions", p.where, m.shown, id, j.broker.ID),
-			fmt.Sprintf("lead port %d to the VM of broker %d alone", j.broker.Port, j.broker.ID))
+		j.found(wrongBroker, p.where, fmt.Sprintf("%s leads to %s, the VM of broker %d: clients get a broker that does not lead "+
+			"their partitions", p.where, m.shown, id), j.lead())
 	case j.foreign(m):
 		j.found(wrongBroker, p.where, fmt.Sprintf("%s leads to %s, which is the VM of no broker of the manifest", p.where,
-			m.shown), fmt.Sprintf("lead port %d to the VM of broker %d alone", j.broker.Port, j.broker.ID))
+			m.shown), j.lead())
 	default:
 		j.hides("which broker's VM it is", m.shown, "say it with --host ID=NAME for each broker", true)
+		return 0, false
 	}
+	return id, true
 }
 
 // foreign is true if every broker has a name of the same form, and none of them is this one.

@@ -46,7 +46,7 @@ var forms = []form{
 			"aws/load-balancers.json", "aws/listeners.json", "aws/target-groups.json", "aws/target-health.jsonl",
 			"aws/attributes.jsonl", "aws/endpoint-services.json",
 		},
-		map[int32][]string{1: {"i-00000000000000013"}, 2: {"i-00000000000000014"}, 3: {"i-00000000000000015"}},
+		map[int32][]string{1: {"i-00000000000000001"}, 2: {"i-00000000000000002"}, 3: {"i-00000000000000003"}},
 	},
 	{
 		"gcloud", "gcp",
@@ -182,13 +182,18 @@ var mistakes = []mistake{
 	{"az rest", "two services at one frontend", []string{missingService}, one("azure/external2.rest.json", "properties.loadBalancerFrontendIpConfigurations.0.id", "/x/frontendIPConfigurations/EXTERNAL")},
 	{"az rest", "a service at another frontend", []string{missingService, wrongService}, one("azure/external2.rest.json", "properties.loadBalancerFrontendIpConfigurations.0.id", "/x/frontendIPConfigurations/web")},
 
+	{"az rest", "the bootstrap port leads to one broker", []string{missingTarget, missingTarget}, one(rest, "properties.loadBalancingRules.6.properties.backendAddressPool.id", poolOf("EXTERNAL-b1"))},
+	{"az rest", "the bootstrap port at another frontend", []string{missingPort, extraPort}, one(rest, "properties.loadBalancingRules.6.properties.frontendIPConfiguration.id", "/x/frontendIPConfigurations/EXTERNAL2")},
+	{"az rest", "the bootstrap port leads to the port of EXTERNAL", []string{wrongBackendPort}, one(rest, "properties.loadBalancingRules.6.properties.backendPort", 39092)},
+	{"az rest", "the bootstrap port has the probe of EXTERNAL", []string{wrongProbePort}, one(rest, "properties.loadBalancingRules.6.properties.probe.id", "/x/probes/EXTERNAL")},
+
 	{"aws", "two listeners lead to each other's groups", []string{wrongBroker, wrongBroker}, []edit{
 		{"aws/listeners.json", "Listeners.0.DefaultActions.0.TargetGroupArn", "arn:aws:elasticloadbalancing:us-west-2:123456789012:targetgroup/kafka-pls-external-b2/0000000000000004"},
 		{"aws/listeners.json", "Listeners.1.DefaultActions.0.TargetGroupArn", "arn:aws:elasticloadbalancing:us-west-2:123456789012:targetgroup/kafka-pls-external-b1/0000000000000001"},
 	}},
 	{"aws", "the instances of two groups are swapped", []string{wrongBroker, wrongBroker}, []edit{
-		{"aws/target-health.jsonl", "0:TargetHealthDescriptions.0.Target.Id", "i-00000000000000014"},
-		{"aws/target-health.jsonl", "1:TargetHealthDescriptions.0.Target.Id", "i-00000000000000013"},
+		{"aws/target-health.jsonl", "0:TargetHealthDescriptions.0.Target.Id", "i-00000000000000002"},
+		{"aws/target-health.jsonl", "1:TargetHealthDescriptions.0.Target.Id", "i-00000000000000001"},
 	}},
 	{"aws", "an instance of no broker", []string{wrongBroker}, one("aws/target-health.jsonl", "0:TargetHealthDescriptions.0.Target.Id", "i-00000000000000099")},
 	{"aws", "an empty target group", []string{noTarget}, one("aws/target-health.jsonl", "0:TargetHealthDescriptions.0", nil)},
@@ -208,6 +213,8 @@ var mistakes = []mistake{
 	{"aws", "the client's address is kept", []string{clientAddress}, one(attrs, "0:Attributes.=preserve_client_ip.enabled", "true")},
 	{"aws", "a closed probe cuts the connections of a group of one broker", []string{cutsConnections}, one(attrs, "0:Attributes.=target_health_state.unhealthy.connection_termination.enabled", "true")},
 	{"aws", "no cross-zone where one name serves all zones", []string{crossZone}, one(attrs, "6:Attributes.=load_balancing.cross_zone.enabled", "false")},
+	{"aws", "the bootstrap group lacks a broker", []string{missingTarget}, one("aws/target-health.jsonl", "6:TargetHealthDescriptions.2", nil)},
+	{"aws", "no cross-zone at the bootstrap port", []string{crossZone}, one(attrs, "12:Attributes.=load_balancing.cross_zone.enabled", "false")},
 	{"aws", "an endpoint service of another load balancer", []string{missingService}, one("aws/endpoint-services.json", "ServiceConfigurations.0.NetworkLoadBalancerArns.0", "arn:aws:elasticloadbalancing:us-west-2:123456789012:loadbalancer/net/web/00000000000000ff")},
 
 	{"gcloud", "two endpoints lead to each other's VM", []string{wrongBroker, wrongBroker}, []edit{
@@ -240,7 +247,9 @@ var mistakes = []mistake{
 	{"haproxy.cfg", "no frontend for a broker", []string{missingPort, extraPort}, one(cfg, "127.0.0.1:9095", "127.0.0.1:9099")},
 	{"haproxy.cfg", "one port is bound twice", []string{duplicatePort, missingPort}, one(cfg, "127.0.0.1:9094", "127.0.0.1:9093")},
 	{"haproxy.cfg", "the other listener's port at the VM", []string{wrongBackendPort}, one(cfg, "127.0.0.11:39092", "127.0.0.11:39093")},
-	{"haproxy.cfg", "mode http", []string{wrongProtocol, wrongProtocol, wrongProtocol, wrongProtocol, wrongProtocol, wrongProtocol}, one(cfg, "mode tcp", "mode http")},
+	{"haproxy.cfg", "mode http", slices.Repeat([]string{wrongProtocol}, 7), one(cfg, "mode tcp", "mode http")},
+	{"haproxy.cfg", "the bootstrap backend lacks a broker", []string{missingTarget}, one(cfg, "    server b3 127.0.0.13:39090\n", "")},
+	{"haproxy.cfg", "one server of the bootstrap backend has another port", []string{wrongBackendPort}, one(cfg, "127.0.0.13:39090", "127.0.0.13:39092")},
 	{"haproxy.cfg", "no check", []string{missingProbe}, one(cfg, "fall 2 check port 39192", "fall 2")},
 	{"haproxy.cfg", "the check asks Kafka's port", []string{probeOnKafka}, one(cfg, "check port 39192", "check")},
 	{"haproxy.cfg", "the check asks another port", []string{wrongProbePort}, one(cfg, "check port 39192", "check port 39193")},
@@ -248,7 +257,7 @@ var mistakes = []mistake{
 	{"haproxy.cfg", "a half-open check", []string{halfOpen}, one(cfg, "    tcp-check connect linger\n", "")},
 	{"haproxy.cfg", "the check's interval is another one", []string{probeInterval}, one(cfg, "inter 5s", "inter 1s")},
 	{"haproxy.cfg", "the check's threshold is another one", []string{probeThreshold}, one(cfg, "rise 2", "rise 3")},
-	{"haproxy.cfg", "an idle time of a minute for clients", []string{idleTime, idleTime, idleTime, idleTime, idleTime, idleTime}, one(cfg, "timeout client  15m", "timeout client 1m")},
+	{"haproxy.cfg", "an idle time of a minute for clients", slices.Repeat([]string{idleTime}, 7), one(cfg, "timeout client  15m", "timeout client 1m")},
 	{"haproxy.cfg", "PROXY protocol towards Kafka", []string{proxyProtocol}, one(cfg, "b1 127.0.0.11:39092", "b1 127.0.0.11:39092 send-proxy-v2")},
 	{"haproxy.cfg", "PROXY protocol expected of clients", []string{proxyProtocol}, one(cfg, "bind 127.0.0.1:9093", "bind 127.0.0.1:9093 accept-proxy")},
 	{"haproxy.cfg", "a closed probe cuts connections", []string{cutsConnections}, one(cfg, "check port 39192", "check port 39192 on-marked-down shutdown-sessions")},
@@ -277,7 +286,7 @@ func TestClean(t *testing.T) {
 		if !r.OK || len(r.Unseen) > 0 {
 			t.Errorf("%s: %s", f.name, r.Advice())
 		}
-		if len(r.Rows) != 6 {
+		if want := map[bool]int{true: 6, false: 7}[f.cloud == "gcp"]; len(r.Rows) != want {
 			t.Errorf("%s: %d rows", f.name, len(r.Rows))
 		}
 		for _, row := range r.Rows {

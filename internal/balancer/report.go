@@ -88,6 +88,7 @@ const (
 	duplicatePort    = "duplicate_port"
 	wrongBroker      = "wrong_broker"
 	noTarget         = "no_target"
+	missingTarget    = "missing_target"
 	wrongBackendPort = "wrong_backend_port"
 	wrongProtocol    = "wrong_protocol"
 	missingProbe     = "missing_probe"

@@ -30,26 +30,35 @@ for i in (1, 2, 3):
 lb = elb.create_load_balancer(Name="kafka-pls", Type="network", Scheme="internal", Subnets=subnets)
 lb = lb["LoadBalancers"][0]["LoadBalancerArn"]
 out, health, attributes = {}, [], []
-for listener, first, bind, probe in (("external", 9093, 39092, 39192), ("external2", 9193, 39093, 39193)):
-    for i, instance in enumerate(instances):
-        group = elb.create_target_group(
-            Name="kafka-pls-%s-b%d" % (listener, i + 1), Protocol="TCP", Port=bind, VpcId=vpc, TargetType="instance",
-            HealthCheckProtocol="TCP", HealthCheckPort=str(probe), HealthCheckIntervalSeconds=5,
-            HealthCheckTimeoutSeconds=5, HealthyThresholdCount=2, UnhealthyThresholdCount=2,
-        )["TargetGroups"][0]["TargetGroupArn"]
-        elb.modify_target_group_attributes(TargetGroupArn=group, Attributes=[
-            {"Key": "preserve_client_ip.enabled", "Value": "false"},
-            {"Key": "proxy_protocol_v2.enabled", "Value": "false"},
-            {"Key": "target_health_state.unhealthy.connection_termination.enabled", "Value": "false"},
-            {"Key": "load_balancing.cross_zone.enabled", "Value": "true" if listener == "external2" else "false"},
-        ])
-        elb.register_targets(TargetGroupArn=group, Targets=[{"Id": instance, "Port": bind}])
-        made = elb.create_listener(LoadBalancerArn=lb, Protocol="TCP", Port=first + i, DefaultActions=[
-            {"Type": "forward", "TargetGroupArn": group}])["Listeners"][0]["ListenerArn"]
-        health.append({"TargetGroupArn": group} | elb.describe_target_health(TargetGroupArn=group))
-        attributes.append({"TargetGroupArn": group} | elb.describe_target_group_attributes(TargetGroupArn=group))
-        # moto 5.2.5 has no describe-listener-attributes; the API has this one attribute for a TCP listener.
-        attributes.append({"ListenerArn": made, "Attributes": [{"Key": "tcp.idle_timeout.seconds", "Value": "900"}]})
+
+
+def forward(name, port, bind, probe, targets, cuts, cross_zone):
+    """One port of the load balancer with its group."""
+    group = elb.create_target_group(
+        Name="kafka-pls-" + name, Protocol="TCP", Port=bind, VpcId=vpc, TargetType="instance",
+        HealthCheckProtocol="TCP", HealthCheckPort=str(probe), HealthCheckIntervalSeconds=5,
+        HealthCheckTimeoutSeconds=5, HealthyThresholdCount=2, UnhealthyThresholdCount=2,
+    )["TargetGroups"][0]["TargetGroupArn"]
+    elb.modify_target_group_attributes(TargetGroupArn=group, Attributes=[
+        {"Key": "preserve_client_ip.enabled", "Value": "false"},
+        {"Key": "proxy_protocol_v2.enabled", "Value": "false"},
+        {"Key": "target_health_state.unhealthy.connection_termination.enabled", "Value": cuts},
+        {"Key": "load_balancing.cross_zone.enabled", "Value": cross_zone},
+    ])
+    elb.register_targets(TargetGroupArn=group, Targets=[{"Id": i, "Port": bind} for i in targets])
+    made = elb.create_listener(LoadBalancerArn=lb, Protocol="TCP", Port=port, DefaultActions=[
+        {"Type": "forward", "TargetGroupArn": group}])["Listeners"][0]["ListenerArn"]
+    health.append({"TargetGroupArn": group} | elb.describe_target_health(TargetGroupArn=group))
+    attributes.append({"TargetGroupArn": group} | elb.describe_target_group_attributes(TargetGroupArn=group))
+    # moto 5.2.5 has no describe-listener-attributes; the API has this one attribute for a TCP listener.
+    attributes.append({"ListenerArn": made, "Attributes": [{"Key": "tcp.idle_timeout.seconds", "Value": "900"}]})
+
+
+for i, instance in enumerate(instances):
+    forward("external-b%d" % (i + 1), 9093 + i, 39092, 39192, [instance], "false", "false")
+for i, instance in enumerate(instances):
+    forward("external2-b%d" % (i + 1), 9193 + i, 39093, 39193, [instance], "false", "true")
+forward("bootstrap", 9092, 39090, 39190, instances, "true", "true")
 ec2.create_vpc_endpoint_service_configuration(AcceptanceRequired=True, NetworkLoadBalancerArns=[lb])
 attributes.append({"LoadBalancerArn": lb} | elb.describe_load_balancer_attributes(LoadBalancerArn=lb))
 out["load-balancers.json"] = [elb.describe_load_balancers()]
@@ -66,7 +75,7 @@ known = {}
 def counted(match):
     prefix = match.group(1)
     if match.group(0) not in known:
-        known[match.group(0)] = "%s%0*x" % (prefix, len(match.group(0)) - len(prefix), len(known) + 1)
+        known[match.group(0)] = "%s%0*x" % (prefix, len(match.group(0)) - len(prefix), 1 + sum(k.startswith(prefix) for k in known))
     return known[match.group(0)]
 
 
