@@ -37,6 +37,8 @@ missing() {
     command -v lintian >/dev/null || echo lintian
     command -v shellcheck >/dev/null || echo shellcheck
     command -v systemd-analyze >/dev/null || echo systemd
+    # What `kpls-agent render haproxy` writes is tried on the real program. Debian has it where only root's PATH leads.
+    PATH=$PATH:/usr/sbin command -v haproxy >/dev/null || echo haproxy
   fi
 }
 
@@ -82,6 +84,9 @@ apt_install() {
   read -ra list <<<"$(packages "${words[@]}" | paste -sd " ")"
   say "installing ${list[*]}"
   "${root[@]}" "${apt[@]}" install -y --no-install-recommends "${list[@]}" </dev/null >/dev/null
+  if [[ " ${list[*]} " == *' haproxy '* ]]; then # the tests start their own
+    "${root[@]}" systemctl --quiet disable --now haproxy >/dev/null 2>&1 || say "haproxy may start at the next boot; systemctl disable haproxy"
+  fi
 }
 
 command -v go >/dev/null || fail go "install the Go that go.mod asks for, from https://go.dev/dl/, and put it on the PATH"

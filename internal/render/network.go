@@ -56,7 +56,7 @@ type Listener struct {
 	// DuringRestart is "hold" or "close": what the probe does through a planned restart.
 	DuringRestart string `json:"during_restart"`
 	// BootstrapOf and BootstrapPort are set for the listener behind a shared bootstrap port: BootstrapPort of the load
-	// balancer leads to BindPort of all Brokers. Their ports here are those of the listener BootstrapOf and lead there.
+	// balancer leads to BindPort of all Brokers. Their ports are those of the listener BootstrapOf, and lead there.
 	BootstrapOf   string   `json:"bootstrap_of,omitempty"`
 	BootstrapPort int      `json:"bootstrap_port,omitempty"`
 	Brokers       []Broker `json:"brokers"` // by id

@@ -74,7 +74,10 @@ func (f *faults) named(n *Network, format string, args ...any) {
 }
 
 // reachable refuses a bind to an address that no load balancer can connect to. [::] takes IPv4 as well.
-func (f *faults) reachable(n *Network) {
+func (f *faults) reachable(n *Network) { f.reachableBy(n, unreachable) }
+
+// reachableBy does so by what why says of an address; "" is nothing.
+func (f *faults) reachableBy(n *Network, unreachable func(host string) string) {
 	for _, l := range n.Listeners {
 		seen := map[string]bool{}
 		for _, b := range l.Brokers {
@@ -96,17 +99,21 @@ func (f *faults) reachable(n *Network) {
 
 // unreachable says why a load balancer cannot connect to a bind host; "" is nothing.
 func unreachable(host string) string {
-	if strings.EqualFold(host, "localhost") {
-		return "this VM's own address"
+	if why := loopback(host); why != "" {
+		return why
 	}
-	ip, err := netip.ParseAddr(host)
-	switch {
-	case err != nil || ip.IsUnspecified(): // a DNS name, or all addresses
-		return ""
-	case ip.IsLoopback():
-		return "this VM's own address"
-	case ip.Is6() && !ip.Is4In6():
+	ip, err := netip.ParseAddr(host) // else a DNS name
+	if err == nil && !ip.IsUnspecified() && ip.Is6() && !ip.Is4In6() {
 		return "an IPv6 address"
+	}
+	return ""
+}
+
+// loopback says why nothing outside the VM can connect to a bind host; "" is nothing.
+func loopback(host string) string {
+	ip, err := netip.ParseAddr(host)
+	if strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback() {
+		return "this VM's own address"
 	}
 	return ""
 }
@@ -115,7 +122,7 @@ func unreachable(host string) string {
 // port of a load balancer leads to one broker.
 func (f *faults) ownPorts(n *Network) {
 	for _, l := range n.Listeners {
-		if l.FixedPort && l.BootstrapOf == "" {
+		if l.FixedPort && l.BootstrapOf == "" { // which has the pattern of another listener
 			f.at(l.Name+".advertised", "listeners."+l.Name+".advertised", "has a port written out, so a port does not "+
 				"tell one broker from another; write <port>, and give each broker its own under `brokers`")
 		}
@@ -133,6 +140,13 @@ type lead struct {
 
 // leads are the ports of a listener.
 func (n *Network) leads(l Listener) []lead {
+	if l.FixedPort { // then none of them leads to one broker
+		return nil
+	}
+	if l.BootstrapOf != "" {
+		place := l.Name + ".bootstrap"
+		return []lead{{l.BootstrapPort, place, "listeners." + place + ".port", "all brokers of " + l.Name}}
+	}
 	var all []lead
 	for _, b := range l.Brokers {
 		place, path := n.portPlace(l.Name, b.ID)

@@ -56,6 +56,7 @@ func Targets() []Target {
 			{"gcloud", "port mapping and service attachment, as a script for gcloud", gcpGcloud},
 			{"terraform", "the same as a module with its data", gcpTerraform},
 		}},
+		{"haproxy", []Format{{"haproxy", "a whole haproxy.cfg, for on-premises", makeHAProxy}}},
 	}
 }
 
