@@ -61,17 +61,17 @@ type awsRange struct {
 
 // awsKpls is the variable `kpls` of the Terraform module.
 type awsKpls struct {
-	GeneratedBy      string              `json:"generated_by"`
-	Cluster          string              `json:"cluster"`
-	Manifest         string              `json:"manifest_sha256"`
-	Name             string              `json:"name"` // of the load balancer
-	IntervalSeconds  int                 `json:"interval_seconds"`
-	HealthyThreshold int                 `json:"healthy_threshold"`
-	Zones            []string            `json:"zones"`
-	Brokers          []string            `json:"brokers"`
-	TargetPorts      []int               `json:"target_ports"` // what the load balancer reaches on the brokers' VMs
-	Clients          map[string]awsPorts `json:"clients"`
-	Groups           map[string]awsGroup `json:"groups"`
+	GeneratedBy      string            `json:"generated_by"`
+	Cluster          string            `json:"cluster"`
+	Manifest         string            `json:"manifest_sha256"`
+	Name             string            `json:"name"` // of the load balancer
+	IntervalSeconds  int               `json:"interval_seconds"`
+	HealthyThreshold int               `json:"healthy_threshold"`
+	Zones            []string          `json:"zones"`
+	Brokers          []string          `json:"brokers"`
+	TargetPorts      []int             `json:"target_ports"` // what the load balancer reaches on the brokers' VMs
+	Clients          ordered[awsPorts] `json:"clients"`      // by listener
+	Groups           ordered[awsGroup] `json:"groups"`
 }
 
 // awsPorts is what the customers of a listener use.
@@ -92,10 +92,10 @@ func awsTerraform(n *Network) (*Output, error) {
 		GeneratedBy: n.note("aws"), Cluster: n.Cluster, Manifest: n.Manifest, Name: label(n.Name),
 		IntervalSeconds: int(n.Probe.IntervalSeconds), HealthyThreshold: n.Probe.HealthyThreshold,
 		Zones: n.zones(), Brokers: n.brokerIDs(), TargetPorts: n.targetPorts(),
-		Clients: awsClients(n, groups), Groups: map[string]awsGroup{},
+		Clients: awsClients(n, groups),
 	}
 	for _, g := range groups {
-		kpls.Groups[g.key] = g
+		kpls.Groups = append(kpls.Groups, entry[awsGroup]{g.key, g})
 	}
 	return terraform("aws", kpls, awsExample(kpls), warnings)
 }
@@ -167,14 +167,14 @@ func awsGroups(n *Network) []awsGroup {
 }
 
 // awsClients are the ports of each listener that customers know.
-func awsClients(n *Network, groups []awsGroup) map[string]awsPorts {
+func awsClients(n *Network, groups []awsGroup) ordered[awsPorts] {
 	ports := map[string][]int{}
 	for _, g := range groups {
 		ports[g.Clients] = append(ports[g.Clients], g.Port)
 	}
-	out := map[string]awsPorts{}
-	for name, all := range ports {
-		out[name] = awsPorts{Open: ranges(all), Bootstrap: n.bootstrapPorts(name)}
+	var out ordered[awsPorts]
+	for _, name := range sortedKeys(ports) {
+		out = append(out, entry[awsPorts]{name, awsPorts{Open: ranges(ports[name]), Bootstrap: n.bootstrapPorts(name)}})
 	}
 	return out
 }
@@ -247,18 +247,18 @@ func awsExample(k awsKpls) string {
 	if len(zones) == 0 {
 		zones = []string{"usw2-az1"}
 	}
-	for _, z := range zones {
-		fmt.Fprintf(&b, "  %q = \"subnet-0123456789abcdef0\"\n", z)
+	for i, z := range zones {
+		fmt.Fprintf(&b, "  %q = \"subnet-%017d\"\n", z, i+1)
 	}
 	b.WriteString("}\n\n# The security groups of the brokers' VMs. The load balancer is let in on the ports of listeners and probes.\n")
 	b.WriteString("broker_security_group_ids = [\"sg-0123456789abcdef0\"]\n\n")
 	b.WriteString("# The instance of each broker, by node.id; or its address, with target_type = \"ip\".\nbroker_targets = {\n")
 	for _, id := range k.Brokers {
-		fmt.Fprintf(&b, "  %q = \"i-0123456789abcdef0\"\n", id)
+		fmt.Fprintf(&b, "  %q = \"i-%017s\"\n", id, id)
 	}
 	b.WriteString("}\n\n# Where the customers of each listener come from: the CIDR of the customer's network.\nclient_cidrs = {\n")
-	for _, name := range sortedKeys(k.Clients) {
-		fmt.Fprintf(&b, "  %q = [\"10.250.0.0/16\"]\n", name)
+	for _, c := range k.Clients {
+		fmt.Fprintf(&b, "  %q = [\"10.250.0.0/16\"]\n", c.key)
 	}
 	b.WriteString("}\n\n# Who may ask for a connection. Each one is accepted by hand.\nallowed_principals = [\"arn:aws:iam::123456789012:root\"]\n")
 	return b.String()

@@ -96,10 +96,9 @@ func awsCloudFormation(n *Network) (*Output, error) {
 			"ServiceId": cfnRef("EndpointService"), "AllowedPrincipals": cfnRef("AllowedPrincipals"),
 		},
 	}
-	for name := range awsClients(n, groups) {
-		t.Outputs["BootstrapPorts"+names[name]] = cfnValue{
-			"Bootstrap Ports, for the form of a customer of " + name,
-			n.bootstrapPorts(name),
+	for _, c := range awsClients(n, groups) {
+		t.Outputs["BootstrapPorts"+names[c.key]] = cfnValue{
+			"Bootstrap Ports, for the form of a customer of " + c.key, c.value.Bootstrap,
 		}
 	}
 	text, err := indented(t)
@@ -192,12 +191,11 @@ func cfnParameters(n *Network, names map[string]string) map[string]cfnParam {
 // cfnLoadBalancer adds the load balancer and the rules around it.
 func cfnLoadBalancer(t *cfn, n *Network, groups []awsGroup, names map[string]string) {
 	var in, out []cfnMap
-	clients := awsClients(n, groups)
-	for _, name := range sortedKeys(clients) {
-		for _, r := range clients[name].Open {
+	for _, c := range awsClients(n, groups) {
+		for _, r := range c.value.Open {
 			in = append(in, cfnMap{
 				"IpProtocol": "tcp", "FromPort": r.From, "ToPort": r.To,
-				"CidrIp": cfnRef("ClientCidr" + names[name]), "Description": "customers of " + name,
+				"CidrIp": cfnRef("ClientCidr" + names[c.key]), "Description": "customers of " + c.key,
 			})
 		}
 	}

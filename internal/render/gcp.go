@@ -24,14 +24,14 @@ type gcpEndpoint struct {
 
 // gcpKpls is the variable `kpls` of the Terraform module.
 type gcpKpls struct {
-	GeneratedBy string                 `json:"generated_by"`
-	Cluster     string                 `json:"cluster"`
-	Manifest    string                 `json:"manifest_sha256"`
-	Name        string                 `json:"name"`
-	Brokers     []string               `json:"brokers"`
-	BindPorts   []int                  `json:"bind_ports"`
-	Bootstrap   map[string]string      `json:"bootstrap_ports"` // by listener
-	Endpoints   map[string]gcpEndpoint `json:"endpoints"`
+	GeneratedBy string               `json:"generated_by"`
+	Cluster     string               `json:"cluster"`
+	Manifest    string               `json:"manifest_sha256"`
+	Name        string               `json:"name"`
+	Brokers     []string             `json:"brokers"`
+	BindPorts   []int                `json:"bind_ports"`
+	Bootstrap   ordered[string]      `json:"bootstrap_ports"` // by listener
+	Endpoints   ordered[gcpEndpoint] `json:"endpoints"`
 }
 
 // gcpResolve makes the endpoints, in the order of their ports, or refuses.
@@ -110,13 +110,12 @@ func gcpTerraform(n *Network) (*Output, error) {
 	kpls := gcpKpls{
 		GeneratedBy: n.note("gcp"), Cluster: n.Cluster, Manifest: n.Manifest, Name: label(n.Name),
 		Brokers: n.brokerIDs(), BindPorts: n.bindPorts(),
-		Bootstrap: map[string]string{}, Endpoints: map[string]gcpEndpoint{},
 	}
 	for _, e := range endpoints {
-		kpls.Endpoints[label(e.Listener)+"-b"+e.Broker] = e
+		kpls.Endpoints = append(kpls.Endpoints, entry[gcpEndpoint]{label(e.Listener) + "-b" + e.Broker, e})
 	}
 	for _, l := range n.Listeners {
-		kpls.Bootstrap[l.Name] = n.bootstrapPorts(l.Name)
+		kpls.Bootstrap = append(kpls.Bootstrap, entry[string]{l.Name, n.bootstrapPorts(l.Name)})
 	}
 	return terraform("gcp", kpls, gcpExample(n), warnings)
 }
