@@ -11,7 +11,7 @@ LINT = $(GO) tool -modfile=tools/golangci-lint/go.mod golangci-lint
 TEST = $(GO) test -race -shuffle=on
 
 .DEFAULT_GOAL := build
-.PHONY: build deb deb-test test packages brokers shapes matrix e2e e2e-figures first-hour soak fleet mutants vet lint fmt prometheus demo bench clients release setup clean help
+.PHONY: build deb deb-test test packages brokers shapes matrix network e2e e2e-figures first-hour soak fleet mutants vet lint fmt prometheus demo bench clients release setup clean help
 
 ##@ Daily
 
@@ -37,7 +37,7 @@ brokers: setup ## only the tests of a roll-out on real brokers; V=-v says how fa
 lint: ## golangci-lint with .golangci.yml, functions that nothing calls, known vulnerabilities, words
 	$(LINT) config verify
 	$(LINT) run
-	@dead=$$($(GO) tool -modfile=tools/deadcode/go.mod deadcode -tags soak,shapes,matrix -test ./...) || exit 1; \
+	@dead=$$($(GO) tool -modfile=tools/deadcode/go.mod deadcode -tags soak,shapes,matrix,network -test ./...) || exit 1; \
 	  [ -z "$$dead" ] || { printf '%s\n' "$$dead" 'remove these: nothing calls them, no test either'; exit 1; }
 	$(GO) test ./test/repo -run '^(TestRules|TestWords|TestWidth)$$'
 	@GO="$(GO)" VULNDB="$(VULNDB)" test/govulncheck.sh
@@ -51,6 +51,7 @@ vet:
 	$(GO) vet -race -tags crashpoints ./cmd/...
 	$(GO) vet -tags soak ./test/sim ./test/explore
 	$(GO) vet -race -tags shapes,matrix ./test/e2e
+	$(GO) vet -tags network ./test/network
 
 # Built and then run, not by `go run`: a signal must reach the program itself.
 demo: setup ## a roll-out, a bad manifest and its rollback, live on one screen
@@ -96,6 +97,10 @@ matrix: setup ## what takes too long for every run on real brokers, and the tabl
 
 shapes: setup ## clusters of other shapes on real brokers, and the table of docs/clusters.md
 	SHAPES=write $(TEST) -tags shapes -count=1 -timeout 40m -v -run '^TestShapes$$' ./test/e2e
+
+network: ## what `render` writes, read by OpenTofu and Azure's own types; builds OpenTofu once
+	@GO="$(GO)" test/network/setup.sh
+	$(GO) test -tags network -count=1 -timeout 20m $(V) ./test/network
 
 prometheus: setup ## metrics, rules and dashboard in a real Prometheus that scrapes real agents
 	$(TEST) -timeout 20m -v ./test/prometheus
