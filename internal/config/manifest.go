@@ -2,6 +2,10 @@ package config
 
 import "time"
 
+// ManifestLevel is the newest level of manifests that this build reads. An agent refuses a manifest with a field that
+// it does not know, so each field that is added gets the next level (Field.Level), and agents tell each other theirs.
+const ManifestLevel = 1
+
 // Manifest is the desired state of the whole cluster: one YAML file, the same
 // bytes on every broker VM. A value of this type has passed ParseManifest, so
 // that every rule that one file alone can break holds for it.
@@ -23,6 +27,10 @@ type Manifest struct {
 	LoadBalancer LoadBalancer
 	// Origin is where the file has its listeners.
 	Origin Origin
+	// Level is what an agent's ManifestLevel has to be at least to read the file, and LevelField the first field that
+	// needs that; empty where it is 0.
+	Level      int
+	LevelField string
 	// Hash is the SHA-256 of the file's bytes in hexadecimal. Agents agree on it.
 	Hash string
 }

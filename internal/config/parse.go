@@ -113,7 +113,11 @@ func (v *Value) Get(name string) *Value {
 
 // Document is a decoded file and the faults found in it so far.
 type Document struct {
-	Root   *Value
+	Root *Value
+	// Level is the highest level of the fields that the file gives, and LevelField the first of that level.
+	Level      int
+	LevelField string
+
 	name   string
 	faults Faults
 }

@@ -29,6 +29,7 @@ func ParseManifest(name string, data []byte) (*Manifest, error) {
 	}
 	sum := sha256.Sum256(data)
 	b.m.Hash, b.m.Origin = hex.EncodeToString(sum[:]), originOf(name, doc.Root)
+	b.m.Level, b.m.LevelField = doc.Level, doc.LevelField
 	return b.m, nil
 }
 
@@ -143,6 +144,7 @@ func listenerFields() []Field {
 		},
 		{
 			Name:  "bootstrap",
+			Level: 1,
 			Unset: "no shared port",
 			Doc:   "Instead of `advertised`: one port of the load balancer that leads to all brokers, where clients learn the addresses of another listener.",
 			Shape: Shape{Kind: KindObject, Fields: bootstrapFields()},

@@ -128,6 +128,9 @@ func (d *Document) object(n *yaml.Node, s *Shape, v *Value) {
 			d.add(at, path, "%s", unknown(name, s))
 			continue
 		}
+		if f.Level > d.Level {
+			d.Level, d.LevelField = f.Level, path
+		}
 		v.fields[name] = d.value(n.Content[i+1], &f.Shape, path, at)
 		v.Bad = v.Bad || v.fields[name].Bad
 	}

@@ -67,6 +67,8 @@ type Field struct {
 	Default string
 	// Unset says what a missing field without a Default means, for the reference.
 	Unset string
+	// Level is the level of the manifest that has brought the field, see ManifestLevel. 0 is the first.
+	Level int
 	Shape
 }
 

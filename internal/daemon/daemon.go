@@ -146,7 +146,7 @@ func Run(ctx context.Context, o Options) error {
 	loop := agent.NewLoop(agent.LoopOptions{
 		Agent: agent.Options{
 			Options: restart.Options{
-				Self: n.BrokerID, Agent: o.Version, StartTimeout: s.Start,
+				Self: n.BrokerID, Agent: o.Version, Level: config.ManifestLevel, StartTimeout: s.Start,
 				ProgressTimeout: s.Progress, Takeover: s.Takeover,
 			},
 			Nonce: o.Nonce,

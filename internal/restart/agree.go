@@ -1,7 +1,9 @@
 package restart
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -25,6 +27,9 @@ func (s *round) agreed() *Reason {
 			}
 		}
 	}
+	if r := s.tooOld(others); r != nil {
+		return r
+	}
 	for _, id := range others {
 		if r := s.heardOf(id); r != nil {
 			return r
@@ -34,6 +39,23 @@ func (s *round) agreed() *Reason {
 		}
 	}
 	return nil
+}
+
+// tooOld names the brokers whose agents would refuse this manifest for a field that they do not know, or is nil. It is
+// said before the manifest is put there: "another manifest" would have it copied, and refused.
+func (s *round) tooOld(others []int32) *Reason {
+	m := &s.f.Manifest
+	var old []string
+	for _, id := range others {
+		if st, ok := s.v.Statuses[id]; ok && st.Manifest != m.Hash && st.Level < m.Level {
+			old = append(old, fmt.Sprintf("broker %d (%s)", id, st.Agent))
+		}
+	}
+	if len(old) == 0 {
+		return nil
+	}
+	return because(CodeManifestDiffers, "too old for %s in this manifest: the agent of %s; upgrade kpls-agent there, "+
+		"and put this manifest there", m.LevelField, strings.Join(old, ", "))
 }
 
 // heardOf returns why nothing can be concluded from what the agent of a broker said last, or nil.

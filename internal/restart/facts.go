@@ -77,6 +77,10 @@ type ManifestFacts struct {
 	HiddenChanges bool
 	// Zones maps every broker of the manifest's table to its zone.
 	Zones map[int32]string
+	// Level is the level of manifests that an agent has to read to take this one, and LevelField the field that needs
+	// it.
+	Level      int
+	LevelField string
 	// Table is true when Zones lists all brokers there are meant to be.
 	Table             bool
 	MaxUnavailable    int

@@ -153,6 +153,15 @@ func TestAgreement(t *testing.T) {
 		{"agreed", func(*Facts) {}, "", ""},
 		{"never heard of", func(f *Facts) { delete(f.Log.View.Statuses, 3) }, CodeAgentMissing, "broker 3"},
 		{"another manifest", func(f *Facts) { s := ok(2); s.Manifest = "other"; f.Log.View.Statuses[2] = s }, CodeManifestDiffers, "broker 2 has manifest other, this broker has h"},
+		{"agents of the build before", func(f *Facts) {
+			f.Manifest.Level, f.Manifest.LevelField = 2, "listeners.X.new"
+			old, older, own := ok(2), ok(3), ok(1)
+			old.Manifest, old.Agent, old.Level, older.Manifest, older.Agent = "other", "1.2", 1, "", "1.1"
+			f.Log.View.Statuses[2], f.Log.View.Statuses[3], f.Log.View.Statuses[1] = old, older, own
+		}, CodeManifestDiffers, "too old for listeners.X.new in this manifest: the agent of broker 2 (1.2), broker 3 (1.1); upgrade kpls-agent there"},
+		{"an agent that has taken it whatever it says of itself", func(f *Facts) {
+			f.Manifest.Level, f.Manifest.LevelField = 2, "listeners.X.new"
+		}, "", ""},
 		{"another cluster", func(f *Facts) { s := ok(2); s.Cluster = "x"; f.Log.View.Statuses[2] = s }, CodeManifestDiffers, `serves cluster "x"`},
 		{"not judged there", func(f *Facts) {
 			s := ok(2)

@@ -86,7 +86,7 @@ func (s *Status) AppendKey(b []byte) []byte {
 	for _, list := range [][]string{s.Serving, s.Open, s.Unprotected} {
 		b = append(appendText(b, list...), '.')
 	}
-	return appendInts(b, s.Version)
+	return appendInts(b, s.Version, s.Level)
 }
 
 // AppendKey appends the key of a view. Takeover is that of the agents (Options).

@@ -47,6 +47,8 @@ type Options struct {
 	Self int32
 	// Agent is this agent's version, shown to operators.
 	Agent string
+	// Level is the newest level of manifests that this agent reads.
+	Level int
 	// StartTimeout bounds the time from the restart to a broker that answers.
 	StartTimeout time.Duration
 	// ProgressTimeout bounds the time in which a broker that catches up makes no progress at all.
@@ -361,6 +363,7 @@ func (s *round) status(p Phase, r Reason) Status {
 		Version:    RecordVersion,
 		Broker:     s.m.opts.Self,
 		Agent:      s.m.opts.Agent,
+		Level:      s.m.opts.Level,
 		Cluster:    s.f.Manifest.Cluster,
 		Manifest:   s.f.Manifest.Hash,
 		Target:     s.judged(p),

@@ -100,6 +100,8 @@ type Status struct {
 	Invocation string `json:"invocation,omitempty"`
 	Zone       string `json:"zone,omitempty"`
 	Agent      string `json:"agent,omitempty"` // agent version
+	// Level is the newest level of manifests that the agent reads. Agents of earlier builds do not tell it: it is 0.
+	Level int `json:"manifest_level,omitempty"`
 	// ManifestFault is why the manifest file is not in force; empty where there is none yet.
 	ManifestFault string `json:"manifest_fault,omitempty"`
 	// Unprotected lists topics that no roll-out can protect, at most 10.
