@@ -69,6 +69,9 @@ func checkVM(ctx context.Context, s *settings.Settings, o Options) []Finding {
 	findings = append(findings, checkLines(s.ServerProperties)...)
 	m, found := parseManifest(s, o)
 	findings = append(findings, found...)
+	if m != nil {
+		findings = append(findings, checkNetwork(m)...)
+	}
 	var desired config.Desired
 	if m != nil && errNode == nil {
 		desired, found = checkRender(s, n, m)
