@@ -101,6 +101,7 @@ shapes: setup ## clusters of other shapes on real brokers, and the table of docs
 network: ## what `render` writes, read by OpenTofu and Azure's own types; builds OpenTofu once
 	@GO="$(GO)" test/network/setup.sh
 	$(GO) test -tags network -count=1 -timeout 20m $(V) ./test/network
+	cd test/network/arm && $(GO) test -count=1 ./...
 
 prometheus: setup ## metrics, rules and dashboard in a real Prometheus that scrapes real agents
 	$(TEST) -timeout 20m -v ./test/prometheus

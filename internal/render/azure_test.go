@@ -2,6 +2,8 @@ package render
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -45,7 +47,7 @@ func TestAzureFiles(t *testing.T) {
 		"bootstrap":     azureBootstrapManifest(3),
 	}
 	for name, manifest := range manifests {
-		for format, files := range map[string]func(*Network) (*Output, error){"terraform": azureTerraform} {
+		for format, files := range map[string]func(*Network) (*Output, error){"terraform": azureTerraform, "arm": azureARM} {
 			out, err := files(resolved(t, manifest))
 			if err != nil {
 				t.Fatal(err)
@@ -151,6 +153,45 @@ func TestAzureWarns(t *testing.T) {
 	if len(out.Warnings) != 2 || !strings.HasPrefix(out.Warnings[0], "EXTERNAL has `during_restart: close`") ||
 		!strings.HasPrefix(out.Warnings[1], "the pool of ALL has 151 brokers") {
 		t.Errorf("got %q", out.Warnings)
+	}
+}
+
+// TestAzureNICs runs the script with an az that only says how it was called.
+func TestAzureNICs(t *testing.T) {
+	out, err := azureARM(resolved(t, azureBootstrapManifest(2)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, text := range map[string][]byte{"az": []byte("#!/bin/sh\necho az \"$@\"\n"), "nics.sh": out.Files[1].Text} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const add = "az network nic ip-config address-pool add --resource-group kafka "
+	const all = add + "--nic-name nic-1 --ip-config-name ipconfig1 --lb-name kafka-pls-lb --address-pool external-b1 --output none\n" +
+		"broker 1: nic-1 is in external-b1\n" +
+		add + "--nic-name nic-1 --ip-config-name ipconfig1 --lb-name kafka-pls-lb --address-pool all-all --output none\n" +
+		"broker 1: nic-1 is in all-all\n" +
+		add + "--nic-name nic-2 --ip-config-name main --lb-name kafka-pls-lb --address-pool external-b2 --output none\n" +
+		"broker 2: nic-2 is in external-b2\n" +
+		add + "--nic-name nic-2 --ip-config-name main --lb-name kafka-pls-lb --address-pool all-all --output none\n" +
+		"broker 2: nic-2 is in all-all\n"
+	const usage = "\nusage: nics.sh RESOURCE_GROUP ID=NIC[/IP_CONFIGURATION]...\n"
+	for _, c := range []struct{ args, want string }{
+		{"kafka 2=nic-2/main 1=nic-1", all},
+		{"", "nics.sh: expected a resource group, and the network interface of each broker: 1 2" + usage},
+		{"kafka 1=nic-1", "nics.sh: broker 2 has no network interface" + usage},
+		{"kafka 1=nic-1 1=nic-2", "nics.sh: broker 1 is given twice" + usage},
+		{"kafka 1=nic-1 3=nic-2", "nics.sh: 3=nic-2 names no broker of the manifest: 1 2" + usage},
+		{"kafka 1=nic-1 nic-2", "nics.sh: nic-2 names no broker of the manifest: 1 2" + usage},
+	} {
+		run := exec.Command(filepath.Join(dir, "nics.sh"), strings.Fields(c.args)...)
+		run.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+		text, err := run.CombinedOutput()
+		if string(text) != c.want || (err == nil) != (c.want == all) {
+			t.Errorf("%s: %v\ngot  %s\nwant %s", c.args, err, text, c.want)
+		}
 	}
 }
 

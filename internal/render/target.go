@@ -47,6 +47,7 @@ func Targets() []Target {
 		{"json", []Format{{"json", "the resolved form, for other programs", makeJSON}}},
 		{"azure", []Format{
 			{"terraform", "load balancer and private link services, as a module with its data", azureTerraform},
+			{"arm", "the same as one template, and a script for az: who is in a pool", azureARM},
 		}},
 		{"aws", []Format{
 			{"terraform", "Network Load Balancer and endpoint service, as a module with its data", awsTerraform},

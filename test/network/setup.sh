@@ -5,12 +5,12 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 go=${GO:-go}
 
-version=$($go list -m -modfile=tools/opentofu/go.mod -f '{{.Version}}' github.com/opentofu/opentofu)
+version=$("$go" list -m -modfile=tools/opentofu/go.mod -f '{{.Version}}' github.com/opentofu/opentofu)
 tofu=.cache/tofu-$version/tofu
 if [ ! -x "$tofu" ]; then
   echo "network: building OpenTofu $version, once"
   mkdir -p "${tofu%/*}"
-  CGO_ENABLED=0 nice -n 15 $go build -modfile=tools/opentofu/go.mod -trimpath -ldflags '-s -w' \
+  CGO_ENABLED=0 nice -n 15 "$go" build -modfile=tools/opentofu/go.mod -trimpath -ldflags '-s -w' \
     -o "$tofu.new" github.com/opentofu/opentofu/cmd/tofu
   mv "$tofu.new" "$tofu"
 fi
@@ -18,12 +18,12 @@ ln -sfn "tofu-$version" .cache/tofu
 
 rm -rf .cache/network
 mkdir -p .cache/network
-CGO_ENABLED=0 $go build -C test/network/stub -trimpath -o "$PWD/.cache/network/stub" .
+CGO_ENABLED=0 "$go" build -C test/network/stub -trimpath -o "$PWD/.cache/network/stub" .
 for schema in test/network/schemas/*.json; do
   name=${schema##*/}
   name=${name%.json}
   version=$(sed -n 's/^ "version": "\(.*\)",$/\1/p' "$schema")
-  folder=.cache/network/mirror/registry.opentofu.org/hashicorp/$name/$version/$($go env GOOS)_$($go env GOARCH)
+  folder=.cache/network/mirror/registry.opentofu.org/hashicorp/$name/$version/$("$go" env GOOS)_$("$go" env GOARCH)
   mkdir -p "$folder"
   ln -f .cache/network/stub "$folder/terraform-provider-$name"
 done

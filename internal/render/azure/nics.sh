@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# @MARK@
+#
+# usage: nics.sh RESOURCE_GROUP ID=NIC[/IP_CONFIGURATION]...
+#
+# Puts the network interface of each broker into the broker's pools, after the template was deployed. Each broker of the
+# manifest is given once, by its node.id; the IP configuration is ipconfig1 if none is given.
+set -euo pipefail
+
+declare -a pools
+@LISTS@
+
+usage() {
+  printf 'nics.sh: %s\nusage: nics.sh RESOURCE_GROUP ID=NIC[/IP_CONFIGURATION]...\n' "$1" >&2
+  exit 2
+}
+
+[ $# -gt 0 ] || usage "expected a resource group, and the network interface of each broker: ${brokers[*]}"
+group=$1
+shift
+declare -a nics
+for given in "$@"; do
+  id=${given%%=*}
+  [[ $given == ?*=?* && " ${brokers[*]} " == *" $id "* ]] || usage "$given names no broker of the manifest: ${brokers[*]}"
+  [ -z "${nics[id]:-}" ] || usage "broker $id is given twice"
+  nics[id]=${given#*=}
+done
+for id in "${brokers[@]}"; do
+  [ -n "${nics[id]:-}" ] || usage "broker $id has no network interface"
+done
+
+for id in "${brokers[@]}"; do
+  nic=${nics[id]%%/*}
+  configuration=ipconfig1
+  [[ ${nics[id]} != */* ]] || configuration=${nics[id]#*/}
+  for pool in ${pools[id]}; do
+    az network nic ip-config address-pool add --resource-group "$group" --nic-name "$nic" \
+      --ip-config-name "$configuration" --lb-name "$lb" --address-pool "$pool" --output none
+    echo "broker $id: $nic is in $pool"
+  done
+done

@@ -1,0 +1,170 @@
+// Package arm compares the ARM templates that `kpls-agent render azure --format arm` writes with Azure's own types. A
+// property that a type does not have, such as one that is misspelt, is lost when a template is read into the type and
+// written again. The types know no enumeration, no range, and not what is required.
+package arm
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	armnetwork "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/network/armnetwork/v9"
+)
+
+// templates are the golden files of internal/render: its tests compare them with what is written.
+const templates = "../../../internal/render/testdata/azure/*/arm/kpls.arm.json"
+
+// TestTemplates: Azure's types have every property, with its type.
+func TestTemplates(t *testing.T) {
+	files, err := filepath.Glob(templates)
+	if err != nil || len(files) < 3 {
+		t.Fatalf("%v, %d templates", err, len(files))
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, lost := range judge(string(text)) {
+			t.Errorf("%s: %s", file, lost)
+		}
+	}
+}
+
+// TestMistakes: what is planted is found, so a template without a finding means something.
+func TestMistakes(t *testing.T) {
+	text, err := os.ReadFile(strings.Replace(templates, "*", "three", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ from, to, want string }{
+		{`"probeThreshold"`, `"probeTreshold"`, "probeTreshold: no property of this type"},
+		{`"enableTcpReset"`, `"enableTCPReset"`, "enableTCPReset: no property of this type"},
+		{`"noHealthyBackendsBehavior"`, `"noHealthyBackendBehavior"`, "noHealthyBackendBehavior: no property of this type"},
+		{`"frontendPort": 9093`, `"frontendPort": "9093"`, "FrontendPort: json: cannot unmarshal string"},
+		{`"privateLinkServiceNetworkPolicies"`, `"privateLinkServicePolicies"`, "privateLinkServicePolicies: no property of this type"},
+		{`Microsoft.Network/privateLinkServices"`, `Microsoft.Network/privateLinkService"`, "no type for"},
+	} {
+		if !strings.Contains(string(text), c.from) {
+			t.Fatalf("the template has no %s", c.from)
+		}
+		if got := strings.Join(judge(strings.Replace(string(text), c.from, c.to, 1)), "\n"); !strings.Contains(got, c.want) {
+			t.Errorf("%s: got %q, want %q", c.to, got, c.want)
+		}
+	}
+}
+
+// types are those of the resources; their properties alone are compared.
+var types = map[string]func() any{
+	"Microsoft.Network/loadBalancers":                       func() any { return &armnetwork.LoadBalancer{} },
+	"Microsoft.Network/networkSecurityGroups/securityRules": func() any { return &armnetwork.SecurityRule{} },
+	"Microsoft.Network/privateLinkServices":                 func() any { return &armnetwork.PrivateLinkService{} },
+	"Microsoft.Network/virtualNetworks/subnets":             func() any { return &armnetwork.Subnet{} },
+}
+
+// ofTemplate are a resource's properties that the template language has, and not the resource.
+var ofTemplate = []string{"apiVersion", "condition", "dependsOn", "location", "type"}
+
+// expressions of the template language that stand for something else than a text.
+var expressions = map[string]any{"zones": []any{"1"}, "subscriptions": []any{"s"}, "priority": 300.}
+
+// judge says what a template has that Azure's types have not.
+func judge(text string) []string {
+	var template struct{ Resources []map[string]any }
+	if err := json.Unmarshal([]byte(text), &template); err != nil {
+		return []string{err.Error()}
+	}
+	var lost []string
+	for _, r := range template.Resources {
+		kind := fmt.Sprint(r["type"])
+		into, ok := types[kind]
+		if !ok {
+			lost = append(lost, "there is no type for "+kind)
+			continue
+		}
+		for _, name := range ofTemplate {
+			delete(r, name)
+		}
+		given := evaluated("", r)
+		again, err := throughType(given, into())
+		if err != nil {
+			lost = append(lost, fmt.Sprintf("%s: %v", kind, err))
+			continue
+		}
+		lost = append(lost, missing(kind, given, again)...)
+	}
+	return lost
+}
+
+// evaluated has a value of its type for each expression.
+func evaluated(key string, v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := map[string]any{}
+		for k, inner := range v {
+			out[k] = evaluated(k, inner)
+		}
+		return out
+	case []any:
+		var out []any
+		for _, inner := range v {
+			out = append(out, evaluated("", inner))
+		}
+		return out
+	case string:
+		if value, ok := expressions[key]; ok && strings.HasPrefix(v, "[") {
+			return value
+		}
+	}
+	return v
+}
+
+func throughType(v, into any) (any, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		return nil, err
+	}
+	if text, err = json.Marshal(into); err != nil {
+		return nil, err
+	}
+	var again any
+	return again, json.Unmarshal(text, &again)
+}
+
+// missing compares what was given with what came back.
+func missing(path string, given, again any) []string {
+	var lost []string
+	switch g := given.(type) {
+	case map[string]any:
+		a, _ := again.(map[string]any)
+		for _, key := range slices.Sorted(maps.Keys(g)) {
+			if _, ok := a[key]; !ok {
+				lost = append(lost, path+"."+key+": no property of this type")
+				continue
+			}
+			lost = append(lost, missing(path+"."+key, g[key], a[key])...)
+		}
+	case []any:
+		a, _ := again.([]any)
+		if len(a) != len(g) {
+			return []string{path + ": another number of items came back"}
+		}
+		for i := range g {
+			lost = append(lost, missing(fmt.Sprintf("%s[%d]", path, i), g[i], a[i])...)
+		}
+	default:
+		if !reflect.DeepEqual(given, again) {
+			lost = append(lost, fmt.Sprintf("%s: %v came back as %v", path, given, again))
+		}
+	}
+	return lost
+}
