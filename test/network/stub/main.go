@@ -208,7 +208,8 @@ func (p *provider) PlanResourceChange(
 	_ context.Context, r *tfprotov5.PlanResourceChangeRequest,
 ) (*tfprotov5.PlanResourceChangeResponse, error) {
 	planned, err := p.change(r.TypeName, r.ProposedNewState, func(a *tfprotov5.SchemaAttribute, f fields) tftypes.Value {
-		if v := f[a.Name]; !a.Computed || !v.IsNull() {
+		// Of some types the schema does not know what they are made of: nothing could be made up for them.
+		if v := f[a.Name]; !a.Computed || !v.IsNull() || a.Type.Is(tftypes.DynamicPseudoType) {
 			return v
 		}
 		return tftypes.NewValue(a.Type, tftypes.UnknownValue)
