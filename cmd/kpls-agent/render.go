@@ -21,7 +21,7 @@ import (
 
 type renderOptions struct {
 	manifest, format, out, name string
-	listeners, hosts            []string
+	listeners, hosts, endpoints []string
 	check                       bool
 }
 
@@ -49,6 +49,7 @@ func newRender(s *shared) *cobra.Command {
 	f.StringVar(&o.name, "name", "", "what the names of the cloud's resources begin with; default: the cluster's name")
 	f.StringArrayVar(&o.hosts, "host", nil, "`ID=ADDRESS`: where the VM of broker ID is reached, if the manifest's table "+
 		"has no host; repeat it")
+	f.StringArrayVar(&o.endpoints, "endpoint", nil, "`[ZONE=]ADDRESS` of the customer's endpoint, for dns; repeat it")
 	return c
 }
 
@@ -136,11 +137,17 @@ func (o renderOptions) make(s *shared, format render.Format) (*render.Output, er
 	if err != nil {
 		return nil, err
 	}
+	endpoints, err := o.zones()
+	if err != nil {
+		return nil, err
+	}
 	m, err := o.read(s)
 	if err != nil {
 		return nil, err
 	}
-	n, err := render.Resolve(m, render.Options{Listeners: o.listeners, Hosts: hosts, Name: o.name})
+	n, err := render.Resolve(m, render.Options{
+		Listeners: o.listeners, Hosts: hosts, Name: o.name, Endpoints: endpoints,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -193,6 +200,22 @@ func (o renderOptions) addresses() (map[int32]string, error) {
 		}
 	}
 	return hosts, errors.Join(faults...)
+}
+
+// zones reads --endpoint. What an address may be is for render.
+func (o renderOptions) zones() (map[string]string, error) {
+	out := map[string]string{}
+	for _, entry := range o.endpoints {
+		zone, address, given := strings.Cut(entry, "=")
+		if !given {
+			zone, address = "", entry
+		}
+		if _, twice := out[zone]; twice {
+			return nil, fmt.Errorf("--endpoint %s: this zone has an endpoint already; leave one of them out", entry)
+		}
+		out[zone] = address
+	}
+	return out, nil
 }
 
 // folder writes or compares files. It reads all of them before it writes the first, so what is refused changes nothing.

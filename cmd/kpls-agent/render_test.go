@@ -133,3 +133,17 @@ func TestRenderUsage(t *testing.T) {
 		}
 	}
 }
+
+// TestRenderEndpoints: addresses of endpoints, one for all or by zone.
+func TestRenderEndpoints(t *testing.T) {
+	out, errOut, code := rendered(t, t.TempDir(), "dns", "--endpoint", "10.9.0.4", "--endpoint", "2=10.9.0.5")
+	if code != exitDone || !strings.HasPrefix(errOut, "warning: TiDB Cloud makes the records of names such as b1.abc.eastus") ||
+		!strings.Contains(out, "\nb2.abc.eastus.azure.3199745.tidbcloud.com. IN A 10.9.0.5 ; port 9094\n"+
+			"b3.abc.eastus.azure.3199745.tidbcloud.com. IN A 10.9.0.4 ; port 9095\n") {
+		t.Errorf("exit %d: %s%s", code, errOut, out)
+	}
+	_, errOut, code = rendered(t, t.TempDir(), "dns", "--endpoint", "10.9.0.4", "--endpoint", "10.9.0.5")
+	if code != exitUsage || errOut != "kpls-agent: --endpoint 10.9.0.5: this zone has an endpoint already; leave one of them out\n" {
+		t.Errorf("exit %d: %s", code, errOut)
+	}
+}

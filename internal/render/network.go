@@ -23,6 +23,8 @@ type Options struct {
 	// Name is what the names of resources begin with; empty is the manifest's cluster. Clouds have short limits, and a
 	// cluster's name can no longer be changed.
 	Name string
+	// Endpoints are where customers reach the private link, by zone; that of "" is for all other brokers.
+	Endpoints map[string]string
 }
 
 // Network is a manifest with every pattern resolved: what leads where.
@@ -37,7 +39,8 @@ type Network struct {
 	// Name is what the names of resources begin with (Options.Name).
 	Name string `json:"-"`
 
-	origin config.Origin
+	origin    config.Origin
+	endpoints map[string]string
 }
 
 // Probe is what the load balancer asks of every probe port.
@@ -88,7 +91,7 @@ func Resolve(m *config.Manifest, o Options) (*Network, error) {
 		Version: SchemaVersion, Cluster: m.Cluster, Manifest: m.Hash, Listeners: []Listener{},
 		Probe:  Probe{m.LoadBalancer.Interval.Seconds(), m.LoadBalancer.HealthyThreshold},
 		Name:   cmp.Or(o.Name, m.Cluster),
-		origin: m.Origin,
+		origin: m.Origin, endpoints: o.Endpoints,
 	}
 	f := faults{origin: m.Origin}
 	for _, id := range slices.Sorted(maps.Keys(o.Hosts)) {

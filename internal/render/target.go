@@ -58,6 +58,8 @@ func Targets() []Target {
 			{"terraform", "the same as a module with its data", gcpTerraform},
 		}},
 		{"haproxy", []Format{{"haproxy", "a whole haproxy.cfg, for on-premises", makeHAProxy}}},
+		{"dns", []Format{{"dns", "records for the advertised names, for customers other than TiDB Cloud", makeDNS}}},
+		{"console", []Format{{"console", "what is typed into the customer's form", makeConsole}}},
 	}
 }
 

@@ -17,7 +17,7 @@ const networkSchema = "../../packaging/network.schema.json"
 // TestMark: every file says that it was made, so the next render may replace it, and every output says from which
 // manifest.
 func TestMark(t *testing.T) {
-	n, err := Resolve(parsed(t, strings.Replace(manifest, "9100", "9300", 1)), Options{})
+	n, err := Resolve(parsed(t, strings.Replace(manifest, "9100", "9300", 1)), Options{Endpoints: map[string]string{"": "10.9.0.4"}})
 	if err != nil {
 		t.Fatal(err)
 	}
