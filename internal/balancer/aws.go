@@ -270,7 +270,7 @@ func (r *awsReader) missing(in *inputs, listeners int) {
 	if listeners == 0 {
 		return
 	}
-	if len(in.by[kindAWSHealth]) == 0 {
+	if len(in.by[kindAWSHealth]) == 0 && len(in.by[kindTerraform]) == 0 {
 		r.seen.hint("which VM a target group leads to", "aws elbv2 describe-target-health --target-group-arn ARN "+
 			"--query \"{TargetGroupArn: 'ARN', TargetHealthDescriptions: TargetHealthDescriptions}\"", true)
 	}

@@ -162,7 +162,7 @@ func (j *judgement) members() {
 		return
 	}
 	if !p.membersShown {
-		j.hides("which VM the port leads to", p.where, "give the document that has the VMs behind the port", true)
+		j.hides("which VM the port leads to", p.where, "give the document that has the VMs behind the port; of Terraform, the state after the apply", true)
 		return
 	}
 	if len(p.members) == 0 {
@@ -270,7 +270,7 @@ func (j *judgement) probe() {
 		return
 	}
 	if !p.probeShown {
-		j.hides("the probe", p.where, "look at it by hand, or give the document that has it", true)
+		j.hides("the probe", p.where, "give the document that has it; of Terraform, the state after the apply", true)
 		return
 	}
 	q := p.probe

@@ -14,6 +14,8 @@ type resource struct {
 // terraform is what `terraform show -json` or `tofu show -json` prints, of a state or of a plan.
 type terraform struct {
 	resources []resource
+	// known are resources by what others call them: id, ARN, self link.
+	known map[string]resource
 	// expressions are those of the configuration, by module and address without keys.
 	expressions map[string]object
 	plan        bool
@@ -27,7 +29,7 @@ func readTerraform(in *inputs) {
 		in.fault(file, "is a plan that ended with an error: it is not whole; correct that, and make the plan again")
 		return
 	}
-	t := &terraform{expressions: map[string]object{}}
+	t := &terraform{expressions: map[string]object{}, known: map[string]resource{}}
 	values := doc.objects("values")
 	if planned := doc.objects("planned_values"); len(planned) > 0 {
 		values, t.plan = planned, true
@@ -43,6 +45,13 @@ func readTerraform(in *inputs) {
 		}
 	}
 	t.later(doc)
+	for _, r := range t.resources {
+		for _, name := range []string{"id", "arn", "self_link"} {
+			if id := r.text(name); id != "" {
+				t.known[id] = r
+			}
+		}
+	}
 	switch {
 	case len(t.resources) == 0:
 		in.fault(file, "has no resources: nothing has been applied in that folder, or another workspace is selected; "+
@@ -134,22 +143,25 @@ func (t *terraform) later(doc object) {
 			if _, set := r.fields[name]; !set && unknownIn(v) {
 				r.fields[name] = unknown{}
 			} else if list, ok := r.fields[name].([]any); ok && unknownIn(v) {
-				laterIn(list, v)
+				r.fields[name] = laterIn(list, v)
 			}
 		}
 	}
 }
 
-// laterIn marks what is unknown in a list of blocks.
-func laterIn(list []any, marks any) {
+// laterIn marks what is unknown in a list of blocks; a list of values is unknown as a whole.
+func laterIn(list []any, marks any) any {
 	of, ok := marks.([]any)
 	if !ok {
-		return
+		return unknown{}
 	}
 	for i, e := range list {
 		fields, isBlock := e.(map[string]any)
-		if i >= len(of) || !isBlock {
-			continue
+		if !isBlock {
+			return unknown{}
+		}
+		if i >= len(of) {
+			break
 		}
 		after, _ := of[i].(map[string]any)
 		for name, v := range after {
@@ -158,6 +170,7 @@ func laterIn(list []any, marks any) {
 			}
 		}
 	}
+	return list
 }
 
 // unknownIn is true if any part of a value is known only after the apply.
@@ -189,76 +202,80 @@ func (t *terraform) of(kind string) []resource {
 	return out
 }
 
-// id is how others refer to a resource: by the attribute of that name, or by its address before the apply.
-func (r resource) id(attribute string) string {
-	if id := r.text(attribute); id != "" {
-		return id
-	}
+// id is how this comparison calls a resource: by its name where the readers go by names, by what a VM is called, or by
+// its address.
+func (r resource) id() string {
 	name := r.text("name")
-	if name == "" {
-		name = r.address
-	}
-	switch r.kind {
-	case "azurerm_network_interface":
+	switch {
+	case strings.HasPrefix(r.kind, "aws_lb"):
+		return r.address
+	case r.kind == "azurerm_network_interface":
 		return "planned/networkInterfaces/" + name
-	case "azurerm_lb_backend_address_pool", "azurerm_lb_probe":
+	case name != "" && !strings.HasPrefix(r.kind, "aws_"):
 		return "planned/" + name
+	case r.text("id") != "":
+		return r.text("id")
 	default:
-		return "planned:" + r.address
+		return r.address
 	}
 }
 
-// refer is the id that an attribute has, or will have: where a plan does not know it yet, the configuration says which
-// resource it is of. `block` is that of the attribute, empty for none. The result is empty where it cannot be said.
-func (t *terraform) refer(r resource, block, attribute, of string) string {
-	holder := r.object
+// refer is what an attribute refers to: where a plan does not know it yet, the configuration says which resource it is.
+// `block` is that of the attribute, empty for none. The result is empty where it cannot be said.
+func (t *terraform) refer(r resource, block, attribute string) string {
+	holder, e := r.object, t.expressions[r.module+" "+r.kind+"."+r.name]
 	if block != "" {
 		blocks := r.objects(block)
 		if len(blocks) == 0 {
 			return ""
 		}
 		holder = blocks[0]
-	}
-	for _, known := range holder.texts(attribute) {
-		if known != "" {
-			return known
-		}
-	}
-	e := t.expressions[r.module+" "+r.kind+"."+r.name]
-	if block != "" {
-		if blocks := e.objects(block); len(blocks) > 0 {
+		if blocks = e.objects(block); len(blocks) > 0 {
 			e = blocks[0]
 		}
 	}
+	for _, known := range holder.texts(attribute) {
+		if known != "" {
+			return t.link(known)
+		}
+	}
 	for _, x := range e.objects(attribute) {
-		for _, ref := range x.texts("references") {
-			parts := strings.Split(unkeyed(ref), ".")
-			if len(parts) < 2 {
-				continue
-			}
-			if found, ok := t.instance(r, parts[0], parts[1]); ok {
-				return found.id(of)
-			}
+		if found, ok := t.instance(r, x.texts("references")); ok {
+			return found.id()
 		}
 	}
 	return ""
 }
 
-// instance is the one of a resource that another one refers to: the one with its key, the one whose key is its
-// frontend, or the only one.
-func (t *terraform) instance(r resource, kind, name string) (resource, bool) {
-	var all []resource
-	for _, c := range t.resources {
-		if c.kind != kind || c.name != name || c.module != r.module {
+// link is how this comparison calls what an id is of.
+func (t *terraform) link(id string) string {
+	if r, ok := t.known[id]; ok {
+		return r.id()
+	}
+	return id
+}
+
+// instance is the resource that references lead to: the one with the same key, or the only one. Any other key would
+// have to be computed, which only Terraform does.
+func (t *terraform) instance(r resource, references []string) (resource, bool) {
+	for _, ref := range references {
+		parts := strings.Split(unkeyed(ref), ".")
+		if len(parts) < 2 {
 			continue
 		}
-		if c.key != "" && (c.key == r.key || c.key == r.text("frontend_ip_configuration_name")) {
-			return c, true
+		var all []resource
+		for _, c := range t.resources {
+			if c.kind != parts[0] || c.name != parts[1] || c.module != r.module {
+				continue
+			}
+			if c.key != "" && c.key == r.key && slices.Contains(references, "each.key") {
+				return c, true
+			}
+			all = append(all, c)
 		}
-		all = append(all, c)
-	}
-	if len(all) == 1 {
-		return all[0], true
+		if len(all) == 1 {
+			return all[0], true
+		}
 	}
 	return resource{}, false
 }

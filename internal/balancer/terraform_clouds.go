@@ -14,7 +14,7 @@ func (t *terraform) azure(in *inputs) {
 			len(balancers), addresses(balancers))
 		return
 	}
-	members := t.azureMembers()
+	members, whole := t.azureMembers()
 	var pools, probes, rules []any
 	for _, p := range t.of("azurerm_lb_backend_address_pool") {
 		fields := map[string]any{"name": p.text("name")}
@@ -22,9 +22,9 @@ func (t *terraform) azure(in *inputs) {
 		switch v, known := p.value("backend_ip_configurations"); {
 		case len(members[name]) > 0:
 			fields["backendIPConfigurations"] = members[name]
-		case t.has("azurerm_network_interface_backend_address_pool_association"):
+		case whole && t.has("azurerm_network_interface_backend_address_pool_association"):
 			fields["backendIPConfigurations"] = []any{}
-		case known:
+		case known && whole:
 			fields["backendIPConfigurations"] = ids(v)
 		default:
 			fields["backendIPConfigurations"] = unknown{}
@@ -78,17 +78,21 @@ func ids(v any) any {
 	return out
 }
 
-// azureMembers are the interfaces of each pool, by its name in lower case.
-func (t *terraform) azureMembers() map[string][]any {
-	out := map[string][]any{}
+// azureMembers are the interfaces of each pool, by its name in lower case; false if the pool of one is not known yet.
+func (t *terraform) azureMembers() (map[string][]any, bool) {
+	out, whole := map[string][]any{}, true
 	for _, a := range t.of("azurerm_network_interface_backend_address_pool_association") {
-		pool := last(t.refer(a, "", "backend_address_pool_id", "id"))
-		nic := t.refer(a, "", "network_interface_id", "id")
+		pool := last(t.refer(a, "", "backend_address_pool_id"))
+		if pool == "" {
+			whole = false
+			continue
+		}
+		nic := t.refer(a, "", "network_interface_id")
 		out[pool] = append(out[pool], map[string]any{
 			"id": nic + "/ipConfigurations/" + a.text("ip_configuration_name"),
 		})
 	}
-	return out
+	return out, whole
 }
 
 func (t *terraform) azureRule(r resource) map[string]any {
@@ -99,11 +103,11 @@ func (t *terraform) azureRule(r resource) map[string]any {
 		"idleTimeoutInMinutes": "idle_timeout_in_minutes",
 	})
 	fields["frontendIPConfiguration"] = map[string]any{"id": "/" + r.text("frontend_ip_configuration_name")}
-	if pool := t.refer(r, "", "backend_address_pool_ids", "id"); pool != "" {
+	if pool := t.refer(r, "", "backend_address_pool_ids"); pool != "" {
 		fields["backendAddressPool"] = map[string]any{"id": pool}
 	}
 	v, _ := r.value("probe_id")
-	switch probe := t.refer(r, "", "probe_id", "id"); {
+	switch probe := t.refer(r, "", "probe_id"); {
 	case probe != "":
 		fields["probe"] = map[string]any{"id": probe}
 	case v == unknown{}:
@@ -119,21 +123,21 @@ func (t *terraform) aws(in *inputs) {
 		fields := renamed(b.object, map[string]string{
 			"LoadBalancerName": "name", "Type": "load_balancer_type", "Tags": "tags",
 		})
-		fields["LoadBalancerArn"] = b.id("arn")
+		fields["LoadBalancerArn"] = b.id()
 		balancers = append(balancers, fields)
-		t.attributes(in, "LoadBalancerArn", b.id("arn"), renamed(b.object, map[string]string{
+		t.attributes(in, "LoadBalancerArn", b.id(), renamed(b.object, map[string]string{
 			crossZoneKey: "enable_cross_zone_load_balancing",
 		}))
 	}
 	for _, l := range t.of("aws_lb_listener") {
 		fields := renamed(l.object, map[string]string{"Port": "port", "Protocol": "protocol"})
-		fields["ListenerArn"] = l.id("arn")
-		fields["LoadBalancerArn"] = t.refer(l, "", "load_balancer_arn", "arn")
+		fields["ListenerArn"] = l.id()
+		fields["LoadBalancerArn"] = t.refer(l, "", "load_balancer_arn")
 		fields["DefaultActions"] = []any{map[string]any{
-			"TargetGroupArn": orUnknown(t.refer(l, "default_action", "target_group_arn", "arn")),
+			"TargetGroupArn": orUnknown(t.refer(l, "default_action", "target_group_arn")),
 		}}
 		listeners = append(listeners, fields)
-		t.attributes(in, "ListenerArn", l.id("arn"), renamed(l.object, map[string]string{
+		t.attributes(in, "ListenerArn", l.id(), renamed(l.object, map[string]string{
 			"tcp.idle_timeout.seconds": "tcp_idle_timeout_seconds",
 		}))
 	}
@@ -142,8 +146,8 @@ func (t *terraform) aws(in *inputs) {
 	}
 	t.awsTargets(in)
 	for _, s := range t.of("aws_vpc_endpoint_service") {
-		fields := map[string]any{"ServiceId": s.id("id")}
-		if lb := t.refer(s, "", "network_load_balancer_arns", "arn"); lb != "" {
+		fields := map[string]any{"ServiceId": s.id()}
+		if lb := t.refer(s, "", "network_load_balancer_arns"); lb != "" {
 			fields["NetworkLoadBalancerArns"] = []any{lb}
 		} else {
 			fields["NetworkLoadBalancerArns"] = unknown{}
@@ -171,7 +175,7 @@ func (*terraform) attributes(in *inputs, name, arn string, values map[string]any
 
 func (t *terraform) awsGroup(in *inputs, g resource) map[string]any {
 	fields := renamed(g.object, map[string]string{"TargetGroupName": "name", "Port": "port"})
-	fields["TargetGroupArn"] = g.id("arn")
+	fields["TargetGroupArn"] = g.id()
 	for _, c := range g.objects("health_check") {
 		maps.Copy(fields, renamed(c, map[string]string{
 			"HealthCheckPort": "port", "HealthCheckProtocol": "protocol", "HealthCheckEnabled": "enabled",
@@ -187,29 +191,36 @@ func (t *terraform) awsGroup(in *inputs, g resource) map[string]any {
 			"target_health_state.unhealthy.connection_termination.enabled": "enable_unhealthy_connection_termination",
 		}))
 	}
-	t.attributes(in, "TargetGroupArn", g.id("arn"), values)
+	t.attributes(in, "TargetGroupArn", g.id(), values)
 	return fields
 }
 
 // awsTargets makes the targets of each group.
 func (t *terraform) awsTargets(in *inputs) {
-	targets := map[string][]any{}
+	targets, whole := map[string][]any{}, true
 	for _, a := range t.of("aws_lb_target_group_attachment") {
-		arn := t.refer(a, "", "target_group_arn", "arn")
+		arn := t.refer(a, "", "target_group_arn")
 		id := a.text("target_id")
 		if id == "" {
-			id = t.refer(a, "", "target_id", "id")
+			id = t.refer(a, "", "target_id")
+		}
+		if arn == "" {
+			whole = false
+			continue
 		}
 		target := renamed(a.object, map[string]string{"Port": "port"})
 		target["Id"] = id
 		targets[arn] = append(targets[arn], map[string]any{"Target": target})
 	}
-	if len(targets) == 0 {
+	if !t.has("aws_lb_target_group_attachment") {
 		return
 	}
 	for _, g := range t.of("aws_lb_target_group") {
-		doc := list("TargetHealthDescriptions", targets[g.id("arn")])
-		doc.fields["TargetGroupArn"] = g.id("arn")
+		if !whole && len(targets[g.id()]) == 0 {
+			continue // what a plan does not know yet may lead here
+		}
+		doc := list("TargetHealthDescriptions", targets[g.id()])
+		doc.fields["TargetGroupArn"] = g.id()
 		in.by[kindAWSHealth] = append(in.by[kindAWSHealth], doc)
 	}
 }
@@ -241,7 +252,18 @@ func (t *terraform) gcp(in *inputs) {
 		}},
 	} {
 		for _, r := range t.of(k.resource) {
-			in.by[k.kind] = append(in.by[k.kind], object{renamed(r.object, k.names), true})
+			fields := renamed(r.object, k.names)
+			for _, name := range []string{"targetService", "backendService"} {
+				if id, ok := fields[name].(string); ok {
+					fields[name] = t.link(id)
+				}
+			}
+			var backends []any
+			for _, b := range r.objects("backend") {
+				backends = append(backends, map[string]any{"group": t.link(b.text("group"))})
+			}
+			fields["backends"] = backends
+			in.by[k.kind] = append(in.by[k.kind], object{fields, true})
 		}
 	}
 }
