@@ -240,12 +240,3 @@ func TestGcloudFlags(t *testing.T) {
 		}
 	}
 }
-
-// TestGcloudScriptLint: what shellcheck says of the script.
-func TestGcloudScriptLint(t *testing.T) {
-	s := newScript(t, cloudManifest(t, "gcp"))
-	out, err := exec.CommandContext(t.Context(), "shellcheck", filepath.Join(s.dir, "kpls.sh")).CombinedOutput()
-	if err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
-}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -51,12 +52,16 @@ type Balancer struct {
 // HAProxy starts HAProxy: a proxy with connections of its own.
 func (b *Bed) HAProxy(ctx context.Context, p Probing) (*Balancer, error) {
 	l := &Balancer{bed: b, changes: map[int32][]sandbox.Change{}}
-	config := filepath.Join(dir, "haproxy.cfg")
-	if err := os.WriteFile(config, []byte(b.haproxyConfig(p)), 0o600); err != nil {
+	path := filepath.Join(dir, "haproxy.cfg")
+	text, err := b.haproxyConfig(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	cmd := b.LB.Command(ctx, "haproxy", "-db", "-f", config)
+	cmd := b.LB.Command(ctx, "haproxy", "-db", "-f", path)
 	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
 	out, err := cmd.StdoutPipe()
 	if err == nil {
@@ -77,44 +82,67 @@ func (b *Bed) HAProxy(ctx context.Context, p Probing) (*Balancer, error) {
 	return l, b.listening(ctx, l)
 }
 
-// haproxyConfig leaves a connection to a broker that refuses without a second try, as a
-// load balancer of packets does. HAProxy resets a plain TCP check before the connection is
-// made, so no process ever sees it; with linger it makes and ends one.
-func (b *Bed) haproxyConfig(p Probing) string {
-	var text strings.Builder
-	how := "  option tcp-check\n  tcp-check connect linger\n"
-	switch {
-	case p.Plain:
-		how = ""
-	case p.HTTP:
-		how = "  option httpchk\n"
+// haproxyConfig is what `kpls-agent render haproxy` writes for these machines, so a roll-out with real clients tries it.
+// Changed is only what is special to this bed: the paths, how fast HAProxy asks, and how it asks where a test wants
+// that to be wrong.
+func (b *Bed) haproxyConfig(ctx context.Context, p Probing) (string, error) {
+	root, err := sandbox.ModuleRoot()
+	if err != nil {
+		return "", err
 	}
-	fmt.Fprintf(&text, `global
-  log stdout format raw local0
-defaults
-  mode tcp
-  log global
-  option log-health-checks
-  retries 0
-  timeout connect 2s
-  timeout check 2s
-  timeout client 10m
-  timeout server 10m
-%s  default-server check port %s inter %dms fall %d rise %d
-`, how, ProbePort, p.Interval.Milliseconds(), p.Fall, p.Rise)
+	program := filepath.Join(root, "dist", "host", "kpls-agent")
+	cmd := exec.CommandContext(ctx, program, "render", "haproxy", "--manifest", "-")
+	cmd.Stdin = strings.NewReader(b.manifest())
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s; make deb builds the program: %w", cmd, err)
+	}
+	const whole = "    option tcp-check\n    tcp-check connect linger\n"
+	edits := []string{
+		"inter 5000ms rise 2 fall 2", fmt.Sprintf("inter %dms rise %d fall %d", p.Interval.Milliseconds(), p.Rise, p.Fall),
+		"/run/haproxy/admin.sock", filepath.Join(dir, "haproxy.sock"),
+		"/var/lib/haproxy/server-state", filepath.Join(dir, "haproxy.state"),
+	}
+	switch {
+	case p.Plain: // resets each connection before it is made
+		edits = append(edits, whole, "")
+	case p.HTTP:
+		edits = append(edits, whole, "    option httpchk\n")
+	}
+	for i := 0; i < len(edits); i += 2 {
+		if !strings.Contains(string(out), edits[i]) {
+			return "", fmt.Errorf("the rendered haproxy.cfg has no %q:\n%s", edits[i], out)
+		}
+	}
+	return strings.NewReplacer(edits...).Replace(string(out)), nil
+}
+
+// manifest is the procedure's, with the addresses of the machines.
+func (b *Bed) manifest() string {
+	var text strings.Builder
+	fmt.Fprintf(&text, `version: 1
+cluster: kafka-pls
+listeners:
+  EXTERNAL:
+    bind: 0.0.0.0:%s
+    security_protocol: PLAINTEXT
+    advertised: <broker_id>.%s:<port>
+    probe_port: %s
+brokers:
+`, ExternalPort, Domain, ProbePort)
 	for i, m := range b.Machines {
-		fmt.Fprintf(&text, "listen %s\n  bind :%d\n  server %s %s\n", m.Name, firstPort+i, m.Name, m.External())
+		fmt.Fprintf(&text, "  %d: {ports: {EXTERNAL: %d}, host: %s}\n", m.ID, firstPort+i, m.Addr)
 	}
 	return text.String()
 }
 
-// follow reads HAProxy's log: "Server b1/b1 is DOWN, ..." for a change, and
-// "Health check for server b1/b1 succeeded, ..." for the first state of all.
+// follow reads HAProxy's log: "Server external-b1/b1-39092-39192 is DOWN, ..." for a change, and
+// "Health check for server external-b1/b1-39092-39192 succeeded, ..." for the first state of all.
 func (l *Balancer) follow(log io.Reader) {
 	for lines := bufio.NewScanner(log); lines.Scan(); {
 		line := lines.Text()
 		for _, m := range l.bed.Machines {
-			name := fmt.Sprintf("erver %s/%s ", m.Name, m.Name)
+			name := fmt.Sprintf("erver external-%s/%s-%s-%s ", m.Name, m.Name, ExternalPort, ProbePort)
 			_, what, found := strings.Cut(line, name)
 			if !found {
 				continue

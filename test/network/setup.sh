@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # setup.sh: builds, below .cache, what the tests of this folder run: OpenTofu, which takes 8 minutes of CPU once for
-# each version, and a stub of each provider in the folder schemas, laid out as a mirror of OpenTofu's registry.
+# each version, cfn-lint, and a stub of each provider in the folder schemas, laid out as a mirror of OpenTofu's registry.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 go=${GO:-go}
@@ -15,6 +15,18 @@ if [ ! -x "$tofu" ]; then
   mv "$tofu.new" "$tofu"
 fi
 ln -sfn "tofu-$version" .cache/tofu
+
+# cfn-lint is from PyPI, with all that it needs pinned.
+lint=.cache/cfn-lint-$(sed -n 's/^cfn-lint==//p' test/network/cfn-lint.txt)
+if [ ! -x "$lint/bin/cfn-lint" ]; then
+  rm -rf "$lint"
+  if ! python3 -m venv "$lint"; then
+    echo "network: python3 with its module venv is missing; type: sudo apt-get install -y python3-venv" >&2
+    exit 1
+  fi
+  "$lint/bin/pip" install --quiet --disable-pip-version-check --no-deps -r test/network/cfn-lint.txt
+fi
+ln -sfn "${lint#.cache/}" .cache/cfn-lint
 
 rm -rf .cache/network
 mkdir -p .cache/network

@@ -97,6 +97,16 @@ func made(target, format, manifest string) (*render.Output, error) {
 	return nil, fmt.Errorf("there is no format %s of %s", format, target)
 }
 
+// copied is the same module in another folder.
+func (m module) copied(t *testing.T) module {
+	t.Helper()
+	other := module{t, t.TempDir(), m.target, m.format}
+	if err := os.CopyFS(other.folder, os.DirFS(m.folder)); err != nil {
+		t.Fatal(err)
+	}
+	return other
+}
+
 func (m module) write(name, text string) {
 	m.t.Helper()
 	if err := os.WriteFile(filepath.Join(m.folder, name), []byte(text), 0o600); err != nil {
