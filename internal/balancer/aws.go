@@ -122,27 +122,32 @@ func (r *awsReader) listeners(in *inputs) []object {
 	return out
 }
 
-// groupOf is the ARN of the group that a listener forwards to.
-func groupOf(listener object) (arn string, weighted bool) {
+// groupsOf are the ARNs of the groups that a listener forwards to.
+func groupsOf(listener object) []string {
+	var out []string
 	for _, a := range listener.objects("DefaultActions") {
-		if arn = a.text("TargetGroupArn"); arn != "" {
-			return arn, false
-		}
+		all := []object{a}
 		for _, f := range a.objects("ForwardConfig") {
-			groups := f.objects("TargetGroups")
-			for _, g := range groups {
-				return g.text("TargetGroupArn"), len(groups) > 1
+			all = append(all, f.objects("TargetGroups")...)
+		}
+		for _, g := range all {
+			if arn := g.text("TargetGroupArn"); arn != "" && !slices.Contains(out, arn) {
+				out = append(out, arn)
 			}
 		}
 	}
-	return "", false
+	return out
 }
 
 func (r *awsReader) port(l object) *port {
 	number := l.text("Port")
 	where := "listener " + number
 	p := &port{where: where, number: l.fact("Port").port(), protocol: l.fact("Protocol")}
-	arn, _ := groupOf(l)
+	groups := groupsOf(l)
+	arn := ""
+	if len(groups) > 0 {
+		arn = groups[0]
+	}
 	attributes := r.attributes[l.text("ListenerArn")]
 	p.settings = judged(where, attributes, awsListener)
 	g, known := r.groups[arn]
@@ -157,7 +162,11 @@ func (r *awsReader) port(l object) *port {
 	if g.text("HealthCheckEnabled") != "false" {
 		p.probe = awsProbe(group, g, p.to)
 	}
-	p.members, p.membersShown = r.health[arn], r.health[arn] != nil
+	p.membersShown = true
+	for _, arn := range groups { // more than one share the connections
+		p.members = append(p.members, r.health[arn]...)
+		p.membersShown = p.membersShown && r.health[arn] != nil
+	}
 	of := r.attributes[arn]
 	p.settings = append(p.settings, judged(group, of, awsGroup)...)
 	if len(p.members) <= 1 {

@@ -60,6 +60,9 @@ func readAzure(in *inputs) *seen {
 		for _, rule := range lb.objects("loadBalancingRules") {
 			s.ports = append(s.ports, azurePort(rule, probes, pools))
 		}
+		for _, rule := range lb.objects("inboundNatRules") {
+			s.ports = append(s.ports, azureNAT(rule))
+		}
 	}
 	if len(in.by[kindAzureService]) == 0 {
 		s.hint("the private link service, and with it whether PROXY protocol is on",
@@ -123,6 +126,20 @@ func azurePort(rule object, probes, pools map[string]object) *port {
 	if o, ok := pools[pool]; ok {
 		p.pool = o.text("name")
 		p.members, p.membersShown = azureMembers(o)
+	}
+	return p
+}
+
+// azureNAT is an inbound NAT rule: a port of one VM, which has no probe.
+func azureNAT(rule object) *port {
+	where := "inbound NAT rule " + rule.text("name")
+	p := &port{
+		where: where, front: reference(rule, "frontendIPConfiguration"),
+		number: rule.fact("frontendPort").port(), to: rule.fact("backendPort"), protocol: rule.fact("protocol"),
+		settings: judged(where, rule, azureRule), probeShown: true, membersShown: true,
+	}
+	for _, c := range rule.objects("backendIPConfiguration") {
+		p.members = append(p.members, azureMember(c.text("id"), ""))
 	}
 	return p
 }

@@ -382,7 +382,7 @@ func (c *comparison) setting(listener string, s setting) string {
 }
 
 // byName is what a rendered name says: the broker's id at its end.
-var byName = regexp.MustCompile(`(?i)(?:^|[^a-z0-9])b(\d+)(?:-\d+)?$`)
+var byName = regexp.MustCompile(`(?i)(?:^|[^a-z0-9])b(\d+)(?:-\d+)*$`)
 
 // named is the broker that a pool's or server's name speaks of.
 func named(name string) (int32, bool) {

@@ -34,16 +34,22 @@ func readHAProxy(in *inputs) *seen {
 		if p.kind == "backend" {
 			continue
 		}
+		back, shown := haproxyBackend(p, backends)
 		for _, bind := range p.all("bind") {
-			number := bindPort(bind)
-			if number == 0 {
-				continue
+			numbers, whole := bindPorts(bind)
+			if !whole {
+				s.portsHidden = true
+				s.hints = append(s.hints, Unseen{
+					"a port that clients connect to",
+					[]string{p.kind + " " + p.name + ": bind " + strings.Join(bind, " ")},
+					"give the file with the port in place of the variable", true,
+				})
 			}
-			back := p
-			if use := p.last("default_backend"); len(use) > 0 {
-				back = backends[use[0]]
+			for _, number := range numbers {
+				made := haproxyPort(p, back, number, bind, running)
+				made.membersShown, made.probeShown = shown, shown
+				s.ports = append(s.ports, made)
 			}
-			s.ports = append(s.ports, haproxyPort(p, back, number, bind, running))
 		}
 	}
 	if in.texts[kindHAProxy] == "" {
@@ -113,16 +119,49 @@ func (p section) last(keyword ...string) []string {
 	return all[len(all)-1]
 }
 
-// bindPort is the port of a bind line; 0 for a socket or a range.
-func bindPort(bind []string) int {
+// haproxyBackend is where a proxy sends connections; false where the file does not say it: rules choose among several
+// backends, or the backend is in another file.
+func haproxyBackend(p section, backends map[string]section) (section, bool) {
+	use := p.last("default_backend")
+	switch {
+	case len(p.all("use_backend")) > 0:
+		return section{kind: "backend", name: "by use_backend"}, false
+	case len(use) > 0:
+		back, ok := backends[use[0]]
+		if !ok {
+			back = section{kind: "backend", name: use[0]}
+		}
+		return back, ok
+	default:
+		return p, true
+	}
+}
+
+// bindPorts are the ports of a bind line, which may have several addresses and ranges; false if one is a variable. A
+// socket of the file system has none.
+func bindPorts(bind []string) ([]int, bool) {
+	var out []int
 	if len(bind) == 0 {
-		return 0
+		return nil, true
 	}
-	n, err := strconv.Atoi(bind[0][strings.LastIndexByte(bind[0], ':')+1:])
-	if err != nil {
-		return 0
+	for address := range strings.SplitSeq(bind[0], ",") {
+		if strings.HasPrefix(address, "/") || strings.HasPrefix(address, "unix@") || strings.HasPrefix(address, "abns@") {
+			continue
+		}
+		first, last, isRange := strings.Cut(address[strings.LastIndexByte(address, ':')+1:], "-")
+		from, err := strconv.Atoi(first)
+		to, errTo := from, error(nil)
+		if isRange {
+			to, errTo = strconv.Atoi(last)
+		}
+		if err != nil || errTo != nil || from < 1 || to > 65535 {
+			return out, false
+		}
+		for n := from; n <= to; n++ {
+			out = append(out, n)
+		}
 	}
-	return n
+	return out, true
 }
 
 // server is one server of a backend.
@@ -178,6 +217,10 @@ type process struct {
 	port, checkPort int
 }
 
+// haproxyMaintenance are the bits of srv_admin_state that stop a server, by whatever reason. The others drain it
+// (management.txt of HAProxy, "show servers state").
+const haproxyMaintenance = 0x01 | 0x02 | 0x04 | 0x20 | 0x40
+
 // haproxyRunning reads `show servers state` and `show stat`, by "backend/server".
 func haproxyRunning(in *inputs) map[string]process {
 	out := map[string]process{}
@@ -198,10 +241,13 @@ func haproxyRunning(in *inputs) map[string]process {
 			continue
 		}
 		v := process{address: row["srv_addr"]}
-		v.port, _ = strconv.Atoi(row["srv_port"])            // a column of numbers
-		v.checkPort, _ = strconv.Atoi(row["srv_check_port"]) // a column of numbers
-		if admin, _ := strconv.Atoi(row["srv_admin_state"]); admin&^0x08 != 0 {
-			v.state = "MAINT" // 0x08 is the drain state
+		v.port, _ = strconv.Atoi(row["srv_port"])                  // a column of numbers
+		v.checkPort, _ = strconv.Atoi(row["srv_check_port"])       // a column of numbers
+		switch admin, _ := strconv.Atoi(row["srv_admin_state"]); { // a column of numbers
+		case admin&haproxyMaintenance != 0:
+			v.state = "MAINT"
+		case admin != 0:
+			v.state = "DRAIN"
 		}
 		out[row["be_name"]+"/"+row["srv_name"]] = v
 	}
@@ -237,7 +283,7 @@ func haproxyRunning(in *inputs) map[string]process {
 func haproxyPort(front, back section, number int, bind []string, running map[string]process) *port {
 	p := &port{
 		where: front.kind + " " + front.name, number: number, pool: back.name, membersShown: true, probeShown: true,
-		protocol: fact{given, "http"},
+		protocol: fact{given, "tcp"}, // HAProxy's own
 	}
 	if mode := front.last("mode"); len(mode) > 0 {
 		p.protocol.text = mode[0]
@@ -285,10 +331,10 @@ func haproxyTaken(p *port, backend string, v server, run process) server {
 	}
 	differs("port", v.port, run.port)
 	differs("check port", v.checkPort, run.checkPort)
-	if strings.HasPrefix(run.state, "MAINT") {
+	if strings.HasPrefix(run.state, "MAINT") || strings.HasPrefix(run.state, "DRAIN") {
 		p.settings = append(p.settings, setting{
 			code: targetState, where: where, shown: true, matters: true,
-			text: where + " is in maintenance: nothing is sent to it",
+			text: where + " is in the state " + run.state + ": no new connection is sent to it",
 			todo: "say `enable server " + backend + "/" + v.name + "` at HAProxy's socket",
 		})
 	}

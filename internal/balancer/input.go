@@ -287,7 +287,8 @@ func (in *inputs) plain(name, data string) {
 		return
 	}
 	if before, ok := in.from[kind]; ok {
-		in.fault(name, "is a second document of the kind %s, after %s; give one", kind, before)
+		in.fault(name, "is a second document of the kind %s, after %s; give one, such as what `cat /etc/haproxy/*.cfg` "+
+			"prints", kind, before)
 		return
 	}
 	in.from[kind], in.texts[kind] = name, data

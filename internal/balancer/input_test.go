@@ -58,6 +58,7 @@ func TestUnusable(t *testing.T) {
 		"two load balancers":     {[]string{string(lb), string(lb)}, "b: is a second document of the kind azure load balancer, after a; give one for each load balancer, as `az network lb show -o json` prints it"},
 		"one service twice":      {[]string{string(service), string(service)}, "b: is a second document of the kind azure private link service, after a"},
 		"groups without a name":  {[]string{`{"TargetHealthDescriptions": []}` + "\n" + `{"TargetHealthDescriptions": []}`}, "it must name its group, as with --query"},
+		"two haproxy.cfg":        {[]string{"frontend x\n", "frontend x\n"}, "b: is a second document of the kind haproxy configuration, after a; give one, such as what `cat /etc/haproxy/*.cfg` prints"},
 		"two clouds":             {[]string{string(lb), string(listeners)}, "the documents are of azure and aws; compare one load balancer at a time"},
 		"another cluster":        {[]string{string(other)}, "has none of the manifest's ports; it has 19093, 19094, 19095 and 4 more: it is of another cluster (kafka-pls-lb), or the manifest is"},
 		"another cluster's tag":  {[]string{strings.Replace(string(lb), `"kpls-cluster": "kafka-pls"`, `"kpls-cluster": "billing"`, 1)}, "is of cluster billing, and the manifest is of kafka-pls; name the manifest of billing with --manifest"},
@@ -125,6 +126,9 @@ func TestUnseen(t *testing.T) {
 		{form: "gcloud", what: "no endpoints", without: "gcp/endpoints.json", hosts: true, unseen: "the ports", matters: true},
 		{form: "gcloud", what: "no service attachment", without: "gcp/service-attachment.json", hosts: true, unseen: "the service attachment, and with it whether PROXY protocol is on", matters: true},
 		{form: "gcloud", what: "no backend service", without: "gcp/backend-service.json", hosts: true, unseen: "whether there is a health check"},
+		{form: "haproxy.cfg", what: "a port that is a variable", edits: one(cfg, "bind 127.0.0.1:9093", `bind "${ADDRESS}:${PORT}"`), unseen: "a port that clients connect to", matters: true},
+		{form: "haproxy.cfg", what: "rules choose the backend", edits: one(cfg, "    default_backend external-b1", "    use_backend external-b1 if { src 10.0.0.0/8 }"), unseen: "which VM the port leads to", matters: true},
+		{form: "haproxy.cfg", what: "a backend in another file", edits: one(cfg, "    default_backend external-b1", "    default_backend elsewhere"), unseen: "the probe", matters: true},
 		{form: "HAProxy's socket", what: "no haproxy.cfg", without: cfg, unseen: "the ports that clients connect to: neither `show stat` nor `show servers state` has them", matters: true},
 	} {
 		f := formOf(t, c.form)
@@ -164,7 +168,7 @@ func TestNames(t *testing.T) {
 	if len(r.Findings) != 2 || r.Findings[0].Text != want {
 		t.Errorf("got  %+v\nwant %s", r.Findings, want)
 	}
-	for name, id := range map[string]int32{"external-b12": 12, "kafka-pls-external-b3": 3, "b1-39092": 1, "EXTERNAL-B7": 7, "web1": -1, "lab2": -1, "b": -1} {
+	for name, id := range map[string]int32{"external-b12": 12, "kafka-pls-external-b3": 3, "b1-39092": 1, "b1-39092-39192": 1, "EXTERNAL-B7": 7, "web1": -1, "lab2": -1, "b": -1} {
 		if got, ok := named(name); ok != (id >= 0) || (ok && got != id) {
 			t.Errorf("%s is of broker %d %t", name, got, ok)
 		}
@@ -201,4 +205,47 @@ func TestManyBrokers(t *testing.T) {
 	} else {
 		t.Logf("%d brokers: %s", brokers, took)
 	}
+}
+
+// TestBindPorts: all that HAProxy takes as an address.
+func TestBindPorts(t *testing.T) {
+	for text, c := range map[string]struct {
+		want  []int
+		whole bool
+	}{
+		":9093":                 {[]int{9093}, true},
+		"*:9093":                {[]int{9093}, true},
+		"[::]:9093":             {[]int{9093}, true},
+		"127.0.0.1:9093,:9094":  {[]int{9093, 9094}, true},
+		":9093-9095":            {[]int{9093, 9094, 9095}, true},
+		"/run/haproxy/x.sock":   {nil, true},
+		"unix@/run/x,ipv4@:902": {[]int{902}, true},
+		"${ADDRESS}:${PORT}":    {nil, false},
+		":9093-x":               {nil, false},
+		":0":                    {nil, false},
+	} {
+		got, whole := bindPorts([]string{text, "accept-proxy"})
+		if !slices.Equal(got, c.want) || whole != c.whole {
+			t.Errorf("%s: %v %t", text, got, whole)
+		}
+	}
+}
+
+// FuzzCompare: no document makes the comparison fail but by an error.
+func FuzzCompare(f *testing.F) {
+	n := network(f, "manifest.azure.yaml")
+	for _, form := range forms {
+		for _, d := range documents(f, form) {
+			f.Add(d.Data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := Compare(n, []Document{{"x", data}}, Options{})
+		if (r == nil) == (err == nil) {
+			t.Errorf("%v %v", r, err)
+		}
+		if r != nil {
+			_ = r.Advice()
+		}
+	})
 }

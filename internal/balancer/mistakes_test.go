@@ -213,6 +213,14 @@ var mistakes = []mistake{
 	{"az rest", "floating IP", []string{floatingIP}, one(rest, "properties.loadBalancingRules.0.properties.enableFloatingIP", true)},
 	{"az rest", "PROXY protocol on", []string{proxyProtocol}, one("azure/external.rest.json", "properties.enableProxyProtocol", true)},
 	{"az network lb show", "PROXY protocol on", []string{proxyProtocol}, one("azure/external2.show.json", "enableProxyProtocol", true)},
+	{"az rest", "an inbound NAT rule in place of a rule", []string{missingProbe}, []edit{
+		{rest, "properties.loadBalancingRules.0", nil},
+		{rest, "properties.inboundNatRules.+", map[string]any{"name": "b1", "properties": map[string]any{
+			"frontendPort": 9093, "backendPort": 39092, "protocol": "Tcp", "enableTcpReset": true, "idleTimeoutInMinutes": 15, "enableFloatingIP": false,
+			"frontendIPConfiguration": map[string]any{"id": "/x/frontendIPConfigurations/EXTERNAL"},
+			"backendIPConfiguration":  map[string]any{"id": fmt.Sprintf(nic, 1)},
+		}}},
+	}},
 	{"az rest", "two services at one frontend", []string{missingService}, one("azure/external2.rest.json", "properties.loadBalancerFrontendIpConfigurations.0.id", "/x/frontendIPConfigurations/EXTERNAL")},
 	{"az rest", "a service at another frontend", []string{missingService, wrongService}, one("azure/external2.rest.json", "properties.loadBalancerFrontendIpConfigurations.0.id", "/x/frontendIPConfigurations/web")},
 
@@ -225,6 +233,10 @@ var mistakes = []mistake{
 		{"aws/listeners.json", "Listeners.0.DefaultActions.0.TargetGroupArn", "arn:aws:elasticloadbalancing:us-west-2:123456789012:targetgroup/kafka-pls-external-b2/0000000000000004"},
 		{"aws/listeners.json", "Listeners.1.DefaultActions.0.TargetGroupArn", "arn:aws:elasticloadbalancing:us-west-2:123456789012:targetgroup/kafka-pls-external-b1/0000000000000001"},
 	}},
+	{"aws", "a listener shares connections between two groups", []string{wrongBroker}, one("aws/listeners.json", "Listeners.0.DefaultActions.0.ForwardConfig", map[string]any{"TargetGroups": []any{
+		map[string]any{"TargetGroupArn": "arn:aws:elasticloadbalancing:us-west-2:123456789012:targetgroup/kafka-pls-external-b1/0000000000000001"},
+		map[string]any{"TargetGroupArn": "arn:aws:elasticloadbalancing:us-west-2:123456789012:targetgroup/kafka-pls-external-b2/0000000000000004"},
+	}})},
 	{"aws", "the instances of two groups are swapped", []string{wrongBroker, wrongBroker}, []edit{
 		{"aws/target-health.jsonl", "0:TargetHealthDescriptions.0.Target.Id", "i-00000000000000002"},
 		{"aws/target-health.jsonl", "1:TargetHealthDescriptions.0.Target.Id", "i-00000000000000001"},
@@ -298,6 +310,7 @@ var mistakes = []mistake{
 	{"HAProxy's socket", "the process kept the check's port through a reload", []string{targetState, wrongProbePort}, one("haproxy/servers-state.txt", "0 39192 - -", "0 39199 - -")},
 	{"HAProxy's socket", "the process kept the server's port through a reload", []string{targetState, wrongBackendPort}, one("haproxy/servers-state.txt", "- 39092 -", "- 39999 -")},
 	{"HAProxy's socket", "a server in maintenance", []string{targetState}, one("haproxy/show-stat.csv", "external-b1,b1,0,0,0,0,,0,0,0,,0,,0,0,0,0,DOWN", "external-b1,b1,0,0,0,0,,0,0,0,,0,,0,0,0,0,MAINT")},
+	{"HAProxy's socket", "a server that was drained", []string{targetState}, one("haproxy/show-stat.csv", "external-b1,b1,0,0,0,0,,0,0,0,,0,,0,0,0,0,DOWN", "external-b1,b1,0,0,0,0,,0,0,0,,0,,0,0,0,0,DRAIN")},
 
 	{"terraform show (azurerm)", "two rules lead to each other's pools", []string{wrongBroker, wrongBroker}, []edit{
 		{azureState, `"backend_address_pool_ids": ["/azurerm_lb_backend_address_pool/external-b1/id"]`, `"backend_address_pool_ids": ["/azurerm_lb_backend_address_pool/external-b0/id"]`},
