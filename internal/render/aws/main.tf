@@ -116,9 +116,10 @@ variable "deletion_protection" {
 locals {
   tags = { "kpls-cluster" = var.kpls.cluster }
 
+  # Without the end of the range in the key: a broker more changes the rule in place, and customers are let in all along.
   client_rules = merge([for name, c in var.kpls.clients : {
     for pair in setproduct(c.open_ports, var.client_cidrs[name]) :
-    "${name}/${pair[0].from}-${pair[0].to}/${pair[1]}" => { ports = pair[0], cidr = pair[1], listener = name }
+    "${name}/${pair[0].from}/${pair[1]}" => { ports = pair[0], cidr = pair[1], listener = name }
   }]...)
 
   broker_rules = {
