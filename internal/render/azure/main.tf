@@ -92,22 +92,27 @@ variable "azure" {
 
 locals {
   # The rules of the load balancer. Each has a pool of its own, with the same name.
-  broker_rules = merge([for name, l in var.kpls.listeners : {
-    for id, port in l.brokers : "${name}-b${id}" => {
-      frontend = name, probe = name, port = port, bind_port = l.bind_port, broker = id
-    }
-  }]...)
-  bootstrap_rules = { for name, b in var.kpls.bootstraps : "${name}-all" => {
-    frontend = b.listener, probe = name, port = b.port, bind_port = b.bind_port, broker = null
-  } }
-  rules = merge(local.broker_rules, local.bootstrap_rules)
+  rules = merge(concat(
+    [for name, l in var.kpls.listeners : {
+      for id, port in l.brokers : "${name}-b${id}" => {
+        listener = name, probe = name, port = port, bind_port = l.bind_port
+      }
+    }],
+    [{ for name, b in var.kpls.bootstraps : "${name}-all" => {
+      listener = b.listener, probe = name, port = b.port, bind_port = b.bind_port
+    } }],
+  )...)
 
-  # Who is in which pool.
-  members = merge({ for name, r in local.broker_rules : name => { pool = name, broker = r.broker } }, [
-    for name in keys(local.bootstrap_rules) : {
-      for id in var.kpls.broker_ids : "${name}-b${id}" => { pool = name, broker = id }
-    }
-  ]...)
+  # Who is in which pool. A broker without a network interface is refused below.
+  nics = { for id in var.kpls.broker_ids : id => var.azure.broker_nics[id] if contains(keys(var.azure.broker_nics), id) }
+  members = merge(concat(
+    [for name in keys(var.kpls.listeners) : {
+      for id, nic in local.nics : "${name}-b${id}" => { pool = "${name}-b${id}", nic = nic }
+    }],
+    [for name in keys(var.kpls.bootstraps) : {
+      for id, nic in local.nics : "${name}-b${id}" => { pool = "${name}-all", nic = nic }
+    }],
+  )...)
 
   probes = merge(
     { for name, l in var.kpls.listeners : name => l.probe_port },
@@ -118,8 +123,14 @@ locals {
     [for l in var.kpls.listeners : tostring(l.bind_port)], [for b in var.kpls.bootstraps : tostring(b.bind_port)],
   ))
 
-  load_balancer = lookup(var.azure.names, "load_balancer", "${var.kpls.name}-lb")
-  frontends     = { for name in keys(var.kpls.listeners) : name => lookup(var.azure.names, "frontend/${name}", name) }
+  # A reference to one of many resources makes OpenTofu and Terraform read all of them. Here that is done once.
+  pool_ids = { for name, pool in azurerm_lb_backend_address_pool.rule : name => pool.id }
+
+  # By the name here: the name of what was imported.
+  names = var.azure.names
+
+  load_balancer = lookup(local.names, "load_balancer", "${var.kpls.name}-lb")
+  frontends     = { for name in keys(var.kpls.listeners) : name => lookup(local.names, "frontend/${name}", name) }
   nat_subnet_id = var.azure.nat_subnet.id != null ? var.azure.nat_subnet.id : azurerm_subnet.nat[0].id
 }
 
@@ -157,22 +168,22 @@ resource "azurerm_lb" "kpls" {
 
 resource "azurerm_lb_backend_address_pool" "rule" {
   for_each        = local.rules
-  name            = lookup(var.azure.names, "pool/${each.key}", each.key)
+  name            = lookup(local.names, "pool/${each.key}", each.key)
   loadbalancer_id = azurerm_lb.kpls.id
 }
 
 # A pool behind a private link service has network interfaces, never addresses.
 resource "azurerm_network_interface_backend_address_pool_association" "member" {
   for_each                = local.members
-  network_interface_id    = var.azure.broker_nics[each.value.broker].network_interface_id
-  ip_configuration_name   = var.azure.broker_nics[each.value.broker].ip_configuration_name
-  backend_address_pool_id = azurerm_lb_backend_address_pool.rule[each.value.pool].id
+  network_interface_id    = each.value.nic.network_interface_id
+  ip_configuration_name   = each.value.nic.ip_configuration_name
+  backend_address_pool_id = local.pool_ids[each.value.pool]
 }
 
 # It asks the agent's port, not Kafka's. The threshold counts both ways; the provider's default is 1.
 resource "azurerm_lb_probe" "listener" {
   for_each            = local.probes
-  name                = lookup(var.azure.names, "probe/${each.key}", each.key)
+  name                = lookup(local.names, "probe/${each.key}", each.key)
   loadbalancer_id     = azurerm_lb.kpls.id
   protocol            = "Tcp"
   port                = each.value
@@ -182,13 +193,13 @@ resource "azurerm_lb_probe" "listener" {
 
 resource "azurerm_lb_rule" "rule" {
   for_each                       = local.rules
-  name                           = lookup(var.azure.names, "rule/${each.key}", each.key)
+  name                           = lookup(local.names, "rule/${each.key}", each.key)
   loadbalancer_id                = azurerm_lb.kpls.id
   protocol                       = "Tcp"
   frontend_port                  = each.value.port
   backend_port                   = each.value.bind_port
-  frontend_ip_configuration_name = local.frontends[each.value.frontend]
-  backend_address_pool_ids       = [azurerm_lb_backend_address_pool.rule[each.key].id]
+  frontend_ip_configuration_name = local.frontends[each.value.listener]
+  backend_address_pool_ids       = [local.pool_ids[each.key]]
   probe_id                       = azurerm_lb_probe.listener[each.value.probe].id
   # With it, the VM would get packets for the frontend's address, which Kafka does not bind.
   floating_ip_enabled = false
@@ -214,7 +225,7 @@ resource "azurerm_subnet" "nat" {
 
 resource "azurerm_private_link_service" "listener" {
   for_each            = var.kpls.listeners
-  name                = lookup(var.azure.names, "service/${each.key}", "${var.kpls.name}-${each.key}")
+  name                = lookup(local.names, "service/${each.key}", "${var.kpls.name}-${each.key}")
   location            = var.azure.location
   resource_group_name = var.azure.resource_group_name
   # By its name: the place of a frontend in the list changes when a listener comes or goes.
