@@ -26,8 +26,7 @@ global
     server-state-file /var/lib/haproxy/server-state
     # A server that the file does not know, as a new one, is checked within this time and not within a whole interval.
     max-spread-checks 100ms
-    # Each connection of a client needs two file descriptors.
-    maxconn 20000
+    # No maxconn: HAProxy takes as many connections as its limit of open files allows, two files for each.
 
 defaults
     mode tcp

@@ -139,7 +139,7 @@ func (b *balancer) put(text string, edits ...string) {
 	b.t.Helper()
 	edits = append(edits,
 		"    user haproxy\n", "", "    group haproxy\n", "", "    chroot /var/lib/haproxy\n", "",
-		"/run/haproxy/admin.sock", b.path("admin.sock"), "/var/lib/haproxy/server-state", b.path("state"), "maxconn 20000", "maxconn 200")
+		"/run/haproxy/admin.sock", b.path("admin.sock"), "/var/lib/haproxy/server-state", b.path("state"))
 	for i := 0; i < len(edits); i += 2 {
 		if !strings.Contains(text, edits[i]) {
 			b.t.Fatalf("the file has no %q:\n%s", edits[i], text)
