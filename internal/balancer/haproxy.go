@@ -137,6 +137,9 @@ func haproxyBackend(p section, backends map[string]section) (section, bool) {
 	}
 }
 
+// localSocket is an address that is no TCP port.
+var localSocket = regexp.MustCompile(`^(/|unix@|abns@|fd@)`)
+
 // bindPorts are the ports of a bind line, which may have several addresses and ranges; false if one is a variable. A
 // socket of the file system has none.
 func bindPorts(bind []string) ([]int, bool) {
@@ -145,7 +148,7 @@ func bindPorts(bind []string) ([]int, bool) {
 		return nil, true
 	}
 	for address := range strings.SplitSeq(bind[0], ",") {
-		if strings.HasPrefix(address, "/") || strings.HasPrefix(address, "unix@") || strings.HasPrefix(address, "abns@") {
+		if localSocket.MatchString(address) {
 			continue
 		}
 		first, last, isRange := strings.Cut(address[strings.LastIndexByte(address, ':')+1:], "-")

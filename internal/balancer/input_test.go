@@ -3,7 +3,10 @@ package balancer
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -229,6 +232,66 @@ func TestBindPorts(t *testing.T) {
 			t.Errorf("%s: %v %t", text, got, whole)
 		}
 	}
+}
+
+// TestMangled: documents of which parts are missing, or of another type, are compared or refused, and nothing else.
+func TestMangled(t *testing.T) {
+	for _, f := range forms {
+		n := network(t, "manifest."+f.cloud+".yaml")
+		docs := documents(t, f)
+		for seed := range uint64(20) {
+			r := rand.New(rand.NewPCG(seed, 0))
+			var spoiled []Document
+			for _, d := range docs {
+				if strings.HasPrefix(string(d.Data), "{") || strings.HasPrefix(string(d.Data), "[") {
+					d.Data = mangledText(t, r, d.Data)
+				}
+				spoiled = append(spoiled, d)
+			}
+			report, err := Compare(n, spoiled, Options{Hosts: f.hosts})
+			if (report == nil) == (err == nil) {
+				t.Errorf("%s, seed %d: %v %v", f.name, seed, report, err)
+			}
+		}
+	}
+}
+
+func mangledText(t *testing.T, r *rand.Rand, text []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	dec := json.NewDecoder(bytes.NewReader(text))
+	for dec.More() {
+		var v any
+		if err := dec.Decode(&v); err != nil {
+			t.Fatal(err)
+		}
+		made, err := json.Marshal(mangled(r, v))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Write(made)
+	}
+	return out.Bytes()
+}
+
+// mangled replaces about every tenth field.
+func mangled(r *rand.Rand, v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			others := []any{nil, []any{}, "x", map[string]any{}, []any{nil, 1., "y", []any{}}}
+			if n := r.IntN(10 * len(others)); n < len(others) {
+				v[k] = others[n]
+			} else {
+				v[k] = mangled(r, v[k])
+			}
+		}
+	case []any:
+		for i := range v {
+			v[i] = mangled(r, v[i])
+		}
+	}
+	return v
 }
 
 // FuzzCompare: no document makes the comparison fail but by an error.
