@@ -26,6 +26,10 @@ var forms = map[string]form{
 func makeConsole(n *Network) (*Output, error) {
 	f := faults{origin: n.origin}
 	f.ownPorts(n)
+	own := func(l Listener) bool { return l.BootstrapOf == "" }
+	if !slices.ContainsFunc(n.Listeners, own) {
+		f.file("has no listener with addresses of its own to render, so there is nothing to type; name one with --listener")
+	}
 	if err := f.err(); err != nil {
 		return nil, err
 	}
@@ -33,7 +37,7 @@ func makeConsole(n *Network) (*Output, error) {
 	fmt.Fprintf(&b, "# %s\n# What is typed into the customer's form. What stands in angle brackets only the network knows.\n",
 		n.note("console"))
 	for _, l := range n.Listeners {
-		if l.BootstrapOf == "" && len(l.Brokers) > 0 {
+		if own(l) {
 			n.consoleOf(&b, l)
 		}
 	}
@@ -90,12 +94,7 @@ func (n *Network) bootstraps(l Listener, cloud string, whole bool) []string {
 	if len(chosen) == 1 && len(others) > 0 && cloud == "gcp" {
 		chosen = append(chosen, others[0])
 	}
-	port := 0
-	for _, shared := range n.Listeners {
-		if shared.BootstrapOf == l.Name {
-			port = shared.BootstrapPort
-		}
-	}
+	port := n.shared[l.Name]
 	if port != 0 {
 		chosen = chosen[:1]
 	}

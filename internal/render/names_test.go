@@ -132,4 +132,15 @@ func TestConsole(t *testing.T) {
 			t.Errorf("%s:\ngot\n%s\nwant\n%s", c.name, got, want)
 		}
 	}
+	// The port of a listener that is not asked for counts all the same; that listener alone has no form.
+	both := of(azure, shared, brokers)
+	alone := made(t, both, Options{Listeners: []string{"EXTERNAL"}}, makeConsole)
+	if !strings.HasSuffix(alone, "\n  Bootstrap Ports                    9092\n") {
+		t.Errorf("got\n%s", alone)
+	}
+	const refused = "refused:\nmanifest.yaml: has no listener with addresses of its own to render, so there is nothing to type; name " +
+		"one with --listener\n"
+	if got := made(t, both, Options{Listeners: []string{"BOOTSTRAP"}}, makeConsole); got != refused {
+		t.Errorf("got\n%s", got)
+	}
 }

@@ -41,6 +41,8 @@ type Network struct {
 
 	origin    config.Origin
 	endpoints map[string]string
+	// shared are the bootstrap ports by the listener that they lead to, also of listeners that are not rendered.
+	shared map[string]int
 }
 
 // Probe is what the load balancer asks of every probe port.
@@ -91,7 +93,7 @@ func Resolve(m *config.Manifest, o Options) (*Network, error) {
 		Version: SchemaVersion, Cluster: m.Cluster, Manifest: m.Hash, Listeners: []Listener{},
 		Probe:  Probe{m.LoadBalancer.Interval.Seconds(), m.LoadBalancer.HealthyThreshold},
 		Name:   cmp.Or(o.Name, m.Cluster),
-		origin: m.Origin, endpoints: o.Endpoints,
+		origin: m.Origin, endpoints: o.Endpoints, shared: map[string]int{},
 	}
 	f := faults{origin: m.Origin}
 	for _, id := range slices.Sorted(maps.Keys(o.Hosts)) {
@@ -112,6 +114,9 @@ func Resolve(m *config.Manifest, o Options) (*Network, error) {
 		}
 	}
 	for _, l := range m.Listeners {
+		if of := l.Bootstrap.Of; of != "" {
+			n.shared[of] = cmp.Or(n.shared[of], l.Bootstrap.Port)
+		}
 		if len(o.Listeners) == 0 || wanted[l.Name] {
 			n.Listeners = append(n.Listeners, Listener{
 				Name: l.Name, SecurityProtocol: l.SecurityProtocol, BindPort: l.BindPort, ProbePort: l.ProbePort,
