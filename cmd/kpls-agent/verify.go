@@ -94,7 +94,7 @@ func newVerify(s *shared) *cobra.Command {
 func (o verifyOptions) options(s *shared) (kafka.VerifyOptions, error) {
 	v := kafka.VerifyOptions{
 		Bootstrap: o.bootstrap, Want: map[int32]string{}, Map: map[string]string{},
-		Others: map[string][]string{}, Topic: "kpls-agent-verify-" + nonce(),
+		Others: map[string][]string{}, Shared: map[string]int{}, Topic: "kpls-agent-verify-" + nonce(),
 	}
 	m, err := o.readManifest(s)
 	if err != nil {
@@ -117,6 +117,11 @@ func (o verifyOptions) options(s *shared) (kafka.VerifyOptions, error) {
 		}
 		v.Login.Protocol, v.Listener = e.SecurityProtocol, e.Name
 		v.Probes, v.Ports = append(v.Probes, e.ProbePort), append(v.Ports, e.BindPort)
+	}
+	for _, l := range m.Listeners {
+		if l.Bootstrap.Of != "" && l.Bootstrap.Of == v.Listener {
+			v.Shared[strconv.Itoa(l.Bootstrap.Port)] = l.BindPort
+		}
 	}
 	for _, addr := range o.bootstrap {
 		if err := kafka.CheckAddress(addr, v.Want); err != nil {

@@ -36,6 +36,9 @@ type VerifyOptions struct {
 	// Probes are the ports of the listener's probes; Ports are those at which Kafka
 	// listens on the brokers. They are for messages only.
 	Probes, Ports []int
+	// Shared are the load balancer's ports that lead to all brokers, each with the port at which Kafka listens for it.
+	// They are for messages only.
+	Shared map[string]int
 	// Others are the addresses that the brokers advertise for the other listeners, by listener. They are for messages
 	// only.
 	Others map[string][]string

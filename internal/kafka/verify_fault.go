@@ -255,7 +255,7 @@ func (v *verifier) unheard(addr, rule string, e *pathError) *VerifyFault {
 		return f
 	case errors.Is(e.err, errSpeaksHTTP):
 		return &VerifyFault{
-			faultHTTP, "a web server answers at " + at, whereBalancer, rule + leadsTo(v.o.Ports),
+			faultHTTP, "a web server answers at " + at, whereBalancer, rule + leadsTo(v.ports(addr)),
 		}
 	case e.seen == mannerEnds:
 		return v.endsAtOnce(addr, rule)
@@ -268,13 +268,13 @@ func (v *verifier) unheard(addr, rule string, e *pathError) *VerifyFault {
 	case e.seen == mannerSpeaksTLS, errors.Is(e.err, errSpeaksTLS):
 		return &VerifyFault{
 			faultTLS, fmt.Sprintf("the server at %s speaks TLS, and the manifest says that %s has %s", at, v.o.Listener,
-				v.o.Login.Protocol), whereBalancer, rule + leadsTo(v.o.Ports) +
+				v.o.Login.Protocol), whereBalancer, rule + leadsTo(v.ports(addr)) +
 				", without TLS of the load balancer's own; if the listener is meant to have TLS, correct security_protocol in the manifest",
 		}
 	case e.seen == mannerPlain:
 		return &VerifyFault{
 			faultNoTLS, fmt.Sprintf("Kafka at %s does not speak TLS, and the manifest says that %s has %s", at, v.o.Listener,
-				v.o.Login.Protocol), whereBalancer, rule + leadsTo(v.o.Ports) +
+				v.o.Login.Protocol), whereBalancer, rule + leadsTo(v.ports(addr)) +
 				"; if the listener is meant to have no TLS, correct security_protocol in the manifest",
 		}
 	case errors.As(e.err, &network) && network.Op == remoteAlert:
@@ -291,7 +291,7 @@ func (v *verifier) unheard(addr, rule string, e *pathError) *VerifyFault {
 	}
 	return &VerifyFault{
 		faultOther, fmt.Sprintf("what listens at %s is no Kafka listener with %s: %v", at, v.o.Login.Protocol, e.err),
-		whereBalancer, rule + leadsTo(v.o.Ports),
+		whereBalancer, rule + leadsTo(v.ports(addr)),
 	}
 }
 
@@ -302,7 +302,7 @@ func (v *verifier) endsAtOnce(addr, rule string) *VerifyFault {
 	if n, err := strconv.Atoi(port); err == nil && slices.Contains(v.o.Probes, n) {
 		f := &VerifyFault{
 			faultProbePort, fmt.Sprintf("port %d is the probe port of %s: the agent ends each connection there, and no "+
-				"Kafka answers", n, v.o.Listener), whereBalancer, rule + leadsTo(v.o.Ports),
+				"Kafka answers", n, v.o.Listener), whereBalancer, rule + leadsTo(v.ports(addr)),
 		}
 		if slices.Contains(v.o.Bootstrap, addr) {
 			f.Where, f.ToDo = whereCommand, v.instead()
@@ -312,7 +312,7 @@ func (v *verifier) endsAtOnce(addr, rule string) *VerifyFault {
 	return &VerifyFault{
 		faultEnds, at + " ends each connection at once, before anything was said", whereBalancer,
 		"if `kpls-agent status` shows the probe as closed, or the agent as stopped, silent or none, the load balancer has " +
-			"no broker for this port; else it leads to the probe port" + such(strs(v.o.Probes), " ") + " and not to Kafka's" + such(strs(v.o.Ports), " ") +
+			"no broker for this port; else it leads to the probe port" + such(strs(v.o.Probes), " ") + " and not to Kafka's" + such(strs(v.ports(addr)), " ") +
 			", or a PROXY protocol is switched on that Kafka does not know: " + rule,
 	}
 }
@@ -323,6 +323,11 @@ func (v *verifier) mistyped(addr string, f *VerifyFault) *VerifyFault {
 	ports := portsOf(v.advertised())
 	_, port, _ := net.SplitHostPort(addr)
 	if !slices.Contains(v.o.Bootstrap, addr) || len(ports) == 0 || slices.Contains(ports, port) {
+		return f
+	}
+	if bind, shared := v.o.Shared[port]; shared {
+		f.ToDo = fmt.Sprintf("port %s is the shared bootstrap port: see its rule, which is to lead to port %d of all brokers, "+
+			"the firewalls, and in `kpls-agent status` whether all probes are closed", port, bind)
 		return f
 	}
 	f.Where = whereCommand
@@ -400,6 +405,15 @@ func such(examples []string, before string) string {
 		return ""
 	}
 	return before + examples[0]
+}
+
+// ports are those of the brokers to which the load balancer's port of an address is to lead.
+func (v *verifier) ports(addr string) []int {
+	_, port, _ := net.SplitHostPort(addr)
+	if bind, shared := v.o.Shared[port]; shared {
+		return []int{bind}
+	}
+	return v.o.Ports
 }
 
 func leadsTo(ports []int) string { return such(strs(ports), "; it is to lead to the brokers' port ") }

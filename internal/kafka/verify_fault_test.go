@@ -293,6 +293,14 @@ func TestVerifyMistyped(t *testing.T) {
 	if f == nil || f.Code != "refused" || f.Where != "command_line" || f.ToDo != says {
 		t.Errorf("%+v", f)
 	}
+	o.Shared = map[string]int{"1": 39090}
+	f = kafka.Verify(within(t), o).Bootstrap[0].Fault
+	const shared = "port 1 is the shared bootstrap port: see its rule, which is to lead to port 39090 of all brokers, the " +
+		"firewalls, and in `kpls-agent status` whether all probes are closed"
+	if f == nil || f.Code != "refused" || f.Where != "load_balancer" || f.ToDo != shared {
+		t.Errorf("%+v", f)
+	}
+	o.Shared = nil
 	o.Others = map[string][]string{"EXTERNAL2": {"b1.example:1", "b2.example:2"}}
 	f = kafka.Verify(within(t), o).Bootstrap[0].Fault
 	const other = "port 1 is one of EXTERNAL2: add --listener EXTERNAL2, or give a port of EXTERNAL, such as 9093"
