@@ -24,6 +24,11 @@ func TestDocuments(t *testing.T) {
 			"Apply complete!", `"Bootstrap Ports" = "9092"`, `"Zones" = "usw2-az1,usw2-az2,usw2-az3"`,
 			"Plan: 4 to add, 2 to change, 0 to destroy.",
 		},
+		"azure.md": {
+			"Apply complete! Resources: 19 added, 0 changed, 0 destroyed.", `"bootstrap_ports" = "9092"`,
+			"Plan: 11 to add, 1 to change, 0 to destroy.", // a second project
+			"Plan: 18 to add, 1 to change, 0 to destroy.", // and a fourth broker
+		},
 		"gcp.md": {
 			"Service Attachment: projects/my-project/regions/us-west1/serviceAttachments/kafka-pls",
 			"Bootstrap Ports of EXTERNAL: 9093,9094,9095",
@@ -81,7 +86,8 @@ func typed(t *testing.T, script string) string {
 	}
 	c := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
 	c.Dir = folder
-	c.Env = append(tofu.Env, "PATH="+bin+":"+os.Getenv("PATH"), "FAKE="+t.TempDir(), "TF_CLI_ARGS=-no-color", "PAGER=cat")
+	c.Env = append(os.Environ(), tofu.Env...)
+	c.Env = append(c.Env, "PATH="+bin+":"+os.Getenv("PATH"), "FAKE="+t.TempDir(), "TF_CLI_ARGS=-no-color", "PAGER=cat")
 	out, err := c.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -75,8 +75,8 @@ variable "azure" {
       name     = string
       priority = optional(number, 300) # of the first rule; the second one has the next
     }))
-    # Names of what was made by hand and is imported: load_balancer, and frontend/L, probe/L and service/L of a listener,
-    # pool/L-bN and rule/L-bN of a broker.
+    # Names of what was made by hand and is imported: load_balancer, frontend/L, probe/L and service/L of a listener,
+    # pool/L-bN and rule/L-bN of a broker, nat/1 of the services' addresses.
     names = optional(map(string), {})
   })
 
@@ -241,7 +241,7 @@ resource "azurerm_private_link_service" "listener" {
   dynamic "nat_ip_configuration" {
     for_each = range(var.azure.nat_subnet.addresses)
     content {
-      name      = "nat-${nat_ip_configuration.value + 1}"
+      name      = lookup(local.names, "nat/${nat_ip_configuration.value + 1}", "nat-${nat_ip_configuration.value + 1}")
       primary   = nat_ip_configuration.value == 0
       subnet_id = local.nat_subnet_id
     }

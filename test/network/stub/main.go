@@ -197,6 +197,34 @@ func (p *provider) ReadResource(
 	return &tfprotov5.ReadResourceResponse{NewState: r.CurrentState, Private: r.Private}, nil
 }
 
+// ImportResourceState knows the id, and nothing else of what is imported.
+func (p *provider) ImportResourceState(
+	_ context.Context, r *tfprotov5.ImportResourceStateRequest,
+) (*tfprotov5.ImportResourceStateResponse, error) {
+	s, ok := p.resources[r.TypeName]
+	if !ok {
+		return nil, fmt.Errorf("there is no resource %s", r.TypeName)
+	}
+	imported := fields{"id": tftypes.NewValue(tftypes.String, r.ID)}
+	for _, a := range s.Block.Attributes {
+		if a.Name != "id" {
+			imported[a.Name] = tftypes.NewValue(a.Type, nil)
+		}
+	}
+	for _, b := range s.Block.BlockTypes {
+		kind := b.ValueType()
+		imported[b.TypeName] = tftypes.NewValue(kind, nil)
+		if kind.Is(tftypes.List{}) { // a block that is not there is an empty list
+			imported[b.TypeName] = tftypes.NewValue(kind, []tftypes.Value{})
+		}
+	}
+	state, err := tfprotov5.NewDynamicValue(
+		s.ValueType(), tftypes.NewValue(s.ValueType(), map[string]tftypes.Value(imported)))
+	return &tfprotov5.ImportResourceStateResponse{
+		ImportedResources: []*tfprotov5.ImportedResource{{TypeName: r.TypeName, State: &state}},
+	}, err
+}
+
 func (p *provider) GetFunctions(
 	context.Context, *tfprotov5.GetFunctionsRequest,
 ) (*tfprotov5.GetFunctionsResponse, error) {
