@@ -52,7 +52,11 @@ func (n *Network) consoleOf(b *strings.Builder, l Listener) {
 		fmt.Fprintf(b, "\n%s of %s\n", l.Name, n.Cluster)
 		fmt.Fprintf(b, "  Bootstrap servers  %s\n", strings.Join(n.bootstraps(l, cloud, true), ","))
 		fmt.Fprintf(b, "  Security protocol  %s\n", l.SecurityProtocol)
-		fmt.Fprintf(b, "  Names              the customer makes them: kpls-agent render dns --listener %s\n", l.Name)
+		names := "the customer makes them: kpls-agent render dns --listener " + l.Name
+		if strings.HasSuffix(l.Brokers[0].AdvertisedHost, tidbDomain) { // a form that is not known here
+			names = "TiDB Cloud makes them"
+		}
+		fmt.Fprintf(b, "  Names              %s\n", names)
 		return
 	}
 	fmt.Fprintf(b, "\n%s of %s, in TiDB Cloud: Create Changefeed > Kafka > %s\n", l.Name, n.Cluster, form.way)

@@ -120,6 +120,9 @@ func TestConsole(t *testing.T) {
 		{"another customer", of("advertised: <broker_id>.example.com:<port>", "", brokers), "EXTERNAL of kafka-pls\n" +
 			"  Bootstrap servers  b1.example.com:9093,b3.example.com:9095,b10.example.com:9102\n  Security protocol  PLAINTEXT\n" +
 			"  Names              the customer makes them: kpls-agent render dns --listener EXTERNAL\n"},
+		{"another form", of("advertised: <broker_id>.abc.alicloud.plc.tidbcloud.com:<port>", shared, brokers), "EXTERNAL of kafka-pls\n" +
+			"  Bootstrap servers  b1.abc.alicloud.plc.tidbcloud.com:9092\n  Security protocol  PLAINTEXT\n" +
+			"  Names              TiDB Cloud makes them\n"},
 		{"no port of its own", of("advertised: <broker_id>.example.com:9092", "", "brokers:\n  1: {}\n"), "refused:\nmanifest.yaml:7: " +
 			"listeners.EXTERNAL.advertised: has a port written out, so a port does not tell one broker from another; write <port>, " +
 			"and give each broker its own under `brokers`\n"},
