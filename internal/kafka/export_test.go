@@ -32,5 +32,5 @@ var VerifyCodes = []string{
 	faultUsage, faultLogin, faultBootstrap, faultNotInManifest, faultNotNamed, faultAddress, faultWrongBroker,
 	faultWrongCluster, faultLeadsNothing, faultDNS, faultRefused, faultNoAnswer, faultUnreachable, faultProbePort,
 	faultEnds, faultProxy, faultTLS, faultNoTLS, faultHTTP, faultCertificate, faultNeedsLogin, faultNoLogin, faultTopic,
-	faultRights, faultOther,
+	faultRights, faultLeader, faultOther,
 }

@@ -51,6 +51,7 @@ const (
 	faultNoLogin       = "takes_no_login"
 	faultTopic         = "topic"
 	faultRights        = "rights"
+	faultLeader        = "leader_address"
 	faultOther         = "other"
 )
 

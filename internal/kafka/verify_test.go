@@ -28,6 +28,13 @@ import (
 // given, in their order; by all, if none is.
 func customer(t *testing.T, c *kfake.Cluster, leaders ...int32) kafka.VerifyOptions {
 	t.Helper()
+	return customerBehind(t, c, func(id int32) string { return fmt.Sprintf("b%d.example:9092", id) }, leaders...)
+}
+
+// customerBehind is the same behind something that names the leader of a partition in its own way, in the answer to a
+// record that another broker refuses.
+func customerBehind(t *testing.T, c *kfake.Cluster, leader func(int32) string, leaders ...int32) kafka.VerifyOptions {
+	t.Helper()
 	o := kafka.VerifyOptions{Bootstrap: []string{"b0.example:9092"}, Want: map[int32]string{}, Map: map[string]string{}, Topic: "verify-it"}
 	for id, addr := range c.ListenAddrs() {
 		name := "b" + strconv.Itoa(id) + ".example"
@@ -38,6 +45,7 @@ func customer(t *testing.T, c *kfake.Cluster, leaders ...int32) kafka.VerifyOpti
 		leaders = slices.Sorted(maps.Keys(o.Want))
 	}
 	advertise(c, maps.Clone(o.Want))
+	redirect(c, o.Topic, leaders, leader)
 	// The fake leads partitions anywhere; a real broker leads what is assigned to
 	// it first. Nothing is produced before that is so here.
 	early := c.Fault(kfake.Fault{Keys: []kmsg.Key{0}, Err: kerr.NotLeaderForPartition, Count: -1})
@@ -62,6 +70,34 @@ func customer(t *testing.T, c *kfake.Cluster, leaders ...int32) kafka.VerifyOpti
 	}()
 	t.Cleanup(func() { close(stop); <-done })
 	return o
+}
+
+// redirect makes a fake cluster name the leader of a partition in the answer to a record that another broker refuses
+// (KIP-951) by an address of its own choice; the fake itself would name the one that it listens at.
+func redirect(c *kfake.Cluster, topic string, leaders []int32, addr func(int32) string) {
+	c.ControlKey(0, func(r kmsg.Request) (kmsg.Response, error, bool) {
+		req := r.(*kmsg.ProduceRequest)
+		if len(req.Topics) != 1 || len(req.Topics[0].Partitions) != 1 || req.Version < 10 {
+			return nil, nil, false
+		}
+		partition := req.Topics[0].Partitions[0].Partition
+		if int(partition) >= len(leaders) || leaders[partition] == c.CurrentNode() {
+			return nil, nil, false
+		}
+		c.KeepControl()
+		leader := leaders[partition]
+		p := kmsg.NewProduceResponseTopicPartition()
+		p.Partition, p.ErrorCode, p.CurrentLeader.LeaderID = partition, kerr.NotLeaderForPartition.Code, leader
+		resp := r.ResponseKind().(*kmsg.ProduceResponse)
+		resp.Topics = append(resp.Topics, kmsg.ProduceResponseTopic{Topic: topic, TopicID: req.Topics[0].TopicID})
+		resp.Topics[0].Partitions = append(resp.Topics[0].Partitions, p)
+		host, port, _ := net.SplitHostPort(addr(leader))
+		n, _ := strconv.Atoi(port)
+		b := kmsg.NewProduceResponseBroker()
+		b.NodeID, b.Host, b.Port = leader, host, int32(n)
+		resp.Brokers = append(resp.Brokers, b)
+		return resp, nil, true
+	})
 }
 
 // advertise makes a fake cluster name its brokers as in want, and none else.
@@ -119,6 +155,21 @@ func TestVerify(t *testing.T) {
 	}
 	if len(report.Brokers) != 3 {
 		t.Errorf("%d rows", len(report.Brokers))
+	}
+	gone(t, c, o.Topic)
+}
+
+// TestVerifyMovedLeader: a protocol proxy in between that rewrites the addresses of Metadata alone sends customers past
+// itself as soon as a leader moves.
+func TestVerifyMovedLeader(t *testing.T) {
+	c := newCluster(t, 3)
+	o := customerBehind(t, c, func(id int32) string { return fmt.Sprintf("10.0.0.%d:39092", id) })
+	report := kafka.Verify(within(t), o)
+	for id, to := range map[int32]int{0: 1, 1: 2, 2: 0} {
+		want := fmt.Sprintf("leader_address: when a leader moves to broker %d, customers are sent to 10.0.0.%[1]d:39092, and not to b%[1]d.example:9092: ", to)
+		if got := found(report)[id]; !strings.HasPrefix(got, want) {
+			t.Errorf("broker %d: %q", id, got)
+		}
 	}
 	gone(t, c, o.Topic)
 }

@@ -236,7 +236,7 @@ func (t *trial) roundTrip(ctx context.Context, p *path, partition int32) error {
 		return during("consume", err)
 	}
 	p.row.Consumed = Millis(took)
-	return nil
+	return t.moved(ctx, p, partition, batch)
 }
 
 func during(what string, err error) error { return fmt.Errorf("%s: %w", what, err) }
