@@ -240,26 +240,52 @@ func awsWarnings(n *Network) []string {
 
 // awsExample is terraform.tfvars.example.
 func awsExample(k awsKpls) string {
-	var b strings.Builder
-	b.WriteString("# What only AWS knows. Copy this file to terraform.tfvars and fill it in.\n\n")
-	b.WriteString("vpc_id = \"vpc-0123456789abcdef0\"\n\n# One subnet of the load balancer in each zone, by the zone's id.\nsubnet_ids = {\n")
 	zones := k.Zones
 	if len(zones) == 0 {
 		zones = []string{"usw2-az1"}
 	}
+	var subnets, targets, cidrs ordered[string]
 	for i, z := range zones {
-		fmt.Fprintf(&b, "  %q = \"subnet-%017d\"\n", z, i+1)
+		subnets = append(subnets, entry[string]{z, fmt.Sprintf("%q", fmt.Sprintf("subnet-%017d", i+1))})
 	}
-	b.WriteString("}\n\n# The security groups of the brokers' VMs. The load balancer is let in on the ports of listeners and probes.\n")
-	b.WriteString("broker_security_group_ids = [\"sg-0123456789abcdef0\"]\n\n")
-	b.WriteString("# The instance of each broker, by node.id; or its address, with target_type = \"ip\".\nbroker_targets = {\n")
 	for _, id := range k.Brokers {
-		fmt.Fprintf(&b, "  %q = \"i-%017s\"\n", id, id)
+		targets = append(targets, entry[string]{id, fmt.Sprintf("%q", fmt.Sprintf("i-%017s", id))})
 	}
-	b.WriteString("}\n\n# Where the customers of each listener come from: the CIDR of the customer's network.\nclient_cidrs = {\n")
 	for _, c := range k.Clients {
-		fmt.Fprintf(&b, "  %q = [\"10.250.0.0/16\"]\n", c.key)
+		cidrs = append(cidrs, entry[string]{c.key, `["10.250.0.0/16"]`})
 	}
-	b.WriteString("}\n\n# Who may ask for a connection. Each one is accepted by hand.\nallowed_principals = [\"arn:aws:iam::123456789012:root\"]\n")
+	return `# What only AWS knows. Copy this file to terraform.tfvars and fill it in.
+
+vpc_id = "vpc-0123456789abcdef0"
+
+# One subnet of the load balancer in each zone, by the zone's id.
+subnet_ids = ` + hcl(subnets) + `
+
+# The security groups of the brokers' VMs. The load balancer is let in on the ports of listeners and probes.
+broker_security_group_ids = ["sg-0123456789abcdef0"]
+
+# The instance of each broker, by node.id; or its address, with target_type = "ip".
+broker_targets = ` + hcl(targets) + `
+
+# Where the customers of each listener come from: the CIDR of the customer's network.
+client_cidrs = ` + hcl(cidrs) + `
+
+# Who may ask for a connection. Each one is accepted by hand.
+allowed_principals = ["arn:aws:iam::123456789012:root"]
+`
+}
+
+// hcl is a map as `terraform fmt` writes it: the values, which are expressions, stand below each other.
+func hcl(entries ordered[string]) string {
+	longest := 0
+	for _, e := range entries {
+		longest = max(longest, len(e.key)+len(`""`))
+	}
+	var b strings.Builder
+	b.WriteString("{\n")
+	for _, e := range entries {
+		fmt.Fprintf(&b, "  %-*s = %s\n", longest, `"`+e.key+`"`, e.value)
+	}
+	b.WriteString("}")
 	return b.String()
 }

@@ -122,8 +122,13 @@ func gcpTerraform(n *Network) (*Output, error) {
 
 // gcpExample is terraform.tfvars.example.
 func gcpExample(n *Network) string {
-	var b strings.Builder
-	b.WriteString(`# What only Google Cloud knows. Copy this file to terraform.tfvars and fill it in.
+	var vms ordered[string]
+	for _, broker := range n.brokers() {
+		id := strconv.Itoa(int(broker.ID))
+		vms = append(vms, entry[string]{id, fmt.Sprintf("{ instance = %q, ip_address = %q }",
+			"projects/my-project/zones/us-west1-a/instances/kafka-"+id, cmp.Or(broker.Host, "10.64.0."+id))})
+	}
+	return `# What only Google Cloud knows. Copy this file to terraform.tfvars and fill it in.
 
 project = "my-project"
 region  = "us-west1"
@@ -141,15 +146,7 @@ consumer_projects = { "customer-project" = 10 }
 broker_tags = ["kafka"]
 
 # The VM of each broker and the address of its first network interface, by node.id.
-brokers = {
-`)
-	for _, broker := range n.brokers() {
-		const vm = "projects/my-project/zones/us-west1-a/instances/kafka-"
-		host := cmp.Or(broker.Host, "10.64.0."+strconv.Itoa(int(broker.ID)))
-		fmt.Fprintf(&b, "  \"%d\" = { instance = \"%s%d\", ip_address = %q }\n", broker.ID, vm, broker.ID, host)
-	}
-	b.WriteString("}\n")
-	return b.String()
+brokers = ` + hcl(vms) + "\n"
 }
 
 func joined(ports []int) string {

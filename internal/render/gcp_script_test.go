@@ -2,6 +2,7 @@ package render
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -135,6 +136,28 @@ func TestGcloudScriptFollows(t *testing.T) {
 	if want := []string{group + "--remove-endpoint=client-destination-port=9095," + third + "port=39092 --remove-endpoint=client-destination-port=9203," +
 		third + "port=39093 --project=my-project --quiet"}; !ok || !slices.Equal(endpoints(changes), want) {
 		t.Errorf("a broker that is pruned: %q\n%s", changes, text)
+	}
+}
+
+// TestGcloudScriptLarge: one request takes 500 endpoints at most.
+func TestGcloudScriptLarge(t *testing.T) {
+	rows := ""
+	for id := 4; id <= 250; id++ {
+		rows += fmt.Sprintf("  %d: {ports: {EXTERNAL: %d}}\n", id, 10000+id)
+	}
+	s := newScript(t, cloudManifest(t, "gcp", "load_balancer:", rows+"load_balancer:"))
+	for id := 4; id <= 250; id++ {
+		s.env[fmt.Sprintf("BROKER_%d", id)] = fmt.Sprintf("us-west1-a/kafka-%d", id)
+	}
+	_, changes, text, ok := s.run()
+	var counts []int
+	for _, c := range changes {
+		if n := strings.Count(c, "--add-endpoint"); n > 0 {
+			counts = append(counts, n)
+		}
+	}
+	if !ok || !slices.Equal(counts, []int{400, 100}) {
+		t.Errorf("endpoints in each request: %v\n%s", counts, text)
 	}
 }
 

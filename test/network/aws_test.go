@@ -54,6 +54,7 @@ func TestAWSPlans(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			m := aws(t, c.manifest)
 			m.tofu("validate")
+			m.tofu("fmt", "-check", "-diff")
 			planned := m.planned()
 			for kind, want := range map[string]int{
 				"aws_lb": 1, "aws_lb_listener": c.groups, "aws_lb_target_group": c.groups,

@@ -29,6 +29,7 @@ func TestGCPLeads(t *testing.T) {
 	text := gcpManifest(11, "EXTERNAL", "EXTERNAL2")
 	m := rendered(t, "gcp", "terraform", text)
 	m.tofu("validate")
+	m.tofu("fmt", "-check", "-diff")
 	m.tofu("apply", "-auto-approve")
 	made := m.made()
 	var got, want []string
@@ -80,6 +81,7 @@ func TestGCPChanges(t *testing.T) {
 	want := []string{
 		`create google_compute_region_network_endpoint.kpls["external-b10"]`,
 		`create google_compute_region_network_endpoint.kpls["external2-b10"]`,
+		`update google_compute_forwarding_rule.kpls`, // its label says which manifest it follows
 	}
 	if got := m.changes(); !slices.Equal(got, want) {
 		t.Errorf("a tenth broker:\n%s", strings.Join(got, "\n"))

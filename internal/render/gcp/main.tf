@@ -101,14 +101,9 @@ resource "google_compute_region_network_endpoint_group" "kpls" {
   project               = var.project
   region                = var.region
   name                  = var.kpls.name
-  description           = "cluster ${var.kpls.cluster}, manifest ${var.kpls.manifest_sha256}"
   network               = var.network
   subnetwork            = var.subnetwork
   network_endpoint_type = "GCE_VM_IP_PORTMAP"
-
-  lifecycle {
-    ignore_changes = [description] # a change of it would replace the group
-  }
 }
 
 resource "google_compute_region_network_endpoint" "kpls" {
@@ -149,6 +144,8 @@ resource "google_compute_forwarding_rule" "kpls" {
   network               = var.network
   subnetwork            = var.subnetwork
   backend_service       = google_compute_region_backend_service.kpls.id
+
+  labels = { "kpls-manifest" = substr(var.kpls.manifest_sha256, 0, 63) } # a label has at most 63 characters
 }
 
 resource "google_compute_firewall" "psc" {
