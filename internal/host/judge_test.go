@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -133,17 +134,19 @@ func TestJudge(t *testing.T) {
 			case c.want != "" && (r == nil || r.Code != restart.CodeRefused || !strings.Contains(r.Text(), c.want)):
 				t.Errorf("%v, want %q", r, c.want)
 			}
+			// The file that the process runs may still be judged.
 			for _, name := range []string{candidateName, verdictName} {
-				if _, err := os.Stat(filepath.Join(JudgeDir(s), name)); err == nil {
-					t.Errorf("%s is left behind", name)
-				}
+				patience.Until(t, name+" is removed", func() bool {
+					_, err := os.Stat(filepath.Join(JudgeDir(s), name))
+					return errors.Is(err, fs.ErrNotExist)
+				})
 			}
 			// A command knows what the agent knows.
-			view := ViewFiles(s, 1, st)
-			view.Learned(process)
-			if got := view.Manifest(running).Refusal; (got == nil) != (c.want == "") {
-				t.Errorf("a command says %v, the agent %v", got, r)
-			}
+			patience.Until(t, "a command knows it", func() bool {
+				view := ViewFiles(s, 1, st)
+				view.Learned(process)
+				return (view.Manifest(running).Refusal == nil) == (c.want == "")
+			})
 		})
 	}
 }
