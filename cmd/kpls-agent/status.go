@@ -111,7 +111,7 @@ func manifestOf(vm *settings.Settings) *report.Manifest {
 		return nil
 	}
 	out := &report.Manifest{
-		Hash: m.Hash, Zones: m.Zones(), Table: m.NeedsTable(),
+		Hash: m.Hash, Zones: m.Zones(), Table: m.NeedsTable(), Optional: m.Optional(),
 		MaxUnavailable: m.Rollout.MaxUnavailable, Soak: m.Rollout.Soak, Absent: m.Absent,
 	}
 	for _, l := range m.Listeners {

@@ -100,6 +100,7 @@ func (o verifyOptions) options(s *shared) (kafka.VerifyOptions, error) {
 	if err != nil {
 		return v, err
 	}
+	v.Optional = m.Optional()
 	for _, b := range m.Brokers {
 		d, err := m.For(b.ID)
 		if err != nil {

@@ -53,7 +53,7 @@ func notYet(v *restart.View, hash string) string {
 func withoutManifest(self int32, f restart.Facts) *restart.View {
 	v := f.Log.View.Clone()
 	for _, id := range slices.AppendSeq(slices.Clone(f.Cluster.Brokers), maps.Keys(f.Manifest.Zones)) {
-		if _, heard := v.Statuses[id]; heard || id == self {
+		if _, heard := v.Statuses[id]; heard || id == self || slices.Contains(f.Manifest.Optional, id) {
 			continue
 		}
 		v.Statuses[id] = restart.Status{

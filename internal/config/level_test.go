@@ -60,6 +60,7 @@ listeners:
     bootstrap: {of: EXTERNAL, port: 9092}
     probe_port: 39191
 `, 1, "listeners.BOOTSTRAP.bootstrap"},
+		{old + "brokers:\n  1: {}\n  4: {presence: optional}\n", 2, "brokers.4.presence"},
 	} {
 		m, err := ParseManifest("m.yaml", []byte(c.text))
 		if err != nil {
@@ -67,6 +68,9 @@ listeners:
 		}
 		if m.Level != c.level || m.LevelField != c.field {
 			t.Errorf("level %d by %q, want %d by %q", m.Level, m.LevelField, c.level, c.field)
+		}
+		if optional := m.Optional(); c.level == 2 && !slices.Equal(optional, []int32{4}) {
+			t.Errorf("optional: %v", optional)
 		}
 	}
 }

@@ -4,7 +4,7 @@ import "time"
 
 // ManifestLevel is the newest level of manifests that this build reads. An agent refuses a manifest with a field that
 // it does not know, so each field that is added gets the next level (Field.Level), and agents tell each other theirs.
-const ManifestLevel = 1
+const ManifestLevel = 2
 
 // Manifest is the desired state of the whole cluster: one YAML file, the same
 // bytes on every broker VM. A value of this type has passed ParseManifest, so
@@ -78,6 +78,8 @@ type Broker struct {
 	Host string
 	// Ports are the advertised ports by listener name.
 	Ports map[string]int
+	// Optional is true for `presence: optional`: nobody waits for the broker while the cluster does not have it.
+	Optional bool
 }
 
 // Rollout is the manifest's `rollout`.

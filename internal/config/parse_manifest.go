@@ -205,6 +205,13 @@ func brokerFields() []Field {
 			Doc:   "The broker's own address, for `<host>` in `bind`. The probe binds there too.",
 			Shape: Shape{Kind: KindString, Want: "a DNS name or an IP address", Check: CheckHost},
 		},
+		{
+			Name:    "presence",
+			Level:   2,
+			Default: "required",
+			Doc:     "`optional` is for a broker that is yet to come or about to go: nobody waits for it while it is not alive and holds no replica. From the moment it is alive it counts like any other.",
+			Shape:   Shape{Kind: KindString, Enum: []string{"required", "optional"}},
+		},
 	}
 }
 
@@ -365,6 +372,7 @@ func newListener(name string, v *Value) Listener {
 func newBroker(key string, v *Value) Broker {
 	id, _ := strconv.ParseInt(key, 10, 32) // brokerID has checked it
 	row := Broker{ID: int32(id), Zone: v.Get("zone").text(), Host: v.Get("host").text()}
+	row.Optional = v.Get("presence").text() == "optional"
 	for _, e := range v.Get("ports").entries() {
 		if row.Ports == nil {
 			row.Ports = map[string]int{}

@@ -60,6 +60,17 @@ func (m *Manifest) Zones() map[int32]string {
 	return zones
 }
 
+// Optional are the brokers of the table that nobody waits for while the cluster does not have them, ascending.
+func (m *Manifest) Optional() []int32 {
+	var ids []int32
+	for _, b := range m.Brokers {
+		if b.Optional {
+			ids = append(ids, b.ID)
+		}
+	}
+	return ids
+}
+
 // NeedsTable is true if a broker without a row in the table cannot be served,
 // so that the table lists all brokers there are meant to be.
 func (m *Manifest) NeedsTable() bool {

@@ -172,7 +172,7 @@ func (f *Files) Manifest(running restart.RunningFacts) restart.ManifestFacts {
 	}
 	facts := restart.ManifestFacts{
 		Hash: m.Hash, Cluster: m.Cluster, Fault: fault.Text, Absent: m.Absent, Zones: m.Zones(), Table: m.NeedsTable(),
-		Level: m.Level, LevelField: m.LevelField,
+		Level: m.Level, LevelField: m.LevelField, Optional: m.Optional(),
 		MaxUnavailable: m.Rollout.MaxUnavailable, Soak: m.Rollout.Soak, RefuseUnprotected: m.Rollout.RefuseUnprotected,
 		HealthyThreshold: m.LoadBalancer.HealthyThreshold, PendingPolicy: restart.PendingPolicy(m.Rollout.PendingEdits),
 	}

@@ -42,6 +42,8 @@ type VerifyOptions struct {
 	// Others are the addresses that the brokers advertise for the other listeners, by listener. They are for messages
 	// only.
 	Others map[string][]string
+	// Optional are brokers of Want that may be missing.
+	Optional []int32
 	// Map says where to dial for a name: the key is an advertised host or
 	// host:port, the value a host, or a host:port. For who has no DNS for the names.
 	Map map[string]string
@@ -232,6 +234,9 @@ func (v *verifier) compare(brokers []kmsg.MetadataResponseBroker) {
 		}
 	}
 	for id, want := range v.o.Want {
+		if got[id] == "" && slices.Contains(v.o.Optional, id) {
+			continue
+		}
 		row := VerifyRow{Broker: id, Want: want, Got: got[id]}
 		if brokers != nil {
 			row.Fault = v.differs(row)

@@ -174,6 +174,21 @@ func TestVerifyMovedLeader(t *testing.T) {
 	gone(t, c, o.Topic)
 }
 
+// TestVerifyOptional: an optional broker may be missing. One that is there is tried like any other.
+func TestVerifyOptional(t *testing.T) {
+	c := newCluster(t, 3)
+	o := customer(t, c)
+	o.Want[7], o.Optional = "b7.example:9092", []int32{2, 7}
+	report := kafka.Verify(within(t), o)
+	var ids []int32
+	for _, r := range report.Brokers {
+		ids = append(ids, r.Broker)
+	}
+	if !report.OK || !slices.Equal(ids, []int32{0, 1, 2}) || report.Brokers[2].Produced <= 0 {
+		t.Errorf("%+v", report)
+	}
+}
+
 func TestVerifyFindsDifferences(t *testing.T) {
 	c := newCluster(t, 3)
 	o := customer(t, c)

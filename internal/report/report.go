@@ -25,6 +25,8 @@ type Facts struct {
 type Manifest struct {
 	Hash  string
 	Zones map[int32]string // every broker of the table
+	// Optional are those of them that nobody waits for while they are not alive.
+	Optional []int32
 	// Table is true where the table lists all brokers there are meant to be.
 	Table     bool
 	Listeners []string
@@ -54,6 +56,8 @@ type Report struct {
 	Brokers  []Broker         `json:"brokers"`
 	// Unheard are the brokers of the manifest and of the cluster whose agent has never reported.
 	Unheard []Unheard `json:"without_agent,omitempty"`
+	// Awaited are optional brokers of the manifest that are not alive. Nothing else in the report is about them.
+	Awaited []int32 `json:"optional_not_there,omitempty"`
 
 	noTopic bool
 }
@@ -100,13 +104,29 @@ const (
 // restarting is for how long a stopped agent is taken for one that is being restarted: an upgrade does that.
 const restarting = 30 * time.Second
 
+// awaited are the optional brokers that the cluster does not name. One that never said anything is among them also
+// where the cluster cannot be asked.
+func awaited(f Facts) []int32 {
+	var ids []int32
+	if f.Manifest == nil {
+		return nil
+	}
+	for _, id := range f.Manifest.Optional {
+		_, heard := f.View.Statuses[id]
+		if f.Brokers != nil && !slices.Contains(f.Brokers, id) || f.Brokers == nil && !heard {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // New makes the report of some facts.
 func New(f Facts) Report {
 	v := f.View
 	r := Report{
 		At: f.At, Pause: v.Pause, Request: v.Request(), Brokers: []Broker{}, Active: slices.Sorted(maps.Keys(v.Active)),
 		Foreign: slices.Sorted(maps.Values(v.Foreign)), Ignored: slices.Sorted(maps.Values(v.Ignored)),
-		noTopic: f.NoTopic,
+		noTopic: f.NoTopic, Awaited: awaited(f),
 	}
 	if v.Clock.After(r.At) {
 		r.At = v.Clock // this VM's clock is behind that of the log's leader
@@ -114,6 +134,9 @@ func New(f Facts) Report {
 	hashes := map[string]bool{}
 	for _, id := range slices.Sorted(maps.Keys(v.Statuses)) {
 		st := v.Statuses[id]
+		if slices.Contains(r.Awaited, id) {
+			continue
+		}
 		r.Brokers = append(r.Brokers, r.broker(f, st))
 		hashes[st.Manifest] = true
 		r.Cluster = cmp.Or(r.Cluster, st.Cluster)
@@ -162,7 +185,7 @@ func (r *Report) unheard(f Facts) {
 	ids := slices.AppendSeq(slices.Clone(f.Brokers), maps.Keys(zones))
 	slices.Sort(ids)
 	for _, id := range slices.Compact(ids) {
-		if _, heard := f.View.Statuses[id]; heard {
+		if _, heard := f.View.Statuses[id]; heard || slices.Contains(r.Awaited, id) {
 			continue
 		}
 		_, listed := zones[id]

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,12 +76,14 @@ func rolling(f *Facts, st map[int32]*restart.Status) {
 	f.View.Claims = []restart.Claim{{Broker: 2, At: now.Add(-80 * time.Second)}}
 }
 
-var scenes = []struct {
+type shown struct {
 	name   string
 	worst  Worst
 	state  string
 	change func(f *Facts, st map[int32]*restart.Status)
-}{
+}
+
+var scenes = []shown{
 	{"idle", Idle, "idle", func(*Facts, map[int32]*restart.Status) {}},
 	{"rolling", Rolling, "rolling", rolling},
 	{"rolling, nothing measured yet", Rolling, "rolling", func(f *Facts, st map[int32]*restart.Status) {
@@ -92,6 +96,16 @@ var scenes = []struct {
 	}},
 	{"a broker that the manifest lacks", Missing, "idle", func(f *Facts, _ map[int32]*restart.Status) {
 		f.Brokers = []int32{1, 2, 3, 7}
+	}},
+	{"two brokers that are yet to come and one that has gone", Idle, "idle", func(f *Facts, st map[int32]*restart.Status) {
+		f.Manifest.Zones = maps.Clone(f.Manifest.Zones)
+		f.Manifest.Zones[4], f.Manifest.Zones[5], f.Manifest.Optional = "a", "b", []int32{3, 4, 5}
+		f.Brokers = []int32{1, 2}
+		st[3].Ended, st[3].Manifest, st[3].Seen = true, "older", now.Add(-time.Hour)
+	}},
+	{"an optional broker that has come, without an agent", Missing, "idle", func(f *Facts, _ map[int32]*restart.Status) {
+		f.Manifest.Zones = maps.Clone(f.Manifest.Zones)
+		f.Manifest.Zones[4], f.Manifest.Optional, f.Brokers = "a", []int32{4}, []int32{1, 2, 3, 4}
 	}},
 	{"an agent that is being upgraded", Upgrading, "idle", func(_ *Facts, st map[int32]*restart.Status) {
 		st[2].Ended, st[2].Seen = true, now.Add(-3*time.Second)
@@ -267,7 +281,7 @@ func TestColor(t *testing.T) {
 			}
 		}
 	}
-	killed := New(scene(scenes[7].change))
+	killed := New(scene(scenes[slices.IndexFunc(scenes, func(s shown) bool { return s.name == "an agent that was killed" })].change))
 	if text := killed.Text(Style{Color: true}); !strings.Contains(text, "\x1b[31msilent 1m10s\x1b[0m") {
 		t.Errorf("a silent agent is not red:\n%q", text)
 	}

@@ -95,6 +95,10 @@ func (r *Report) above() string {
 	if q := r.Request; q != nil {
 		fmt.Fprintf(&b, "rolling restart asked for by %s %s ago\n", q.By, Elapsed(r.At.Sub(q.At)))
 	}
+	if len(r.Awaited) > 0 {
+		fmt.Fprintf(&b, "not there, and nobody waits for them (presence: optional): brokers %s\n",
+			strings.Join(strings.Fields(strings.Trim(fmt.Sprint(r.Awaited), "[]")), ", "))
+	}
 	for _, f := range r.Foreign {
 		fmt.Fprintln(&b, f)
 	}

@@ -77,6 +77,8 @@ type ManifestFacts struct {
 	HiddenChanges bool
 	// Zones maps every broker of the manifest's table to its zone.
 	Zones map[int32]string
+	// Optional are brokers of Zones, ascending, that nobody waits for while they are not among ClusterFacts.Brokers.
+	Optional []int32
 	// Level is the level of manifests that an agent has to read to take this one, and LevelField the field that needs
 	// it.
 	Level      int

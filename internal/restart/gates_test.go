@@ -72,6 +72,12 @@ var spoiledGates = []struct {
 		f.Manifest.MaxUnavailable = 2
 	}, "", ""},
 	{"a broker of the table that never was", func(f *Facts) { f.Manifest.Zones[4] = "b" }, CodeGateBrokers, "broker 4 is down"},
+	{"an optional broker of the table that never was", func(f *Facts) {
+		f.Manifest.Zones[4], f.Manifest.Optional = "b", []int32{4}
+	}, "", ""},
+	{"an optional broker that holds replicas, and is down", func(f *Facts) {
+		f.Manifest.Zones[4], f.Manifest.Optional, f.Cluster.Brokers = "b", []int32{4}, []int32{1, 2, 3, 4}
+	}, CodeGateBrokers, "broker 4 is down"},
 	{"a broker that is said to be alive and does not answer", func(f *Facts) { f.Cluster.NoAnswer = []int32{3} }, CodeGateBrokers, "broker 3 is down; nothing is restarted until it is back (it is registered, and does not answer)"},
 	{"does not answer, two may be down", func(f *Facts) {
 		f.Cluster.NoAnswer, f.Manifest.MaxUnavailable = []int32{3}, 2
@@ -152,6 +158,10 @@ func TestAgreement(t *testing.T) {
 	}{
 		{"agreed", func(*Facts) {}, "", ""},
 		{"never heard of", func(f *Facts) { delete(f.Log.View.Statuses, 3) }, CodeAgentMissing, "broker 3"},
+		{"optional, and not there", func(f *Facts) { f.Manifest.Zones[4], f.Manifest.Optional = "b", []int32{4} }, "", ""},
+		{"optional, there, and without an agent", func(f *Facts) {
+			f.Manifest.Zones[4], f.Manifest.Optional, f.Cluster.Brokers = "b", []int32{4}, []int32{1, 2, 3, 4}
+		}, CodeAgentMissing, "broker 4"},
 		{"another manifest", func(f *Facts) { s := ok(2); s.Manifest = "other"; f.Log.View.Statuses[2] = s }, CodeManifestDiffers, "broker 2 has manifest other, this broker has h"},
 		{"agents of the build before", func(f *Facts) {
 			f.Manifest.Level, f.Manifest.LevelField = 2, "listeners.X.new"

@@ -415,7 +415,8 @@ func (s *round) up() bool {
 }
 
 // others returns the brokers that there are in addition to this one, ascending, and
-// whether that is known: from the manifest's table, and from the cluster.
+// whether that is known: from the manifest's table, and from the cluster. An optional one is there once the cluster has
+// it.
 func (s *round) others() ([]int32, bool) {
 	known := s.f.Manifest.Table || len(s.f.Cluster.Brokers) > 0
 	if s.rest != nil {
@@ -423,7 +424,9 @@ func (s *round) others() ([]int32, bool) {
 	}
 	s.rest = s.few[:0]
 	for id := range s.f.Manifest.Zones {
-		s.rest = append(s.rest, id)
+		if !slices.Contains(s.f.Manifest.Optional, id) {
+			s.rest = append(s.rest, id)
+		}
 	}
 	s.rest = append(s.rest, s.f.Cluster.Brokers...)
 	slices.Sort(s.rest)

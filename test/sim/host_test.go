@@ -127,6 +127,9 @@ func (r *run) unit(h *host) restart.UnitFacts {
 	return f
 }
 
+// yetToCome is the id of an optional broker that never comes.
+const yetToCome = 900
+
 // manifestFacts is what cmd makes of the manifest and server.properties.
 func (r *run) manifestFacts(h *host) restart.ManifestFacts {
 	if h.manifest == "" {
@@ -138,6 +141,10 @@ func (r *run) manifestFacts(h *host) restart.ManifestFacts {
 		FileChanges: !on.wants.equal(v.wants), HiddenChanges: on.wants.hidden != v.wants.hidden,
 		Zones: r.zones, Table: true, MaxUnavailable: v.maxUnavailable, Soak: v.soak, HealthyThreshold: 2,
 		Close: v.closes, Drain: v.drain,
+	}
+	if r.awaits { // nobody may wait for it
+		f.Zones, f.Optional = maps.Clone(f.Zones), []int32{yetToCome}
+		f.Zones[yetToCome] = "z"
 	}
 	switch h.harm {
 	case drops:

@@ -32,6 +32,8 @@ type run struct {
 	judge    *judge
 	versions map[string]*version
 	zones    map[int32]string
+	// awaits is true where the manifest has a broker that is yet to come.
+	awaits   bool
 	latest   string // newest manifest
 	scripted time.Time
 	standing []string // what stays wrong for ever
@@ -52,6 +54,7 @@ type run struct {
 // play plays one seed to its end.
 func play(seed uint64, recording bool) *run {
 	r := &run{cluster: &cluster{world: newWorld(seed, recording)}, versions: map[string]*version{}, zones: map[int32]string{}}
+	r.awaits = seed%4 == 0
 	r.shape()
 	r.faulty = r.rng.IntN(6) > 0
 	r.balancer = r.oneIn(3)
