@@ -103,7 +103,8 @@ func (j *judge) gone(asker, o *broker) bool {
 }
 
 func (t takedown) maxUnavailable() string {
-	if most := t.versions[t.manifest].maxUnavailable; !t.undo && t.b.alive && len(t.down)+1 > most {
+	back := t.since(t.b.returned) <= knowable // as far as its agent knows it is still fenced, and takes nothing from anybody
+	if most := t.versions[t.manifest].maxUnavailable; !t.undo && t.b.alive && !back && len(t.down)+1 > most {
 		return fmt.Sprintf("%v are down and max_unavailable is %d", t.down, most)
 	}
 	return ""
