@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -86,6 +87,9 @@ type Broker struct {
 	BindHost string `json:"-"`
 }
 
+// nameOption is what Options.Name takes: the same as `cluster` of a manifest.
+var nameOption = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+
 // Resolve makes the neutral form of a manifest. The error is config.Faults, with all of them: a listener that the
 // manifest does not have, a broker that it does not have, no table of brokers.
 func Resolve(m *config.Manifest, o Options) (*Network, error) {
@@ -100,6 +104,9 @@ func Resolve(m *config.Manifest, o Options) (*Network, error) {
 		if _, ok := m.Row(id); !ok {
 			f.file("--host %d=...: the manifest has no broker %d in its table; expected a node.id of `brokers`", id, id)
 		}
+	}
+	if !nameOption.MatchString(n.Name) {
+		f.file("--name %q: expected letters, digits, `.`, `_` or `-`, as in a cluster's name", o.Name)
 	}
 	if len(m.Brokers) == 0 {
 		f.file("has no table `brokers`, so it is not known which brokers there are; add a row for each, such as " +

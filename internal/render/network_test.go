@@ -70,8 +70,9 @@ func TestResolveRefuses(t *testing.T) {
 	before, rest, _ := strings.Cut(table, "    advertised_by_zone:")
 	_, rest, _ = strings.Cut(rest, "    port_base: 9100")
 	m := parsed(t, before+"    advertised: <broker_id>.other.example.com:<port>\n    port_base: 9100"+rest)
-	_, err := Resolve(m, Options{Listeners: []string{"extrenal"}, Hosts: map[int32]string{7: "10.0.0.7"}})
+	_, err := Resolve(m, Options{Listeners: []string{"extrenal"}, Hosts: map[int32]string{7: "10.0.0.7"}, Name: "a;b"})
 	const want = "manifest.yaml: --host 7=...: the manifest has no broker 7 in its table; expected a node.id of `brokers`\n" +
+		"manifest.yaml: --name \"a;b\": expected letters, digits, `.`, `_` or `-`, as in a cluster's name\n" +
 		"manifest.yaml: has no table `brokers`, so it is not known which brokers there are; add a row for each, such as `1: {ports: {EXTERNAL: 9093}}`\n" +
 		"manifest.yaml: --listener EXTRENAL: there is no such managed listener; expected EXTERNAL, EXTERNAL2"
 	if err == nil || err.Error() != want {
