@@ -28,6 +28,7 @@ func Compare(n *render.Network, docs []Document, o Options) (*Report, error) {
 		network: n, seen: s, ids: map[string]int32{}, forms: map[int32][2]bool{}, fronts: map[string]string{},
 		report: &Report{
 			Cluster: n.Cluster, Cloud: s.cloud, Rows: []Row{}, Findings: []Finding{}, Unseen: []Unseen{},
+			Notes: []string{},
 		},
 	}
 	if err := c.usable(in.names); err != nil {
@@ -36,6 +37,10 @@ func Compare(n *render.Network, docs []Document, o Options) (*Report, error) {
 	c.names(o)
 	c.all(o)
 	r := c.report
+	if s.manifest != "" && s.manifest != n.Manifest {
+		r.Notes = append(r.Notes, fmt.Sprintf("what is there was rendered for the manifest with SHA-256 %.12s..., and this "+
+			"manifest has %.12s...: render and apply again", s.manifest, n.Manifest))
+	}
 	r.OK = len(r.Findings) == 0 && !slices.ContainsFunc(r.Unseen, func(u Unseen) bool { return u.Matters })
 	return r, nil
 }

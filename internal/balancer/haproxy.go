@@ -68,7 +68,7 @@ func haproxySections(text string, s *seen) []section {
 	for line := range strings.Lines(text) {
 		line, comment, _ := strings.Cut(strings.TrimRight(line, "\r\n"), "#")
 		if m := renderedFor.FindStringSubmatch(comment); m != nil {
-			s.cluster, s.manifest = m[1], m[2]
+			s.manifest = m[1]
 		}
 		words := strings.Fields(line)
 		if len(words) == 0 {
@@ -96,8 +96,8 @@ func haproxySections(text string, s *seen) []section {
 	return out
 }
 
-// renderedFor is a comment of a rendered file: cluster and SHA-256 of the manifest.
-var renderedFor = regexp.MustCompile(`cluster (\S+), manifest ([0-9a-f]{64})`)
+// renderedFor is in the comment of a rendered file: the SHA-256 of its manifest.
+var renderedFor = regexp.MustCompile(`manifest with SHA-256 ([0-9a-f]{64})`)
 
 // all are the arguments of every line with a keyword, which may have two words.
 func (p section) all(keyword ...string) [][]string {

@@ -32,6 +32,8 @@ type Report struct {
 	Rows     []Row     `json:"rows"`
 	Findings []Finding `json:"findings"`
 	Unseen   []Unseen  `json:"unseen"`
+	// Notes may explain differences, and are none.
+	Notes []string `json:"notes"`
 	// Fault is why nothing was compared.
 	Fault *Fault `json:"fault,omitempty"`
 }
@@ -77,7 +79,8 @@ type Fault struct {
 // Unusable is the report of a comparison that could not begin.
 func Unusable(err error) *Report {
 	return &Report{
-		Rows: []Row{}, Findings: []Finding{}, Unseen: []Unseen{}, Fault: &Fault{"usage", err.Error()},
+		Rows: []Row{}, Findings: []Finding{}, Unseen: []Unseen{}, Notes: []string{},
+		Fault: &Fault{"usage", err.Error()},
 	}
 }
 
@@ -156,6 +159,9 @@ func (r *Report) Advice() string {
 			mark = "NOT SHOWN"
 		}
 		fmt.Fprintf(&b, "\n%s: %s (%s)\n  to do: %s\n", mark, u.What, some(u.Where), u.ToDo)
+	}
+	for _, note := range r.Notes {
+		b.WriteString("\nnote: " + note + "\n")
 	}
 	return b.String()
 }
