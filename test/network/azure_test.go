@@ -4,7 +4,10 @@ package network
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
 	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,6 +18,54 @@ import (
 func azure(t *testing.T, manifest string) module {
 	t.Helper()
 	return rendered(t, "azure", "terraform", manifest)
+}
+
+// azureMistaken is the manifest that mistakes are planted into.
+const azureMistaken = `version: 1
+cluster: kafka-pls
+listeners:
+  EXTERNAL:
+    bind: 0.0.0.0:39092
+    security_protocol: PLAINTEXT
+    advertised_by_zone:
+      "1": <broker_id>.z1.example.com:<port>
+      "2": <broker_id>.z2.example.com:<port>
+      "3": <broker_id>.z3.example.com:<port>
+    probe_port: 39192
+  EXTERNAL2:
+    bind: 0.0.0.0:39093
+    security_protocol: PLAINTEXT
+    advertised: <broker_id>.external2.example.com:<port>
+    port_base: 9200
+    probe_port: 39193
+brokers:
+  1: {ports: {EXTERNAL: 9093}, zone: "1"}
+  2: {ports: {EXTERNAL: 9094}, zone: "2"}
+  3: {ports: {EXTERNAL: 9095}, zone: "3"}
+load_balancer: {interval: 5s, healthy_threshold: 2}
+`
+
+// azureTypes is what Azure's own types say of a template; empty is nothing.
+func azureTypes(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "kpls.arm.json")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), "../../.cache/network/arm", file).CombinedOutput()
+	if err != nil && len(out) == 0 {
+		t.Fatalf("%v; `make network` builds it", err)
+	}
+	return string(out)
+}
+
+// azureHosts are the network interfaces of the example, by broker.
+func azureHosts(brokers int) map[int32][]string {
+	out := map[int32][]string{}
+	for id := range int32(brokers) {
+		out[id+1] = []string{fmt.Sprintf("broker-node-%d", id+1)}
+	}
+	return out
 }
 
 // TestAzurePlans: OpenTofu takes what is written, for clusters of all sizes, and would make a pool and a rule for each
@@ -59,8 +110,10 @@ func TestAzurePlans(t *testing.T) {
 
 // TestAzureLeads applies the module, and follows each port to its broker by the ids that the resources have.
 func TestAzureLeads(t *testing.T) {
-	m := azure(t, withBootstrap(manifest(11, "EXTERNAL", "EXTERNAL2")))
+	text := withBootstrap(manifest(11, "EXTERNAL", "EXTERNAL2"))
+	m := azure(t, text)
 	m.tofu("apply", "-auto-approve")
+	m.verified(text, azureHosts(11))
 	made := m.made()
 	members := map[string][]string{} // network interfaces by the id of a pool
 	for _, r := range made {

@@ -18,7 +18,8 @@ type mistake struct {
 	target, in string // in is manifest, main.tf, values, or template
 	what       string
 	from, to   string
-	// found is a part of what is said, and by says by whom: render, OpenTofu, cfn-lint, or nobody.
+	// found is a part of what is said, and by says by whom: render, OpenTofu, a tool for templates, verify (of what was
+	// made with the mistake), or nobody.
 	by, found string
 }
 
@@ -76,11 +77,59 @@ var mistakes = []mistake{
 	{"aws", "template", "an attribute that is misspelt", "preserve_client_ip.enabled", "preserve_client_address.enabled", "nobody", ""},
 	{"aws", "template", "an idle time of 9000 s", `"Value": "900"`, `"Value": "9000"`, "nobody", ""},
 	{"aws", "template", "a time-out longer than the interval", `"HealthCheckTimeoutSeconds": 5`, `"HealthCheckTimeoutSeconds": 10`, "nobody", ""},
+
+	// Azure.
+	{"azure", "manifest", "one port in two zones", "EXTERNAL: 9094", "EXTERNAL: 9093", "render", "9093 leads to broker 1 of EXTERNAL"},
+	{"azure", "manifest", "port 65535", "EXTERNAL: 9094", "EXTERNAL: 65535", "render", "65535 is above 65534"},
+	{"azure", "manifest", "an interval of 3 s", "interval: 5s", "interval: 3s", "render", "write 5 or more seconds"},
+	{"azure", "manifest", "an interval of 5.5 s", "interval: 5s", "interval: 5500ms", "render", "no whole number of seconds"},
+	{"azure", "manifest", "a threshold of 101", "healthy_threshold: 2", "healthy_threshold: 101", "render", "expected an integer from 1 to 100"},
+	{"azure", "manifest", "a bind to this VM alone", "0.0.0.0:39093", "127.0.0.1:39093", "render", "no load balancer can connect"},
+	{"azure", "manifest", "a port written out in the pattern", "example.com:<port>\n    port_base: 9200", "example.com:9200", "render", "has a port written out"},
+	{"azure", "manifest", "two listeners that differ by `_` and `-`", "EXTERNAL2:", "EXTERNAL2:\n    bind: 0.0.0.0:39094\n    security_protocol: PLAINTEXT\n    advertised: <broker_id>.x.example.com:<port>\n    port_base: 9300\n    probe_port: 39194\n  EXTERNAL-A:\n    bind: 0.0.0.0:39095\n    security_protocol: PLAINTEXT\n    advertised: <broker_id>.y.example.com:<port>\n    port_base: 9300\n    probe_port: 39195\n  EXTERNAL_A:", "render", "both become external-a"},
+	{"azure", "main.tf", "an argument that is misspelt", "disable_outbound_snat ", "disable_outbound_nat ", "OpenTofu", "Unsupported argument"},
+	{"azure", "main.tf", "a rule without its backend port", "  backend_port                   = each.value.bind_port\n", "", "OpenTofu", "Missing required argument"},
+	{"azure", "main.tf", "a reference to no resource", "azurerm_lb_probe.listener[", "azurerm_lb_probe.kafka[", "OpenTofu", "Reference to undeclared resource"},
+	{"azure", "main.tf", "an attribute that is none", ".listener[name].alias", ".listener[name].name_of_alias", "OpenTofu", "Unsupported attribute"},
+	{"azure", "main.tf", "a text for a number", "idle_timeout_in_minutes = 15", `idle_timeout_in_minutes = "long"`, "OpenTofu", "a number is required"},
+	{"azure", "main.tf", "a service without its addresses", `dynamic "nat_ip_configuration"`, `dynamic "nat_address"`, "OpenTofu", "nat_ip_configuration"},
+	{"azure", "main.tf", "a protocol that is none", `protocol                       = "Tcp"`, `protocol                       = "Tcpp"`, "verify", "Tcpp"},
+	{"azure", "main.tf", "all ports lead to the pool of broker 1", "[local.pool_ids[each.key]]", `[local.pool_ids["external-b1"]]`, "verify", "broker 1"},
+	{"azure", "main.tf", "a rule without a probe", "  probe_id                       = azurerm_lb_probe.listener[each.value.probe].id\n", "", "verify", "probe"},
+	{"azure", "main.tf", "a rule to the frontend's port on the VM", "backend_port                   = each.value.bind_port", "backend_port                   = each.value.port", "verify", "39092"},
+	{"azure", "main.tf", "a probe of Kafka's own port", "name => l.probe_port }", "name => l.bind_port }", "verify", "39192"},
+	{"azure", "main.tf", "the provider's threshold", "  probe_threshold     = var.kpls.healthy_threshold\n", "", "verify", "the threshold is 1"},
+	{"azure", "main.tf", "one frontend port for all rules", "frontend_port                  = each.value.port", "frontend_port                  = 9093", "verify", "9094"},
+	{"azure", "main.tf", "floating IP", "floating_ip_enabled = false", "floating_ip_enabled = true", "verify", "enableFloatingIP is true"},
+	{"azure", "main.tf", "no TCP reset", "tcp_reset_enabled = true", "tcp_reset_enabled = false", "verify", "enableTcpReset is false"},
+	{"azure", "main.tf", "an idle time of 4 minutes", "idle_timeout_in_minutes = 15", "idle_timeout_in_minutes = 4", "verify", "4"},
+	{"azure", "main.tf", "an idle time of 40 minutes", "idle_timeout_in_minutes = 15", "idle_timeout_in_minutes = 40", "nobody", ""},
+	{"azure", "main.tf", "the PROXY protocol", "proxy_protocol_enabled = false", "proxy_protocol_enabled = true", "verify", "enableProxyProtocol is true"},
+	{"azure", "main.tf", "policies that Azure refuses a service with", "  private_link_service_network_policies_enabled = false\n", "", "nobody", ""},
+	{"azure", "values", "a broker without a network interface", `    "2" = `, `    "9" = `, "OpenTofu", "must have exactly the brokers of the manifest"},
+	{"azure", "values", "a network interface for two brokers", "broker-node-2", "broker-node-1", "OpenTofu", "Two brokers have the same network interface"},
+	{"azure", "values", "a listener without a customer", "    external2 = ", "    external3 = ", "OpenTofu", "must have exactly the listeners"},
+	{"azure", "values", "nine addresses for a service", `virtual_network_name = "kafka-pls-vnet"`, `virtual_network_name = "kafka-pls-vnet", addresses = 9`, "OpenTofu", "must be 1 to 8"},
+	{"azure", "values", "the interfaces of two brokers swapped", nics("1", "2"), nics("2", "1"), "verify", "broker 2"},
+	{"azure", "template", "a property that is misspelt", `"probeThreshold"`, `"probeTreshold"`, "Azure's types", "probeTreshold: no property"},
+	{"azure", "template", "a property in capitals", `"enableTcpReset"`, `"enableTCPReset"`, "Azure's types", "enableTCPReset: no property"},
+	{"azure", "template", "a text for a number", `"frontendPort": 9093`, `"frontendPort": "9093"`, "Azure's types", "cannot unmarshal string"},
+	{"azure", "template", "a type that is none", `Microsoft.Network/privateLinkServices"`, `Microsoft.Network/privateLinkService"`, "Azure's types", "no type for"},
+	{"azure", "template", "one port for two rules", `"frontendPort": 9094`, `"frontendPort": 9093`, "nobody", ""},
+	{"azure", "template", "a threshold of 101", `"probeThreshold": 2`, `"probeThreshold": 101`, "nobody", ""},
+	{"azure", "template", "a behaviour that is none", "AllProbedUp", "AllProbesUp", "nobody", ""},
+}
+
+// nics are the first two lines of the network interfaces of the example.
+func nics(first, second string) string {
+	const line = `    "%s" = { network_interface_id = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/kafka` +
+		`/providers/Microsoft.Network/networkInterfaces/broker-node-%s" }` + "\n"
+	return fmt.Sprintf(line+line, "1", first, "2", second)
 }
 
 // TestMistakes: each mistake is found by whom the table says, or by nobody.
 func TestMistakes(t *testing.T) {
-	manifests := map[string]string{"aws": awsManifest(3, "EXTERNAL2"), "gcp": gcpManifest(3, "EXTERNAL", "EXTERNAL2")}
+	manifests := map[string]string{"aws": awsManifest(3, "EXTERNAL2"), "gcp": gcpManifest(3, "EXTERNAL", "EXTERNAL2"), "azure": azureMistaken}
 	modules := map[string]module{}
 	for target, manifest := range manifests {
 		modules[target] = rendered(t, target, "terraform", manifest)
@@ -125,6 +174,9 @@ func (m mistake) said(t *testing.T, manifest string, right module) string {
 		}
 		return ""
 	case "template":
+		if m.target == "azure" {
+			return azureTypes(t, plant(string(files(t, "azure", "arm", manifest).Files[0].Text)))
+		}
 		return cfnLint(t, plant(template(t, manifest)))
 	}
 	wrong := right.copied(t)
@@ -135,5 +187,9 @@ func (m mistake) said(t *testing.T, manifest string, right module) string {
 	if out, err := wrong.try("plan"); err != nil {
 		return out
 	}
-	return ""
+	if m.target != "azure" {
+		return ""
+	}
+	wrong.tofu("apply", "-auto-approve")
+	return wrong.compared(manifest, azureHosts(3))
 }

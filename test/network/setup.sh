@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # setup.sh: builds, below .cache, what the tests of this folder run: OpenTofu, which takes 8 minutes of CPU once for
-# each version, cfn-lint, and a stub of each provider in the folder schemas, laid out as a mirror of OpenTofu's registry.
+# each version, cfn-lint, Azure's own types, and a stub of each provider in the folder schemas, laid out as a mirror of
+# OpenTofu's registry.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 go=${GO:-go}
@@ -31,6 +32,7 @@ ln -sfn "${lint#.cache/}" .cache/cfn-lint
 rm -rf .cache/network
 mkdir -p .cache/network
 CGO_ENABLED=0 "$go" build -C test/network/stub -trimpath -o "$PWD/.cache/network/stub" .
+CGO_ENABLED=0 "$go" build -C test/network/arm -trimpath -o "$PWD/.cache/network/arm" .
 for schema in test/network/schemas/*.json; do
   name=${schema##*/}
   name=${name%.json}

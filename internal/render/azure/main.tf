@@ -160,6 +160,12 @@ resource "azurerm_lb" "kpls" {
       error_message = "azure.broker_nics must have exactly the brokers of the manifest: ${join(", ", var.kpls.broker_ids)}."
     }
     precondition {
+      condition = length(var.azure.broker_nics) == length(distinct([
+        for nic in values(var.azure.broker_nics) : nic.network_interface_id
+      ]))
+      error_message = "Two brokers have the same network interface in azure.broker_nics."
+    }
+    precondition {
       condition     = toset(keys(var.azure.consumers)) == toset(keys(var.kpls.listeners))
       error_message = "azure.consumers must have exactly the listeners ${join(", ", keys(var.kpls.listeners))}."
     }

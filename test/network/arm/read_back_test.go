@@ -1,4 +1,4 @@
-package arm
+package main
 
 import (
 	"encoding/json"
