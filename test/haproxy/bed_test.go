@@ -2,7 +2,6 @@ package haproxy
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -119,7 +118,7 @@ type balancer struct {
 	program string
 	dir     string
 	cmd     *exec.Cmd
-	said    bytes.Buffer
+	loaded  int // how often the file was loaded
 }
 
 func newBalancer(t *testing.T) *balancer {
@@ -153,18 +152,38 @@ func (b *balancer) put(text string, edits ...string) {
 func (b *balancer) start() {
 	b.t.Helper()
 	b.cmd = exec.CommandContext(context.WithoutCancel(b.t.Context()), b.program, "-W", "-f", b.path("haproxy.cfg"))
-	b.cmd.Stdout, b.cmd.Stderr = &b.said, &b.said
-	if err := b.cmd.Start(); err != nil {
+	log, err := os.Create(b.path("log"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.cmd.Stdout, b.cmd.Stderr = log, log
+	err = b.cmd.Start()
+	_ = log.Close()
+	if err != nil {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(func() {
 		_ = b.cmd.Process.Signal(syscall.SIGTERM)
 		_ = b.cmd.Wait() // it says that it was ended
 		if b.t.Failed() {
-			b.t.Log(b.said.String())
+			b.t.Log(b.said())
 		}
 	})
 	b.until("haproxy answers", func() bool { return b.worker() != 0 })
+	b.ready()
+}
+
+// said is what HAProxy has written.
+func (b *balancer) said() string {
+	text, _ := os.ReadFile(b.path("log")) // for messages, and for who waits for more of it
+	return string(text)
+}
+
+// ready waits until the master process has said that it is. A signal that comes before is lost: systemd knows of it, too.
+func (b *balancer) ready() {
+	b.t.Helper()
+	b.loaded++
+	b.until("haproxy has loaded the file", func() bool { return strings.Count(b.said(), "Loading success.") >= b.loaded })
 }
 
 // until waits for a condition.
@@ -172,7 +191,7 @@ func (b *balancer) until(what string, holds func() bool) {
 	b.t.Helper()
 	for end := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			b.t.Fatalf("it is not so that %s; haproxy says:\n%s", what, b.said.String())
+			b.t.Fatalf("it is not so that %s; haproxy says:\n%s", what, b.said())
 		}
 	}
 }
@@ -223,7 +242,12 @@ func (b *balancer) reload(saved bool) {
 		b.t.Fatalf("%v\n%s", err, out)
 	}
 	if saved {
-		if err := os.WriteFile(b.path("state"), []byte(b.ask("show servers state")), 0o600); err != nil {
+		states := ""
+		b.until("haproxy says its servers' states", func() bool { // else there would be no reload
+			states = b.ask("show servers state")
+			return strings.HasPrefix(states, "1\n") && strings.HasSuffix(states, "\n\n")
+		})
+		if err := os.WriteFile(b.path("state"), []byte(states), 0o600); err != nil {
 			b.t.Fatal(err)
 		}
 	}
@@ -232,6 +256,7 @@ func (b *balancer) reload(saved bool) {
 		b.t.Fatal(err)
 	}
 	b.until("a new worker has the ports", func() bool { pid := b.worker(); return pid != 0 && pid != before })
+	b.ready()
 }
 
 // answer is who answers at a port of the load balancer; empty if nobody does.
