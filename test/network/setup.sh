@@ -21,10 +21,15 @@ ln -sfn "tofu-$version" .cache/tofu
 lint=.cache/cfn-lint-$(sed -n 's/^cfn-lint==//p' test/network/cfn-lint.txt)
 if [ ! -x "$lint/bin/cfn-lint" ]; then
   rm -rf "$lint"
-  if ! python3 -m venv "$lint"; then
-    echo "network: python3 with its module venv is missing; type: sudo apt-get install -y python3-venv" >&2
-    exit 1
+  if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+    if [ "$(id -u)" -ne 0 ]; then
+      echo "network: python3 with its module venv is missing; type: sudo apt-get install -y python3-venv" >&2
+      exit 1
+    fi
+    echo "network: installing python3-venv"
+    apt-get -qq update && apt-get -qq install -y --no-install-recommends python3-venv >/dev/null
   fi
+  python3 -m venv "$lint"
   "$lint/bin/pip" install --quiet --disable-pip-version-check --no-deps -r test/network/cfn-lint.txt
 fi
 ln -sfn "${lint#.cache/}" .cache/cfn-lint
