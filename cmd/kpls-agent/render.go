@@ -273,9 +273,10 @@ func (o renderOptions) compare(s *shared, out *render.Output, old map[string]*st
 		path, was := filepath.Join(o.out, f.Name), old[f.Name]
 		diff := ""
 		switch {
+		case f.Example: // it is the user's, who might have moved it
 		case was == nil:
 			diff = render.Diff("/dev/null", path, "", string(f.Text))
-		case !f.Example:
+		default:
 			diff = render.Diff(path, path, *was, string(f.Text))
 		}
 		differs = differs || diff != ""

@@ -107,6 +107,10 @@ func TestRenderExample(t *testing.T) {
 	if err := o.folder(s, made); err != nil {
 		t.Error(err)
 	}
+	o.out = t.TempDir() // where the user has moved it away
+	if err := o.folder(s, made); err != nil {
+		t.Errorf("without the example: %v", err)
+	}
 }
 
 // TestRenderUsage: whatever is mistyped says what is meant, and prints nothing else.
