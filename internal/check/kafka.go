@@ -59,6 +59,7 @@ func checkKafka(
 		findings = append(findings, checkCordoned(p, n.BrokerID)...)
 		findings = append(findings, checkMinISR(p.Values, n.BrokerID)...)
 		findings = append(findings, checkStall(p.Values, p.Version))
+		findings = append(findings, checkSession(p.Values, n, p.Version)...)
 	}
 	view := client.Observe(ctx)
 	findings = append(findings, judgeView(view)...)
