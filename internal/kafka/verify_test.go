@@ -160,7 +160,8 @@ func TestVerify(t *testing.T) {
 }
 
 // TestVerifyMovedLeader: a protocol proxy in between that rewrites the addresses of Metadata alone sends customers past
-// itself as soon as a leader moves.
+// itself as soon as a leader moves. The proxy is the fake's; that real brokers without one are found right is in
+// TestAddExternal (test/e2e). No real proxy was tried.
 func TestVerifyMovedLeader(t *testing.T) {
 	c := newCluster(t, 3)
 	o := customerBehind(t, c, func(id int32) string { return fmt.Sprintf("10.0.0.%d:39092", id) })

@@ -12,8 +12,9 @@ const tidbDomain = ".tidbcloud.com"
 // mostBootstraps is how many ports are typed: clients take the first that answers.
 const mostBootstraps = 3
 
-// form is what TiDB Cloud calls the way to a cluster on one cloud, the field for the other end, and its value. Sources:
-// the documents of TiDB Cloud that set up a self-hosted Kafka on each cloud.
+// form is what TiDB Cloud calls the way to a cluster on one cloud, the field for the other end, and its value. What is
+// typed is in TiDB Cloud's documents on a self-hosted Kafka on each cloud. The titles of the fields on AWS and Google
+// Cloud were not seen, so they may read a little different there.
 type form struct{ way, field, value string }
 
 var forms = map[string]form{
